@@ -1,0 +1,1 @@
+"""Prompt-Level Distillation (PLD) as a DSPy teleprompter."""

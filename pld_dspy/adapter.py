@@ -1,0 +1,303 @@
+"""LabelAdapter: the smallest prompt for a labelled decision, the answer held to the label set where possible."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import dspy
+from dspy.adapters.utils import format_field_value
+from dspy.utils.callback import BaseCallback
+from dspy.utils.exceptions import AdapterParseError
+
+from .constraints import Constrain, constrained
+from .content import adapter_settings
+from .errors import DataError
+from .labels import label_text, label_values, match_label
+
+logger = logging.getLogger(__name__)
+
+Message = dict[str, Any]
+
+LABEL_LINE = "Answer with exactly one label: "
+CORRECTION = "That is not one of the labels. " + LABEL_LINE
+SPARE_TOKENS = 16
+"""Room for what a model says around the label when nothing holds it to the label set."""
+
+
+@dataclass(frozen=True)
+class _Decision:
+    """The labelled output of a signature: its field, and label text -> value."""
+
+    field: str
+    values: dict[str, Any]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(self.values)
+
+    @property
+    def listed(self) -> str:
+        return " | ".join(self.values)
+
+    @classmethod
+    def of(cls, signature: type[dspy.Signature]) -> _Decision | None:
+        """The decision of ``signature``; None if it asks for more or other than one label, or takes a history."""
+        if len(signature.output_fields) != 1:
+            return None
+        if any(field.annotation is dspy.History for field in signature.input_fields.values()):
+            return None
+        name, field = next(iter(signature.output_fields.items()))
+        values = label_values(field.annotation)
+        return None if values is None else cls(name, values)
+
+
+# Of dspy.Adapter this overrides public methods only (__call__, acall, format, format_system_message,
+# format_user_message_content, format_assistant_message_content, format_demos and parse), and it never calls the LM
+# itself: requests are built and sent by dspy.Adapter, which DSPy 3.5 announces to rewrite.
+class LabelAdapter(dspy.Adapter):
+    """Ask for one label with the shortest prompt there is.
+
+    The system message is the signature's instructions, word for word, and one line with the label set. It is the
+    same for every input, so that a server which keeps prompt prefixes reads it once. Each demo is a user turn and
+    the bare label; the last user turn is the example and nothing else: the text of a single input field, or
+    ``name: value`` lines of several.
+
+    It serves signatures with one output field whose type is a ``Literal``, an ``Enum`` or ``bool``, and no
+    conversation history. All other signatures (with reasoning, say) are left to ``fallback``.
+
+    An answer that is no label, however spelled, is asked for once more in a short corrective turn. If that fails
+    too, the call fails with DSPy's ``AdapterParseError``: a wrong label is never made up.
+
+    Args:
+        constrain: how the server is made to answer with a label and nothing else.
+            ``"grammar"``: llama.cpp's GBNF ``grammar``; the answer is the bare label.
+            ``"json_schema"``: an OpenAI ``response_format``; the answer is a JSON object with the field.
+            ``"choice"``: vLLM's ``structured_outputs`` (``guided_choice`` before vLLM 0.11).
+            ``"none"``: not at all.
+            ``"auto"``: a grammar for an LM marked ``lm.pld_server == "llama.cpp"``, a JSON schema for an LM that
+            declares ``supports_response_schema``, else none.
+            Constraints that the caller sets (``response_format``, ``grammar``) are left as they are.
+        fallback: the adapter for all other signatures; ``dspy.ChatAdapter()`` where None.
+        callbacks: called around ``format`` and ``parse``.
+
+    Raises:
+        DataError: ``constrain`` is none of the above.
+
+    Source: own design. ChatAdapter's field markers, type notes and reminders repeat the label list three times.
+    """
+
+    def __init__(
+        self,
+        *,
+        constrain: Constrain = "auto",
+        fallback: dspy.Adapter | None = None,
+        callbacks: list[BaseCallback] | None = None,
+    ) -> None:
+        if constrain not in get_args(Constrain):
+            raise DataError(f"constrain={constrain!r} is unknown. Give one of {', '.join(get_args(Constrain))}.")
+        super().__init__(callbacks=callbacks)
+        self.constrain: Constrain = constrain
+        self.fallback = dspy.ChatAdapter() if fallback is None else fallback
+        self._refused: str | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(constrain={self.constrain!r}, fallback={adapter_settings(self.fallback)})"
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and repr(other) == repr(self)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+    def __call__(
+        self,
+        lm: dspy.BaseLM,
+        lm_kwargs: dict[str, Any],
+        signature: type[dspy.Signature],
+        demos: list[dict[str, Any]],
+        inputs: dict[str, Any],
+    ) -> list[dict[str, Any]]:
+        """Ask ``lm`` for the label; once more where the answer is none.
+
+        Returns:
+            One dict a completion, from the output field to the label as a value of its type.
+
+        Raises:
+            AdapterParseError: neither answer is a label.
+        """
+        decision = _Decision.of(signature)
+        answers: list[dict[str, Any]]
+        if decision is None:
+            answers = self.fallback(lm, lm_kwargs, signature, demos, inputs)
+            return answers
+        options = self._options(lm, lm_kwargs, decision)
+        try:
+            answers = super().__call__(lm, dict(options), signature, demos, inputs)
+        except AdapterParseError as error:
+            again = self._correcting(error)
+            answers = super(LabelAdapter, again).__call__(lm, options, signature, demos, inputs)
+        return answers
+
+    async def acall(
+        self,
+        lm: dspy.BaseLM,
+        lm_kwargs: dict[str, Any],
+        signature: type[dspy.Signature],
+        demos: list[dict[str, Any]],
+        inputs: dict[str, Any],
+    ) -> list[dict[str, Any]]:
+        """Ask as :meth:`__call__` does, without blocking."""
+        decision = _Decision.of(signature)
+        answers: list[dict[str, Any]]
+        if decision is None:
+            answers = await self.fallback.acall(lm, lm_kwargs, signature, demos, inputs)
+            return answers
+        # What an LM supports may take the import of a whole backend to find out.
+        options = await asyncio.to_thread(self._options, lm, lm_kwargs, decision)
+        try:
+            answers = await super().acall(lm, dict(options), signature, demos, inputs)
+        except AdapterParseError as error:
+            again = self._correcting(error)
+            answers = await super(LabelAdapter, again).acall(lm, options, signature, demos, inputs)
+        return answers
+
+    def format(
+        self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]
+    ) -> list[Message]:
+        """Return the messages of a call: system, demos as turns, the example."""
+        messages: list[Message]
+        if _Decision.of(signature) is None:
+            messages = self.fallback.format(signature, demos, inputs)
+        else:
+            messages = super().format(signature, demos, inputs)
+        return messages if self._refused is None else [*messages, *self._correction(signature)]
+
+    def format_system_message(self, signature: type[dspy.Signature]) -> str:
+        """Return the instructions, word for word, and the line with the label set."""
+        return f"{signature.instructions}\n\n{LABEL_LINE}{_decision(signature).listed}"
+
+    def format_user_message_content(
+        self,
+        signature: type[dspy.Signature],
+        inputs: Mapping[str, Any],
+        prefix: str = "",
+        suffix: str = "",
+        main_request: bool = False,  # noqa: FBT001, FBT002 - DSPy's signature
+    ) -> str:
+        """Return the bare text of a single input field, or ``name: value`` lines of several, in field order."""
+        given = {
+            name: str(format_field_value(field_info=field, value=inputs[name]))
+            for name, field in signature.input_fields.items()
+            if inputs.get(name) is not None
+        }
+        # DSPy leaves out an empty user turn, and most servers refuse a request without one.
+        single = len(signature.input_fields) == 1 and all(given.values())
+        text = "\n".join(given.values() if single else (f"{name}: {value}" for name, value in given.items()))
+        return "\n\n".join(part for part in (prefix, text, suffix) if part)
+
+    def format_assistant_message_content(
+        self,
+        signature: type[dspy.Signature],
+        outputs: Mapping[str, Any],
+        missing_field_message: str | None = None,
+    ) -> str:
+        """Return the bare label."""
+        value = outputs.get(_decision(signature).field)
+        return (missing_field_message or "") if value is None else label_text(value)
+
+    def format_demos(self, signature: type[dspy.Signature], demos: Iterable[Mapping[str, Any]]) -> list[Message]:
+        """Return each demo as a user turn and its bare label, in the order given.
+
+        A demo may lack some of several inputs. One without any input, or whose label is missing or not in the
+        label set, is left out: it would teach a wrong form.
+        """
+        decision = _decision(signature)
+        messages: list[Message] = []
+        for demo in demos:
+            label = match_label(self.format_assistant_message_content(signature, demo), decision.labels)
+            text = self.format_user_message_content(signature, demo)
+            if label is None or not text:
+                logger.debug("A demo without input or without a known label is left out of the prompt.")
+                continue
+            messages += [{"role": "user", "content": text}, {"role": "assistant", "content": label}]
+        return messages
+
+    def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
+        """Return the output field and the label that ``completion`` means, as a value of the field's type.
+
+        Raises:
+            AdapterParseError: it means none of the labels, or more than one.
+        """
+        decision = _Decision.of(signature)
+        if decision is None:
+            outputs: dict[str, Any] = self.fallback.parse(signature, completion)
+            return outputs
+        label = match_label(_within_json(completion, decision.field), decision.labels)
+        if label is None:
+            tried = "" if self._refused is None else ", even after one correction"
+            raise AdapterParseError(
+                adapter_name=type(self).__name__,
+                signature=signature,
+                lm_response=completion,
+                message=f"The answer {completion!r} for the field {decision.field!r} is not one of "
+                f"{decision.listed}{tried}. Constrain the answers (constrain=...) or use a model that keeps to "
+                "the label list.",
+            )
+        return {decision.field: decision.values[label]}
+
+    def _correcting(self, error: AdapterParseError) -> LabelAdapter:
+        """This adapter, for the one more try after the answer that ``error`` tells of."""
+        logger.debug("An answer was no label and is asked for again: %r", error.lm_response)
+        again = copy.copy(self)
+        again._refused = error.lm_response
+        return again
+
+    def _correction(self, signature: type[dspy.Signature]) -> list[Message]:
+        """The refused answer and the corrective turn. Some servers refuse an empty turn, hence the stand-in."""
+        refused = (self._refused or "").strip()
+        return [
+            {"role": "assistant", "content": refused if refused not in ("", "None") else "(no answer)"},
+            {"role": "user", "content": CORRECTION + _decision(signature).listed},
+        ]
+
+    def _options(self, lm: dspy.BaseLM, lm_kwargs: dict[str, Any], decision: _Decision) -> dict[str, Any]:
+        """The LM call's settings: the caller's, a short ``max_tokens`` where none is set, and the constraint."""
+        given = {**lm.kwargs, **lm_kwargs}
+        options = dict(lm_kwargs)
+        limited = given.get("max_tokens") is not None or given.get("max_completion_tokens") is not None
+        # A reasoning model spends its completion tokens on thinking first.
+        if not limited and not lm.supports_reasoning:
+            options["max_tokens"] = _enough_tokens(decision)
+        return constrained(options, lm, constrain=self.constrain, field=decision.field, labels=decision.labels)
+
+
+def _decision(signature: type[dspy.Signature]) -> _Decision:
+    decision = _Decision.of(signature)
+    if decision is None:
+        raise DataError(
+            f"{signature.__name__} does not ask for exactly one label. Give it one output field of type Literal, "
+            "Enum or bool, or use another adapter."
+        )
+    return decision
+
+
+def _enough_tokens(decision: _Decision) -> int:
+    """Tokens that the longest label fits in, bare or as JSON: a token holds at least one byte of text."""
+    return SPARE_TOKENS + max(len(json.dumps({decision.field: label}).encode()) for label in decision.labels)
+
+
+def _within_json(completion: str, field: str) -> str:
+    """The value that a JSON answer gives ``field``, or a JSON string's text; any other answer as it is."""
+    try:
+        value = json.loads(completion)
+    except ValueError:
+        return completion
+    if isinstance(value, dict) and field in value:
+        value = value[field]
+    return value if isinstance(value, str) else completion

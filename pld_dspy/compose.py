@@ -1,0 +1,53 @@
+"""Put a rule set into the deciding predictor's instructions, and leave everything else as it was."""
+
+from __future__ import annotations
+
+import copy
+
+import dspy
+
+from .errors import DataError
+from .rules import RuleSet
+from .task import Task
+
+
+def with_rules(student: dspy.Module, task: Task, rules: RuleSet | None) -> dspy.Module:
+    """Return a deep copy of ``student`` whose deciding predictor follows ``rules``.
+
+    The copy's predictors share the LM objects of ``student``: a deep copy would also copy each LM's call history.
+    The signature is replaced, never edited, since copies share the user's Signature class.
+
+    Args:
+        student: any DSPy program; not changed.
+        task: names the deciding predictor.
+        rules: the ordered rules; an empty set removes an earlier block of rules, None leaves all as it is.
+
+    Raises:
+        DataError: the program has no such predictor.
+    """
+    duplicate = _copy_sharing_lms(student)
+    if rules is None:
+        return duplicate
+    predictors = dict(duplicate.named_predictors())
+    if task.predictor not in predictors:
+        raise DataError(f"The program has no predictor {task.predictor!r}; it has {', '.join(predictors)}.")
+    predictor = predictors[task.predictor]
+    instructions = rules.instruct(predictor.signature.instructions)
+    predictor.signature = predictor.signature.with_instructions(instructions)
+    return duplicate
+
+
+def _copy_sharing_lms(student: dspy.Module) -> dspy.Module:
+    originals = _predicts(student)
+    shared = {id(module.lm): module.lm for module in originals if module.lm is not None}
+    try:
+        return copy.deepcopy(student, shared)
+    except Exception:  # noqa: BLE001 - any attribute of a user's program may refuse; DSPy copies around those
+        duplicate: dspy.Module = student.deepcopy()
+    for old, new in zip(originals, _predicts(duplicate), strict=True):
+        new.lm = old.lm
+    return duplicate
+
+
+def _predicts(program: dspy.Module) -> list[dspy.Predict]:
+    return [module for _, module in program.named_sub_modules(dspy.Predict)]

@@ -1,0 +1,88 @@
+"""Content keys: the digest of everything that decides what a program answers to an input."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from typing import Any
+
+import dspy
+
+ENDPOINT_SETTINGS = frozenset(
+    {"api_key", "api_base", "base_url", "api_version", "headers", "extra_headers", "model_list", "azure_ad_token"}
+)
+"""LM settings that say where or as whom to ask, not what; some are secret. They never enter a key or a file."""
+
+_SCALARS = (str, int, float, bool, type(None))
+
+
+def digest(value: Any) -> str:
+    """Return a short digest of a JSON-like value; equal values give equal digests in every process."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def lm_settings(lm: dspy.BaseLM | None) -> dict[str, Any]:
+    """Return what of an LM decides its answers: model, type and sampling; no endpoint and no secret."""
+    if lm is None:
+        return {}
+    sampling = {key: value for key, value in lm.kwargs.items() if key not in ENDPOINT_SETTINGS}
+    return {"model": lm.model, "type": lm.model_type, **sampling}
+
+
+def adapter_settings(adapter: dspy.Adapter | None) -> str:
+    """Return an adapter's class and plain settings as text."""
+    if adapter is None:
+        return "ChatAdapter()"
+    if "__repr__" in vars(type(adapter)):
+        return repr(adapter)
+    plain = {key: value for key, value in sorted(vars(adapter).items()) if isinstance(value, _SCALARS)}
+    return f"{type(adapter).__qualname__}({plain})"
+
+
+def program_state(program: dspy.Module, *, lm: dspy.BaseLM | None) -> dict[str, Any]:
+    """Return what of a program decides its answers: code, settings, prompts, demos and LMs of all its parts.
+
+    Args:
+        program: any DSPy module; sub-modules marked as compiled are included, though DSPy skips them.
+        lm: the LM of predictors that are bound to none.
+    """
+    modules = {}
+    for name, module in program.named_sub_modules(dspy.Module):
+        state: dict[str, Any] = {"code": _source(type(module)), "settings": _plain_settings(module)}
+        if isinstance(module, dspy.Predict):
+            state |= {
+                "signature": _fields(module.signature),
+                "instructions": module.signature.instructions,
+                "demos": [dict(demo) for demo in module.demos],
+                "config": {k: v for k, v in module.config.items() if k not in ENDPOINT_SETTINGS},
+                "fields": module.fields,
+                "lm": lm_settings(module.lm or lm),
+            }
+        modules[name] = state
+    return modules
+
+
+def _fields(signature: type[dspy.Signature]) -> list[list[Any]]:
+    return [[name, repr(info.annotation), info.json_schema_extra] for name, info in signature.fields.items()]
+
+
+def _plain_settings(module: dspy.Module) -> dict[str, Any]:
+    return {key: value for key, value in vars(module).items() if _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(item) for item in value)
+    return isinstance(value, _SCALARS)
+
+
+def _source(cls: type) -> str:
+    """The class and, for a user's own class, its source: an edited forward() must not meet old answers."""
+    if cls.__module__.startswith("dspy."):
+        return cls.__qualname__
+    try:
+        return f"{cls.__qualname__}:{digest(inspect.getsource(cls))}"
+    except (OSError, TypeError):
+        return cls.__qualname__

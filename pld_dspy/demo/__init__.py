@@ -1,0 +1,115 @@
+"""The demo task: what the expense desk of an invented firm does with a claim.
+
+The desk pays, asks, declines or transfers by a policy of the firm's own, which common sense often gets wrong, so
+a model has to be told it. The firm, its people and customers, and all 240 records were invented for this
+project and written one by one: 96 to train on, 60 to validate, 84 to test, the four labels about equally frequent.
+Three training labels are wrong on purpose; their rationales begin with the mark of a doubtful label. Each training
+record has a written rationale and micro-rule, so the demo needs no teacher.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal, get_args
+
+import dspy
+from pydantic import BaseModel, ValidationError
+
+from ..errors import DataError
+from ..rules import MicroRule
+from ..splits import Splits
+
+__all__ = ["LABELS", "Claim", "load", "rationales_file", "student"]
+
+Decision = Literal["pay", "ask", "decline", "transfer"]
+
+LABELS: tuple[str, ...] = get_args(Decision)
+"""The label set, in the order of the signature."""
+
+
+class Claim(dspy.Signature):
+    """Decide what the firm's expense desk does with an employee's claim.
+
+    pay: reimburse it as filed; ask: send it back to the claimant with a question; decline: refuse it;
+    transfer: hand it to the budget of another department.
+    """
+
+    text: str = dspy.InputField(desc="the claimant's note")
+    decision: Decision = dspy.OutputField()
+
+
+class _Record(BaseModel):
+    """One line of the records file."""
+
+    id: str
+    split: Literal["train", "val", "test"]
+    text: str
+    label: Decision
+
+
+def student() -> dspy.Module:
+    """Return the program to instruct: one predictor, without any policy."""
+    return dspy.Predict(Claim)
+
+
+def rationales_file() -> Path:
+    """Return the path of the written rationales: one micro-rule for each training record, one a line."""
+    return _packaged("rationales.jsonl")
+
+
+def load(data: Path | None = None, *, rationales: Sequence[MicroRule] = (), seed: int = 0) -> Splits:
+    """Read the claims.
+
+    Args:
+        data: a JSON-lines file in the form of the packaged records (id, split, text, label); None reads those.
+        rationales: micro-rules that the run will use; each must belong to a training record.
+        seed: has no effect, since every record names its split; every program's ``load`` takes one.
+
+    Returns:
+        The splits, in the order of the file. Examples have ``id``, the input ``text`` and the label ``decision``.
+
+    Raises:
+        DataError: the file is missing, a line is not a record, or a rationale is of no training record.
+    """
+    records = _read(data or _packaged("records.jsonl"))
+    training = {record.id for record in records if record.split == "train"}
+    strangers = [rule.example_id for rule in rationales if rule.example_id not in training]
+    if strangers:
+        raise DataError(
+            f"{len(strangers)} rationales are of no training record, the first of {strangers[0]!r}. "
+            "Give rationales of the training split only."
+        )
+    return Splits(**{split: _examples(records, split) for split in ("train", "val", "test")})
+
+
+def _packaged(name: str) -> Path:
+    return Path(str(files(__name__).joinpath(name)))
+
+
+def _read(path: Path) -> list[_Record]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"Cannot read the records file {path}: {error}.") from error
+    return [_record(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def _record(path: Path, number: int, line: str) -> _Record:
+    try:
+        return _Record.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the line"
+        raise DataError(
+            f"{path} line {number}: {where}: {first['msg']}. Each line needs id, split, text and label."
+        ) from error
+
+
+def _examples(records: Sequence[_Record], split: str) -> list[dspy.Example]:
+    return [
+        dspy.Example(id=record.id, text=record.text, decision=record.label).with_inputs("text")
+        for record in records
+        if record.split == split
+    ]

@@ -1,0 +1,27 @@
+"""The errors the library raises; each message names the field, row or setting at fault and the remedy."""
+
+from __future__ import annotations
+
+
+class PLDError(Exception):
+    """Base of every error that the library raises on purpose."""
+
+
+class DataError(PLDError, ValueError):
+    """The data or an argument is unusable: a missing field, an unknown label, rows shared by two splits."""
+
+
+class ModelError(PLDError):
+    """A model cannot be had or reached: an unknown name, a broken download, rejected credentials."""
+
+
+class TooManyErrors(PLDError):
+    """More calls failed than ``max_errors`` allows; the message lists the first causes."""
+
+
+class BudgetExceeded(PLDError):
+    """The next call would exceed a cap on calls or money. Stages catch it and stop with the best so far."""
+
+
+class RunError(PLDError):
+    """A run folder cannot be used: it belongs to another compile, or is unfinished or damaged."""

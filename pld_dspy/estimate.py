@@ -1,0 +1,121 @@
+"""What a compile will cost at most, before the first call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import dspy
+
+from .ledger import Budget
+from .search import SearchConfig
+from .task import CHARACTERS_PER_TOKEN, Task
+
+RULE_TOKENS = 40
+TEACHER_PROMPT_TOKENS = 350
+TEACHER_ANSWER_TOKENS = 120
+LABEL_TOKENS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageEstimate:
+    """Upper bounds for one stage: calls, and tokens counted as four characters each."""
+
+    role: str
+    stage: str
+    calls: int
+    tokens_in: int
+    tokens_out: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """Upper bounds for a compile; ``money`` is None where a model has no price."""
+
+    stages: list[StageEstimate]
+    money: float | None
+
+    @property
+    def student_calls(self) -> int:
+        """All student calls."""
+        return sum(stage.calls for stage in self.stages if stage.role == "student")
+
+    @property
+    def teacher_calls(self) -> int:
+        """All teacher calls."""
+        return sum(stage.calls for stage in self.stages if stage.role == "teacher")
+
+
+def estimate(
+    task: Task,
+    *,
+    instructions: str,
+    trainset: Sequence[dspy.Example],
+    valset: Sequence[dspy.Example],
+    testset: Sequence[dspy.Example],
+    recorded: int,
+    has_teacher: bool,
+    search: SearchConfig,
+    budget: Budget,
+    models: dict[str, str],
+) -> Estimate:
+    """Bound the calls and tokens of a compile from above.
+
+    Args:
+        task: the labelled decision.
+        instructions: the student's own.
+        trainset, valset, testset: the splits.
+        recorded: training examples that need no teacher.
+        has_teacher: whether the others are explained and clusters synthesized by a teacher.
+        search: its budget.
+        budget: caps and prices.
+        models: role -> model name, for prices.
+    """
+    asked = (len(trainset) - recorded) if has_teacher else 0
+    clusters = len(trainset) // 3 + len(task.labels) if has_teacher else 0
+    full = len(valset) * (3 + search.trials)
+    searched = full + search.screen_calls
+    rules = RULE_TOKENS * search.most
+    own = len(instructions) // CHARACTERS_PER_TOKEN
+    val, test, train = (_mean_tokens(task, split) for split in (valset, testset, trainset))
+    stages = [
+        _teacher("explain", asked, own + train),
+        _teacher("induce", clusters, own + 12 * RULE_TOKENS),
+        _student("search", searched, own + rules + val),
+        _student("test", 2 * len(testset), own + rules + test),
+    ]
+    return Estimate(stages=stages, money=_money(stages, budget, models))
+
+
+def _teacher(stage: str, calls: int, prompt: int) -> StageEstimate:
+    return StageEstimate(
+        role="teacher",
+        stage=stage,
+        calls=calls,
+        tokens_in=calls * (TEACHER_PROMPT_TOKENS + prompt),
+        tokens_out=calls * TEACHER_ANSWER_TOKENS,
+    )
+
+
+def _student(stage: str, calls: int, prompt: int) -> StageEstimate:
+    return StageEstimate(
+        role="student", stage=stage, calls=calls, tokens_in=calls * prompt, tokens_out=calls * LABEL_TOKENS
+    )
+
+
+def _mean_tokens(task: Task, examples: Sequence[dspy.Example]) -> int:
+    if not examples:
+        return 0
+    return sum(len(task.text(example)) for example in examples) // len(examples) // CHARACTERS_PER_TOKEN
+
+
+def _money(stages: Sequence[StageEstimate], budget: Budget, models: dict[str, str]) -> float | None:
+    total = 0.0
+    for stage in stages:
+        if not stage.calls:
+            continue
+        price = budget.prices.get(models.get(stage.role, ""))
+        if price is None:
+            return None
+        total += (stage.tokens_in * price[0] + stage.tokens_out * price[1]) / 1e6
+    return total

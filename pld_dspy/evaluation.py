@@ -1,0 +1,104 @@
+"""Score the student under a rule set: one predictor instructed, every example asked through the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import eq
+
+import dspy
+
+from .compose import with_rules
+from .ledger import Answer, Ledger
+from .rules import RuleSet
+from .scoring import Objective, Score, macro_f1, score
+from .task import Task
+
+NO_RULES = RuleSet()
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A student's answers on some examples, and what they come to."""
+
+    labels: list[str | None]
+    answers: list[Answer]
+    score: Score
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluator:
+    """The student as a function of its rules.
+
+    Attributes:
+        student: the program to instruct; never changed.
+        task: its labelled decision.
+        ledger: where answers are kept and counted.
+        objective: "macro_f1", "accuracy", or a figure over (examples, predictions).
+        lm, adapter: what the student runs on; the configured ones where None.
+        seed: of the bootstrap intervals.
+    """
+
+    student: dspy.Module
+    task: Task
+    ledger: Ledger
+    objective: Objective | str = "macro_f1"
+    lm: dspy.BaseLM | None = None
+    adapter: dspy.Adapter | None = None
+    seed: int = 0
+
+    def program(self, rules: RuleSet) -> dspy.Module:
+        """Return a copy of the student under ``rules``; without rules, a copy of the student as it came."""
+        return with_rules(self.student, self.task, rules)
+
+    def answers(
+        self,
+        rules: RuleSet | None,
+        examples: Sequence[dspy.Example],
+        *,
+        stage: str,
+        on_answer: Callable[[], object] | None = None,
+    ) -> list[Answer]:
+        """Return the student's answers to ``examples`` under ``rules`` (None: the student as it came)."""
+        return self.ledger.ask(
+            self.student if rules is None else self.program(rules),
+            [example.inputs().toDict() for example in examples],
+            role="student",
+            stage=stage,
+            lm=self.lm,
+            adapter=self.adapter,
+            on_answer=on_answer,
+        )
+
+    def labels(self, rules: RuleSet | None, examples: Sequence[dspy.Example], *, stage: str) -> list[str | None]:
+        """Return the student's labels for ``examples`` under ``rules``; None for a failed or unknown answer."""
+        return [self.task.read(answer.outputs) for answer in self.answers(rules, examples, stage=stage)]
+
+    def value(self, examples: Sequence[dspy.Example], answers: Sequence[Answer]) -> float:
+        """Return the objective of ``answers`` to ``examples``."""
+        if callable(self.objective):
+            return float(self.objective(examples, [answer.prediction() for answer in answers]))
+        golds, labels = self.task.golds(examples), [self.task.read(answer.outputs) for answer in answers]
+        if self.objective == "accuracy":
+            return sum(map(eq, golds, labels)) / len(golds)
+        return macro_f1(golds, labels, self.task.labels)
+
+    def evaluate(
+        self,
+        rules: RuleSet | None,
+        examples: Sequence[dspy.Example],
+        *,
+        stage: str,
+        on_answer: Callable[[], object] | None = None,
+    ) -> Evaluation:
+        """Ask all of ``examples`` under ``rules`` (None: the student as it came) and score the answers."""
+        answers = self.answers(rules, examples, stage=stage, on_answer=on_answer)
+        labels = [self.task.read(answer.outputs) for answer in answers]
+        scored = score(
+            self.task.golds(examples),
+            labels,
+            self.task.labels,
+            objective=self.value(examples, answers),
+            seed=self.seed,
+        )
+        return Evaluation(labels, answers, scored)

@@ -1,0 +1,174 @@
+"""Explain: from labelled examples to rationales and micro-rules, by a teacher or from a record."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import dspy
+
+from .errors import DataError
+from .ledger import Ledger
+from .rules import MicroRule
+from .signatures import ExplainExample
+from .splits import normalized
+from .task import Task, input_text
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Explanations:
+    """The micro-rules of a training set, and what had to be left out.
+
+    Attributes:
+        micro_rules: at most one an example, in the order of the training set.
+        unmatched: ids of recorded rationales that belong to no training example.
+        doubtful: example ids whose label the rationale's author doubted; their micro-rules are kept.
+        failed: example ids that the teacher gave no usable micro-rule for.
+        unexplained: ids of examples with neither record nor teacher.
+    """
+
+    micro_rules: list[MicroRule]
+    unmatched: list[str] = field(default_factory=list)
+    doubtful: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    unexplained: list[str] = field(default_factory=list)
+
+
+class Explainer(dspy.Module):
+    """The teacher program: inputs and gold label in, rationale and one micro-rule out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.explain = dspy.Predict(ExplainExample)
+
+    def forward(self, task: str, labels: str, example: str, label: str) -> dspy.Prediction:
+        """Return a prediction with ``rationale`` and ``rule``."""
+        return self.explain(task=task, labels=labels, example=example, label=label)
+
+
+def example_id(example: dspy.Example, row: int) -> str:
+    """Return the example's id, or one made from its row in the training set."""
+    return str(example.get("id", f"row-{row}"))
+
+
+def explain(
+    trainset: Sequence[dspy.Example],
+    task: Task,
+    *,
+    instructions: str,
+    recorded: Sequence[MicroRule] = (),
+    teacher: dspy.Module | None = None,
+    ledger: Ledger,
+    lm: dspy.BaseLM | None = None,
+    on_answer: Callable[[], object] | None = None,
+) -> Explanations:
+    """Give every training example a micro-rule: the recorded one where there is one, else the teacher's.
+
+    Args:
+        trainset: labelled examples.
+        task: their labelled decision.
+        instructions: the student's own instructions, which tell the teacher what the task is.
+        recorded: micro-rules from a file, matched by example id, else by inputs.
+        teacher: takes task, labels, example and label; gives rationale and rule. None: records only.
+        ledger: keeps and counts the teacher's answers.
+        lm: the teacher's LM, where its predictors are bound to none.
+        on_answer: called once an example that the teacher answers.
+
+    Raises:
+        DataError: a record's label differs from its example's, or nothing is explained at all.
+    """
+    records, unmatched = _match(trainset, task, recorded)
+    missing = [row for row in range(len(trainset)) if row not in records]
+    told: dict[int, MicroRule] = {}
+    if teacher is not None and missing:
+        told = _ask(trainset, task, missing, instructions, teacher, ledger, lm, on_answer)
+    found = {**records, **told}
+    if not found:
+        raise DataError(
+            "No training example has a micro-rule. Give a teacher, or rationales whose example_id or inputs match "
+            "the training examples."
+        )
+    absent = [example_id(trainset[row], row) for row in missing if row not in told]
+    result = Explanations(
+        micro_rules=[found[row] for row in sorted(found)],
+        unmatched=unmatched,
+        doubtful=[rule.example_id for rule in found.values() if rule.doubtful],
+        failed=absent if teacher is not None else [],
+        unexplained=absent if teacher is None else [],
+    )
+    _report(result)
+    return result
+
+
+def _ask(
+    trainset: Sequence[dspy.Example],
+    task: Task,
+    rows: Sequence[int],
+    instructions: str,
+    teacher: dspy.Module,
+    ledger: Ledger,
+    lm: dspy.BaseLM | None,
+    on_answer: Callable[[], object] | None,
+) -> dict[int, MicroRule]:
+    examples = [trainset[row] for row in rows]
+    inputs = [
+        {
+            "task": instructions,
+            "labels": ", ".join(task.labels),
+            "example": task.text(example),
+            "label": task.gold(example),
+        }
+        for example in examples
+    ]
+    answers = ledger.ask(teacher, inputs, role="teacher", stage="explain", lm=lm, on_answer=on_answer)
+    told = {}
+    for row, example, answer in zip(rows, examples, answers, strict=True):
+        rule = str((answer.outputs or {}).get("rule") or "").strip()
+        if rule:
+            told[row] = MicroRule(
+                example_id=example_id(example, row),
+                inputs=example.inputs().toDict(),
+                label=task.gold(example),
+                rationale=str((answer.outputs or {}).get("rationale") or ""),
+                rule=rule,
+            )
+    return told
+
+
+def _match(
+    trainset: Sequence[dspy.Example], task: Task, recorded: Sequence[MicroRule]
+) -> tuple[dict[int, MicroRule], list[str]]:
+    """Match records to training rows by id, else by normalized inputs; the first record of a row counts."""
+    by_id = {example_id(example, row): row for row, example in enumerate(trainset)}
+    by_text = {normalized(task.text(example)): row for row, example in enumerate(trainset)}
+    matched: dict[int, MicroRule] = {}
+    unmatched = []
+    for record in recorded:
+        row = by_id.get(record.example_id)
+        if row is None:
+            row = by_text.get(normalized(input_text(record.inputs)))
+        if row is None:
+            unmatched.append(record.example_id)
+            continue
+        gold = task.gold(trainset[row])
+        if record.label != gold:
+            raise DataError(
+                f"The recorded rationale of {record.example_id!r} gives the label {record.label!r}, but training "
+                f"row {row} is labelled {gold!r}. Correct one of them, or drop the record."
+            )
+        matched.setdefault(row, record)
+    return matched, unmatched
+
+
+def _report(result: Explanations) -> None:
+    for name, ids, level in (
+        ("recorded rationales match no training example", result.unmatched, logging.WARNING),
+        ("examples have a label that the rationale doubts", result.doubtful, logging.INFO),
+        ("examples got no usable micro-rule from the teacher", result.failed, logging.WARNING),
+        ("examples have no micro-rule: no record and no teacher", result.unexplained, logging.INFO),
+    ):
+        if ids:
+            logger.log(level, "%d %s: %s%s", len(ids), name, ", ".join(ids[:5]), " ..." if len(ids) > 5 else "")

@@ -1,0 +1,131 @@
+"""What a compile is given, checked and brought into one form before the first call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import dspy
+
+from .content import digest, lm_settings
+from .errors import DataError
+from .explain import Explainer, example_id
+from .induce.generalize import Generalizer
+from .rules import MicroRule, read_micro_rules
+from .splits import Splits, check_disjoint, stratified_halves
+from .task import Task, check_examples, check_training_labels
+
+VALIDATION_SHARE = 0.4
+"""Of the training set, where no validation set is given."""
+
+TeacherLike: TypeAlias = dspy.BaseLM | dspy.Module | Sequence[dspy.Module] | None
+Rationales: TypeAlias = Sequence[MicroRule] | Path | str | None
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """The teacher as its two programs and the LM that they run on where they are bound to none."""
+
+    explainer: dspy.Module
+    generalizer: dspy.Module
+    lm: dspy.BaseLM | None
+
+    @classmethod
+    def of(cls, teacher: TeacherLike) -> Teacher | None:
+        """Accept an LM, a program that explains, any other program (for its LM), or a list of programs.
+
+        A program explains if one of its predictors gives ``rule``; it is called with task, labels, example and
+        label. BetterTogether hands its teachers on as a list: the first counts.
+
+        Raises:
+            DataError: it is none of these.
+        """
+        if teacher is None or (isinstance(teacher, Sequence) and not teacher):
+            return None
+        if isinstance(teacher, Sequence):
+            teacher = teacher[0]
+        if isinstance(teacher, dspy.BaseLM):
+            return cls(Explainer(), Generalizer(), teacher)
+        if not isinstance(teacher, dspy.Module):
+            kind = type(teacher).__name__
+            raise DataError(f"teacher is a {kind}; give a dspy.LM, a dspy.Module or a list of modules.")
+        predictors = teacher.predictors()
+        lm = next((predictor.lm for predictor in predictors if predictor.lm is not None), None)
+        explains = any("rule" in predictor.signature.output_fields for predictor in predictors)
+        return cls(teacher if explains else Explainer(), Generalizer(), lm)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Checked inputs of one compile."""
+
+    student: dspy.Module
+    task: Task
+    splits: Splits
+    recorded: list[MicroRule]
+    teacher: Teacher | None
+    instructions: str
+    """The student's own, above any rules."""
+    notes: list[str]
+    """What a reader should know about how the inputs were taken."""
+
+    @property
+    def texts_by_id(self) -> dict[str, str]:
+        """Training example id -> input text."""
+        return {example_id(example, row): self.task.text(example) for row, example in enumerate(self.splits.train)}
+
+    def fingerprints(self) -> dict[str, str]:
+        """Return a digest and the number of rows of each split, and of the recorded rationales."""
+        found = {
+            name: f"{digest([example.toDict() for example in examples])} ({len(examples)} rows)"
+            for name, examples in self.splits.named()
+        }
+        if self.recorded:
+            dumped = [rule.model_dump() for rule in self.recorded]
+            found["rationales"] = f"{digest(dumped)} ({len(dumped)} rows)"
+        return found
+
+
+def prepare(
+    student: dspy.Module,
+    *,
+    trainset: Sequence[dspy.Example],
+    valset: Sequence[dspy.Example] | None,
+    testset: Sequence[dspy.Example] | None,
+    teacher: TeacherLike,
+    rationales: Rationales,
+    target: str | None,
+    context_tokens: int | None,
+    seed: int,
+) -> Inputs:
+    """Check everything that can be checked without a call.
+
+    Raises:
+        DataError: the data does not fit the student, itself, or the label set; the message names the row.
+    """
+    train, notes = list(trainset), []
+    task = Task.of(student, [*train, *(valset or ()), *(testset or ())] if train else [], target=target)
+    check_examples(task, train, split="training", context_tokens=context_tokens)
+    check_training_labels(task, train)
+    if valset is None:
+        train, val = stratified_halves(train, task.golds(train), share=VALIDATION_SHARE, seed=seed)
+        notes.append(f"No validation set was given: {len(val)} training examples were set aside for it.")
+    else:
+        val = list(valset)
+    splits = Splits(train, val, list(testset or ()))
+    for name, examples in (("validation", splits.val), ("test", splits.test)):
+        if examples or name == "validation":
+            check_examples(task, examples, split=name, context_tokens=context_tokens)
+    check_disjoint(task, splits)
+    if task.untouched:
+        notes.append(f"Predictors left as they were: {', '.join(task.untouched)}.")
+    instructions = dict(student.named_predictors())[task.predictor].signature.instructions
+    recorded = read_micro_rules(Path(rationales)) if isinstance(rationales, (str, Path)) else list(rationales or ())
+    return Inputs(student, task, splits, recorded, Teacher.of(teacher), instructions, notes)
+
+
+def teacher_settings(teacher: Teacher | None) -> dict[str, object] | None:
+    """Return what of the teacher decides its answers, for config.yaml."""
+    return None if teacher is None else lm_settings(teacher.lm or dspy.settings.lm)

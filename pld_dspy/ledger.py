@@ -1,0 +1,326 @@
+"""The ledger: every answer of student and teacher, kept by content; the only place that counts calls and tokens.
+
+One line of JSON an answer, appended as soon as it is there, so that a killed compile finds every finished call
+again. Only misses cost. Safe under threads, and under several processes that append to one file.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import dspy
+from dspy.utils.exceptions import AdapterParseError, LMError
+from dspy.utils.usage_tracker import UsageTracker
+from filelock import FileLock
+from pydantic import TypeAdapter
+
+from .content import adapter_settings, digest, program_state
+from .errors import BudgetExceeded, ModelError, TooManyErrors
+
+logger = logging.getLogger(__name__)
+
+Role = Literal["student", "teacher"]
+UNCAPPED = "test"
+"""The stage whose calls no cap stops: a compile that spent its budget is still reported on test."""
+
+_FATAL = (
+    dspy.LMAuthError,
+    dspy.LMBillingError,
+    dspy.LMConfigurationError,
+    dspy.LMUnsupportedModelError,
+)
+_anything = TypeAdapter(Any)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a program answered to one input.
+
+    Attributes:
+        outputs: output field -> JSON value; None where the call failed.
+        error: the failure in one line; None where there is none.
+        seconds: wall time of the call.
+        calls: LM calls made (a retry within the program counts).
+        tokens_in, tokens_out: prompt and completion tokens, over these calls.
+        tokens_cached: prompt tokens that the server had read before.
+    """
+
+    outputs: dict[str, Any] | None
+    error: str | None = None
+    seconds: float = 0.0
+    calls: int = 1
+    tokens_in: int = 0
+    tokens_out: int = 0
+    tokens_cached: int = 0
+
+    def prediction(self) -> dspy.Prediction:
+        """Return the outputs as a DSPy prediction; an empty one for a failed call."""
+        return dspy.Prediction(**(self.outputs or {}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """Hard caps on a compile; None means no cap.
+
+    Attributes:
+        student_calls, teacher_calls: most calls that may be made.
+        money: most money that may be spent, in the currency of ``prices``.
+        prices: model name -> (price of a million prompt tokens, of a million completion tokens).
+    """
+
+    student_calls: int | None = None
+    teacher_calls: int | None = None
+    money: float | None = None
+    prices: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def cap(self, role: Role) -> int | None:
+        """Return the cap on the calls of ``role``."""
+        return self.student_calls if role == "student" else self.teacher_calls
+
+
+@dataclass
+class Spent:
+    """What one stage of one role has cost, in this and in earlier processes."""
+
+    calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    tokens_cached: int = 0
+    seconds: float = 0.0
+    money: float = 0.0
+    failures: int = 0
+    reused: int = 0
+    """Answers found in the ledger in this process: calls that were not made again."""
+
+
+class Ledger:
+    """Answers by content, on disk.
+
+    Args:
+        path: the JSONL file; None keeps answers in memory only.
+        budget: hard caps, checked before each call.
+        max_errors: failed calls of one compile after which it stops.
+        num_threads: calls under way at once.
+    """
+
+    def __init__(
+        self,
+        path: Path | None = None,
+        *,
+        budget: Budget | None = None,
+        max_errors: int = 20,
+        num_threads: int = 1,
+    ) -> None:
+        self.path = path
+        self.budget = budget or Budget()
+        self.max_errors = max_errors
+        self.num_threads = num_threads
+        self.spent: dict[tuple[Role, str], Spent] = {}
+        self._answers: dict[str, Answer] = {}
+        self._errors: list[str] = []
+        self._under_way: dict[Role, int] = {"student": 0, "teacher": 0}
+        self._lock = threading.Lock()
+        if path is not None and path.exists():
+            self._read(path)
+
+    def ask(
+        self,
+        program: dspy.Module,
+        inputs: Sequence[dict[str, Any]],
+        *,
+        role: Role,
+        stage: str,
+        lm: dspy.BaseLM | None = None,
+        adapter: dspy.Adapter | None = None,
+        on_answer: Callable[[], object] | None = None,
+    ) -> list[Answer]:
+        """Return the program's answers to ``inputs``, in order; only those not in the ledger are called for.
+
+        The first missing answer is asked for alone, so that a server has read the shared prompt once before
+        the others come in parallel.
+
+        Args:
+            program: any DSPy module.
+            inputs: keyword arguments, one dict a call.
+            role: whose budget the calls count against.
+            stage: name under which they are reported.
+            lm: for predictors bound to none; the configured one where None.
+            adapter: the configured one where None.
+            on_answer: called once an answer, for progress.
+
+        Raises:
+            BudgetExceeded: the next call would exceed a cap. Finished calls are kept.
+            TooManyErrors: more than ``max_errors`` calls failed.
+            ModelError: the model rejects the credentials or the configuration.
+        """
+        lm, adapter = lm or dspy.settings.lm, adapter or dspy.settings.adapter
+        state = digest({"program": program_state(program, lm=lm), "adapter": adapter_settings(adapter)})
+        keys = [digest([state, _anything.dump_python(row, mode="json", fallback=str)]) for row in inputs]
+        spent = self._spent(role, stage)
+        missing = {key: row for key, row in zip(keys, inputs, strict=True) if key not in self._answers}
+        spent.reused += len(keys) - len(missing)
+        for _ in range(len(keys) - len(missing)):
+            _notify(on_answer)
+
+        def call(key: str, row: dict[str, Any]) -> None:
+            with self._reserved(role, stage), dspy.context(lm=lm, adapter=adapter):
+                answer = _call(program, row)
+            self._keep(key, answer, role=role, stage=stage, model=getattr(lm, "model", ""))
+            _notify(on_answer)
+
+        _run([(key, row) for key, row in missing.items()], call, self.num_threads)
+        return [self._answers[key] for key in keys]
+
+    def total(self, role: Role, *, stages: Iterable[str] | None = None) -> Spent:
+        """Return what ``role`` has cost over ``stages`` (all but the test stage where None)."""
+        wanted = set(stages) if stages is not None else None
+        total = Spent()
+        for (other, stage), spent in self.spent.items():
+            if other == role and (stage != UNCAPPED if wanted is None else stage in wanted):
+                for name, value in asdict(spent).items():
+                    setattr(total, name, getattr(total, name) + value)
+        return total
+
+    def _spent(self, role: Role, stage: str) -> Spent:
+        with self._lock:
+            return self.spent.setdefault((role, stage), Spent())
+
+    def _reserved(self, role: Role, stage: str) -> _Reservation:
+        return _Reservation(self, role, capped=stage != UNCAPPED)
+
+    def _keep(self, key: str, answer: Answer, *, role: Role, stage: str, model: str) -> None:
+        """Count an answer; store it, unless the call itself was lost and another try may do better."""
+        lost = answer.error is not None and answer.error.startswith(LOST)
+        line = {"key": key, "role": role, "stage": stage, "model": model, **asdict(answer)}
+        with self._lock:
+            self._count(line)
+            self._answers[key] = answer
+            if not lost and self.path is not None:
+                with FileLock(f"{self.path}.lock"), self.path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+            if lost or (answer.error is not None and role == "teacher"):
+                self._errors.append(answer.error or "")
+            if len(self._errors) > self.max_errors:
+                causes = "; ".join(dict.fromkeys(self._errors[:5]))
+                raise TooManyErrors(
+                    f"{len(self._errors)} calls failed, more than max_errors={self.max_errors}. First causes: "
+                    f"{causes}. Mend the cause and run again (finished calls are kept), or raise max_errors."
+                )
+
+    def _count(self, line: dict[str, Any]) -> None:
+        spent = self.spent.setdefault((line["role"], line["stage"]), Spent())
+        for name in ("calls", "tokens_in", "tokens_out", "tokens_cached", "seconds"):
+            setattr(spent, name, getattr(spent, name) + line[name])
+        spent.failures += line["error"] is not None
+        price_in, price_out = self.budget.prices.get(line["model"], (0.0, 0.0))
+        spent.money += (line["tokens_in"] * price_in + line["tokens_out"] * price_out) / 1e6
+
+    def _read(self, path: Path) -> None:
+        """Read earlier answers; a last line that a kill cut short is dropped."""
+        with FileLock(f"{path}.lock"):
+            data = path.read_bytes()
+            whole = data[: data.rfind(b"\n") + 1]
+            if len(whole) < len(data):
+                logger.warning("%s: the last line was cut short; its call will be made again.", path.name)
+                path.write_bytes(whole)
+        for text in whole.decode().splitlines():
+            line = json.loads(text)
+            self._answers[line["key"]] = Answer(**{name: line[name] for name in Answer.__dataclass_fields__})
+            self._count(line)
+
+
+LOST = "lost: "
+"""Marks the error of a call that gave no answer at all (time-out, transport): it is asked again on resume."""
+
+
+class _Reservation:
+    """One call's place under the caps, held while the call is under way."""
+
+    def __init__(self, ledger: Ledger, role: Role, *, capped: bool) -> None:
+        self.ledger, self.role, self.capped = ledger, role, capped
+
+    def __enter__(self) -> None:
+        ledger, budget = self.ledger, self.ledger.budget
+        with ledger._lock:
+            if self.capped:
+                cap, role = budget.cap(self.role), self.role
+                made = ledger.total(role).calls + ledger._under_way[role]
+                if cap is not None and made >= cap:
+                    raise BudgetExceeded(f"The cap of {cap} {role} calls is reached ({role}_calls in Budget).")
+                money = ledger.total("student").money + ledger.total("teacher").money
+                if budget.money is not None and money >= budget.money:
+                    raise BudgetExceeded(f"The cap of {budget.money:g} on money is reached (money in Budget).")
+            ledger._under_way[self.role] += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self.ledger._lock:
+            self.ledger._under_way[self.role] -= 1
+
+
+def _call(program: dspy.Module, row: dict[str, Any]) -> Answer:
+    """Call the program once; what its LM calls used is summed even where the program then fails."""
+    tracker = UsageTracker()
+    started = time.perf_counter()
+    outputs, error = None, None
+    try:
+        with dspy.context(usage_tracker=tracker):
+            prediction = program(**row)
+        outputs = _anything.dump_python(prediction.toDict(), mode="json", fallback=str)
+    except _FATAL as failure:
+        raise ModelError(
+            f"The model refuses: {failure}. Check its name, key and settings, then run again."
+        ) from failure
+    except AdapterParseError as failure:
+        error = f"malformed answer: {_first_line(failure)}"
+    except LMError as failure:
+        error = f"{LOST}{type(failure).__name__}: {_first_line(failure)}"
+    except Exception as failure:  # noqa: BLE001 - a user's program may raise anything: counted, reported, capped
+        error = f"{LOST}{type(failure).__name__}: {_first_line(failure)}"
+    seconds = time.perf_counter() - started
+    entries = [entry for used in tracker.usage_data.values() for entry in used]
+    return Answer(
+        outputs=outputs,
+        error=error,
+        seconds=round(seconds, 4),
+        calls=max(1, len(entries)),
+        tokens_in=sum(entry.get("prompt_tokens") or 0 for entry in entries),
+        tokens_out=sum(entry.get("completion_tokens") or 0 for entry in entries),
+        tokens_cached=sum(
+            (entry.get("prompt_tokens_details") or {}).get("cached_tokens") or 0 for entry in entries
+        ),
+    )
+
+
+def _run(items: Sequence[tuple[str, dict[str, Any]]], call: Callable[..., None], num_threads: int) -> None:
+    """Call the first item alone, then the rest in parallel, each in a copy of the caller's DSPy context."""
+    if items:
+        call(*items[0])
+    if num_threads == 1:
+        for item in items[1:]:
+            call(*item)
+        return
+    with ThreadPoolExecutor(num_threads) as pool:
+        futures: list[Future[None]] = [pool.submit(copy_context().run, call, key, row) for key, row in items[1:]]
+        done, pending = wait(futures, return_when=FIRST_EXCEPTION)
+        for future in pending:
+            future.cancel()
+    for future in done:
+        future.result()
+
+
+def _notify(on_answer: Callable[[], object] | None) -> None:
+    if on_answer is not None:
+        on_answer()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:300]

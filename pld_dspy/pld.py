@@ -1,0 +1,391 @@
+"""PLD, the teleprompter: explain -> induce -> search -> compose. It hands results along and does no work itself."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import dspy
+from dspy.teleprompt import Teleprompter
+from tqdm import tqdm
+
+from .compose import with_rules
+from .content import adapter_settings, digest, lm_settings, program_state
+from .errors import DataError
+from .estimate import Estimate, estimate
+from .evaluation import Evaluation, Evaluator
+from .explain import Explanations, explain
+from .induce import InduceConfig, Induction, induce
+from .inputs import Inputs, Rationales, TeacherLike, prepare, teacher_settings
+from .ledger import UNCAPPED, Budget, Ledger
+from .outcome import outcome
+from .result import PLDResult
+from .rules import RuleSet
+from .run import RunFolder
+from .scoring import Metric, Objective, mean_metric
+from .search import RuleSearch, SearchConfig, SearchResult, TrialRow, applicability, open_study
+from .tracking import Recorder, recorder_for
+
+logger = logging.getLogger(__name__)
+
+
+class PLD(Teleprompter):
+    """Prompt-Level Distillation (arXiv 2602.21103) as a DSPy teleprompter.
+
+    A teacher's reasons for labelled examples become a short, ordered list of rules in the student's instructions,
+    chosen for what they do for that student. No weights change.
+
+    Args:
+        teacher: an LM, or a program that gives ``rationale`` and ``rule`` from task, labels, example and label.
+            None: recorded rationales only.
+        objective: "macro_f1", "accuracy", or a callable over (examples, predictions); what the search maximizes.
+        metric: a per-example DSPy metric instead; its mean is the objective.
+        target: the predictor or output field that decides, where more than one could.
+        induce, search: how rules are made, and how student calls are spent.
+        budget: hard caps on calls and money.
+        adapter: the adapter student calls go through; the configured one where None. A program does not store its
+            adapter: run the compiled program under the same one.
+        run_dir: the run folder; ``runs/pld-DATE-TIME`` where None. A killed compile with the same folder resumes.
+        tracking: "mlflow" (the configured store, else a local sqlite one), a tracking URI, a recorder, or None.
+        num_threads: calls at once; where None, 1 for the local model, else DSPy's setting.
+        max_errors: failed calls after which the compile stops.
+        context_tokens: the student's context, where longer texts are to be refused beforehand.
+        seed: of every random choice.
+
+    Attributes:
+        result: the :class:`PLDResult` of the last compile; None before.
+    """
+
+    def __init__(
+        self,
+        *,
+        teacher: TeacherLike = None,
+        objective: str | Objective = "macro_f1",
+        metric: Metric | None = None,
+        target: str | None = None,
+        induce: InduceConfig | None = None,
+        search: SearchConfig | None = None,
+        budget: Budget | None = None,
+        adapter: dspy.Adapter | None = None,
+        run_dir: Path | str | None = None,
+        tracking: str | Recorder | None = "mlflow",
+        num_threads: int | None = None,
+        max_errors: int = 20,
+        context_tokens: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.teacher = teacher
+        self.objective = objective
+        self.metric = metric
+        self.target = target
+        self.induce = induce or InduceConfig()
+        self.search = search or SearchConfig()
+        self.budget = budget or Budget()
+        self.adapter = adapter
+        self.run_dir = run_dir
+        self.tracking = tracking
+        self.num_threads = num_threads
+        self.max_errors = max_errors
+        self.context_tokens = context_tokens
+        self.seed = seed
+        self.result: PLDResult | None = None
+        _objective(objective, metric)
+
+    def compile(
+        self,
+        student: dspy.Module,
+        *,
+        trainset: Sequence[dspy.Example],
+        teacher: TeacherLike = None,
+        valset: Sequence[dspy.Example] | None = None,
+        testset: Sequence[dspy.Example] | None = None,
+        rationales: Rationales = None,
+        resume: bool = True,
+    ) -> dspy.Module:
+        """Return a copy of ``student`` with the best rules found in its instructions.
+
+        Args:
+            student: any program with one labelled decision; never changed.
+            trainset: labelled examples to learn rules from, with their inputs marked.
+            teacher: overrides the constructor's.
+            valset: labelled examples to choose rules by; split off ``trainset`` where None.
+            testset: labelled examples to report on, asked once, at the end.
+            rationales: recorded micro-rules, or their JSONL file; examples they cover are not put to the teacher.
+            resume: go on with the compile in the run folder; False starts anew.
+
+        Returns:
+            A deep copy; where no rules beat the unchanged student on validation, without rules.
+
+        Raises:
+            DataError: the data or an argument is unusable; raised before the first call.
+            RunError: the run folder holds another compile.
+            ModelError: a model rejects credentials or settings.
+            TooManyErrors: more than ``max_errors`` calls failed; finished calls are kept.
+            BudgetExceeded: the budget does not allow scoring even the unchanged student.
+        """
+        inputs = self._inputs(student, trainset, valset, testset, teacher, rationales)
+        folder = RunFolder(self.run_dir)
+        folder.open(self._settings(inputs), resume=resume)
+        ledger = self._ledger(student, folder)
+        evaluator = self._evaluator(inputs, ledger)
+        seconds: dict[str, float] = {}
+        recorder = recorder_for(self.tracking)
+        with recorder.run(folder.name):
+            recorder.params(self.get_params())
+            with _timed(seconds, "baseline"):
+                self._baseline(inputs, evaluator)
+            with _timed(seconds, "explain"):
+                explanations = self._explain(inputs, ledger)
+                folder.write_micro_rules(explanations.micro_rules)
+            with _timed(seconds, "induce"):
+                induction = self._induce(inputs, explanations, ledger)
+            with _timed(seconds, "search"):
+                found = self._search(inputs, induction, evaluator, folder, recorder)
+                folder.write_trials(found.trials)
+            compiled = with_rules(student, inputs.task, found.best)
+            with _timed(seconds, "test"):
+                scores = _final_scores(inputs, found.best, evaluator)
+            self.result = outcome(
+                inputs,
+                explanations,
+                induction,
+                found,
+                instructions=dict(compiled.named_predictors())[inputs.task.predictor].signature.instructions,
+                validation=scores["validation"],
+                test=scores.get("test"),
+                ledger=ledger,
+                seconds=seconds,
+                seed=self.seed,
+            )
+            folder.write_outcome(compiled, self.result)
+            _record(recorder, self.result, folder)
+        return compiled
+
+    def estimate(
+        self,
+        student: dspy.Module,
+        *,
+        trainset: Sequence[dspy.Example],
+        teacher: TeacherLike = None,
+        valset: Sequence[dspy.Example] | None = None,
+        testset: Sequence[dspy.Example] | None = None,
+        rationales: Rationales = None,
+    ) -> Estimate:
+        """Bound calls, tokens and money of :meth:`compile` from above, without a call; arguments as there."""
+        inputs = self._inputs(student, trainset, valset, testset, teacher, rationales)
+        models = {"student": _student_lm(student), "teacher": inputs.teacher and inputs.teacher.lm}
+        return estimate(
+            inputs.task,
+            instructions=inputs.instructions,
+            trainset=inputs.splits.train,
+            valset=inputs.splits.val,
+            testset=inputs.splits.test,
+            recorded=len(inputs.recorded),
+            has_teacher=inputs.teacher is not None,
+            search=self.search,
+            budget=self.budget,
+            models={role: getattr(lm, "model", "") for role, lm in models.items()},
+        )
+
+    def get_params(self) -> dict[str, Any]:
+        """Return the plain settings, as a fresh dict; MLflow's autologging adds to the dict it is given."""
+        settings = {
+            "objective": getattr(self.objective, "__name__", self.objective),
+            "metric": getattr(self.metric, "__name__", self.metric),
+            "target": self.target,
+            "max_errors": self.max_errors,
+            "context_tokens": self.context_tokens,
+            "seed": self.seed,
+        }
+        for prefix, config in (("search", self.search), ("induce", self.induce), ("budget", self.budget)):
+            settings |= {f"{prefix}_{name}": value for name, value in asdict(config).items()}
+        return {name: _plain(value) for name, value in settings.items()}
+
+    def _inputs(
+        self,
+        student: dspy.Module,
+        trainset: Sequence[dspy.Example],
+        valset: Sequence[dspy.Example] | None,
+        testset: Sequence[dspy.Example] | None,
+        teacher: TeacherLike,
+        rationales: Rationales,
+    ) -> Inputs:
+        return prepare(
+            student,
+            trainset=trainset,
+            valset=valset,
+            testset=testset,
+            teacher=self.teacher if teacher is None else teacher,
+            rationales=rationales,
+            target=self.target,
+            context_tokens=self.context_tokens or getattr(_student_lm(student), "pld_context", None),
+            seed=self.seed,
+        )
+
+    def _settings(self, inputs: Inputs) -> dict[str, Any]:
+        """Everything that decides the outcome, for config.yaml and its fingerprint."""
+        lm = _student_lm(inputs.student)
+        settings = {name: value for name, value in self.get_params().items() if not name.startswith("budget_")}
+        return {
+            "settings": settings,
+            "task": asdict(inputs.task),
+            "data": inputs.fingerprints(),
+            "student": {"lm": lm_settings(lm), "program": digest(program_state(inputs.student, lm=lm))},
+            "teacher": teacher_settings(inputs.teacher),
+            "adapter": adapter_settings(self.adapter or dspy.settings.adapter),
+        }
+
+    def _ledger(self, student: dspy.Module, folder: RunFolder) -> Ledger:
+        local = hasattr(_student_lm(student), "pld_server")
+        threads = self.num_threads or (1 if local else dspy.settings.num_threads)
+        return Ledger(folder.predictions, budget=self.budget, max_errors=self.max_errors, num_threads=threads)
+
+    def _evaluator(self, inputs: Inputs, ledger: Ledger) -> Evaluator:
+        return Evaluator(
+            student=inputs.student,
+            task=inputs.task,
+            ledger=ledger,
+            objective=_objective(self.objective, self.metric),
+            adapter=self.adapter,
+            seed=self.seed,
+        )
+
+    def _baseline(self, inputs: Inputs, evaluator: Evaluator) -> None:
+        """Score the unchanged student before anything is paid for; the search finds its answers in the ledger."""
+        with _bar("baseline", "call", total=len(inputs.splits.val)) as bar:
+            evaluator.answers(None, inputs.splits.val, stage="baseline", on_answer=bar.update)
+
+    def _explain(self, inputs: Inputs, ledger: Ledger) -> Explanations:
+        with _bar("explain", "example") as bar:
+            return explain(
+                inputs.splits.train,
+                inputs.task,
+                instructions=inputs.instructions,
+                recorded=inputs.recorded,
+                teacher=inputs.teacher and inputs.teacher.explainer,
+                ledger=ledger,
+                lm=inputs.teacher and inputs.teacher.lm,
+                on_answer=bar.update,
+            )
+
+    def _induce(self, inputs: Inputs, explanations: Explanations, ledger: Ledger) -> Induction:
+        with _bar("induce", "rule") as bar:
+            return induce(
+                explanations.micro_rules,
+                inputs.task,
+                instructions=inputs.instructions,
+                config=self.induce,
+                teacher=inputs.teacher and inputs.teacher.generalizer,
+                ledger=ledger,
+                lm=inputs.teacher and inputs.teacher.lm,
+                on_answer=bar.update,
+            )
+
+    def _search(
+        self, inputs: Inputs, induction: Induction, evaluator: Evaluator, folder: RunFolder, recorder: Recorder
+    ) -> SearchResult:
+        texts = [inputs.task.text(example) for example in inputs.splits.val]
+        progress = _Progress(recorder, self.get_params()["objective"])
+        search = RuleSearch(
+            induction.rules,
+            evaluator,
+            inputs.splits.val,
+            study=open_study(folder.study),
+            config=self.search,
+            about=applicability(induction.rules, inputs.texts_by_id, texts),
+            seed=self.seed,
+            on_trial=progress,
+        )
+        with _bar("search", "trial", total=search.steps) as progress.bar:
+            progress.bar.update(len(search.seen))
+            return search.run()
+
+
+class _Progress:
+    """Shows each finished trial and records its value and the best so far."""
+
+    def __init__(self, recorder: Recorder, objective: Any) -> None:
+        self.recorder = recorder
+        self.objective = objective
+        self.bar: Any = None
+        self.best = float("-inf")
+
+    def __call__(self, trial: TrialRow) -> None:
+        if trial.objective is not None:
+            self.best = max(self.best, trial.objective)
+            self.recorder.metric(f"val_{self.objective}", trial.objective, trial.step)
+        self.recorder.metric("val_estimate", trial.told, trial.step)
+        self.recorder.metric(f"best_val_{self.objective}", self.best, trial.step)
+        self.bar.set_postfix(best=f"{self.best:.3f}", refresh=False)
+        self.bar.update()
+
+
+def _final_scores(
+    inputs: Inputs, best: RuleSet | None, evaluator: Evaluator
+) -> dict[str, tuple[Evaluation, Evaluation]]:
+    """Score the unchanged and the chosen student; validation answers are all in the ledger already."""
+    scores = {}
+    for name, examples in inputs.splits.named():
+        if name != "train":
+            stage = "search" if name == "validation" else UNCAPPED
+            with _bar(name, "call", total=2 * len(examples)) as bar:
+                scores[name] = (
+                    evaluator.evaluate(None, examples, stage=stage, on_answer=bar.update),
+                    evaluator.evaluate(best, examples, stage=stage, on_answer=bar.update),
+                )
+    return scores
+
+
+def _record(recorder: Recorder, result: PLDResult, folder: RunFolder) -> None:
+    for split, comparison in (("val", result.validation), ("test", result.test)):
+        if comparison is not None:
+            recorder.metric(f"{split}_macro_f1_baseline", comparison.baseline.macro_f1)
+            recorder.metric(f"{split}_macro_f1_compiled", comparison.compiled.macro_f1)
+            recorder.metric(f"{split}_macro_f1_gain", comparison.difference.macro_f1)
+    for name, count in result.counts.items():
+        recorder.metric(f"count_{name}", count)
+    for stage, value in result.seconds.items():
+        recorder.metric(f"seconds_{stage}", value)
+    for role, stages in result.costs.items():
+        recorder.metric(f"{role}_calls", sum(cost.calls for cost in stages.values()))
+    for path in (folder.config, folder.rules, folder.result, folder.trials, folder.confusion, folder.program):
+        recorder.artifact(path)
+
+
+def _objective(objective: str | Objective, metric: Metric | None) -> Objective | str:
+    """Return what the evaluator maximizes."""
+    if metric is not None:
+        if objective != "macro_f1":
+            raise DataError("Give objective= or metric=, not both.")
+        return mean_metric(metric)
+    if callable(objective) or objective in ("macro_f1", "accuracy"):
+        return objective
+    raise DataError(f"objective={objective!r} is unknown. Give 'macro_f1', 'accuracy' or a callable.")
+
+
+def _student_lm(student: dspy.Module) -> dspy.BaseLM | None:
+    return next((predictor.lm for predictor in student.predictors() if predictor.lm), dspy.settings.lm)
+
+
+def _plain(value: Any) -> str | int | float | bool | None:
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    return getattr(value, "__name__", None) or (type(value).__name__ if callable(value) else str(value))
+
+
+def _bar(stage: str, unit: str, *, total: int | None = None) -> Any:
+    """One progress bar a stage, shown on terminals only and gone when the stage is done."""
+    return tqdm(total=total, desc=stage, unit=unit, disable=None, leave=False)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    started = time.perf_counter()
+    logger.info("%s", stage)
+    yield
+    seconds[stage] = time.perf_counter() - started

@@ -1,0 +1,115 @@
+"""What a compile leaves behind: result.json, readable without this library."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .errors import RunError
+from .rules import Rule, RuleSet
+from .scoring import Difference, Score
+
+RESULT_FILE = "result.json"
+
+
+class Cost(BaseModel):
+    """What one stage cost; ``seconds`` are wall time of the stage, ``money`` 0 where no prices were given."""
+
+    calls: int = 0
+    reused: int = 0
+    """Answers found in the ledger instead of being asked again."""
+    failures: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    tokens_cached: int = 0
+    call_seconds: float = 0.0
+    """Sum over calls."""
+    money: float = 0.0
+
+
+class Comparison(BaseModel):
+    """The unchanged and the compiled student on the same examples."""
+
+    baseline: Score
+    compiled: Score
+    difference: Difference
+
+
+class PLDResult(BaseModel):
+    """The outcome of one compile.
+
+    Attributes:
+        labels: the label set.
+        predictor, label_field: where the decision is made.
+        untouched: predictors left as they were.
+        improved: False where nothing beat the unchanged student, which then is what came back.
+        rules: the chosen rules in order, each with its estimated effect on validation.
+        bench: the rules not chosen.
+        instructions: the instructed predictor's full instructions.
+        validation: what the search saw; optimistic, since it chose by it.
+        test: on examples no stage saw; None without a test set.
+        costs: "student" and "teacher" -> stage -> cost.
+        seconds: stage -> wall seconds.
+        rule_tokens: prompt tokens that the rules add to a call, by the student's own count; None if unknown.
+        counts: micro_rules, rules, trials, and rows of each split.
+        stopped: why the search ended early, if it did.
+        notes: what a reader should know, a line each.
+        seed, versions: for reproduction.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    labels: tuple[str, ...]
+    predictor: str
+    label_field: str
+    untouched: tuple[str, ...]
+    improved: bool
+    rules: RuleSet
+    bench: list[Rule]
+    instructions: str
+    validation: Comparison
+    test: Comparison | None
+    costs: dict[str, dict[str, Cost]]
+    seconds: dict[str, float]
+    rule_tokens: float | None
+    counts: dict[str, int]
+    stopped: str | None
+    notes: list[str]
+    seed: int
+    versions: dict[str, str]
+
+    def save(self, folder: Path) -> Path:
+        """Write result.json into ``folder``; return its path."""
+        path = folder / RESULT_FILE
+        path.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        return path
+
+    @classmethod
+    def load(cls, folder: Path) -> PLDResult:
+        """Read result.json of a finished run.
+
+        Raises:
+            RunError: the run is not finished, or the file is damaged.
+        """
+        path = folder / RESULT_FILE
+        if not path.is_file():
+            raise RunError(f"{folder} has no {RESULT_FILE}: not a run folder, or its compile has not finished.")
+        try:
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except ValidationError as error:
+            raise RunError(f"{path} is damaged: {error.errors()[0]['msg']}. Compile again.") from error
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide a result."""
+    found: dict[str, Any] = {"python": platform.python_version()}
+    for package in ("pld-dspy", "dspy", "optuna", "scikit-learn", "numpy", "mlflow", "xllamacpp"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

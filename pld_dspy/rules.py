@@ -1,0 +1,201 @@
+"""What PLD distils: micro-rules, the rules they generalize to, and the ordered rule set a student follows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import DataError
+
+DOUBT_MARK = "[doubtful label]"
+"""A rationale that begins so says that its author doubts the example's gold label."""
+
+RULES_OPEN = "<rules>"
+RULES_CLOSE = "</rules>"
+RULES_LEAD = "Follow these rules. Where several fit, the earlier one decides."
+
+_BLOCK = re.compile(rf"\s*{re.escape(RULES_OPEN)}.*?{re.escape(RULES_CLOSE)}", re.DOTALL)
+
+
+class MicroRule(BaseModel):
+    """One example's abstraction: the teacher's rationale and one reusable instruction."""
+
+    model_config = ConfigDict(frozen=True, coerce_numbers_to_str=True)
+
+    example_id: str
+    inputs: dict[str, Any]
+    label: str
+    rationale: str
+    rule: str = Field(min_length=1)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the rationale's author doubted the gold label."""
+        return self.rationale.startswith(DOUBT_MARK)
+
+
+class Rule(BaseModel):
+    """One cluster's generalization: one or more wordings of it, and the examples that support it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    wordings: tuple[str, ...] = Field(min_length=1)
+    chosen: int = Field(default=0, ge=0, description="index of the wording in use")
+    labels: tuple[str, ...] = ()
+    support: tuple[str, ...] = Field(default=(), description="ids of the training examples behind the rule")
+    effect: float | None = Field(default=None, description="estimated change of the objective when included")
+
+    @model_validator(mode="after")
+    def _chosen_exists(self) -> Rule:
+        if self.chosen >= len(self.wordings):
+            raise ValueError(f"rule {self.id!r} uses wording {self.chosen} but has {len(self.wordings)}")
+        return self
+
+    @property
+    def text(self) -> str:
+        """The wording in use."""
+        return self.wordings[self.chosen]
+
+    def with_wording(self, index: int) -> Rule:
+        """Return this rule with wording ``index`` in use."""
+        return Rule.model_validate({**self.model_dump(), "chosen": index})
+
+
+class RuleSet(BaseModel):
+    """The ordered choice: the rules in a student's instructions, first to last."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rules: tuple[Rule, ...] = ()
+
+    @model_validator(mode="after")
+    def _ids_differ(self) -> RuleSet:
+        ids = [rule.id for rule in self.rules]
+        if len(set(ids)) < len(ids):
+            twice = sorted({rule_id for rule_id in ids if ids.count(rule_id) > 1})
+            raise ValueError(f"rule ids stand twice: {', '.join(twice)}")
+        return self
+
+    def __len__(self) -> int:
+        """Return the number of rules."""
+        return len(self.rules)
+
+    def render(self) -> str:
+        """Return the delimited, numbered block for a system prompt; empty when there is no rule."""
+        if not self.rules:
+            return ""
+        lines = [f"{number}. {_one_line(rule.text)}" for number, rule in enumerate(self.rules, start=1)]
+        return "\n".join([RULES_OPEN, RULES_LEAD, *lines, RULES_CLOSE])
+
+    def instruct(self, instructions: str) -> str:
+        """Return ``instructions`` word for word with this set's block below, in place of any earlier block."""
+        own = strip_rules(instructions)
+        return f"{own}\n\n{self.render()}".strip() if self.rules else own
+
+    @property
+    def digest(self) -> str:
+        """A short content digest: equal for rule sets that render alike."""
+        return hashlib.sha256(self.render().encode()).hexdigest()[:16]
+
+    def to_json(self) -> str:
+        """Return the set as JSON text."""
+        return self.model_dump_json(indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> RuleSet:
+        """Read a set from :meth:`to_json` text.
+
+        Raises:
+            DataError: the text is not a rule set.
+        """
+        return _validated(cls, json.loads, text)
+
+    def to_yaml(self, bench: Sequence[Rule] = ()) -> str:
+        """Return the chosen rules in order, then the bench, as YAML that people can read, edit and sign."""
+        document = {"rules": [_plain(rule) for rule in self.rules], "bench": [_plain(rule) for rule in bench]}
+        return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100))
+
+    @classmethod
+    def from_yaml(cls, text: str) -> RuleSet:
+        """Read the chosen rules of :meth:`to_yaml` text; the bench is left out.
+
+        Raises:
+            DataError: the text is not a rule set.
+        """
+        return _validated(cls, yaml.safe_load, text)
+
+
+def strip_rules(instructions: str) -> str:
+    """Return ``instructions`` without the delimited block of rules, if there is one."""
+    return _BLOCK.sub("", instructions).strip() if RULES_OPEN in instructions else instructions
+
+
+def read_micro_rules(path: Path) -> list[MicroRule]:
+    """Read recorded micro-rules, one JSON object a line.
+
+    Raises:
+        DataError: the file is missing, or a line is not a micro-rule; the message names line and field.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"Cannot read the rationales file {path}: {error}.") from error
+    micro_rules = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            micro_rules.append(MicroRule.model_validate_json(line))
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"])) or "the line"
+            raise DataError(
+                f"{path} line {number}: {field}: {first['msg']}. Each line needs example_id, inputs, label, "
+                "rationale and rule."
+            ) from error
+    return micro_rules
+
+
+def write_micro_rules(path: Path, micro_rules: Iterable[MicroRule]) -> None:
+    """Write micro-rules, one JSON object a line."""
+    path.write_text("".join(rule.model_dump_json() + "\n" for rule in micro_rules), encoding="utf-8")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).replace(RULES_OPEN, "").replace(RULES_CLOSE, "")
+
+
+def _plain(rule: Rule) -> dict[str, Any]:
+    """Order the fields for a reader: the text first; the other wordings only where there are some."""
+    row: dict[str, Any] = {"id": rule.id, "text": rule.text, "labels": list(rule.labels)}
+    if rule.effect is not None:
+        row["effect"] = round(rule.effect, 4)
+    row["support"] = list(rule.support)
+    if len(rule.wordings) > 1:
+        row["other_wordings"] = [text for i, text in enumerate(rule.wordings) if i != rule.chosen]
+    return row
+
+
+def _validated(cls: type[RuleSet], load: Any, text: str) -> RuleSet:
+    try:
+        document = load(text)
+        rules = [_from_plain(row) for row in document["rules"]]
+        return cls(rules=tuple(rules))
+    except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+        raise DataError(f"Not a rule set: {error}. It needs a list 'rules' of id and text.") from error
+
+
+def _from_plain(row: dict[str, Any]) -> Rule:
+    if "wordings" in row:
+        return Rule.model_validate(row)
+    wordings = (row["text"], *row.get("other_wordings", ()))
+    known = {key: row[key] for key in ("id", "labels", "support", "effect") if key in row}
+    return Rule(wordings=wordings, **known)

@@ -1,0 +1,36 @@
+"""Which examples a rule is about, from where it came: no student call is spent on knowing it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..embedding import embed, tfidf_svd
+from ..rules import Rule
+
+
+def applicability(
+    rules: Sequence[Rule], texts_by_id: Mapping[str, str], texts: Sequence[str]
+) -> NDArray[np.float64]:
+    """Return how much each example is like those a rule came from.
+
+    Args:
+        rules: K rules with their support.
+        texts_by_id: training example id -> input text.
+        texts: n input texts.
+
+    Returns:
+        n x K cosine similarities to the nearest supporting example, in [0, 1]; 0 for a rule without support.
+    """
+    ids = list(texts_by_id)
+    vectors = embed([*texts_by_id.values(), *texts], tfidf_svd)
+    known, new = vectors[: len(ids)], vectors[len(ids) :]
+    near = np.clip(new @ known.T, 0.0, 1.0)
+    row_of = {example_id: row for row, example_id in enumerate(ids)}
+    columns = []
+    for rule in rules:
+        rows = [row_of[example_id] for example_id in rule.support if example_id in row_of]
+        columns.append(near[:, rows].max(axis=1) if rows else np.zeros(len(texts)))
+    return np.stack(columns, axis=1)

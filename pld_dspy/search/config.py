@@ -1,0 +1,41 @@
+"""How to spend student calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from optuna.samplers import BaseSampler
+
+from ..errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """How to spend student calls. ``screen_calls=0, alpha=0, parsimony=0`` is a plain full-evaluation search.
+
+    Attributes:
+        screen_calls: calls for random half-sets on small slices of the validation set, from which the effects of
+            rules are learned; 0 turns the model off.
+        trials: candidates raced on the validation set after that.
+        block: examples asked of a candidate at once; also the size of a screening slice.
+        alpha: a candidate is dropped once its chance to beat the incumbent falls below this.
+        parsimony: what a rule must be worth, in units of the objective.
+        most: about the most rules in a screened set.
+        sampler: any Optuna sampler; None for a seeded multivariate TPE, with which a resumed search makes the very
+            trials that an uninterrupted one would.
+    """
+
+    screen_calls: int = 1000
+    trials: int = 20
+    block: int = 24
+    alpha: float = 0.15
+    parsimony: float = 0.003
+    most: int = 12
+    sampler: BaseSampler | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("screen_calls", 0), ("trials", 0), ("block", 1), ("most", 1)):
+            if getattr(self, name) < least:
+                raise DataError(f"SearchConfig.{name} is {getattr(self, name)}; give at least {least}.")
+        if not 0 <= self.alpha < 0.5 or self.parsimony < 0:
+            raise DataError("SearchConfig.alpha must be in [0, 0.5) and parsimony at least 0.")

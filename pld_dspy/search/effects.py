@@ -1,0 +1,200 @@
+"""The model: what each rule, wording and place does to each example, learned from every answer seen so far.
+
+A trial gives one number to a sampler, but one bit an example to a regression. All bits of all candidates go into
+one Bayesian logistic regression: P(correct) = difficulty of the example + the sum of what the rules in use do to
+it. A rule pushes answers towards its own labels, so it has one effect on examples of these labels and another on
+all others; an effect of its place and of its wording; and, where provenance says which examples a rule is about,
+an effect on those. Priors are Gaussian, so most effects stay near 0 until the answers say otherwise. The idea of
+covariates for prompts and examples is that of PromptEval (Polo et al. 2024); the covariates are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GroupKFold
+
+from ..rules import Rule
+from .space import Candidate, Space
+
+Floats = NDArray[np.float64]
+
+DIFFICULTY_SD = 1.5
+OWN_SD = 0.8
+OTHER_SD = 0.3
+ABOUT_SD = 1.0
+PLACE_SD = 0.3
+WORDING_SD = 0.3
+SIZE_SD = 0.5
+SWEEPS = 6
+SCREENED = 8
+"""Fewer candidates than this teach nothing about rules; the model is then not asked."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a candidate's answers were: rows of the validation set, and whether each was correct."""
+
+    candidate: Candidate
+    rows: NDArray[np.int64]
+    correct: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Gaussian approximation (Laplace) of the effects, in units of their prior standard deviation."""
+
+    mean: Floats
+    intercept: float
+    precision: Floats
+
+    def draw(self, rng: np.random.Generator) -> Floats:
+        """Draw one set of effects (Thompson sampling)."""
+        factor = np.linalg.cholesky(self.precision)
+        return np.asarray(self.mean + np.linalg.solve(factor.T, rng.standard_normal(len(self.mean))))
+
+
+class EffectModel:
+    """Effects of rules on validation examples.
+
+    Args:
+        space: the rules.
+        golds: n gold labels of the validation set.
+        about: n x K in [0, 1], how much an example is like those that a rule came from; None if unknown.
+    """
+
+    def __init__(self, space: Space, golds: Sequence[str], about: Floats | None = None) -> None:
+        self.space = space
+        self.own = own_labels(space.rules, golds)
+        self.about = about
+        self.weights = example_weights(golds)
+        self.wordings = max((len(rule.wordings) for rule in space.rules), default=1)
+
+    def features(self, candidate: Candidate, rows: NDArray[np.int64]) -> Floats:
+        """Return the covariates of a candidate's answers to examples ``rows``, scaled by prior sd: rows x F."""
+        n, use = len(self.weights), candidate.use.astype(float)
+        own = self.own[rows] * use
+        place = own * (2 * candidate.key - 1)
+        blocks = [
+            np.eye(n)[rows] * DIFFICULTY_SD,
+            own * OWN_SD,
+            (1 - self.own[rows]) * use * OTHER_SD,
+            place * PLACE_SD,
+            *(own * (candidate.wording == number) * WORDING_SD for number in range(1, self.wordings)),
+            np.full((len(rows), 1), candidate.size / max(len(self.space), 1) * SIZE_SD),
+        ]
+        if self.about is not None:
+            blocks.append(self.about[rows] * use * ABOUT_SD)
+        return np.hstack(blocks)
+
+    def fit(self, observations: Sequence[Observation]) -> Posterior | None:
+        """Fit all answers seen so far; None while there are too few candidates, or all answers agree."""
+        if len(observations) < SCREENED:
+            return None
+        matrix, correct, _ = self._stacked(observations)
+        if correct.all() or not correct.any():
+            return None
+        fitted = _regression(matrix, correct)
+        mean, intercept = fitted.coef_[0], float(fitted.intercept_[0])
+        chance = expit(matrix @ mean + intercept)
+        curvature = matrix * (chance * (1 - chance))[:, None]
+        return Posterior(mean, intercept, curvature.T @ matrix + np.eye(len(mean)))
+
+    def log_loss(self, observations: Sequence[Observation]) -> float:
+        """Return the cross-validated log-loss of answers of unseen candidates."""
+        matrix, correct, groups = self._stacked(observations)
+        folds = GroupKFold(min(5, len(observations)))
+        predicted = np.empty(len(correct))
+        for train, test in folds.split(matrix, correct, groups):
+            predicted[test] = (
+                _regression(matrix[train], correct[train]).predict_proba(matrix[test])[:, 1]
+                if len(set(correct[train])) > 1
+                else correct[train].mean()
+            )
+        return float(log_loss(correct, predicted, labels=[False, True]))
+
+    def value(self, candidate: Candidate, effects: Floats, intercept: float) -> float:
+        """Return the expected weighted accuracy of a candidate on the validation set, 0 to 1."""
+        rows = np.arange(len(self.weights))
+        return float(self.weights @ expit(self.features(candidate, rows) @ effects + intercept))
+
+    def best(self, effects: Floats, intercept: float, start: Candidate, parsimony: float) -> Candidate:
+        """Climb from ``start``, one rule at a time, to the set with the best value less ``parsimony`` a rule.
+
+        The order comes first: each rule where its place effect wants it, ties as in ``start``.
+        """
+        candidate = Candidate(start.use.copy(), self._keys(effects, start), start.wording.copy())
+        reached = self.value(candidate, effects, intercept) - parsimony * candidate.size
+        for _ in range(SWEEPS):
+            before = reached
+            for j, rule in enumerate(self.space.rules):
+                for option in _options(candidate, j, len(rule.wordings)):
+                    value = self.value(option, effects, intercept) - parsimony * option.size
+                    if value > reached + 1e-9:
+                        candidate, reached = option, value
+            if reached <= before:
+                break
+        return candidate
+
+    def rule_effects(self, candidate: Candidate, posterior: Posterior) -> dict[str, float]:
+        """Return what each rule adds to the value: taken out of the candidate, or put into it."""
+        effects = {}
+        for j, rule in enumerate(self.space.rules):
+            inside, outside = (_with(candidate, j, use=use) for use in (True, False))
+            effects[rule.id] = self.value(inside, posterior.mean, posterior.intercept) - self.value(
+                outside, posterior.mean, posterior.intercept
+            )
+        return effects
+
+    def _keys(self, effects: Floats, start: Candidate) -> Floats:
+        """Place effects multiply 2 key - 1: a rule that gains from standing late gets a high key."""
+        n, k = len(self.weights), len(self.space)
+        place = effects[n + 2 * k : n + 3 * k]
+        order = np.lexsort((start.key, np.round(place, 1)))
+        keys = np.empty(k)
+        keys[order] = (np.arange(k) + 0.5) / k
+        return keys
+
+    def _stacked(self, observations: Sequence[Observation]) -> tuple[Floats, NDArray[np.bool_], NDArray[np.int64]]:
+        matrix = np.vstack([self.features(seen.candidate, seen.rows) for seen in observations])
+        correct = np.concatenate([seen.correct for seen in observations])
+        groups = np.repeat(np.arange(len(observations)), [len(seen.rows) for seen in observations])
+        return matrix, correct, groups
+
+
+def own_labels(rules: Sequence[Rule], golds: Sequence[str]) -> Floats:
+    """Return n x K: 1 where the example's gold label is the rule's first (its answer), else 0."""
+    answers = np.array([rule.labels[0] if rule.labels else "" for rule in rules])
+    return (np.array(golds)[:, None] == answers[None, :]).astype(float)
+
+
+def example_weights(golds: Sequence[str]) -> Floats:
+    """Return n weights that sum to 1: half macro recall, half accuracy, a linear proxy of macro-F1."""
+    column = np.array(golds)
+    values, inverse, counts = np.unique(column, return_inverse=True, return_counts=True)
+    return np.asarray(0.5 / (len(values) * counts[inverse]) + 0.5 / len(column))
+
+
+def _regression(matrix: Floats, correct: NDArray[np.bool_]) -> LogisticRegression:
+    """With features scaled by their prior sd, an L2 penalty of C = 1 is the Gaussian prior."""
+    return LogisticRegression(C=1.0, max_iter=200).fit(matrix, correct)
+
+
+def _with(candidate: Candidate, j: int, *, use: bool, wording: int | None = None) -> Candidate:
+    flags, wordings = candidate.use.copy(), candidate.wording.copy()
+    flags[j] = use
+    if wording is not None:
+        wordings[j] = wording
+    return Candidate(flags, candidate.key, wordings)
+
+
+def _options(candidate: Candidate, j: int, wordings: int) -> list[Candidate]:
+    """The other states of rule ``j``: out, or in with any wording."""
+    options = [_with(candidate, j, use=True, wording=number) for number in range(wordings)]
+    return [_with(candidate, j, use=False), *options] if candidate.use[j] else options

@@ -1,0 +1,113 @@
+"""The space: which rules, in which wording, in which order; and the same as Optuna parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+
+from ..rules import Rule, RuleSet
+
+Parameters = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One point of the space over K rules.
+
+    Attributes:
+        use: K flags, whether the rule is in.
+        key: K sort keys in [0, 1]; the rules in use stand in ascending order of key.
+        wording: K wording numbers.
+    """
+
+    use: NDArray[np.bool_]
+    key: NDArray[np.float64]
+    wording: NDArray[np.int64]
+
+    @property
+    def size(self) -> int:
+        """Number of rules in use."""
+        return int(self.use.sum())
+
+
+@dataclass(frozen=True)
+class Space:
+    """All candidates over a list of rules.
+
+    A permutation has no Optuna distribution of its own; a sort key a rule decodes in one line, encodes any known
+    order exactly, and needs no conditional parameters.
+    """
+
+    rules: tuple[Rule, ...]
+
+    def __len__(self) -> int:
+        """Return the number of rules, K."""
+        return len(self.rules)
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Return the Optuna parameters: ``use:ID``, ``key:ID`` and, for several wordings, ``wording:ID``."""
+        found: dict[str, BaseDistribution] = {}
+        for rule in self.rules:
+            found[f"use:{rule.id}"] = CategoricalDistribution([False, True])
+            found[f"key:{rule.id}"] = FloatDistribution(0.0, 1.0)
+            if len(rule.wordings) > 1:
+                found[f"wording:{rule.id}"] = CategoricalDistribution(list(range(len(rule.wordings))))
+        return found
+
+    def parameters(self, candidate: Candidate) -> Parameters:
+        """Encode a candidate as values of :meth:`distributions`."""
+        found: Parameters = {}
+        for j, rule in enumerate(self.rules):
+            found[f"use:{rule.id}"] = bool(candidate.use[j])
+            found[f"key:{rule.id}"] = float(candidate.key[j])
+            if len(rule.wordings) > 1:
+                found[f"wording:{rule.id}"] = int(candidate.wording[j])
+        return found
+
+    def candidate(self, parameters: Parameters) -> Candidate:
+        """Decode values of :meth:`distributions`."""
+        return Candidate(
+            use=np.array([parameters[f"use:{rule.id}"] for rule in self.rules], dtype=bool),
+            key=np.array([parameters[f"key:{rule.id}"] for rule in self.rules], dtype=float),
+            wording=np.array([parameters.get(f"wording:{rule.id}", 0) for rule in self.rules], dtype=np.int64),
+        )
+
+    def rule_set(self, candidate: Candidate) -> RuleSet:
+        """Return the rules in use, in the candidate's order and wordings."""
+        order = np.argsort(candidate.key, kind="stable")
+        return RuleSet(
+            rules=tuple(self.rules[j].with_wording(int(candidate.wording[j])) for j in order if candidate.use[j])
+        )
+
+    def none(self) -> Candidate:
+        """Return the candidate without rules."""
+        return self._in_order(np.zeros(len(self), dtype=bool))
+
+    def all(self) -> Candidate:
+        """Return the candidate with all rules, in PLD order and first wordings."""
+        return self._in_order(np.ones(len(self), dtype=bool))
+
+    def half(self, rng: np.random.Generator, most: int) -> Candidate:
+        """Return a random half of the rules (at most about ``most``), in random order and wordings."""
+        use = rng.random(len(self)) < min(0.5, most / len(self))
+        wordings = [rng.integers(len(rule.wordings)) for rule in self.rules]
+        return Candidate(use, rng.random(len(self)), np.array(wordings, dtype=np.int64))
+
+    def _in_order(self, use: NDArray[np.bool_]) -> Candidate:
+        keys = (np.arange(len(self)) + 0.5) / max(len(self), 1)
+        return Candidate(use, keys, np.zeros(len(self), dtype=np.int64))
+
+
+def stratified_order(labels: Sequence[str], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return a random order of examples in which every stretch has about the same share of each label."""
+    place = np.empty(len(labels))
+    column = np.array(labels)
+    for label in sorted(set(labels)):
+        rows = np.flatnonzero(column == label)
+        place[rng.permutation(rows)] = (np.arange(len(rows)) + rng.random()) / len(rows)
+    return np.argsort(place, kind="stable")

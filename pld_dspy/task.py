@@ -1,0 +1,212 @@
+"""What is being decided: the predictor and output field that hold the label, its label set, and data that fits."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dspy
+
+from .errors import DataError
+from .labels import label_texts, match_label
+
+logger = logging.getLogger(__name__)
+
+CHARACTERS_PER_TOKEN = 4
+"""English text in current tokenizers; used only to refuse texts that cannot fit the context."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """The labelled decision inside a program.
+
+    Attributes:
+        predictor: name of the deciding predictor, as ``named_predictors()`` gives it.
+        label_field: the output field that holds the label; examples carry the gold label under this name.
+        labels: the label set, fixed before the first call.
+        inputs: names of the example's input fields.
+        untouched: names of the program's other predictors, which PLD leaves as they are.
+    """
+
+    predictor: str
+    label_field: str
+    labels: tuple[str, ...]
+    inputs: tuple[str, ...]
+    untouched: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, student: dspy.Module, examples: Sequence[dspy.Example], *, target: str | None = None) -> Task:
+        """Find the labelled decision of ``student``.
+
+        Args:
+            student: the program to instruct.
+            examples: labelled examples (all splits), with their inputs marked by ``with_inputs``.
+            target: name of the predictor or of the output field, where more than one would do.
+
+        Raises:
+            DataError: there is no labelled decision, or more than one; or the examples have no label.
+        """
+        if not examples:
+            raise DataError("The training set is empty. Give at least two labelled examples.")
+        fields = _label_fields(student, examples[0], target)
+        name, field = _single(fields, target)
+        predictors = dict(student.named_predictors())
+        annotation = predictors[name].signature.output_fields[field].annotation
+        return cls(
+            predictor=name,
+            label_field=field,
+            labels=label_texts(annotation) or _gold_labels(examples, field),
+            inputs=tuple(examples[0].inputs().keys()),
+            untouched=tuple(other for other in predictors if other != name),
+        )
+
+    def gold(self, example: dspy.Example) -> str:
+        """Return the example's gold label as text of the label set."""
+        return label_text(example[self.label_field])
+
+    def golds(self, examples: Sequence[dspy.Example]) -> list[str]:
+        """Return the gold labels of ``examples``, in order."""
+        return [self.gold(example) for example in examples]
+
+    def read(self, outputs: dict[str, Any] | None) -> str | None:
+        """Return the label that ``outputs`` give; None for a failed, missing or unknown answer."""
+        value = (outputs or {}).get(self.label_field)
+        return None if value is None else match_label(label_text(value), self.labels)
+
+    def text(self, example: dspy.Example) -> str:
+        """Return the example's inputs as one text: the bare value, or ``name: value`` lines."""
+        return input_text(example.inputs().toDict())
+
+
+def label_text(value: Any) -> str:
+    """Return a label value as text: an Enum member by its value, anything else by ``str``."""
+    return str(getattr(value, "value", value))
+
+
+def input_text(inputs: dict[str, Any]) -> str:
+    """Return input values as one text: the bare value where there is one, else ``name: value`` lines."""
+    if len(inputs) == 1:
+        return str(next(iter(inputs.values())))
+    return "\n".join(f"{name}: {value}" for name, value in inputs.items())
+
+
+def check_examples(
+    task: Task, examples: Sequence[dspy.Example], *, split: str, context_tokens: int | None = None
+) -> None:
+    """Refuse examples that cannot be used, naming the row and the remedy.
+
+    Args:
+        task: the labelled decision.
+        examples: one split.
+        split: its name, for messages.
+        context_tokens: the student's context in tokens, where known.
+
+    Raises:
+        DataError: an empty split, a missing field, a label outside the set, a value of the wrong type, an id
+            used twice, or a text longer than the context.
+    """
+    if not examples:
+        raise DataError(f"The {split} set is empty. Give at least one labelled example.")
+    seen: dict[str, int] = {}
+    for row, example in enumerate(examples):
+        _check_row(task, example, f"{split} row {row}", context_tokens)
+        identifier = example.get("id")
+        if identifier is None:
+            continue
+        if str(identifier) in seen:
+            raise DataError(
+                f"{split} rows {seen[str(identifier)]} and {row} have the same id {identifier!r}. "
+                "Give every example its own id, or leave ids out."
+            )
+        seen[str(identifier)] = row
+
+
+def check_training_labels(task: Task, trainset: Sequence[dspy.Example]) -> None:
+    """Refuse a training set with one label; warn of labels that it never shows.
+
+    Raises:
+        DataError: every training example has the same label.
+    """
+    counts = Counter(task.golds(trainset))
+    if len(counts) < 2:
+        only = next(iter(counts))
+        raise DataError(
+            f"Every training example has the label {only!r}. There is nothing to decide: add examples of "
+            "another label."
+        )
+    absent = [label for label in task.labels if label not in counts]
+    if absent:
+        logger.warning("No training example has the label %s: no rule can be learned for it.", absent)
+
+
+def _label_fields(student: dspy.Module, example: dspy.Example, target: str | None) -> list[tuple[str, str]]:
+    """List (predictor, output field) pairs that could hold the label, typed ones alone where there are any."""
+    marked = set(example.labels().keys()) - {"id"}
+    pairs = [
+        (name, field, info)
+        for name, predictor in student.named_predictors()
+        for field, info in predictor.signature.output_fields.items()
+        if field in marked and target in (None, name, field)
+    ]
+    typed = [(name, field) for name, field, info in pairs if label_texts(info.annotation)]
+    if typed:
+        return typed
+    found = [(name, field) for name, field, _ in pairs]
+    if not found:
+        outputs = {name: list(p.signature.output_fields) for name, p in student.named_predictors()}
+        wanted = f" under target={target!r}" if target else ""
+        raise DataError(
+            f"No output field{wanted} is named like a label field of the examples: predictors give {outputs}, "
+            f"examples are labelled with {sorted(marked)}. Rename one, or mark the inputs with with_inputs()."
+        )
+    return found
+
+
+def _single(fields: list[tuple[str, str]], target: str | None) -> tuple[str, str]:
+    if len(fields) > 1:
+        choices = ", ".join(f"{name} ({field})" for name, field in fields)
+        also = f" under target={target!r}" if target else ""
+        raise DataError(
+            f"Several predictors could hold the label{also}: {choices}. Name one with target='PREDICTOR'."
+        )
+    return fields[0]
+
+
+def _gold_labels(examples: Sequence[dspy.Example], field: str) -> tuple[str, ...]:
+    golds = [example.get(field) for example in examples]
+    return tuple(sorted({label_text(gold) for gold in golds if isinstance(gold, (str, int, bool))}))
+
+
+def _check_row(task: Task, example: dspy.Example, row: str, context_tokens: int | None) -> None:
+    named = f"{row} (id {example.get('id')!r})" if example.get("id") is not None else row
+    for field in task.inputs:
+        if example.get(field) is None:
+            raise DataError(f"{named} has no value for the input field {field!r}. Fill it in or drop the row.")
+        if isinstance(example[field], float) and example[field] != example[field]:
+            raise DataError(f"{named}: the input field {field!r} is NaN. Fill it in or drop the row.")
+    gold = example.get(task.label_field)
+    if gold is None:
+        raise DataError(f"{named} has no value for the label field {task.label_field!r}. Label or drop the row.")
+    if isinstance(gold, (list, tuple, dict, set, float)):
+        raise DataError(
+            f"{named}: the label field {task.label_field!r} is a {type(gold).__name__}, not a single label. "
+            f"Give one of {', '.join(task.labels)}."
+        )
+    if label_text(gold) not in task.labels:
+        raise DataError(
+            f"{named}: the label {label_text(gold)!r} is not in the label set ({', '.join(task.labels)}). "
+            "Correct the row, or add the label to the output field's type."
+        )
+    _check_length(task, example, named, context_tokens)
+
+
+def _check_length(task: Task, example: dspy.Example, named: str, context_tokens: int | None) -> None:
+    tokens = len(task.text(example)) // CHARACTERS_PER_TOKEN
+    if context_tokens is not None and tokens > context_tokens:
+        raise DataError(
+            f"{named} is about {tokens} tokens long, more than the student's context of {context_tokens}. "
+            "Shorten it, drop the row, or serve the student with a larger context."
+        )

@@ -1,0 +1,23 @@
+"""Every test gets fresh DSPy settings and an empty cache in memory, and leaves the user's cache alone."""
+
+import copy
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Read when DSPy and LiteLLM are imported or first asked for a price: use the packaged price list, fetch none.
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
+import dspy
+from dspy.dsp.utils.settings import DEFAULT_CONFIG
+
+
+@pytest.fixture(autouse=True)
+def fresh_dspy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Isolate the test from earlier ones; processes that it starts get a cache folder of their own."""
+    monkeypatch.setenv("DSPY_CACHEDIR", str(tmp_path / "dspy-cache"))
+    dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=True)
+    yield
+    dspy.configure(**copy.deepcopy(DEFAULT_CONFIG), inherit_config=False)
