@@ -90,6 +90,8 @@ class LabelAdapter(dspy.Adapter):
         DataError: ``constrain`` is none of the above.
 
     Source: own design. ChatAdapter's field markers, type notes and reminders repeat the label list three times.
+    Measured with SmolLM2's tokenizer, a one-line task and a short text: 41 prompt tokens against ChatAdapter's 223
+    with 3 labels, and 576 against 2,002 with BANKING77's 77.
     """
 
     def __init__(

@@ -14,6 +14,9 @@ ENDPOINT_SETTINGS = frozenset(
 )
 """LM settings that say where or as whom to ask, not what; some are secret. They never enter a key or a file."""
 
+_BOOKKEEPING = frozenset({"history", "callbacks", "traces", "train", "demos"})
+"""Attributes in which DSPy notes what happened; a call changes them, and they change no answer."""
+
 _SCALARS = (str, int, float, bool, type(None))
 
 
@@ -28,7 +31,8 @@ def lm_settings(lm: dspy.BaseLM | None) -> dict[str, Any]:
     if lm is None:
         return {}
     sampling = {key: value for key, value in lm.kwargs.items() if key not in ENDPOINT_SETTINGS}
-    return {"model": lm.model, "type": lm.model_type, **sampling}
+    server = getattr(lm, "pld_server", None)  # decides how the adapter constrains the answer
+    return {"model": lm.model, "type": lm.model_type, **({"server": server} if server else {}), **sampling}
 
 
 def adapter_settings(adapter: dspy.Adapter | None) -> str:
@@ -69,7 +73,7 @@ def _fields(signature: type[dspy.Signature]) -> list[list[Any]]:
 
 
 def _plain_settings(module: dspy.Module) -> dict[str, Any]:
-    return {key: value for key, value in vars(module).items() if _is_plain(value)}
+    return {key: value for key, value in vars(module).items() if key not in _BOOKKEEPING and _is_plain(value)}
 
 
 def _is_plain(value: Any) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from operator import eq
 
 import dspy
+import numpy as np
 
 from .compose import with_rules
 from .ledger import Answer, Ledger
@@ -80,7 +80,7 @@ class Evaluator:
             return float(self.objective(examples, [answer.prediction() for answer in answers]))
         golds, labels = self.task.golds(examples), [self.task.read(answer.outputs) for answer in answers]
         if self.objective == "accuracy":
-            return sum(map(eq, golds, labels)) / len(golds)
+            return float(np.mean([gold == label for gold, label in zip(golds, labels, strict=True)]))
         return macro_f1(golds, labels, self.task.labels)
 
     def evaluate(

@@ -11,7 +11,7 @@ from typing import Any
 import dspy
 
 from .errors import DataError
-from .labels import label_texts, match_label
+from .labels import label_text, label_texts, match_label
 
 logger = logging.getLogger(__name__)
 
@@ -79,11 +79,6 @@ class Task:
     def text(self, example: dspy.Example) -> str:
         """Return the example's inputs as one text: the bare value, or ``name: value`` lines."""
         return input_text(example.inputs().toDict())
-
-
-def label_text(value: Any) -> str:
-    """Return a label value as text: an Enum member by its value, anything else by ``str``."""
-    return str(getattr(value, "value", value))
 
 
 def input_text(inputs: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Where a compile is logged: to MLflow, one run each, or nowhere.
 
-A tracking store serves the compile and never costs it: the first thing that goes wrong is logged as one warning, and
-the rest of the run goes unrecorded.
+A tracking store serves the compile and never costs it: the first thing that goes wrong is logged as one warning,
+and the rest of the run goes unrecorded.
 """
 
 from __future__ import annotations
@@ -79,10 +79,10 @@ class MLflowRecorder:
     ``mlflow.dspy.autolog(log_compiles=True)`` opens, the compile is recorded there and the run is left open;
     a second compile inside it becomes its child run.
 
-    Whatever a store raises (MLflow's, network and database errors, those of cloud storage clients) is logged once as
-    a warning; the rest of the compile goes unrecorded, and the next compile tries again. A server that cannot be
+    Whatever a store raises (MLflow's, network and database errors, those of cloud storage clients) is logged once
+    as a warning; the rest of the compile goes unrecorded, and the next compile tries again. A server that cannot be
     reached costs ``PROBE_SECONDS``. A later request gives up as ``PATIENCE`` says, unless the user has set these
-    environment variables; a database that is not SQLite or behind a server keeps MLflow's own retries.
+    environment variables. A database that cannot be opened keeps MLflow's own retries, about 100 s.
 
     Args:
         uri: a tracking URI; None takes the one MLflow is configured for, by default ``mlflow.db`` in the current

@@ -143,9 +143,8 @@ def test_an_active_run_is_joined_and_left_open(uri: str) -> None:
     mlflow.set_tracking_uri(uri)
     recorder = MLflowRecorder()
     with mlflow.start_run(run_name="outer") as outer:
-        with pytest.raises(ValueError, match="boom"), recorder.run("first"):
+        with recorder.run("first"):
             recorder.params({"seed": 1})
-            raise ValueError("boom")
         assert mlflow.active_run().info.run_id == outer.info.run_id
         with recorder.run("second"):
             recorder.params({"seed": 2})
@@ -221,9 +220,8 @@ def test_a_server_that_dies_halfway_costs_seconds(
     assert time.monotonic() - start < 12
     warnings = [r for r in caplog.records if r.name == "pld_dspy.tracking" and r.levelno >= logging.WARNING]
     assert len(warnings) == 1
-    assert "pa55" not in caplog.text.replace(
-        "pa55", "", caplog.text.count("pa55") - warnings[0].message.count("pa55")
-    )
+    assert "pa55" not in warnings[0].message
+    assert "***@127.0.0.1" in warnings[0].message
 
 
 def test_a_refused_artifact_stops_the_record_but_closes_the_run(

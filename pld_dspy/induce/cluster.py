@@ -75,7 +75,7 @@ def _dbscan(vectors: Floats, *, eps: float, min_samples: int) -> NDArray[np.int6
 def _split(vectors: Floats, group: list[int], limit: int) -> list[list[int]]:
     if len(group) <= max(limit, SMALL):
         return [group]
-    parts = int(np.ceil(len(group) / max(limit, SMALL)))
+    parts = min(int(np.ceil(len(group) / max(limit, SMALL))), len(np.unique(vectors[group].round(6), axis=0)))
     numbers = KMeans(parts, n_init=4, random_state=0).fit_predict(vectors[group])
     return [[row for row, n in zip(group, numbers, strict=True) if n == part] for part in sorted(set(numbers))]
 

@@ -171,7 +171,7 @@ class EffectModel:
 def own_labels(rules: Sequence[Rule], golds: Sequence[str]) -> Floats:
     """Return n x K: 1 where the example's gold label is the rule's first (its answer), else 0."""
     answers = np.array([rule.labels[0] if rule.labels else "" for rule in rules])
-    return (np.array(golds)[:, None] == answers[None, :]).astype(float)
+    return np.asarray(np.array(golds)[:, None] == answers[None, :], dtype=np.float64)
 
 
 def example_weights(golds: Sequence[str]) -> Floats:

@@ -170,7 +170,8 @@ class RuleSearch:
             rows, correct = np.append(rows, block), np.append(correct, right)
             if incumbent is not None and chance_to_win(correct, incumbent[rows]) < self.config.alpha:
                 break
-        return rows, correct
+        order = np.argsort(rows)  # as a resumed search reads them: sums in another order would differ in the last bit
+        return rows[order], correct[order]
 
     def _finish(
         self,
