@@ -14,8 +14,8 @@ ENDPOINT_SETTINGS = frozenset(
 )
 """LM settings that say where or as whom to ask, not what; some are secret. They never enter a key or a file."""
 
-_BOOKKEEPING = frozenset({"history", "callbacks", "traces", "train", "demos"})
-"""Attributes in which DSPy notes what happened; a call changes them, and they change no answer."""
+_BOOKKEEPING = frozenset({"history", "callbacks", "_compiled"})
+"""Attributes of a module in which DSPy notes what happened; they change no answer."""
 
 _SCALARS = (str, int, float, bool, type(None))
 
@@ -54,8 +54,10 @@ def program_state(program: dspy.Module, *, lm: dspy.BaseLM | None) -> dict[str, 
     """
     modules = {}
     for name, module in program.named_sub_modules(dspy.Module):
-        state: dict[str, Any] = {"code": _source(type(module)), "settings": _plain_settings(module)}
-        if isinstance(module, dspy.Predict):
+        state: dict[str, Any] = {"code": _source(type(module))}
+        if not isinstance(module, dspy.Predict):
+            state["settings"] = _plain_settings(module)
+        else:  # its other attributes are bookkeeping, among them a random id
             state |= {
                 "signature": _fields(module.signature),
                 "instructions": module.signature.instructions,
@@ -73,7 +75,8 @@ def _fields(signature: type[dspy.Signature]) -> list[list[Any]]:
 
 
 def _plain_settings(module: dspy.Module) -> dict[str, Any]:
-    return {key: value for key, value in vars(module).items() if key not in _BOOKKEEPING and _is_plain(value)}
+    own = {key: value for key, value in vars(module).items() if key not in _BOOKKEEPING}
+    return {key: value for key, value in own.items() if _is_plain(value)}
 
 
 def _is_plain(value: Any) -> bool:

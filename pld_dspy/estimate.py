@@ -64,7 +64,9 @@ def estimate(
     Args:
         task: the labelled decision.
         instructions: the student's own.
-        trainset, valset, testset: the splits.
+        trainset: the training split.
+        valset: the validation split.
+        testset: the test split, which may be empty.
         recorded: training examples that need no teacher.
         has_teacher: whether the others are explained and clusters synthesized by a teacher.
         search: its budget.

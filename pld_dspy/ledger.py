@@ -294,9 +294,7 @@ def _call(program: dspy.Module, row: dict[str, Any]) -> Answer:
         calls=max(1, len(entries)),
         tokens_in=sum(entry.get("prompt_tokens") or 0 for entry in entries),
         tokens_out=sum(entry.get("completion_tokens") or 0 for entry in entries),
-        tokens_cached=sum(
-            (entry.get("prompt_tokens_details") or {}).get("cached_tokens") or 0 for entry in entries
-        ),
+        tokens_cached=sum((entry.get("prompt_tokens_details") or {}).get("cached_tokens") or 0 for entry in entries),
     )
 
 

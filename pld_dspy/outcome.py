@@ -47,9 +47,12 @@ def outcome(
 
     Args:
         inputs: what was given.
-        explanations, induction, found: what the stages found.
+        explanations: what explaining found.
+        induction: what inducing found.
+        found: what the search found.
         instructions: the instructed predictor's full instructions.
-        validation, test: evaluations of the unchanged and of the compiled student; test may be None.
+        validation: evaluations of the unchanged and of the compiled student.
+        test: the same on the test set; None without one.
         ledger: the costs.
         seconds: stage -> wall seconds.
         seed: of the compile.

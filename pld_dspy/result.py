@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -106,10 +105,13 @@ class PLDResult(BaseModel):
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that decide a result."""
-    found: dict[str, Any] = {"python": platform.python_version()}
-    for package in ("pld-dspy", "dspy", "optuna", "scikit-learn", "numpy", "mlflow", "xllamacpp"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    packages = ("pld-dspy", "dspy", "optuna", "scikit-learn", "numpy", "mlflow", "xllamacpp")
+    found = {package: _version(package) for package in packages}
+    return {"python": platform.python_version(), **{name: text for name, text in found.items() if text}}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -120,9 +120,7 @@ class RunFolder:
         old = self.settings()
         if old.get("fingerprint") == fingerprint:
             return
-        changed = [
-            name for name in settings if old.get(name) != json.loads(json.dumps(settings[name], default=str))
-        ]
+        changed = [name for name in settings if old.get(name) != json.loads(json.dumps(settings[name], default=str))]
         raise RunError(
             f"{self.path} holds another compile: {', '.join(changed) or 'its settings'} differ. Choose another run "
             "folder, or start this one anew with resume=False (--fresh), which deletes its results."

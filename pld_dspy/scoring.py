@@ -244,9 +244,7 @@ def _per_label(golds: Sequence[str], answers: Sequence[str | None], labels: Sequ
     }
 
 
-def _confusion(
-    golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]
-) -> dict[str, dict[str, int]]:
+def _confusion(golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> dict[str, dict[str, int]]:
     pairs = Counter(zip(golds, answers, strict=True))
     return {
         gold: {answer or NO_ANSWER: pairs[gold, answer] for answer in (*labels, None) if pairs[gold, answer]}

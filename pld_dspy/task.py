@@ -129,8 +129,7 @@ def check_training_labels(task: Task, trainset: Sequence[dspy.Example]) -> None:
     if len(counts) < 2:
         only = next(iter(counts))
         raise DataError(
-            f"Every training example has the label {only!r}. There is nothing to decide: add examples of "
-            "another label."
+            f"Every training example has the label {only!r}. There is nothing to decide: add examples of another label."
         )
     absent = [label for label in task.labels if label not in counts]
     if absent:
@@ -164,9 +163,7 @@ def _single(fields: list[tuple[str, str]], target: str | None) -> tuple[str, str
     if len(fields) > 1:
         choices = ", ".join(f"{name} ({field})" for name, field in fields)
         also = f" under target={target!r}" if target else ""
-        raise DataError(
-            f"Several predictors could hold the label{also}: {choices}. Name one with target='PREDICTOR'."
-        )
+        raise DataError(f"Several predictors could hold the label{also}: {choices}. Name one with target='PREDICTOR'.")
     return fields[0]
 
 

@@ -60,9 +60,7 @@ def load(data: Path | None = None, *, rationales: Sequence[MicroRule] = (), seed
         DataError: the file is missing or not in its published form.
     """
     rows = [
-        row
-        for row in (_hub_rows() if data is None else _file_rows(Path(data)))
-        if row["gold_label"] == "stereotype"
+        row for row in (_hub_rows() if data is None else _file_rows(Path(data))) if row["gold_label"] == "stereotype"
     ]
     recorded = {rule.example_id for rule in rationales}
     train = [row for row in rows if row["sentence_id"] in recorded]
@@ -116,9 +114,7 @@ def _file_rows(path: Path) -> Iterator[dict[str, Any]]:
             row = json.loads(line)
             absent = {"sentence_id", "cluster_id", "dataset_type", "context", "sentence", "gold_label"} - set(row)
             if absent or row.get("bias_type") not in LABELS:
-                what = (
-                    f"has no {', '.join(sorted(absent))}" if absent else f"has bias_type {row.get('bias_type')!r}"
-                )
+                what = f"has no {', '.join(sorted(absent))}" if absent else f"has bias_type {row.get('bias_type')!r}"
                 raise DataError(f"{path} line {number} {what}. Give StereoSet in its published form.")
             yield row
 

@@ -201,9 +201,7 @@ def rule_following_lm(
 
     def answer(system: str, user: str) -> str:
         text = _example_text(system, user)
-        label = next(
-            (label for words, label in rules_in(system) if any(_mentions(text, word) for word in words)), None
-        )
+        label = next((label for words, label in rules_in(system) if any(_mentions(text, word) for word in words)), None)
         if label is None:
             label = default if isinstance(default, str) else default(text)
         outputs = output_fields(system)

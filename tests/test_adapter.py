@@ -95,9 +95,7 @@ class TestMessages:
 
     def test_an_enum_is_labelled_by_its_values(self):
         [system, user] = LabelAdapter().format(Route, [], {"ticket": "No sound."})
-        assert (
-            system["content"] == "Route the ticket.\n\nAnswer with exactly one label: billing | technical support"
-        )
+        assert system["content"] == "Route the ticket.\n\nAnswer with exactly one label: billing | technical support"
         assert user["content"] == "No sound."
 
     def test_demos_are_turns_with_bare_labels_in_order(self):
@@ -127,9 +125,7 @@ class TestMessages:
         ]
 
     def test_the_system_message_is_the_same_for_every_input(self):
-        systems = {
-            LabelAdapter().format(Spam, [], {"text": t})[0]["content"] for t in ("a", "b {x} [[ ## y ## ]]", "")
-        }
+        systems = {LabelAdapter().format(Spam, [], {"text": t})[0]["content"] for t in ("a", "b {x} [[ ## y ## ]]", "")}
         assert systems == {SPAM_SYSTEM}
 
     def test_an_empty_text_still_makes_a_user_turn(self):
@@ -258,9 +254,7 @@ class TestFallback:
         assert (prediction.reasoning, prediction.label) == ("As told.", "spam")
         assert "[[ ## reasoning ## ]]" in calls(lm)[0].system
 
-    @pytest.mark.parametrize(
-        "signature", ["text -> answer", "text, history: dspy.History -> ok: bool", "t -> n: int"]
-    )
+    @pytest.mark.parametrize("signature", ["text -> answer", "text, history: dspy.History -> ok: bool", "t -> n: int"])
     def test_other_signatures_are_laid_out_by_the_fallback(self, signature):
         signature = dspy.Signature(signature)
         inputs = {"text": "x", "t": "x", "history": dspy.History(messages=[])}

@@ -98,7 +98,7 @@ def no_rehash(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_catalogue_pins_three_models_whole() -> None:
     assert list(CATALOGUE) == ["qwen2.5-coder-1.5b", "qwen2.5-coder-0.5b", "smollm2-135m"]
-    assert list(CATALOGUE)[0] == local.DEFAULT_MODEL
+    assert next(iter(CATALOGUE)) == local.DEFAULT_MODEL
     for name, model in CATALOGUE.items():
         assert name == model.name
         assert re.fullmatch(r"[0-9a-f]{64}", model.sha256)
@@ -114,9 +114,7 @@ def test_catalogue_pins_three_models_whole() -> None:
     )
 
 
-def test_cache_folder_follows_the_variable_then_the_platform(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_cache_folder_follows_the_variable_then_the_platform(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PLD_DSPY_CACHE", str(tmp_path))
     assert local.cache_dir() == tmp_path
     monkeypatch.delenv("PLD_DSPY_CACHE")

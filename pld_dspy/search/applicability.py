@@ -11,9 +11,7 @@ from ..embedding import embed, tfidf_svd
 from ..rules import Rule
 
 
-def applicability(
-    rules: Sequence[Rule], texts_by_id: Mapping[str, str], texts: Sequence[str]
-) -> NDArray[np.float64]:
+def applicability(rules: Sequence[Rule], texts_by_id: Mapping[str, str], texts: Sequence[str]) -> NDArray[np.float64]:
     """Return how much each example is like those a rule came from.
 
     Args:

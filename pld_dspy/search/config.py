@@ -33,6 +33,16 @@ class SearchConfig:
     most: int = 12
     sampler: BaseSampler | None = None
 
+    @classmethod
+    def within(cls, calls: int, n: int) -> SearchConfig:
+        """Return a configuration that spends about ``calls`` student calls on ``n`` validation examples.
+
+        The unchanged student, all rules and the confirmation take n calls each; of what is left, a bit less than
+        half goes into screening, the rest into races, which end after about 60% of the examples on average.
+        """
+        left = max(calls - 3 * n, 0)
+        return cls(screen_calls=round(0.45 * left), trials=round(0.55 * left / (0.6 * n)))
+
     def __post_init__(self) -> None:
         for name, least in (("screen_calls", 0), ("trials", 0), ("block", 1), ("most", 1)):
             if getattr(self, name) < least:

@@ -226,9 +226,7 @@ class RuleSearch:
         return model, model.fit(observations)
 
     def _incumbent(self) -> _Seen:
-        return max(
-            self._full(), key=lambda seen: (seen.objective or 0.0) - self.config.parsimony * seen.candidate.size
-        )
+        return max(self._full(), key=lambda seen: (seen.objective or 0.0) - self.config.parsimony * seen.candidate.size)
 
     def _full(self) -> list[_Seen]:
         return [seen for seen in self.seen if seen.objective is not None]

@@ -1,0 +1,42 @@
+"""``python -m experiments run CONFIG.yaml`` and ``python -m experiments table CONFIG.yaml``."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pld_dspy.errors import PLDError
+
+from .config import Experiment
+from .runner import run_experiment
+from .table import markdown
+
+app = typer.Typer(add_completion=False, help="Compare optimizers on a program, under one budget and one objective.")
+Config = Annotated[Path, typer.Argument(help="The experiment's YAML file.")]
+
+
+@app.command()
+def run(config: Config) -> None:
+    """Run the cells that have not run yet, then print the table."""
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    logging.getLogger("experiments").setLevel(logging.INFO)
+    experiment = Experiment.load(config)
+    run_experiment(experiment)
+    typer.echo(markdown(experiment))
+
+
+@app.command()
+def table(config: Config) -> None:
+    """Print the table of the finished cells from the MLflow store."""
+    typer.echo(markdown(Experiment.load(config)))
+
+
+if __name__ == "__main__":
+    try:
+        app(standalone_mode=True)
+    except PLDError as error:
+        typer.echo(str(error), err=True)
+        raise SystemExit(2) from error

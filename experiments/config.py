@@ -1,0 +1,101 @@
+"""What an experiment compares, read from YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pld_dspy.content import digest
+from pld_dspy.errors import DataError
+from pld_dspy.rules import MicroRule, read_micro_rules
+
+
+class Experiment(BaseModel):
+    """One experiment.
+
+    Attributes:
+        name: names the MLflow experiment and the work folder.
+        program: module with ``student()`` and ``load(data, rationales=, seed=)``.
+        data: folder of the published data; None where the program brings its own.
+        rationales: recorded micro-rules; None where the program brings its own or there are none.
+        student: model, as the command line takes it.
+        adapter: "label" or "chat".
+        optimizers: names from ``optimizers.OPTIMIZERS``.
+        seeds: one cell each.
+        budget: student calls that compiling may take, about.
+        tracking: MLflow tracking URI.
+        folder: where cells keep their work.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    program: str
+    data: Path | None = None
+    rationales: Path | None = None
+    student: str = "local"
+    adapter: str = Field(default="label", pattern="^(label|chat)$")
+    optimizers: list[str] = Field(min_length=1)
+    seeds: list[int] = [0]
+    budget: int = Field(default=1200, gt=0)
+    tracking: str = "sqlite:///mlflow.db"
+    folder: Path = Path("runs/experiments")
+
+    @classmethod
+    def load(cls, path: Path) -> Experiment:
+        """Read an experiment.
+
+        Raises:
+            DataError: the file is missing, or a setting is wrong; the message names it.
+        """
+        try:
+            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        except (OSError, yaml.YAMLError) as error:
+            raise DataError(f"Cannot read the experiment {path}: {error}.") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise DataError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
+
+    @property
+    def module(self) -> ModuleType:
+        """The program's module."""
+        return import_module(self.program)
+
+    def micro_rules(self) -> list[MicroRule]:
+        """Return the recorded micro-rules, the program's own where it brings some."""
+        path = self.rationales
+        if path is None and hasattr(self.module, "rationales_file"):
+            path = self.module.rationales_file()
+        return [] if path is None else read_micro_rules(path)
+
+    def cells(self) -> Iterator[Cell]:
+        """Yield every combination of optimizer and seed."""
+        for seed in self.seeds:
+            for optimizer in self.optimizers:
+                yield Cell(self, optimizer, seed)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One optimizer with one seed on the experiment's program."""
+
+    experiment: Experiment
+    optimizer: str
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """A digest of everything that decides the cell's result; equal cells are run once."""
+        fixed = self.experiment.model_dump(mode="json", exclude={"optimizers", "seeds", "tracking", "folder", "name"})
+        return digest({**fixed, "optimizer": self.optimizer, "seed": self.seed})
+
+    @property
+    def folder(self) -> Path:
+        """Where the cell keeps its work."""
+        return self.experiment.folder / self.experiment.name / f"{self.optimizer}-{self.seed}-{self.key[:6]}"

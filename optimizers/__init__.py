@@ -1,0 +1,92 @@
+"""The line-up: PLD and what a user would pick instead, behind one function and one budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import dspy
+
+from pld_dspy.errors import DataError
+from pld_dspy.inputs import Rationales
+
+from . import demonstrations, linear, plain, rules
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What every optimizer is given.
+
+    Attributes:
+        student: the program to improve; never changed.
+        trainset, valset: labelled examples.
+        budget: student calls that compiling may take, about.
+        seed: of every random choice.
+        rationales: recorded micro-rules, for optimizers that learn from reasons.
+        folder: where an optimizer may keep its work; None keeps nothing.
+    """
+
+    student: dspy.Module
+    trainset: Sequence[dspy.Example]
+    valset: Sequence[dspy.Example]
+    budget: int
+    seed: int
+    rationales: Rationales = None
+    folder: Path | None = field(default=None)
+
+
+Optimizer = Callable[[Setting], dspy.Module]
+
+OPTIMIZERS: dict[str, Optimizer] = {
+    "zero_shot": plain.zero_shot,
+    "chain_of_thought": plain.chain_of_thought,
+    "labelled_few_shot": demonstrations.labelled_few_shot,
+    "bootstrap_few_shot": demonstrations.bootstrap_few_shot,
+    "tfidf_logistic": linear.tfidf_logistic,
+    "pld": rules.pld,
+}
+
+
+def compile_with(
+    name: str,
+    student: dspy.Module,
+    trainset: Sequence[dspy.Example],
+    valset: Sequence[dspy.Example],
+    budget: int,
+    seed: int,
+    *,
+    rationales: Rationales = None,
+    folder: Path | None = None,
+) -> dspy.Module:
+    """Compile ``student`` with the optimizer ``name`` under the configured LM and adapter.
+
+    Args:
+        name: one of ``OPTIMIZERS``.
+        student: the program to improve; never changed.
+        trainset: labelled examples to learn from.
+        valset: labelled examples to choose by.
+        budget: student calls that compiling may take, about.
+        seed: of every random choice.
+        rationales: recorded micro-rules, used by optimizers that learn from reasons.
+        folder: where an optimizer may keep its work.
+
+    Returns:
+        A program with the student's inputs and label field.
+
+    Raises:
+        DataError: there is no such optimizer.
+    """
+    if name not in OPTIMIZERS:
+        raise DataError(f"There is no optimizer {name!r}. Choose one of {', '.join(OPTIMIZERS)}.")
+    return OPTIMIZERS[name](
+        Setting(
+            student=student,
+            trainset=trainset,
+            valset=valset,
+            budget=budget,
+            seed=seed,
+            rationales=rationales,
+            folder=folder,
+        )
+    )

@@ -1,0 +1,47 @@
+"""The classic that needs no language model: TF-IDF and logistic regression."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import dspy
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+
+from pld_dspy.content import digest
+from pld_dspy.task import Task, input_text
+
+if TYPE_CHECKING:
+    from . import Setting
+
+
+class LinearClassifier(dspy.Module):
+    """A scikit-learn text classifier with the face of a DSPy program.
+
+    Args:
+        model: a fitted pipeline from text to label.
+        label_field: the field it answers in.
+        fingerprint: tells classifiers with different training data apart.
+    """
+
+    def __init__(self, model: Pipeline, label_field: str, fingerprint: str) -> None:
+        super().__init__()
+        self.model = model
+        self.label_field = label_field
+        self.fingerprint = fingerprint
+
+    def forward(self, **inputs: Any) -> dspy.Prediction:
+        """Return the label of the inputs, taken as one text."""
+        return dspy.Prediction(**{self.label_field: str(self.model.predict([input_text(inputs)])[0])})
+
+
+def tfidf_logistic(setting: Setting) -> dspy.Module:
+    """Fit TF-IDF (words and word pairs) and balanced logistic regression on the training texts."""
+    task = Task.of(setting.student, setting.trainset)
+    texts, labels = [task.text(example) for example in setting.trainset], task.golds(setting.trainset)
+    model = make_pipeline(
+        TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2)),
+        LogisticRegression(max_iter=1000, class_weight="balanced", random_state=setting.seed),
+    )
+    return LinearClassifier(model.fit(texts, labels), task.label_field, digest([texts, labels]))

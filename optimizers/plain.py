@@ -1,0 +1,40 @@
+"""No learning: the student as it is, and the same student made to reason first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import dspy
+
+from pld_dspy.errors import DataError
+from pld_dspy.task import Task
+
+if TYPE_CHECKING:
+    from . import Setting
+
+
+def zero_shot(setting: Setting) -> dspy.Module:
+    """Return the unchanged student."""
+    return setting.student.deepcopy()
+
+
+def chain_of_thought(setting: Setting) -> dspy.Module:
+    """Return the student with its deciding predictor made a ``dspy.ChainOfThought``.
+
+    Raises:
+        DataError: the predictor sits in a list or dict, where it cannot be replaced by name.
+    """
+    task = Task.of(setting.student, setting.trainset)
+    program = setting.student.deepcopy()
+    predictor = dict(program.named_predictors())[task.predictor]
+    reasoning = dspy.ChainOfThought(predictor.signature)
+    if predictor is program:
+        return reasoning
+    *path, last = task.predictor.split(".")
+    owner: Any = program
+    for name in path:
+        owner = getattr(owner, name, None)
+    if getattr(owner, last, None) is not predictor:
+        raise DataError(f"Cannot replace {task.predictor!r} by name. Give it an attribute of its own.")
+    setattr(owner, last, reasoning)
+    return program

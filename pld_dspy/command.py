@@ -1,0 +1,117 @@
+"""What a compile on the command line was told: kept in config.yaml, so that the same program can be had again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+import dspy
+from pydantic import BaseModel, ConfigDict, Field
+
+from .adapter import LabelAdapter
+from .errors import DataError, ModelError
+from .local import find, resolve_lm
+from .local.models import is_path, known
+from .rules import MicroRule, read_micro_rules
+from .source import Program, Tables
+from .splits import Splits
+
+ADAPTERS = {"label": LabelAdapter, "chat": dspy.ChatAdapter, "json": dspy.JSONAdapter}
+
+
+class Model(BaseModel):
+    """A model as a user names it; its key is only ever in the environment.
+
+    Attributes:
+        spec: ``local``, ``local:NAME``, a .gguf path, or a DSPy model string.
+        api_base: address of an OpenAI-compatible server.
+        api_key_env: name of the environment variable that holds the key.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    spec: str
+    api_base: str | None = None
+    api_key_env: str | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the model runs in this process."""
+        return self.spec == "local" or self.spec.startswith("local:") or is_path(self.spec)
+
+    def check(self) -> None:
+        """Refuse what can be seen to be wrong before weights are fetched or a server is asked.
+
+        Raises:
+            DataError: the name is unknown, the key is not set, or the address holds a secret.
+        """
+        address = urlsplit(self.api_base or "")
+        if address.username or address.password or address.query:
+            raise DataError(
+                "The API address holds credentials. Leave them out, and name the environment variable that holds "
+                "the key."
+            )
+        name = self.spec.removeprefix("local:")
+        try:
+            if not self.is_local or self.api_base is not None:
+                self.lm()
+            elif is_path(name) and find(name) is None:
+                raise DataError(f"There is no model file at {name}. Check the path.")
+            elif self.spec != "local" and not is_path(name):
+                known(name)
+        except ModelError as error:
+            raise DataError(str(error)) from error
+
+    def lm(self, *, cache: bool = True) -> dspy.LM:
+        """Return the LM; a local one is fetched and served first.
+
+        Args:
+            cache: whether DSPy may answer from its own cache, which gives no token counts and no true seconds.
+
+        Raises:
+            DataError: the key is not set.
+            ModelError: the model cannot be had.
+        """
+        key = os.environ.get(self.api_key_env) if self.api_key_env else None
+        if self.api_key_env and not key:
+            raise DataError(f"The environment variable {self.api_key_env} is not set. Put the API key in it.")
+        return resolve_lm(self.spec, api_base=self.api_base, api_key=key, cache=cache)
+
+
+class Command(BaseModel):
+    """Everything that decides which program a run compiled, on which data and for which model.
+
+    Attributes:
+        source: the program or the tables.
+        rationales: file of recorded rationales; None takes those that come with the program.
+        student: the model.
+        adapter: a key of ``ADAPTERS``.
+        seed: of the run.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: Annotated[Program | Tables, Field(discriminator="kind")]
+    rationales: str | None = None
+    student: Model
+    adapter: Literal["label", "chat", "json"] = "label"
+    seed: int = 0
+
+    def micro_rules(self) -> list[MicroRule]:
+        """Return the recorded micro-rules.
+
+        Raises:
+            DataError: the file is missing or not in form.
+        """
+        path = self.rationales or self.source.rationales_file()
+        return [] if path is None else read_micro_rules(Path(path))
+
+    def splits(self) -> Splits:
+        """Load the run's own data.
+
+        Raises:
+            DataError: the data is missing or unusable.
+        """
+        return self.source.splits(self.micro_rules(), self.seed)

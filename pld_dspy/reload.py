@@ -1,0 +1,111 @@
+"""A finished run, taken up again: its program, its test examples, and fresh scores of either."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import dspy
+from pydantic import ValidationError
+
+from .command import ADAPTERS, Command, Model
+from .data import examples, read_rows
+from .errors import DataError, RunError
+from .evaluation import Evaluator
+from .ledger import Ledger
+from .result import PLDResult
+from .run import RunFolder
+from .scoring import Score
+from .task import Task, check_examples
+
+EVALUATIONS = "evaluations.jsonl"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run of the command line."""
+
+    folder: RunFolder
+    result: PLDResult
+    command: Command
+    task: Task
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """Open the run in the folder ``path``.
+
+        Raises:
+            RunError: there is none, it is unfinished, or it was not compiled on the command line.
+        """
+        result = PLDResult.load(path)
+        folder = RunFolder(path)
+        settings = folder.settings()
+        if "command" not in settings:
+            raise RunError(
+                f"{path} was compiled from Python, so this command cannot rebuild its program. Load program.json "
+                "into your own with load(), or compile with pld-dspy."
+            )
+        try:
+            command = Command.model_validate(settings["command"])
+            task = Task(**{field.name: _frozen(settings["task"][field.name]) for field in fields(Task)})
+        except (ValidationError, KeyError, TypeError) as error:
+            raise RunError(f"{folder.config} is damaged: {error}. Compile again.") from error
+        return cls(folder, result, command, task)
+
+    def program(self) -> dspy.Module:
+        """Return the compiled program; LMs that the program itself is bound to are kept."""
+        program = self.command.source.student()
+        bound = {name: predictor.lm for name, predictor in program.named_predictors()}
+        program.load_state(json.loads(self.folder.program.read_text(encoding="utf-8")))
+        for name, predictor in program.named_predictors():
+            predictor.lm = bound[name]
+        return program
+
+    def examples(self, data: str | None) -> list[dspy.Example]:
+        """Return the examples of a table that has the program's fields as columns, else the run's own test split.
+
+        Raises:
+            DataError: the table is unusable, or the run has no test split.
+        """
+        if data is not None:
+            found = examples(read_rows(data, "test"), self.task.inputs, self.task.label_field, source=data)
+        elif not (found := self.command.splits().test):
+            raise DataError(f"{self.folder.path} has no test split. Give labelled rows with --data.")
+        check_examples(self.task, found, split="test")
+        return found
+
+    def score(
+        self,
+        student: dspy.Module,
+        examples: Sequence[dspy.Example],
+        *,
+        model: Model | None = None,
+        on_answer: Callable[[], object] | None = None,
+    ) -> tuple[Score, float]:
+        """Score a program under the run's adapter; answers are kept in the run folder and never asked for twice.
+
+        Args:
+            student: the compiled or the unchanged program.
+            examples: labelled examples.
+            model: what to run on; the run's own student where None.
+            on_answer: called once an answer, for progress.
+
+        Returns:
+            The score, and the seconds that the calls took when they were made.
+
+        Raises:
+            ModelError: the model cannot be had or refuses.
+            TooManyErrors: too many calls failed.
+        """
+        model = model or self.command.student
+        ledger = Ledger(self.folder.path / EVALUATIONS, num_threads=1 if model.is_local else dspy.settings.num_threads)
+        with dspy.context(lm=model.lm(cache=False), adapter=ADAPTERS[self.command.adapter]()):
+            evaluator = Evaluator(student=student, task=self.task, ledger=ledger, seed=self.command.seed)
+            evaluation = evaluator.evaluate(None, examples, stage="evaluate", on_answer=on_answer)
+        return evaluation.score, sum(answer.seconds for answer in evaluation.answers)
+
+
+def _frozen(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,225 @@
+"""The report of a small synthetic run, whose texts are chosen to break careless HTML."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pld_dspy.errors import RunError
+from pld_dspy.report import EXAMPLES_SHOWN, write_report
+from pld_dspy.result import Comparison, Cost, PLDResult
+from pld_dspy.rules import MicroRule, Rule, RuleSet
+from pld_dspy.run import RunFolder
+from pld_dspy.scoring import difference, score
+from pld_dspy.search import TrialRow
+
+LABELS = ("entailment", "contradiction <b>&", "cost $5 to $9")
+EVIL = "<script>alert('x')</script>"
+
+
+def comparison(n: int, seed: int) -> Comparison:
+    rng = np.random.default_rng(seed)
+    golds = [LABELS[i] for i in rng.integers(3, size=n)]
+    before = [gold if rng.random() < 0.5 else (LABELS[0] if rng.random() < 0.8 else None) for gold in golds]
+    after = [gold if rng.random() < 0.85 else LABELS[rng.integers(3)] for gold in golds]
+    return Comparison(
+        baseline=score(golds, before, LABELS),
+        compiled=score(golds, after, LABELS),
+        difference=difference(golds, before, after, LABELS),
+    )
+
+
+def rule(number: int, *, support: int) -> Rule:
+    return Rule(
+        id=f"r{number}",
+        wordings=(f"Rule {number}: if the text says {EVIL}, it is so.", f"Second wording of {number}."),
+        labels=(LABELS[number % 3],),
+        support=tuple(f"ex{i}" for i in range(support)),
+        effect=0.031 - 0.02 * number,
+    )
+
+
+def make_result(*, test: bool = True, rules: int = 4) -> PLDResult:
+    chosen = RuleSet(rules=tuple(rule(number, support=3 + 20 * number) for number in range(rules)))
+    return PLDResult(
+        labels=LABELS,
+        predictor="classify.predict",
+        label_field="label",
+        untouched=("summarize",),
+        improved=rules > 0,
+        rules=chosen,
+        bench=[rule(number, support=2) for number in range(10, 13)],
+        instructions=chosen.instruct(f"Judge the pair. {EVIL}"),
+        validation=comparison(96, 1),
+        test=comparison(144, 2) if test else None,
+        costs={
+            "student": {"search": Cost(calls=3150, reused=12345, tokens_in=1_234_567, tokens_out=9000)},
+            "teacher": {"explain": Cost(calls=60, tokens_in=40000, tokens_out=9000, call_seconds=120.5, money=0.12)},
+        },
+        seconds={"explain": 130.2, "induce": 3.0, "search": 900.4},
+        rule_tokens=412.4,
+        counts={"micro_rules": 60, "rules": 7, "trials": 30, "train": 60, "val": 96, "test": 144},
+        stopped=None,
+        notes=[f"A note with {EVIL}."],
+        seed=0,
+        versions={"python": "3.11.7", "dspy": "3.4.1"},
+    )
+
+
+def write_run(folder: Path, result: PLDResult) -> None:
+    run = RunFolder(folder)
+    run.open({"seed": 0, "note": EVIL}, resume=True)
+    result.save(folder)
+    run.write_micro_rules(
+        MicroRule(
+            example_id=f"ex{i}",
+            inputs={"text": f"Text {i} {EVIL} " + "long " * 400},
+            label=LABELS[i % 3],
+            rationale=f"[doubtful label] Since {i}." if i == 0 else f"Since {i} & {EVIL}.",
+            rule=f"Micro-rule {i}.",
+        )
+        for i in range(60)
+    )
+    rng = np.random.default_rng(0)
+    values = [0.49, 0.71, *(0.5 + 0.35 * rng.random(28))]
+    run.write_trials(
+        [
+            TrialRow(
+                step=step,
+                kind="race",
+                rules=result.rules,
+                asked=96,
+                correct=50,
+                objective=float(value) if step < 2 or step % 4 == 0 else None,
+                told=float(value),
+            )
+            for step, value in enumerate(values)
+        ]
+    )
+
+
+class Page(HTMLParser):
+    """What a browser would see: tags, ids, text, and whether every element is closed."""
+
+    VOID = ("meta", "path", "use", "rect", "line", "br")
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.html = path.read_text(encoding="utf-8")
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.chunks: list[str] = []
+        self.feed(self.html)
+        self.text = re.sub(r"\s+", " ", "".join(self.chunks))
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.ids += [value for name, value in attrs if name == "id"]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.chunks.append(data)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    folder = tmp_path_factory.mktemp("runs") / "demo-run"
+    write_run(folder, make_result())
+    path = write_report(folder)
+    assert path == folder / "report.html"
+    return Page(path)
+
+
+def test_headline_is_the_test_split(page: Page) -> None:
+    test = make_result().test
+    assert test is not None
+    for figure in (test.baseline.macro_f1, test.compiled.macro_f1, *test.compiled.interval):
+        assert f"{figure:.3f}" in page.text
+    assert f"{test.difference.macro_f1:+.3f}" in page.text
+    assert "p < 0.001" in page.text
+    assert "144 test examples that no stage saw" in page.text
+    assert "Chosen on this data" not in page.text
+
+
+def test_all_rules_are_there_in_order_with_their_support(page: Page) -> None:
+    chosen = page.html.index('class="rules"'), page.html.index('class="bench"')
+    places = [page.html.index(f"Rule {number}: if") for number in range(4)]
+    assert places == sorted(places)
+    assert chosen[0] < places[0]
+    assert places[-1] < chosen[1] < page.html.index("Rule 10: if")
+    assert "Second wording of 12." in page.text
+    assert "effect +0.031" in page.text
+    assert "effect -0.029" in page.text
+    assert "Since 1 &" in page.text
+    assert "label doubted" in page.text
+    last = page.text[page.text.index("Rule 3: if") : page.text.index("The bench:")]
+    assert last.count("Micro-rule ") == EXAMPLES_SHOWN
+    assert all(f"ex{i}" in last for i in range(63))
+
+
+def test_text_from_data_is_escaped(page: Page) -> None:
+    assert "script" not in page.tags
+    assert "b" not in page.tags
+    assert EVIL in page.text
+    assert "cost $5 to $9" in page.text
+
+
+def test_the_file_is_sound_and_needs_nothing_else(page: Page) -> None:
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    assert set(re.findall(r"https?://[^\s\"'<]+", page.html)) <= {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xlink",
+    }
+    assert not {"link", "img", "iframe", "script"} & set(page.tags)
+    assert page.html.count('<svg role="img" aria-label="') == 2 == page.tags.count("svg")
+
+
+def test_costs_counts_and_settings(page: Page) -> None:
+    for text in ("1,234,567", "12,345", "0.1200", "900.4", "micro rules", "412 prompt tokens", "fingerprint:"):
+        assert text in page.text
+
+
+def test_without_a_test_set_the_report_says_so(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", make_result(test=False))
+    text = Page(write_report(tmp_path / "run")).text
+    assert "Chosen on this data" in text
+    assert "96 validation examples" in text
+    assert "test examples" not in text
+
+
+def test_only_the_result_is_needed(tmp_path: Path) -> None:
+    result = make_result(rules=0).model_copy(update={"rule_tokens": None, "bench": [], "costs": {}, "notes": []})
+    result.save(tmp_path)
+    page = Page(write_report(tmp_path))
+    assert "Nothing beat the unchanged student" in page.text
+    assert "The student has no rules." in page.text
+    assert page.tags.count("svg") == 1
+
+
+def test_rules_without_recorded_examples_name_them(tmp_path: Path) -> None:
+    make_result().save(tmp_path)
+    assert "By id: ex0 ex1 ex2" in Page(write_report(tmp_path)).text
+
+
+def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="has not finished"):
+        write_report(tmp_path)
+
+
+def test_damaged_trials_are_named(tmp_path: Path) -> None:
+    write_run(tmp_path, make_result())
+    (tmp_path / "trials.csv").write_text("step,kind,objective,told,best\n0,race,,0.5,0.5\n1,race,,much,0.5\n")
+    with pytest.raises(RunError, match=r"trials\.csv line 3 .*much"):
+        write_report(tmp_path)
