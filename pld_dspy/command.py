@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import dspy
@@ -14,9 +14,8 @@ from .adapter import LabelAdapter
 from .errors import DataError, ModelError
 from .local import find, resolve_lm
 from .local.models import is_path, known
-from .rules import MicroRule, read_micro_rules
+from .rules import read_micro_rules
 from .source import Program, Tables
-from .splits import Splits
 
 ADAPTERS = {"label": LabelAdapter, "chat": dspy.ChatAdapter, "json": dspy.JSONAdapter}
 
@@ -79,6 +78,10 @@ class Model(BaseModel):
             raise DataError(f"The environment variable {self.api_key_env} is not set. Put the API key in it.")
         return resolve_lm(self.spec, api_base=self.api_base, api_key=key, cache=cache)
 
+    def stand_in(self) -> dspy.LM:
+        """Return an LM of this name that is never to be called, for an estimate."""
+        return dspy.LM(self.spec)
+
 
 class Command(BaseModel):
     """Everything that decides which program a run compiled, on which data and for which model.
@@ -99,19 +102,27 @@ class Command(BaseModel):
     adapter: Literal["label", "chat", "json"] = "label"
     seed: int = 0
 
-    def micro_rules(self) -> list[MicroRule]:
-        """Return the recorded micro-rules.
+    def prompting(self) -> dspy.Adapter:
+        """Return the adapter of student calls."""
+        return ADAPTERS[self.adapter]()
+
+    def loaded(self) -> tuple[Command, dict[str, Any]]:
+        """Load data and rationales.
+
+        Returns:
+            This command with the label set of its tables filled in, and the arguments of ``PLD.compile``.
 
         Raises:
-            DataError: the file is missing or not in form.
+            DataError: a file is missing or not in form, or the data is unusable.
         """
         path = self.rationales or self.source.rationales_file()
-        return [] if path is None else read_micro_rules(Path(path))
-
-    def splits(self) -> Splits:
-        """Load the run's own data.
-
-        Raises:
-            DataError: the data is missing or unusable.
-        """
-        return self.source.splits(self.micro_rules(), self.seed)
+        micro_rules = [] if path is None else read_micro_rules(Path(path))
+        splits = self.source.splits(micro_rules, self.seed)
+        source = self.source.with_labels_of(splits)
+        given = {
+            "trainset": splits.train,
+            "valset": splits.val or None,
+            "testset": splits.test or None,
+            "rationales": micro_rules,
+        }
+        return self.model_copy(update={"source": source}), given

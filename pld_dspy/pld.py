@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import dspy
 from dspy.teleprompt import Teleprompter
-from tqdm import tqdm
 
 from .compose import with_rules
 from .content import adapter_settings, digest, lm_settings, program_state
@@ -24,14 +20,13 @@ from .induce import InduceConfig, Induction, induce
 from .inputs import Inputs, Rationales, TeacherLike, prepare, teacher_settings
 from .ledger import UNCAPPED, Budget, Ledger
 from .outcome import outcome
+from .progress import Progress, bar, record, timed
 from .result import PLDResult
 from .rules import RuleSet
 from .run import RunFolder
 from .scoring import Metric, Objective, mean_metric
-from .search import RuleSearch, SearchConfig, SearchResult, TrialRow, applicability, open_study
+from .search import RuleSearch, SearchConfig, SearchResult, applicability, open_study
 from .tracking import Recorder, recorder_for
-
-logger = logging.getLogger(__name__)
 
 
 class PLD(Teleprompter):
@@ -137,18 +132,18 @@ class PLD(Teleprompter):
         recorder = recorder_for(self.tracking)
         with recorder.run(folder.name):
             recorder.params(self.get_params())
-            with _timed(seconds, "baseline"):
+            with timed(seconds, "baseline"):
                 self._baseline(inputs, evaluator)
-            with _timed(seconds, "explain"):
+            with timed(seconds, "explain"):
                 explanations = self._explain(inputs, ledger)
                 folder.write_micro_rules(explanations.micro_rules)
-            with _timed(seconds, "induce"):
+            with timed(seconds, "induce"):
                 induction = self._induce(inputs, explanations, ledger)
-            with _timed(seconds, "search"):
+            with timed(seconds, "search"):
                 found = self._search(inputs, induction, evaluator, folder, recorder)
                 folder.write_trials(found.trials)
             compiled = with_rules(student, inputs.task, found.best)
-            with _timed(seconds, "test"):
+            with timed(seconds, "test"):
                 scores = _final_scores(inputs, found.best, evaluator)
             self.result = outcome(
                 inputs,
@@ -163,7 +158,7 @@ class PLD(Teleprompter):
                 seed=self.seed,
             )
             folder.write_outcome(compiled, self.result)
-            _record(recorder, self.result, folder)
+            record(recorder, self.result, folder)
         return compiled
 
     def estimate(
@@ -257,11 +252,11 @@ class PLD(Teleprompter):
 
     def _baseline(self, inputs: Inputs, evaluator: Evaluator) -> None:
         """Score the unchanged student before anything is paid for; the search finds its answers in the ledger."""
-        with _bar("baseline", "call", total=len(inputs.splits.val)) as bar:
-            evaluator.answers(None, inputs.splits.val, stage="baseline", on_answer=bar.update)
+        with bar("baseline", "call", total=len(inputs.splits.val)) as shown:
+            evaluator.answers(None, inputs.splits.val, stage="baseline", on_answer=shown.update)
 
     def _explain(self, inputs: Inputs, ledger: Ledger) -> Explanations:
-        with _bar("explain", "example") as bar:
+        with bar("explain", "example") as shown:
             return explain(
                 inputs.splits.train,
                 inputs.task,
@@ -270,11 +265,11 @@ class PLD(Teleprompter):
                 teacher=inputs.teacher and inputs.teacher.explainer,
                 ledger=ledger,
                 lm=inputs.teacher and inputs.teacher.lm,
-                on_answer=bar.update,
+                on_answer=shown.update,
             )
 
     def _induce(self, inputs: Inputs, explanations: Explanations, ledger: Ledger) -> Induction:
-        with _bar("induce", "rule") as bar:
+        with bar("induce", "rule") as shown:
             return induce(
                 explanations.micro_rules,
                 inputs.task,
@@ -283,14 +278,14 @@ class PLD(Teleprompter):
                 teacher=inputs.teacher and inputs.teacher.generalizer,
                 ledger=ledger,
                 lm=inputs.teacher and inputs.teacher.lm,
-                on_answer=bar.update,
+                on_answer=shown.update,
             )
 
     def _search(
         self, inputs: Inputs, induction: Induction, evaluator: Evaluator, folder: RunFolder, recorder: Recorder
     ) -> SearchResult:
         texts = [inputs.task.text(example) for example in inputs.splits.val]
-        progress = _Progress(recorder, self.get_params()["objective"])
+        progress = Progress(recorder, self.get_params()["objective"])
         search = RuleSearch(
             induction.rules,
             evaluator,
@@ -301,28 +296,9 @@ class PLD(Teleprompter):
             seed=self.seed,
             on_trial=progress,
         )
-        with _bar("search", "trial", total=search.steps) as progress.bar:
+        with bar("search", "trial", total=search.steps) as progress.bar:
             progress.bar.update(len(search.seen))
             return search.run()
-
-
-class _Progress:
-    """Shows each finished trial and records its value and the best so far."""
-
-    def __init__(self, recorder: Recorder, objective: Any) -> None:
-        self.recorder = recorder
-        self.objective = objective
-        self.bar: Any = None
-        self.best = float("-inf")
-
-    def __call__(self, trial: TrialRow) -> None:
-        if trial.objective is not None:
-            self.best = max(self.best, trial.objective)
-            self.recorder.metric(f"val_{self.objective}", trial.objective, trial.step)
-        self.recorder.metric("val_estimate", trial.told, trial.step)
-        self.recorder.metric(f"best_val_{self.objective}", self.best, trial.step)
-        self.bar.set_postfix(best=f"{self.best:.3f}", refresh=False)
-        self.bar.update()
 
 
 def _final_scores(
@@ -333,28 +309,12 @@ def _final_scores(
     for name, examples in inputs.splits.named():
         if name != "train":
             stage = "search" if name == "validation" else UNCAPPED
-            with _bar(name, "call", total=2 * len(examples)) as bar:
+            with bar(name, "call", total=2 * len(examples)) as shown:
                 scores[name] = (
-                    evaluator.evaluate(None, examples, stage=stage, on_answer=bar.update),
-                    evaluator.evaluate(best, examples, stage=stage, on_answer=bar.update),
+                    evaluator.evaluate(None, examples, stage=stage, on_answer=shown.update),
+                    evaluator.evaluate(best, examples, stage=stage, on_answer=shown.update),
                 )
     return scores
-
-
-def _record(recorder: Recorder, result: PLDResult, folder: RunFolder) -> None:
-    for split, comparison in (("val", result.validation), ("test", result.test)):
-        if comparison is not None:
-            recorder.metric(f"{split}_macro_f1_baseline", comparison.baseline.macro_f1)
-            recorder.metric(f"{split}_macro_f1_compiled", comparison.compiled.macro_f1)
-            recorder.metric(f"{split}_macro_f1_gain", comparison.difference.macro_f1)
-    for name, count in result.counts.items():
-        recorder.metric(f"count_{name}", count)
-    for stage, value in result.seconds.items():
-        recorder.metric(f"seconds_{stage}", value)
-    for role, stages in result.costs.items():
-        recorder.metric(f"{role}_calls", sum(cost.calls for cost in stages.values()))
-    for path in (folder.config, folder.rules, folder.result, folder.trials, folder.confusion, folder.program):
-        recorder.artifact(path)
 
 
 def _objective(objective: str | Objective, metric: Metric | None) -> Objective | str:
@@ -376,16 +336,3 @@ def _plain(value: Any) -> str | int | float | bool | None:
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     return getattr(value, "__name__", None) or (type(value).__name__ if callable(value) else str(value))
-
-
-def _bar(stage: str, unit: str, *, total: int | None = None) -> Any:
-    """One progress bar a stage, shown on terminals only and gone when the stage is done."""
-    return tqdm(total=total, desc=stage, unit=unit, disable=None, leave=False)
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    started = time.perf_counter()
-    logger.info("%s", stage)
-    yield
-    seconds[stage] = time.perf_counter() - started

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import dspy
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from .command import ADAPTERS, Command, Model
+from .command import Command, Model
 from .data import examples, read_rows
 from .errors import DataError, RunError
 from .evaluation import Evaluator
@@ -49,8 +49,8 @@ class Run:
             )
         try:
             command = Command.model_validate(settings["command"])
-            task = Task(**{field.name: _frozen(settings["task"][field.name]) for field in fields(Task)})
-        except (ValidationError, KeyError, TypeError) as error:
+            task = TypeAdapter(Task).validate_python(settings.get("task"))
+        except ValidationError as error:
             raise RunError(f"{folder.config} is damaged: {error}. Compile again.") from error
         return cls(folder, result, command, task)
 
@@ -71,7 +71,7 @@ class Run:
         """
         if data is not None:
             found = examples(read_rows(data, "test"), self.task.inputs, self.task.label_field, source=data)
-        elif not (found := self.command.splits().test):
+        elif not (found := self.command.loaded()[1]["testset"]):
             raise DataError(f"{self.folder.path} has no test split. Give labelled rows with --data.")
         check_examples(self.task, found, split="test")
         return found
@@ -101,11 +101,7 @@ class Run:
         """
         model = model or self.command.student
         ledger = Ledger(self.folder.path / EVALUATIONS, num_threads=1 if model.is_local else dspy.settings.num_threads)
-        with dspy.context(lm=model.lm(cache=False), adapter=ADAPTERS[self.command.adapter]()):
+        with dspy.context(lm=model.lm(cache=False), adapter=self.command.prompting()):
             evaluator = Evaluator(student=student, task=self.task, ledger=ledger, seed=self.command.seed)
             evaluation = evaluator.evaluate(None, examples, stage="evaluate", on_answer=on_answer)
         return evaluation.score, sum(answer.seconds for answer in evaluation.answers)
-
-
-def _frozen(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value

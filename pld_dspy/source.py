@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 import dspy
 from pydantic import BaseModel, ConfigDict
@@ -63,6 +63,10 @@ class Program(BaseModel):
             raise DataError(f"The data {path} does not exist, as seen from here. Give its path with --data.")
         splits: Splits = program_module(self.module).load(path, rationales=rationales, seed=seed)
         return splits
+
+    def with_labels_of(self, splits: Splits) -> Program:
+        """Return the program as it is: it names its labels itself."""
+        return self
 
     def rationales_file(self) -> str | None:
         """Return the rationales that come with the program: the path that its ``rationales_file()`` gives."""
@@ -125,6 +129,27 @@ class Tables(BaseModel):
     def rationales_file(self) -> str | None:
         """Return None: tables come without rationales."""
         return None
+
+
+def chosen_source(program: str | None, data: str | None, tables: Mapping[str, Any]) -> Program | Tables:
+    """Return the one source that a user named.
+
+    Args:
+        program: a program module.
+        data: its data.
+        tables: fields of :class:`Tables`; None where not given.
+
+    Raises:
+        DataError: he named both, or neither in full.
+    """
+    given = {name: value for name, value in tables.items() if value}
+    if program is not None and not given:
+        return Program(module=program, data=data)
+    if program is None and data is None and {"train", "inputs", "label"} <= set(given):
+        return Tables(**given)
+    raise DataError(
+        "Give either --program (with --data), or --train, --input and --label (with --val, --test, --instructions)."
+    )
 
 
 def program_module(name: str) -> ModuleType:

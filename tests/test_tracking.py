@@ -25,7 +25,9 @@ from pld_dspy.tracking import COMPILE_TAG, MLflowRecorder, SilentRecorder, recor
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with its tables made, which takes seconds; each test copies the file."""
     path = tmp_path_factory.mktemp("mlflow") / "empty.db"
-    mlflow.MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(path.parent)
+        mlflow.MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
     return path
 
 

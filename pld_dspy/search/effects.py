@@ -11,6 +11,7 @@ covariates for prompts and examples is that of PromptEval (Polo et al. 2024); th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GroupKFold
+from threadpoolctl import threadpool_limits
 
 from ..rules import Rule
 from .space import Candidate, Space
@@ -56,8 +58,9 @@ class Posterior:
 
     def draw(self, rng: np.random.Generator) -> Floats:
         """Draw one set of effects (Thompson sampling)."""
-        factor = np.linalg.cholesky(self.precision)
-        return np.asarray(self.mean + np.linalg.solve(factor.T, rng.standard_normal(len(self.mean))))
+        with _one_thread():
+            factor = np.linalg.cholesky(self.precision)
+            return np.asarray(self.mean + np.linalg.solve(factor.T, rng.standard_normal(len(self.mean))))
 
 
 class EffectModel:
@@ -104,7 +107,8 @@ class EffectModel:
         mean, intercept = fitted.coef_[0], float(fitted.intercept_[0])
         chance = expit(matrix @ mean + intercept)
         curvature = matrix * (chance * (1 - chance))[:, None]
-        return Posterior(mean, intercept, curvature.T @ matrix + np.eye(len(mean)))
+        with _one_thread():
+            return Posterior(mean, intercept, curvature.T @ matrix + np.eye(len(mean)))
 
     def log_loss(self, observations: Sequence[Observation]) -> float:
         """Return the cross-validated log-loss of answers of unseen candidates."""
@@ -183,7 +187,14 @@ def example_weights(golds: Sequence[str]) -> Floats:
 
 def _regression(matrix: Floats, correct: NDArray[np.bool_]) -> LogisticRegression:
     """With features scaled by their prior sd, an L2 penalty of C = 1 is the Gaussian prior."""
-    return LogisticRegression(C=1.0, max_iter=200).fit(matrix, correct)
+    with _one_thread():
+        return LogisticRegression(C=1.0, max_iter=200).fit(matrix, correct)
+
+
+def _one_thread() -> AbstractContextManager[object]:
+    """Keep BLAS to one thread: at these sizes threads gain nothing, and cost tenfold where cores are busy."""
+    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
+    return limits
 
 
 def _with(candidate: Candidate, j: int, *, use: bool, wording: int | None = None) -> Candidate:

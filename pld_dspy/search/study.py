@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import dspy
 import numpy as np
@@ -216,14 +217,20 @@ class RuleSearch:
 
     def _fitted(self) -> tuple[EffectModel, Posterior | None]:
         """Fit all answers so far, with provenance only where it predicts unseen candidates better."""
-        observations = [Observation(seen.candidate, seen.rows, seen.correct) for seen in self.seen]
         if not self.config.screen_calls or len(self.seen) < 2 + self._screens:
             return self.models[0], None
-        model = self.models[0]
-        if len(self.models) > 1:
-            screened = observations[: 2 + self._screens]
-            model = min(self.models, key=lambda other: other.log_loss(screened))
-        return model, model.fit(observations)
+        return self._model, self._model.fit(self._observations())
+
+    @cached_property
+    def _model(self) -> EffectModel:
+        """The model that predicts the screened candidates best; asked for when all of them are in."""
+        if len(self.models) == 1:
+            return self.models[0]
+        screened = self._observations()[: 2 + self._screens]
+        return min(self.models, key=lambda model: model.log_loss(screened))
+
+    def _observations(self) -> list[Observation]:
+        return [Observation(seen.candidate, seen.rows, seen.correct) for seen in self.seen]
 
     def _incumbent(self) -> _Seen:
         return max(self._full(), key=lambda seen: (seen.objective or 0.0) - self.config.parsimony * seen.candidate.size)

@@ -1,0 +1,324 @@
+"""The pld-dspy command. Heavy modules are imported inside the commands, so that --help is there at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from tqdm import tqdm
+
+from .errors import DataError
+from .terminal import FAILED, CommandGroup, clean_stdout, hush_libraries, log_to_stderr
+
+if TYPE_CHECKING:
+    from .command import Command, Model
+    from .pld import PLD
+
+DEMO_SCREEN_CALLS, DEMO_TRIALS = 480, 8
+
+
+class AdapterName(str, Enum):
+    """How student calls are put into prompts."""
+
+    label = "label"
+    chat = "chat"
+    json = "json"
+
+
+class ObjectiveName(str, Enum):
+    """What the search maximizes."""
+
+    macro_f1 = "macro_f1"
+    accuracy = "accuracy"
+
+
+class RulesFormat(str, Enum):
+    """How rules are printed."""
+
+    text = "text"
+    yaml = "yaml"
+    prompt = "prompt"
+
+
+app = typer.Typer(
+    cls=CommandGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Prompt-Level Distillation: labelled examples and reasons in, a short list of rules for a small model out.",
+)
+models_app = typer.Typer(help="The local models: which there are, and fetching one ahead of its first use.")
+app.add_typer(models_app, name="models")
+
+_data = partial(typer.Option, rich_help_panel="Data", show_default=False)
+_model = partial(typer.Option, rich_help_panel="Models")
+_base = partial(_model, metavar="URL", help="Address of its OpenAI-compatible server.", show_default=False)
+_key = partial(_model, metavar="NAME", help="Environment variable that holds its API key.", show_default=False)
+_search = partial(typer.Option, rich_help_panel="Search")
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
+Student = Annotated[
+    str, _model("--student", metavar="SPEC", help="local, local:NAME, a .gguf path, or PROVIDER/MODEL.")
+]
+StudentBase = Annotated[str | None, _base("--student-api-base")]
+StudentKey = Annotated[str | None, _key("--student-api-key-env")]
+Tracking = Annotated[str, typer.Option("--tracking", help="mlflow, none, or an MLflow tracking URI.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of every random choice.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Start anew: delete the results in the run folder.")]
+Estimate = Annotated[bool, typer.Option("--estimate", help="Print what it takes at most; call nothing.")]
+
+
+@app.callback()
+def global_options(
+    *,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Log warnings only.")] = False,
+) -> None:
+    """Take the options of all commands; --debug is read where errors are met."""
+    log_to_stderr(quiet=quiet)
+
+
+@app.command("compile")
+def compile_command(
+    *,
+    program: Annotated[str | None, _data(metavar="MODULE", help="Module or .py file: student() and load().")] = None,
+    data: Annotated[str | None, _data(metavar="PATH", help="What the program loads its data from.")] = None,
+    train: Annotated[str | None, _data(metavar="FILE", help="Instead: CSV, JSONL, Parquet or hub table.")] = None,
+    val: Annotated[str | None, _data(metavar="FILE", help="To choose rules by; else split off --train.")] = None,
+    test: Annotated[str | None, _data(metavar="FILE", help="To report on.")] = None,
+    inputs: Annotated[list[str] | None, _data("--input", metavar="COL", help="Input column; repeatable.")] = None,
+    label: Annotated[str | None, _data(metavar="COL", help="Label column.")] = None,
+    instructions: Annotated[str | None, _data(metavar="TEXT", help="What the student is to decide.")] = None,
+    rationales: Annotated[str | None, _data(metavar="FILE", help="Recorded micro-rules, JSONL.")] = None,
+    student: Student = "local",
+    student_api_base: StudentBase = None,
+    student_api_key_env: StudentKey = None,
+    teacher: Annotated[
+        str | None, _model(metavar="SPEC", help="As --student; explains what no rationale covers.")
+    ] = None,
+    teacher_api_base: Annotated[str | None, _base("--teacher-api-base")] = None,
+    teacher_api_key_env: Annotated[str | None, _key("--teacher-api-key-env")] = None,
+    adapter: Annotated[AdapterName, _model(help="How the student is prompted.")] = AdapterName.label,
+    target: Annotated[str | None, _model(help="The deciding predictor, where several could be.")] = None,
+    objective: Annotated[ObjectiveName, _search(help="To maximize.")] = ObjectiveName.macro_f1,
+    screen_calls: Annotated[int, _search(help="Student calls that learn the rules' effects.")] = 1000,
+    trials: Annotated[int, _search(help="Rule sets raced after that.")] = 20,
+    wordings: Annotated[int, _search(help="Wordings a rule, at most.")] = 3,
+    max_student_calls: Annotated[int | None, _search(help="Stop the search there.")] = None,
+    max_teacher_calls: Annotated[int | None, _search(help="Ask the teacher no more than this.")] = None,
+    threads: Annotated[
+        int | None, _search(help="Calls at once.", show_default="1 for a local model, else DSPy's")
+    ] = None,
+    tracking: Tracking = "mlflow",
+    out: Annotated[Path | None, typer.Option(help="The run folder.", show_default="runs/NAME")] = None,
+    seed: Seed = 0,
+    fresh: Fresh = False,
+    estimate: Estimate = False,
+) -> None:
+    """Find the rules that make a small model better at a labelled decision, from a program or from tables."""
+    from .command import Command, Model
+    from .induce import InduceConfig
+    from .ledger import Budget
+    from .pld import PLD
+    from .search import SearchConfig
+    from .source import chosen_source
+
+    tables = {"train": train, "val": val, "test": test, "label": label, "instructions": instructions}
+    source = chosen_source(program, data, {**tables, "inputs": inputs})
+    command = Command(
+        source=source,
+        rationales=rationales,
+        student=Model(spec=student, api_base=student_api_base, api_key_env=student_api_key_env),
+        adapter=adapter.value,
+        seed=seed,
+    )
+    pld = PLD(
+        objective=objective.value,
+        target=target,
+        induce=InduceConfig(wordings=wordings),
+        search=SearchConfig(screen_calls=screen_calls, trials=trials),
+        budget=Budget(student_calls=max_student_calls, teacher_calls=max_teacher_calls),
+        run_dir=out or Path("runs") / source.name,
+        tracking=None if tracking == "none" else tracking,
+        num_threads=threads,
+        seed=seed,
+    )
+    told = Model(spec=teacher, api_base=teacher_api_base, api_key_env=teacher_api_key_env) if teacher else None
+    _compile(command, pld, teacher=told, fresh=fresh, estimate=estimate)
+
+
+@app.command()
+def demo(
+    *,
+    student: Student = "local",
+    tracking: Tracking = "mlflow",
+    out: Annotated[Path, typer.Option(help="The run folder.")] = Path("runs/demo"),
+    seed: Seed = 0,
+    fresh: Fresh = False,
+    estimate: Estimate = False,
+) -> None:
+    """Compile the packaged demo task: claims at an expense desk, with written rationales and no teacher."""
+    from .command import Command, Model
+    from .pld import PLD
+    from .search import SearchConfig
+    from .source import Program
+
+    command = Command(source=Program(module="pld_dspy.demo"), student=Model(spec=student), seed=seed)
+    search = SearchConfig(screen_calls=DEMO_SCREEN_CALLS, trials=DEMO_TRIALS)
+    pld = PLD(search=search, run_dir=out, tracking=None if tracking == "none" else tracking, seed=seed)
+    _compile(command, pld, teacher=None, fresh=fresh, estimate=estimate)
+
+
+@app.command()
+def evaluate(
+    run: RunArgument,
+    *,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Table with the program's fields as columns.", show_default="the run's test split"
+        ),
+    ] = None,
+    baseline: Annotated[bool, typer.Option("--baseline", help="Score the unchanged student.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, alone.")] = False,
+    student: Annotated[
+        str | None, typer.Option(metavar="SPEC", help="Another model.", show_default="the run's own")
+    ] = None,
+    student_api_base: StudentBase = None,
+    student_api_key_env: StudentKey = None,
+) -> None:
+    """Score a finished run's program, on labelled rows or on its own test split."""
+    from .command import Model
+    from .reload import Run
+    from .summary import console, print_score
+
+    with clean_stdout():
+        hush_libraries()
+        opened = Run.open(run)
+        given = {"spec": student, "api_base": student_api_base, "api_key_env": student_api_key_env}
+        own = {} if student else opened.command.student.model_dump()
+        model = Model(**{**own, **{name: value for name, value in given.items() if value is not None}})
+        model.check()
+        program = opened.command.source.student() if baseline else opened.program()
+        examples = opened.examples(data)
+        with tqdm(total=len(examples), desc="evaluate", unit="call", disable=None, leave=False) as bar:
+            score, seconds = opened.score(program, examples, model=model, on_answer=bar.update)
+    if as_json:
+        found = score.model_dump(include={"macro_f1", "accuracy", "n", "failures", "per_label"})
+        typer.echo(json.dumps({**found, "seconds": round(seconds, 2)}))
+    else:
+        print_score(console(), score)
+
+
+@app.command()
+def rules(
+    run: RunArgument,
+    *,
+    style: Annotated[
+        RulesFormat, typer.Option("--format", help="prompt: the compiled predictor's full instructions.")
+    ] = RulesFormat.text,
+    bench: Annotated[bool, typer.Option("--bench", help="The rules left out as well.")] = False,
+    why: Annotated[str | None, typer.Option(metavar="RULE_ID", help="Show what one rule rests on.")] = None,
+) -> None:
+    """Show the rules of a finished run, in order, with their effects and support."""
+    from .result import PLDResult
+    from .rules import read_micro_rules
+    from .run import RunFolder
+    from .summary import rule_lines, why_lines
+
+    result = PLDResult.load(run)
+    known = {rule.id: rule for rule in (*result.rules.rules, *result.bench)}
+    if why is not None:
+        if why not in known:
+            raise DataError(f"{run} has no rule {why!r}. It has {', '.join(known)}.")
+        typer.echo("\n".join(why_lines(known[why], read_micro_rules(RunFolder(run).micro_rules))))
+    elif style is RulesFormat.prompt:
+        typer.echo(result.instructions)
+    elif style is RulesFormat.yaml:
+        typer.echo(result.rules.to_yaml(result.bench if bench else ()), nl=False)
+    else:
+        if not result.improved:
+            typer.echo("No rule set beat the unchanged student on validation.")
+        for line in rule_lines(result.rules.rules):
+            typer.echo(line)
+        if bench:
+            typer.echo("\n".join(["", "On the bench:", *rule_lines(result.bench)]))
+
+
+@app.command()
+def report(run: RunArgument) -> None:
+    """Write report.html of a finished run anew."""
+    from .report import write_report
+
+    typer.echo(write_report(run))
+
+
+@models_app.callback(invoke_without_command=True)
+def models(ctx: typer.Context) -> None:
+    """The local models: which there are, and fetching one ahead of its first use."""
+    if ctx.invoked_subcommand is None:
+        list_models()
+
+
+@models_app.command("list")
+def list_models() -> None:
+    """List the models that can be fetched by name, and where those are that are here."""
+    from .local import CATALOGUE, find
+    from .summary import console, models_table
+
+    console().print(models_table([(model, find(name)) for name, model in CATALOGUE.items()]))
+
+
+@models_app.command("pull")
+def pull(name: Annotated[str, typer.Argument(metavar="NAME", show_default=False)]) -> None:
+    """Fetch a model, verify it, and print its path."""
+    from .command import Model
+    from .local import fetch
+
+    Model(spec=f"local:{name}").check()
+    typer.echo(fetch(name))
+
+
+def _compile(command: Command, pld: PLD, *, teacher: Model | None, fresh: bool, estimate: bool) -> None:
+    """Compile as told, leave the report and what ``evaluate`` needs in the run folder, and print the outcome."""
+    import dspy
+
+    from .report import write_report
+    from .result import PLDResult
+    from .run import RunFolder
+    from .summary import console, mlflow_line, print_estimate, print_result
+
+    hush_libraries()
+    for model in filter(None, (command.student, teacher)):
+        model.check()
+    command, given = command.loaded()
+    student, out = command.source.student(), console()
+    # Data is checked here, before any weights are fetched for nothing.
+    most = pld.estimate(student, teacher=teacher and teacher.stand_in(), **given)
+    if estimate:
+        print_estimate(out, most)
+        return
+    with dspy.context(lm=command.student.lm(cache=False), adapter=command.prompting()):
+        pld.compile(student, teacher=teacher and teacher.lm(), resume=not fresh, **given)
+    folder = RunFolder(pld.run_dir)
+    folder.add_settings("command", command.model_dump(mode="json", exclude_none=True))
+    page = write_report(folder.path)
+    print_result(out, PLDResult.load(folder.path))
+    for line in filter(None, (f"Run folder: {folder.path}", f"Report: {page}", mlflow_line(pld.tracking))):
+        out.print(line, soft_wrap=True)
+
+
+def main() -> None:
+    """Run the command; an error that nobody foresaw is one line as well, unless --debug is given."""
+    try:
+        app()
+    except Exception as error:
+        if "--debug" in sys.argv:
+            raise
+        typer.echo(f"Unexpected {type(error).__name__}: {error}. Add --debug for the traceback.", err=True)
+        raise SystemExit(FAILED) from error

@@ -1,0 +1,69 @@
+"""What a user sees of long work: one bar a stage, and every finished trial recorded."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tqdm import tqdm
+
+from .result import PLDResult
+from .run import RunFolder
+from .search import TrialRow
+from .tracking import Recorder
+
+logger = logging.getLogger(__name__)
+
+
+class Progress:
+    """Shows each finished trial and records its value and the best so far."""
+
+    def __init__(self, recorder: Recorder, objective: Any) -> None:
+        self.recorder = recorder
+        self.objective = objective
+        self.bar: Any = None
+        self.best = float("-inf")
+
+    def __call__(self, trial: TrialRow) -> None:
+        """Take note of one finished trial."""
+        if trial.objective is not None:
+            self.best = max(self.best, trial.objective)
+            self.recorder.metric(f"val_{self.objective}", trial.objective, trial.step)
+        self.recorder.metric("val_estimate", trial.told, trial.step)
+        self.recorder.metric(f"best_val_{self.objective}", self.best, trial.step)
+        self.bar.set_postfix(best=f"{self.best:.3f}", refresh=False)
+        self.bar.update()
+
+
+def bar(stage: str, unit: str, *, total: int | None = None) -> Any:
+    """One progress bar a stage, shown on terminals only and gone when the stage is done."""
+    return tqdm(total=total, desc=stage, unit=unit, disable=None, leave=False)
+
+
+@contextmanager
+def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Log the start of a stage, and note its wall seconds."""
+    started = time.perf_counter()
+    logger.info("%s", stage)
+    yield
+    seconds[stage] = time.perf_counter() - started
+
+
+def record(recorder: Recorder, result: PLDResult, folder: RunFolder) -> None:
+    """Record a finished compile: scores, counts, seconds, calls, and the files of its run folder."""
+    for split, comparison in (("val", result.validation), ("test", result.test)):
+        if comparison is not None:
+            recorder.metric(f"{split}_macro_f1_baseline", comparison.baseline.macro_f1)
+            recorder.metric(f"{split}_macro_f1_compiled", comparison.compiled.macro_f1)
+            recorder.metric(f"{split}_macro_f1_gain", comparison.difference.macro_f1)
+    for name, count in result.counts.items():
+        recorder.metric(f"count_{name}", count)
+    for stage, value in result.seconds.items():
+        recorder.metric(f"seconds_{stage}", value)
+    for role, stages in result.costs.items():
+        recorder.metric(f"{role}_calls", sum(cost.calls for cost in stages.values()))
+    for path in (folder.config, folder.rules, folder.result, folder.trials, folder.confusion, folder.program):
+        recorder.artifact(path)

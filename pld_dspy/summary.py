@@ -1,0 +1,161 @@
+"""What the command line prints: a compile's estimate and outcome, a score, and rules."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from .estimate import Estimate
+from .local import LocalModel
+from .result import PLDResult
+from .rules import MicroRule, Rule
+from .scoring import Difference, Score
+from .tracking import Recorder
+
+PIPE_WIDTH = 120
+"""Columns of a table that is not printed on a terminal."""
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def console() -> Console:
+    """Return a console on standard output that takes texts as they are: rules and data are no markup."""
+    width = None if sys.stdout.isatty() else PIPE_WIDTH
+    return Console(width=width, markup=False, highlight=False, emoji=False)
+
+
+def shown(text: str) -> str:
+    """Return ``text`` with control characters spelled out: one in the data must not steer the terminal."""
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
+def print_result(out: Console, result: PLDResult) -> None:
+    """Print baseline against compiled, the rules in order, costs by stage, and notes."""
+    out.print(_comparison_table(result))
+    if not result.improved:
+        out.print("No rule set beat the unchanged student on validation: it came back unchanged.\n")
+    else:
+        tokens = "" if result.rule_tokens is None else f", {result.rule_tokens:.0f} prompt tokens a call"
+        out.print(f"{len(result.rules)} of {result.counts['rules']} rules, in order{tokens}:\n")
+        out.print("\n".join(rule_lines(result.rules.rules)), end="\n\n", soft_wrap=True)
+    out.print(_cost_table(result))
+    for note in result.notes:
+        out.print(f"Note: {shown(note)}", soft_wrap=True)
+
+
+def print_score(out: Console, score: Score) -> None:
+    """Print macro-F1 and accuracy, and the figures of each label."""
+    out.print(f"macro-F1 {_rate(score)}, accuracy {score.accuracy:.3f}, {score.n} examples, {score.failures} failed")
+    table = _table("label", precision="right", recall="right", F1="right", examples="right")
+    for label, row in score.per_label.items():
+        table.add_row(shown(label), f"{row.precision:.3f}", f"{row.recall:.3f}", f"{row.f1:.3f}", str(row.n))
+    out.print(table)
+
+
+def print_estimate(out: Console, estimate: Estimate) -> None:
+    """Print the upper bounds of calls and tokens by stage."""
+    table = _table("stage", role="left", calls="right", prompt_tokens="right", answer_tokens="right")
+    for stage in estimate.stages:
+        counts = (f"{count:,}" for count in (stage.calls, stage.tokens_in, stage.tokens_out))
+        table.add_row(stage.stage, stage.role, *counts)
+    out.print(table)
+    out.print(f"At most {estimate.student_calls:,} student and {estimate.teacher_calls:,} teacher calls.")
+    if estimate.money is not None:
+        out.print(f"At most {estimate.money:.2f} in the currency of the prices.")
+
+
+def rule_lines(rules: Sequence[Rule]) -> Iterator[str]:
+    """Yield two lines a rule: its number and text, then its id, labels, effect and support."""
+    for number, rule in enumerate(rules, start=1):
+        effect = "" if rule.effect is None else f", effect {rule.effect:+.3f}"
+        labels = ", ".join(rule.labels)
+        yield f"{number:>3}. {shown(rule.text)}"
+        yield f"     {shown(rule.id)}: {shown(labels)}{effect}, from {len(rule.support)} examples"
+
+
+def why_lines(rule: Rule, micro_rules: Sequence[MicroRule]) -> Iterator[str]:
+    """Yield a rule's text and the examples, rationales and micro-rules that support it."""
+    yield shown(rule.text)
+    by_id = {micro_rule.example_id: micro_rule for micro_rule in micro_rules}
+    for example_id in rule.support:
+        micro_rule = by_id.get(example_id)
+        if micro_rule is None:
+            continue
+        yield ""
+        yield f"{shown(example_id)}: {shown(micro_rule.label)}"
+        yield from (f"  {name}: {shown(str(value))}" for name, value in micro_rule.inputs.items())
+        yield f"  why: {shown(micro_rule.rationale)}"
+        yield f"  rule: {shown(micro_rule.rule)}"
+
+
+def models_table(models: Sequence[tuple[LocalModel, Path | None]]) -> Table:
+    """Return a table of models, each with the path of its weights where they are on this machine."""
+    table = _table("name", size="right", licence="left", cached="left")
+    table.add_column("path", overflow="fold")
+    for model, path in models:
+        size = f"{model.size / 1e9:.2f} GB"
+        table.add_row(model.name, size, model.license, "yes" if path else "no", str(path or ""))
+    return table
+
+
+def mlflow_line(tracking: str | Recorder | None) -> str | None:
+    """Return how to look at the run in MLflow; None where it was not recorded in a store that needs opening."""
+    if not isinstance(tracking, str):
+        return None
+    import mlflow
+
+    uri = mlflow.get_tracking_uri() if tracking == "mlflow" else tracking
+    return None if uri.startswith("http") else f"MLflow: mlflow ui --backend-store-uri {uri}"
+
+
+def _comparison_table(result: PLDResult) -> Table:
+    table = _table("macro-F1", unchanged="left", compiled="left", difference="left", accuracy="left", n="right")
+    for name, found in (("validation", result.validation), ("test", result.test)):
+        if found is not None:
+            before, after = found.baseline, found.compiled
+            accuracy = f"{before.accuracy:.3f} -> {after.accuracy:.3f}"
+            table.add_row(name, _rate(before), _rate(after), _gain(found.difference), accuracy, str(after.n))
+    return table
+
+
+def _cost_table(result: PLDResult) -> Table:
+    table = _table(
+        "stage", seconds="right", student_calls="right", teacher_calls="right", failed="right", tokens="right"
+    )
+    for stage, seconds in result.seconds.items():
+        costs = [stages[stage] for stages in result.costs.values() if stage in stages]
+        calls = {role: f"{stages[stage].calls:,}" for role, stages in result.costs.items() if stage in stages}
+        table.add_row(
+            stage,
+            f"{seconds:.1f}",
+            calls.get("student", ""),
+            calls.get("teacher", ""),
+            str(sum(cost.failures for cost in costs)) if costs else "",
+            f"{sum(cost.tokens_in + cost.tokens_out for cost in costs):,}" if costs else "",
+        )
+    return table
+
+
+def _table(first: str, **columns: str) -> Table:
+    """A table whose first column is text; the others are given with how they are aligned."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column(first)
+    for name, justify in columns.items():
+        table.add_column(name.replace("_", " "), justify="right" if justify == "right" else "left")
+    return table
+
+
+def _rate(score: Score) -> str:
+    low, high = score.interval
+    return f"{score.macro_f1:.3f} [{low:.2f}, {high:.2f}]"
+
+
+def _gain(difference: Difference) -> str:
+    low, high = difference.interval
+    return f"{difference.macro_f1:+.3f} [{low:+.2f}, {high:+.2f}], p = {difference.p_value:.4f}"
