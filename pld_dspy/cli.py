@@ -7,7 +7,7 @@ import sys
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from tqdm import tqdm
@@ -109,10 +109,10 @@ def compile_command(
     screen_calls: Annotated[int, _search(help="Student calls that learn the rules' effects.")] = 1000,
     trials: Annotated[int, _search(help="Rule sets raced after that.")] = 20,
     wordings: Annotated[int, _search(help="Wordings a rule, at most.")] = 3,
-    max_student_calls: Annotated[int | None, _search(help="Stop the search there.")] = None,
-    max_teacher_calls: Annotated[int | None, _search(help="Ask the teacher no more than this.")] = None,
+    max_student_calls: Annotated[int | None, _search(min=0, help="Stop the search there.")] = None,
+    max_teacher_calls: Annotated[int | None, _search(min=0, help="Ask the teacher no more than this.")] = None,
     threads: Annotated[
-        int | None, _search(help="Calls at once.", show_default="1 for a local model, else DSPy's")
+        int | None, _search(min=1, help="Calls at once.", show_default="1 for a local model, else DSPy's")
     ] = None,
     tracking: Tracking = "mlflow",
     out: Annotated[Path | None, typer.Option(help="The run folder.", show_default="runs/NAME")] = None,
@@ -297,6 +297,8 @@ def _compile(command: Command, pld: PLD, *, teacher: Model | None, fresh: bool, 
     for model in filter(None, (command.student, teacher)):
         model.check()
     command, given = command.loaded()
+    if teacher is None and not given["rationales"]:
+        raise DataError("There is nothing to make rules from. Give --rationales, or a --teacher.")
     student, out = command.source.student(), console()
     # Data is checked here, before any weights are fetched for nothing.
     most = pld.estimate(student, teacher=teacher and teacher.stand_in(), **given)

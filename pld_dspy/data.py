@@ -144,7 +144,7 @@ def _csv_rows(path: Path) -> Iterator[Row]:
                     )
                 yield {column: cell or None for column, cell in row.items()}
         except csv.Error as error:
-            raise DataError(f"{path} line {reader.line_num} is not CSV: {error}. Correct the line.") from error
+            raise DataError(f"{path} line {reader.reader.line_num} is not CSV: {error}. Correct it.") from error
 
 
 def _json_rows(path: Path) -> Iterator[Row]:

@@ -21,7 +21,9 @@ RULES_OPEN = "<rules>"
 RULES_CLOSE = "</rules>"
 RULES_LEAD = "Follow these rules. Where several fit, the earlier one decides."
 
-_BLOCK = re.compile(rf"\s*{re.escape(RULES_OPEN)}.*?{re.escape(RULES_CLOSE)}", re.DOTALL)
+# The lead is part of the match: a user's own text may hold the same tags.
+_BLOCK = re.compile(rf"\s*{RULES_OPEN}\n{re.escape(RULES_LEAD)}\n.*?\n{RULES_CLOSE}", re.DOTALL)
+_TAG = re.compile(r"<\s*/?\s*rules\s*>", re.IGNORECASE)
 
 
 class MicroRule(BaseModel):
@@ -135,7 +137,7 @@ class RuleSet(BaseModel):
 
 def strip_rules(instructions: str) -> str:
     """Return ``instructions`` without the delimited block of rules, if there is one."""
-    return _BLOCK.sub("", instructions).strip() if RULES_OPEN in instructions else instructions
+    return _BLOCK.sub("", instructions).strip() if _BLOCK.search(instructions) else instructions
 
 
 def read_micro_rules(path: Path) -> list[MicroRule]:
@@ -145,7 +147,7 @@ def read_micro_rules(path: Path) -> list[MicroRule]:
         DataError: the file is missing, or a line is not a micro-rule; the message names line and field.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # not splitlines(): texts hold U+2028 and the like
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"Cannot read the rationales file {path}: {error}.") from error
     micro_rules = []
@@ -170,7 +172,10 @@ def write_micro_rules(path: Path, micro_rules: Iterable[MicroRule]) -> None:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split()).replace(RULES_OPEN, "").replace(RULES_CLOSE, "")
+    """One line that cannot end the block, not even by tags that removing a tag would put together."""
+    while _TAG.search(text):
+        text = _TAG.sub("", text)
+    return " ".join(text.split())
 
 
 def _plain(rule: Rule) -> dict[str, Any]:

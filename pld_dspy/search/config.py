@@ -27,10 +27,10 @@ class SearchConfig:
 
     screen_calls: int = 1000
     trials: int = 20
-    block: int = 24
+    block: int = 40
     alpha: float = 0.15
     parsimony: float = 0.003
-    most: int = 12
+    most: int = 9
     sampler: BaseSampler | None = None
 
     @classmethod
