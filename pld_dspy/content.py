@@ -85,11 +85,14 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, _SCALARS)
 
 
-def _source(cls: type) -> str:
+def _source(cls: type) -> list[str]:
     """The class and, for a user's own class, its source: an edited forward() must not meet old answers."""
-    if cls.__module__.startswith("dspy."):
-        return cls.__qualname__
+    own = [base for base in cls.__mro__ if base is not object and not base.__module__.startswith("dspy.")]
+    return [cls.__qualname__, *(_class_source(base) for base in own)]
+
+
+def _class_source(cls: type) -> str:
     try:
-        return f"{cls.__qualname__}:{digest(inspect.getsource(cls))}"
-    except (OSError, TypeError):
+        return digest(inspect.getsource(cls))
+    except (OSError, TypeError):  # typed into a prompt: its name has to do
         return cls.__qualname__

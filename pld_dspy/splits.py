@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import warnings
+from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -71,20 +73,22 @@ def stratified_halves(
         The two parts, each in the order of ``examples``.
 
     Raises:
-        DataError: the share leaves one part empty, or there are too few groups.
+        DataError: the share leaves one part empty, or there are too few groups or examples a label.
     """
     keys = list(groups) if groups is not None else list(range(len(examples)))
     order = {key: number for number, key in enumerate(dict.fromkeys(keys))}
-    folds = min(FOLDS, len(order))
+    folds = min(FOLDS, len(order), max(Counter(labels).values(), default=0))
     taken = round(share * folds)
     if not 0 < taken < folds:
         raise DataError(
-            f"Cannot take a share of {share:g} out of {len(order)} groups of examples. "
+            f"Cannot take a share of {share:g} out of {len(examples)} examples in {len(order)} groups. "
             "Give more examples, or the splits themselves."
         )
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
     codes = np.array([order[key] for key in keys])
-    tests = [test for _, test in splitter.split(np.zeros(len(examples)), np.array(labels), codes)]
+    with warnings.catch_warnings():  # a rare label cannot be in every fold; no caller can do anything about it
+        warnings.filterwarnings("ignore", message="The least populated class")
+        tests = [test for _, test in splitter.split(np.zeros(len(examples)), np.array(labels), codes)]
     second = set(np.concatenate(tests[:taken]).tolist())
     return (
         [example for i, example in enumerate(examples) if i not in second],

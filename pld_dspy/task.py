@@ -47,19 +47,20 @@ class Task:
             target: name of the predictor or of the output field, where more than one would do.
 
         Raises:
-            DataError: there is no labelled decision, or more than one; or the examples have no label.
+            DataError: there is no labelled decision, or more than one; or the examples have no label, or are no
+                examples with marked inputs.
         """
         if not examples:
             raise DataError("The training set is empty. Give at least two labelled examples.")
-        fields = _label_fields(student, examples[0], target)
-        name, field = _single(fields, target)
+        inputs, marked = _field_names(examples)
+        name, field = _single(_label_fields(student, marked, target), target)
         predictors = dict(student.named_predictors())
         annotation = predictors[name].signature.output_fields[field].annotation
         return cls(
             predictor=name,
             label_field=field,
             labels=label_texts(annotation) or _gold_labels(examples, field),
-            inputs=tuple(examples[0].inputs().keys()),
+            inputs=inputs,
             untouched=tuple(other for other in predictors if other != name),
         )
 
@@ -136,9 +137,25 @@ def check_training_labels(task: Task, trainset: Sequence[dspy.Example]) -> None:
         logger.warning("No training example has the label %s: no rule can be learned for it.", absent)
 
 
-def _label_fields(student: dspy.Module, example: dspy.Example, target: str | None) -> list[tuple[str, str]]:
+def _field_names(examples: Sequence[dspy.Example]) -> tuple[tuple[str, ...], set[str]]:
+    """Return the input and the other fields of all examples: one row may lack what the others have."""
+    inputs: dict[str, None] = {}
+    marked: set[str] = set()
+    for number, example in enumerate(examples):
+        if not isinstance(example, dspy.Example):
+            raise DataError(
+                f"Example {number} is a {type(example).__name__}. Give dspy.Example(...).with_inputs(...) only."
+            )
+        try:
+            inputs |= dict.fromkeys(example.inputs().keys())
+        except ValueError as error:
+            raise DataError(f"Example {number} has no marked inputs. Call with_inputs(...) on it.") from error
+        marked |= set(example.labels().keys())
+    return tuple(inputs), marked - {"id"}
+
+
+def _label_fields(student: dspy.Module, marked: set[str], target: str | None) -> list[tuple[str, str]]:
     """List (predictor, output field) pairs that could hold the label, typed ones alone where there are any."""
-    marked = set(example.labels().keys()) - {"id"}
     pairs = [
         (name, field, info)
         for name, predictor in student.named_predictors()
@@ -182,7 +199,7 @@ def _check_row(task: Task, example: dspy.Example, row: str, context_tokens: int 
     gold = example.get(task.label_field)
     if gold is None:
         raise DataError(f"{named} has no value for the label field {task.label_field!r}. Label or drop the row.")
-    if isinstance(gold, (list, tuple, dict, set, float)):
+    if isinstance(gold, (list, tuple, dict, set, float)) and label_text(gold) not in task.labels:
         raise DataError(
             f"{named}: the label field {task.label_field!r} is a {type(gold).__name__}, not a single label. "
             f"Give one of {', '.join(task.labels)}."

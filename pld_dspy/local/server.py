@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 _HOST = "127.0.0.1"
 _PROMPT_CACHE_MIB = 1024
+_SPINS = "1000"
 _CLIENTS = 32
 """Connections answered at once; further ones wait. Requests queue for the slots in any case."""
 
@@ -119,6 +120,9 @@ def _post(url: str, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _start(path: Path, name: str, *, context: int, threads: int, slots: int) -> Any:
+    # llama.cpp's threads wait for each other hundreds of times a token. By default OpenMP keeps them spinning for
+    # milliseconds, so one other busy process on the machine slows answers 50 times; it reads this when it is loaded.
+    os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
     try:
         import xllamacpp
     except ImportError as error:

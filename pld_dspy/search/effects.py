@@ -3,9 +3,10 @@
 A trial gives one number to a sampler, but one bit an example to a regression. All bits of all candidates go into
 one Bayesian logistic regression: P(correct) = difficulty of the example + the sum of what the rules in use do to
 it. A rule pushes answers towards its own labels, so it has one effect on examples of these labels and another on
-all others; an effect of its place and of its wording; and, where provenance says which examples a rule is about,
-an effect on those. Priors are Gaussian, so most effects stay near 0 until the answers say otherwise. The idea of
-covariates for prompts and examples is that of PromptEval (Polo et al. 2024); the covariates are ours.
+all others; an effect of its place and of its wording; for each pair of labels, what the number of rules for the
+one does to examples of the other; and, where provenance says which examples a rule is about, an effect on those.
+Priors are Gaussian, so most effects stay near 0 until the answers say otherwise. The idea of covariates for prompts
+and examples is that of PromptEval (Polo et al. 2024); the covariates are ours.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ ABOUT_SD = 1.0
 PLACE_SD = 0.3
 WORDING_SD = 0.3
 SIZE_SD = 0.5
+CROWD_SD = 0.3
+CROWD_LABELS = 12
+"""With more labels than this, pairs of labels are too many to learn from one search."""
 SWEEPS = 6
 SCREENED = 8
 """Fewer candidates than this teach nothing about rules; the model is then not asked."""
@@ -77,6 +81,7 @@ class EffectModel:
         self.own = own_labels(space.rules, golds)
         self.about = about
         self.weights = example_weights(golds)
+        self.crowd = _crowd(space.rules, golds)
         self.wordings = max((len(rule.wordings) for rule in space.rules), default=1)
 
     def features(self, candidate: Candidate, rows: NDArray[np.int64]) -> Floats:
@@ -92,6 +97,9 @@ class EffectModel:
             *(own * (candidate.wording == number) * WORDING_SD for number in range(1, self.wordings)),
             np.full((len(rows), 1), candidate.size / max(len(self.space), 1) * SIZE_SD),
         ]
+        if self.crowd is not None:
+            told, gold = self.crowd
+            blocks.append((gold[rows][:, :, None] * (use @ told)).reshape(len(rows), -1) * CROWD_SD)
         if self.about is not None:
             blocks.append(self.about[rows] * use * ABOUT_SD)
         return np.hstack(blocks)
@@ -176,6 +184,16 @@ def own_labels(rules: Sequence[Rule], golds: Sequence[str]) -> Floats:
     """Return n x K: 1 where the example's gold label is the rule's first (its answer), else 0."""
     answers = np.array([rule.labels[0] if rule.labels else "" for rule in rules])
     return np.asarray(np.array(golds)[:, None] == answers[None, :], dtype=np.float64)
+
+
+def _crowd(rules: Sequence[Rule], golds: Sequence[str]) -> tuple[Floats, Floats] | None:
+    """Return K x C labels that rules answer and n x C gold labels: many rules for one label drown out another."""
+    labels = sorted({*golds, *(rule.labels[0] for rule in rules if rule.labels)})
+    if len(labels) > CROWD_LABELS:
+        return None
+    answers = [rule.labels[0] if rule.labels else "" for rule in rules]
+    told, gold = (np.array(column)[:, None] == np.array(labels)[None, :] for column in (answers, golds))
+    return told.astype(float), gold.astype(float)
 
 
 def example_weights(golds: Sequence[str]) -> Floats:

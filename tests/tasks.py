@@ -1,0 +1,110 @@
+"""A decision whose best rules are known: mail to sort by a keyword, and students, rules and records for it.
+
+The student of :func:`engine.rule_following_lm` obeys ``If the text mentions WORD, answer LABEL.``, so the answers under
+any rule set follow from its text.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import dspy
+from engine import rule_following_lm, teacher_lm
+
+from pld_dspy.adapter import LabelAdapter
+from pld_dspy.evaluation import Evaluator
+from pld_dspy.ledger import Ledger
+from pld_dspy.rules import MicroRule, Rule, RuleSet
+from pld_dspy.task import Task
+
+WORDS = {
+    "spam": ("lottery", "winner", "jackpot"),
+    "work": ("meeting", "deadline", "invoice"),
+    "home": ("dinner", "garden", "laundry"),
+}
+LABELS = tuple(WORDS)
+KEYWORDS = tuple(word for words in WORDS.values() for word in words)
+INSTRUCTIONS = 'Sort the mail.\n\nAnswer   with care: {not a variable}, "100%".'
+
+
+class Mail(dspy.Signature):
+    __doc__ = INSTRUCTIONS
+
+    text: str = dspy.InputField()
+    label: Literal["spam", "work", "home"] = dspy.OutputField()
+
+
+def mails(n: int, *, start: int = 0, seed: int = 0) -> list[dspy.Example]:
+    """``n`` labelled mails with one keyword each, labels in turn; ``start`` keeps two splits apart."""
+    rng = random.Random(f"{seed}-{start}")
+    return [
+        mail(number, LABELS[number % 3], rng.choice(WORDS[LABELS[number % 3]])) for number in range(start, start + n)
+    ]
+
+
+def mail(number: int, label: str, word: str) -> dspy.Example:
+    return dspy.Example(id=f"m{number}", text=f"Mail {number} about the {word}", label=label).with_inputs("text")
+
+
+def keyword(example: dspy.Example) -> str:
+    return example.text.split()[-1]
+
+
+def instruction(words: str, label: str) -> str:
+    """A rule that the student obeys."""
+    return f"If the text mentions {words}, answer {label}."
+
+
+def rule(rule_id: str, words: str, label: str, *more: str, support: Sequence[str] = ()) -> Rule:
+    """A rule with further wordings that mention ``more`` in place of ``words``."""
+    wordings = tuple(instruction(said, label) for said in (words, *more))
+    return Rule(id=rule_id, wordings=wordings, labels=(label,), support=tuple(support))
+
+
+def rule_set(*rules: Rule) -> RuleSet:
+    return RuleSet(rules=rules)
+
+
+def good_rules() -> list[Rule]:
+    """One true rule a keyword."""
+    return [rule(f"{label}-{word}", word, label) for label, words in WORDS.items() for word in words]
+
+
+def micro_rules(examples: Sequence[dspy.Example]) -> list[MicroRule]:
+    """The record of a teacher who reads the keyword."""
+    return [micro_rule(example.id, example.text, example.label, keyword(example)) for example in examples]
+
+
+def micro_rule(example_id: str, text: str, label: str, word: str, *, rationale: str = "It says so.") -> MicroRule:
+    return MicroRule(
+        example_id=example_id, inputs={"text": text}, label=label, rationale=rationale, rule=instruction(word, label)
+    )
+
+
+def student_lm(default: str | Callable[[str], str] = "work", **settings: Any) -> dspy.LM:
+    """A rule follower outside DSPy's cache, so that every request reaches its engine and its log."""
+    return rule_following_lm(default, **{"cache": False, **settings})
+
+
+def mail_teacher(answers: Mapping[str, Callable[[dict[str, str]], str]] | None = None, **settings: Any) -> dspy.LM:
+    """A teacher that names each mail's keyword, outside DSPy's cache."""
+    return teacher_lm(answers, keywords=KEYWORDS, **{"cache": False, **settings})
+
+
+def student(lm: dspy.LM | None = None) -> dspy.Predict:
+    """The mail sorter, bound to ``lm`` where given."""
+    program = dspy.Predict(Mail)
+    program.lm = lm
+    return program
+
+
+def mail_task() -> Task:
+    return Task.of(student(), mails(3))
+
+
+def mail_evaluator(lm: dspy.LM, path: Path | None = None, **ledger: Any) -> Evaluator:
+    """The mail sorter on ``lm`` as a function of its rules; ``ledger`` are settings of the ledger."""
+    return Evaluator(student=student(), task=mail_task(), ledger=Ledger(path, **ledger), lm=lm, adapter=LabelAdapter())

@@ -1,0 +1,577 @@
+"""The command as a user runs it: what it prints where, its exit codes, and what it refuses."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import dspy
+import pytest
+import typer
+import yaml
+from engine import calls, rule_following_lm
+from typer.testing import CliRunner, Result
+
+from pld_dspy import command as command_module
+from pld_dspy.cli import app
+from pld_dspy.errors import DataError
+from pld_dspy.local import CATALOGUE
+from pld_dspy.run import RunFolder
+from pld_dspy.search import SearchConfig
+
+ROOT = Path(__file__).parents[1]
+SIGNS = {"food": ("soup", "bread", "recipe", "oven"), "sport": ("match", "goal", "team", "coach")}
+TABLES = ("--train", "train.csv", "--val", "val.csv", "--test", "test.csv", "--input", "text", "--label", "topic")
+COMPILE = ("compile", *TABLES, "--rationales", "rationales.jsonl", "--out", "run", "--tracking", "none")
+SMALL = ("--screen-calls", "24", "--trials", "1", "--threads", "1")
+
+Rows = list[dict[str, Any]]
+
+
+def rows_of(split: str) -> Rows:
+    words = [(label, word) for label, words in SIGNS.items() for word in words]
+    return [
+        {"id": f"{split}-{row}", "text": f"A {split} note [{row}] about the {word}.", "topic": label}
+        for row, (label, word) in enumerate(words)
+    ]
+
+
+def write_csv(path: Path, rows: Rows, header: Sequence[str] = ("id", "text", "topic")) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, header)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_task(folder: Path) -> None:
+    """Two topics, told apart by one word; a rule a word."""
+    for split in ("train", "val", "test"):
+        write_csv(folder / f"{split}.csv", rows_of(split))
+    lines = []
+    for row in rows_of("train"):
+        word = row["text"].rstrip(".").split()[-1]
+        rule = f"If the text mentions {word}, answer {row['topic']}."
+        record = {"example_id": row["id"], "inputs": {"text": row["text"]}, "label": row["topic"]}
+        lines.append(json.dumps({**record, "rationale": f"It is about a {word}.", "rule": rule}))
+    (folder / "rationales.jsonl").write_text("\n".join(lines), encoding="utf-8")
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def refused(result: Result) -> str:
+    """The message of a refusal: one line on standard error, nothing on standard output, exit code 2."""
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+@pytest.fixture
+def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the tables of a task, as the current folder; no model can be had."""
+
+    def no_model(spec: str, **settings: Any) -> dspy.LM:
+        raise AssertionError(f"{spec} was started")
+
+    write_task(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command_module, "resolve_lm", no_model)
+    return tmp_path
+
+
+@pytest.fixture
+def student(task: Path, monkeypatch: pytest.MonkeyPatch) -> dspy.LM:
+    """The student that every model name stands for: it obeys rules, and answers "food" without one."""
+    lm = rule_following_lm("food", model="custom/cli-student", cache=False)
+    monkeypatch.setattr(command_module, "resolve_lm", lambda spec, **settings: lm)
+    return lm
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a finished run; the tests that use it copy it first."""
+    folder = tmp_path_factory.mktemp("finished")
+    write_task(folder)
+    lm = rule_following_lm("food", model="custom/cli-student", cache=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(command_module, "resolve_lm", lambda spec, **settings: lm)
+        result = run(*COMPILE, *SMALL, "--student", "openai/none", "--quiet")
+        assert result.exit_code == 0, result.output
+        (folder / "stdout").write_text(result.stdout, encoding="utf-8")
+        yield folder
+
+
+@pytest.fixture
+def done(finished: Path, student: dspy.LM, task: Path) -> Path:
+    """The current folder, with a finished run in ``run``."""
+    shutil.copytree(finished / "run", task / "run")
+    return task
+
+
+class TestCompile:
+    def test_prints_what_came_of_it(self, finished: Path) -> None:
+        printed = (finished / "stdout").read_text(encoding="utf-8")
+
+        assert "0.333" in printed
+        assert "1.000" in printed
+        assert "answer sport." in printed
+        assert "p = " in printed
+        assert "Note: No teacher" in printed
+        assert "Report: run/report.html" in printed
+        assert "mlflow" not in printed
+
+    def test_leaves_a_run_that_says_how_it_was_made(self, finished: Path) -> None:
+        settings = yaml.safe_load((finished / "run" / "config.yaml").read_text(encoding="utf-8"))
+
+        assert settings["command"]["source"]["labels"] == ["food", "sport"]
+        assert settings["command"]["student"] == {"spec": "openai/none"}
+        assert (finished / "run" / "report.html").is_file()
+
+    def test_the_same_command_again_asks_nothing(self, done: Path, student: dspy.LM) -> None:
+        assert run(*COMPILE, *SMALL, "--student", "openai/none").exit_code == 0
+        assert calls(student) == []
+
+    def test_another_compile_in_the_same_folder_is_refused(self, done: Path) -> None:
+        result = run(*COMPILE, "--screen-calls", "48", "--trials", "1", "--student", "openai/none", "--quiet")
+
+        assert "holds another compile: settings differ" in refused(result)
+        assert run(*COMPILE, *SMALL, "--student", "openai/none", "--seed", "1", "--fresh").exit_code == 0
+
+    def test_logs_to_standard_error_unless_quiet(self, done: Path) -> None:
+        loud = run(*COMPILE, *SMALL, "--student", "openai/none")
+        quiet = run(*COMPILE, *SMALL, "--student", "openai/none", "--quiet")
+
+        assert "baseline\n" in loud.stderr
+        assert quiet.stderr == ""
+        assert loud.stdout == quiet.stdout
+
+    def test_a_key_is_read_from_the_environment_and_stays_there(
+        self, student: dspy.LM, task: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        given = []
+        monkeypatch.setattr(
+            command_module, "resolve_lm", lambda spec, **settings: given.append(settings["api_key"]) or student
+        )
+        monkeypatch.setenv("MY_KEY", "sk-secret")
+
+        assert run(*COMPILE, *SMALL, "--student", "openai/x", "--student-api-key-env", "MY_KEY").exit_code == 0
+        assert set(given) == {"sk-secret"}
+        assert not [path for path in (task / "run").iterdir() if b"sk-secret" in path.read_bytes()]
+
+    def test_interrupted_it_says_how_to_go_on_and_repeats_no_call(
+        self, student: dspy.LM, task: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        answer = student.engine.fn
+
+        def interrupted(system: str, user: str) -> str:
+            if len(calls(student)) == 20:
+                raise KeyboardInterrupt
+            return answer(system, user)
+
+        monkeypatch.setattr(student.engine, "fn", interrupted)
+        stopped = run(*COMPILE, *SMALL, "--student", "openai/none", "--quiet")
+        assert stopped.exit_code == 130
+        assert "the same command resumes" in stopped.stderr
+        assert "its compile has not finished" in refused(run("evaluate", "run"))
+        assert "its compile has not finished" in refused(run("rules", "run"))
+
+        monkeypatch.setattr(student.engine, "fn", answer)
+        assert run(*COMPILE, *SMALL, "--student", "openai/none", "--quiet").exit_code == 0
+        asked = [(call.system, call.user) for call in calls(student)]
+        assert len(set(asked)) == len(asked)
+
+    def test_a_program_brings_its_own_student_data_and_rationales(self, student: dspy.LM, task: Path) -> None:
+        result = run("compile", "--program", "pld_dspy.demo", "--estimate")
+
+        assert result.exit_code == 0, result.output
+        assert "0 teacher calls" in result.stdout
+
+    def test_a_program_can_be_a_file_here(self, student: dspy.LM, task: Path) -> None:
+        program(task, "topics")
+        options = ("--data", ".", "--rationales", "rationales.jsonl", "--tracking", "none")
+        compiled = run("compile", "--program", "topics.py", *options, *SMALL, "--student", "openai/none")
+        assert compiled.exit_code == 0, compiled.output
+
+        result = run("evaluate", "runs/topics", "--json", "--quiet")
+
+        assert json.loads(result.stdout)["macro_f1"] == 1.0
+
+
+class TestEstimate:
+    def test_bounds_the_calls_and_starts_no_model(self, task: Path) -> None:
+        result = run(*COMPILE, *SMALL, "--student", "local:smollm2-135m", "--estimate")
+
+        assert result.exit_code == 0, result.output
+        assert "At most 72 student and 0 teacher calls." in result.stdout
+        assert not (task / "run").exists()
+
+    def test_counts_the_calls_of_a_teacher(self, task: Path) -> None:
+        result = run("compile", *TABLES, *SMALL, "--teacher", "local", "--estimate")
+
+        assert result.exit_code == 0, result.output
+        assert "0 teacher calls" not in result.stdout
+
+    def test_the_demo_knows_its_own_search(self) -> None:
+        result = run("demo", "--estimate")
+
+        assert result.exit_code == 0, result.output
+        assert "search" in result.stdout
+
+
+class TestEvaluate:
+    def test_json_stands_alone_on_standard_output(
+        self, done: Path, student: dspy.LM, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        answer = student.engine.fn
+
+        def noisy(system: str, user: str) -> str:
+            print("a library's greeting")
+            os.write(1, b"a compiled library's greeting\n")
+            return answer(system, user)
+
+        monkeypatch.setattr(student.engine, "fn", noisy)
+        result = run("evaluate", "run", "--json")
+
+        found = json.loads(result.stdout)
+        assert set(found) == {"macro_f1", "accuracy", "n", "failures", "per_label", "seconds"}
+        assert (found["macro_f1"], found["n"], found["failures"]) == (1.0, 8, 0)
+        assert found["per_label"]["food"] == {"precision": 1.0, "recall": 1.0, "f1": 1.0, "n": 4}
+        assert capfd.readouterr().out == ""
+        os.write(1, b"restored")
+        assert capfd.readouterr().out == "restored"
+
+    def test_baseline_is_the_unchanged_student(self, done: Path) -> None:
+        result = run("evaluate", "run", "--baseline", "--json")
+
+        assert json.loads(result.stdout)["macro_f1"] == pytest.approx(1 / 3)
+
+    def test_rows_of_any_table_with_the_fields_will_do(self, done: Path) -> None:
+        rows = [{"topic": "sport", "extra": 1, "text": "The goal."}, {"topic": "sport", "extra": 2, "text": "Soup"}]
+        (done / "more.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+
+        result = run("evaluate", "run", "--data", "more.jsonl", "--json")
+
+        assert json.loads(result.stdout)["accuracy"] == 0.5
+
+    def test_nothing_is_asked_twice(self, done: Path, student: dspy.LM) -> None:
+        first = run("evaluate", "run", "--json")
+        asked = len(calls(student))
+        second = run("evaluate", "run", "--json")
+
+        assert asked == 8
+        assert len(calls(student)) == asked
+        assert json.loads(first.stdout) == json.loads(second.stdout)
+
+    def test_another_model_is_asked_anew(self, done: Path, student: dspy.LM, monkeypatch: pytest.MonkeyPatch) -> None:
+        given = []
+        other = rule_following_lm("sport", model="custom/cli-other", cache=False)
+        monkeypatch.setattr(command_module, "resolve_lm", lambda spec, **settings: given.append(spec) or other)
+
+        result = run("evaluate", "run", "--baseline", "--student", "openai/other", "--json")
+
+        assert given[-1] == "openai/other"
+        assert json.loads(result.stdout)["per_label"]["sport"]["recall"] == 1.0
+
+    def test_prints_a_table_for_people(self, done: Path) -> None:
+        result = run("evaluate", "run")
+
+        assert "macro-F1 1.000" in result.stdout
+        assert "sport" in result.stdout
+
+    @pytest.mark.parametrize(
+        ("rows", "message"),
+        [
+            ([{"text": "a", "topic": "music"}], "label 'music' is not in the label set"),
+            ([{"text": "a", "label": "food"}], "no column 'topic'. It has 'text', 'label'"),
+            ([{"text": None, "topic": "food"}], "test row 0 has no value for the input field 'text'"),
+        ],
+    )
+    def test_unusable_rows_are_refused_before_a_call(
+        self, done: Path, student: dspy.LM, rows: Rows, message: str
+    ) -> None:
+        (done / "bad.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+
+        assert message in refused(run("evaluate", "run", "--data", "bad.jsonl"))
+        assert calls(student) == []
+
+    def test_a_run_made_from_python_is_not_guessed_at(self, done: Path) -> None:
+        folder = RunFolder("run")
+        settings = {name: value for name, value in folder.settings().items() if name != "command"}
+        folder.config.write_text(yaml.safe_dump(settings), encoding="utf-8")
+
+        assert "was compiled from Python" in refused(run("evaluate", "run"))
+
+    def test_a_damaged_config_is_refused(self, done: Path) -> None:
+        RunFolder("run").add_settings("command", {"source": {"kind": "tables"}})
+
+        assert "config.yaml is damaged" in refused(run("evaluate", "run"))
+
+
+class TestRules:
+    def test_text_shows_rules_in_order_with_their_support(self, done: Path) -> None:
+        printed = run("rules", "run").stdout
+
+        assert printed.lstrip().startswith("1. If the text mentions")
+        assert "sport-1: sport" in printed
+        assert "from 1 examples" in printed or "from 4 examples" in printed
+
+    def test_prompt_is_the_whole_instruction_and_nothing_else(self, done: Path) -> None:
+        state = json.loads((done / "run" / "program.json").read_text(encoding="utf-8"))
+
+        assert run("rules", "run", "--format", "prompt").stdout == f"{state['self']['signature']['instructions']}\n"
+
+    def test_yaml_has_the_bench_where_asked(self, done: Path) -> None:
+        brief = yaml.safe_load(run("rules", "run", "--format", "yaml").stdout)
+        full = yaml.safe_load(run("rules", "run", "--format", "yaml", "--bench").stdout)
+
+        assert brief["bench"] == []
+        assert full == yaml.safe_load((done / "run" / "rules.yaml").read_text(encoding="utf-8"))
+
+    def test_why_shows_the_examples_that_a_rule_rests_on(self, done: Path) -> None:
+        printed = run("rules", "run", "--why", "sport-1").stdout
+
+        assert "train-" in printed
+        assert "note [" in printed
+        assert "why: It is about a" in printed
+
+    def test_an_unknown_rule_is_refused_with_those_there_are(self, done: Path) -> None:
+        assert "It has " in refused(run("rules", "run", "--why", "music-1"))
+
+    def test_control_characters_of_the_data_do_not_reach_the_terminal(self, done: Path) -> None:
+        path = done / "run" / "micro_rules.jsonl"
+        path.write_text(path.read_text(encoding="utf-8").replace("It is", "\\u001b[2J It is"), encoding="utf-8")
+
+        printed = run("rules", "run", "--why", "sport-1").stdout
+
+        assert "\x1b" not in printed
+        assert "\\x1b[2J It is" in printed
+
+
+def test_report_is_written_anew(done: Path) -> None:
+    page = done / "run" / "report.html"
+    page.unlink()
+
+    assert run("report", "run").stdout == f"{Path('run') / 'report.html'}\n"
+    assert page.is_file()
+
+
+def test_models_are_listed_with_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLD_DSPY_CACHE", str(tmp_path))
+
+    listed = run("models").stdout
+
+    assert all(name in listed for name in CATALOGUE)
+    assert listed == run("models", "list").stdout
+    assert "yes" not in listed
+
+
+def program(folder: Path, name: str, *, label: str = "topic") -> None:
+    """Write a program file over the tables of the task, whose data has labels under ``label``."""
+    (folder / f"{name}.py").write_text(
+        f"""
+from __future__ import annotations
+import csv
+from typing import Literal
+import dspy
+from pld_dspy.splits import Splits
+
+Topic = Literal["food", "sport"]
+
+class Decide(dspy.Signature):
+    text: str = dspy.InputField()
+    topic: Topic = dspy.OutputField()
+
+def student():
+    return dspy.Predict(Decide)
+
+def load(data, *, rationales, seed):
+    parts = []
+    for split in ("train", "val", "test"):
+        with (data / f"{{split}}.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        parts.append([dspy.Example(id=r["id"], text=r["text"], topic=r[{label!r}]).with_inputs("text") for r in rows])
+    return Splits(*parts)
+""",
+        encoding="utf-8",
+    )
+
+
+class TestRefusals:
+    """Each before any model is started, which the fixture sees to."""
+
+    def test_a_missing_file(self, task: Path) -> None:
+        (task / "train.csv").unlink()
+        assert "Cannot read train.csv" in refused(run(*COMPILE))
+
+    def test_a_missing_column(self, task: Path) -> None:
+        message = refused(run(*COMPILE[:-6], "--label", "theme"))
+        assert "train.csv has no column 'theme'. It has 'id', 'text', 'topic'." in message
+
+    def test_an_empty_training_set(self, task: Path) -> None:
+        write_csv(task / "train.csv", [])
+        assert "train.csv has no rows" in refused(run(*COMPILE))
+
+    def test_one_label_only(self, task: Path) -> None:
+        write_csv(task / "train.csv", [{**row, "topic": "food"} for row in rows_of("train")])
+        assert "Every training example has the label 'food'" in refused(run(*COMPILE))
+
+    def test_a_label_outside_the_programs_set(self, task: Path) -> None:
+        program(task, "mislabelled", label="id")
+        message = refused(run("compile", "--program", "mislabelled", "--data", ".", "--rationales", "rationales.jsonl"))
+        assert "the label 'train-0' is not in the label set (food, sport)" in message
+
+    def test_a_row_without_a_label(self, task: Path) -> None:
+        rows = rows_of("val")
+        write_csv(task / "val.csv", [*rows[:-1], {**rows[-1], "topic": ""}])
+        assert "validation row 7 (id 'val-7') has no value for the label field" in refused(run(*COMPILE))
+
+    def test_an_id_used_twice(self, task: Path) -> None:
+        rows = rows_of("train")
+        write_csv(task / "train.csv", [*rows, {**rows[0], "text": "Another text."}])
+        assert "training rows 0 and 8 have the same id 'train-0'" in refused(run(*COMPILE))
+
+    def test_splits_that_overlap(self, task: Path) -> None:
+        rows = rows_of("train")
+        write_csv(task / "val.csv", [{**row, "id": f"val-{row['id']}"} for row in rows])
+        assert "train row 0 and validation row 0 share the same text" in refused(run(*COMPILE))
+
+    def test_an_unknown_program(self, task: Path) -> None:
+        assert "Cannot import the program 'nowhere.topics'" in refused(run("compile", "--program", "nowhere.topics"))
+        assert "Cannot import the program 'topics.py'" in refused(run("compile", "--program", "topics.py"))
+
+    def test_a_program_that_breaks_or_lacks_a_function(self, task: Path) -> None:
+        (task / "broken.py").write_text("1 / 0", encoding="utf-8")
+        (task / "bare.py").write_text("def student(): ...", encoding="utf-8")
+        assert "ZeroDivisionError" in refused(run("compile", "--program", "broken.py"))
+        assert "has no function load()" in refused(run("compile", "--program", "bare.py"))
+
+    def test_a_program_without_its_data(self, task: Path) -> None:
+        program(task, "topics")
+        result = run("compile", "--program", "topics", "--data", "elsewhere", "--rationales", "rationales.jsonl")
+        assert "elsewhere does not exist" in refused(result)
+
+    @pytest.mark.parametrize("spec", ["local:gpt-7", "nothing.gguf", "local:nothing.gguf"])
+    def test_an_unknown_local_model(self, task: Path, spec: str) -> None:
+        assert spec.removeprefix("local:") in refused(run(*COMPILE, "--student", spec))
+        assert spec.removeprefix("local:") in refused(run(*COMPILE, "--teacher", spec))
+
+    def test_a_model_name_that_says_nothing(self, task: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.undo()
+        monkeypatch.chdir(task)
+        assert "Cannot tell which model 'gpt-7' is" in refused(run(*COMPILE, "--student", "gpt-7"))
+        assert "takes no api_base" in refused(run(*COMPILE, "--student-api-base", "http://127.0.0.1:8000/v1"))
+
+    def test_a_model_to_pull_that_is_not_there(self) -> None:
+        assert "Unknown local model 'gpt-7'" in refused(run("models", "pull", "gpt-7"))
+
+    def test_a_key_that_is_not_set(self, task: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+        result = run(*COMPILE, "--student", "openai/x", "--student-api-key-env", "NO_SUCH_KEY")
+        assert "NO_SUCH_KEY is not set" in refused(result)
+
+    def test_an_address_with_a_password(self, task: Path) -> None:
+        result = run(*COMPILE, "--student", "openai/x", "--student-api-base", "http://me:sk-secret@host/v1")
+        assert "sk-secret" not in refused(result)
+
+    def test_neither_rationales_nor_teacher(self, task: Path) -> None:
+        assert "Give --rationales, or a --teacher" in refused(run("compile", *TABLES))
+
+    def test_rationales_out_of_form(self, task: Path) -> None:
+        (task / "rationales.jsonl").write_text('{"example_id": "train-0"}\n', encoding="utf-8")
+        assert "rationales.jsonl line 1: inputs" in refused(run(*COMPILE))
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ("compile",),
+            ("compile", "--train", "train.csv", "--input", "text"),
+            ("compile", *TABLES, "--program", "pld_dspy.demo"),
+            ("compile", *TABLES, "--data", "."),
+        ],
+    )
+    def test_half_of_a_source_or_two(self, task: Path, arguments: tuple[str, ...]) -> None:
+        assert "Give either --program" in refused(run(*arguments))
+
+    def test_a_setting_out_of_range(self, task: Path) -> None:
+        assert "SearchConfig.trials is -1" in refused(run(*COMPILE, "--trials", "-1"))
+
+    @pytest.mark.parametrize("arguments", [("--objective", "recall"), ("--threads", "0"), ("--no-such-option",)])
+    def test_wrong_options(self, task: Path, arguments: tuple[str, ...]) -> None:
+        result = run(*COMPILE, *arguments)
+        assert result.exit_code == 2
+        assert "Usage" in result.stderr
+
+    @pytest.mark.parametrize("name", ["evaluate", "rules", "report"])
+    def test_a_folder_that_holds_no_finished_run(self, task: Path, name: str) -> None:
+        RunFolder("unfinished").open({"settings": {}}, resume=True)
+        assert "has not finished" in refused(run(name, "unfinished"))
+        assert "not a run folder" in refused(run(name, "nowhere"))
+
+    def test_debug_shows_where_an_error_comes_from(self, task: Path) -> None:
+        result = run("compile", "--debug")
+        assert isinstance(result.exception, DataError)
+
+
+def test_options_default_to_what_the_library_defaults_to() -> None:
+    options = {option.name: option for option in typer.main.get_command(app).commands["compile"].params}
+    search = SearchConfig()
+
+    assert options["screen_calls"].default == search.screen_calls
+    assert options["trials"].default == search.trials
+
+
+def test_help_is_there_without_loading_dspy() -> None:
+    code = (
+        "import sys\n"
+        "from pld_dspy.cli import main\n"
+        "sys.argv = ['pld-dspy', 'compile', '--help']\n"
+        "try:\n    main()\n"
+        "finally:\n    assert not {'dspy', 'mlflow', 'optuna'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert "--rationales" in done.stdout
+
+
+@pytest.mark.model
+def test_a_real_student_from_compile_to_rules(tmp_path: Path) -> None:
+    write_task(tmp_path)
+
+    def shell(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "pld_dspy", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    compiled = shell(*COMPILE, *SMALL, "--student", "local:smollm2-135m")
+    assert compiled.returncode == 0, compiled.stderr
+    assert "Traceback" not in compiled.stderr
+
+    found = shell("evaluate", "run", "--json")
+    assert found.returncode == 0, found.stderr
+    score = json.loads(found.stdout)
+    assert (score["n"], score["failures"]) == (8, 0)
+    result = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
+    assert score["macro_f1"] == pytest.approx(result["test"]["compiled"]["macro_f1"])
+
+    baseline = json.loads(shell("evaluate", "run", "--json", "--baseline").stdout)
+    assert baseline["macro_f1"] == pytest.approx(result["test"]["baseline"]["macro_f1"])
+
+    assert shell("rules", "run", "--format", "prompt").stdout.startswith("Decide the topic of the text.")
+    refusal = shell("evaluate", "nowhere")
+    assert (refusal.returncode, refusal.stdout) == (2, "")
+    assert refusal.stderr.count("\n") == 1

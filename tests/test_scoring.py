@@ -1,0 +1,174 @@
+"""Figures over a whole set, checked against scikit-learn and against what they must mean."""
+
+import random
+import time
+
+import dspy
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
+from tasks import mails
+
+from pld_dspy.errors import DataError
+from pld_dspy.scoring import difference, macro_f1, mean_metric, score
+
+LABELS = ("a", "b", "c", "never")
+UNKNOWN = "unknown"
+
+
+def draw(rng: random.Random, n: int, right: float, labels: tuple[str, ...] = LABELS[:3]) -> tuple[list, list]:
+    """Gold labels, and answers of which a share ``right`` is right and some are missing or unknown."""
+    golds = [rng.choice(labels) for _ in range(n)]
+    answers = [gold if rng.random() < right else rng.choice([*labels, "never", None, UNKNOWN]) for gold in golds]
+    return golds, answers
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_figures_equal_scikit_learns_with_failed_rows(seed):
+    rng = random.Random(seed)
+    golds, answers = draw(rng, rng.randint(1, 60), rng.random())
+    given = [answer or "" for answer in answers]
+    expected = f1_score(golds, given, labels=list(LABELS), average="macro", zero_division=0)
+    found = score(golds, answers, LABELS)
+
+    assert macro_f1(golds, answers, LABELS) == pytest.approx(expected)
+    assert (found.macro_f1, found.objective) == (pytest.approx(expected), pytest.approx(expected))
+    assert found.accuracy == pytest.approx(accuracy_score(golds, given))
+    assert (found.n, found.failures) == (len(golds), answers.count(None))
+    columns = precision_recall_fscore_support(golds, given, labels=list(LABELS), zero_division=0)
+    for label, (precision, recall, f1, n) in zip(LABELS, zip(*columns, strict=True), strict=True):
+        row = found.per_label[label]
+        assert (row.precision, row.recall, row.f1, row.n) == pytest.approx((precision, recall, f1, n))
+
+
+def test_confusion_counts_every_row_with_failures_apart():
+    found = score(["a", "a", "a", "b"], ["a", "b", None, "b"], ("a", "b"))
+    assert found.confusion == {"a": {"a": 1, "b": 1, "(none)": 1}, "b": {"b": 1}}
+
+
+def test_a_label_without_examples_counts_as_zero_so_that_subsets_compare():
+    assert macro_f1(["a", "b"], ["a", "b"], ("a", "b", "c")) == pytest.approx(2 / 3)
+
+
+def test_nothing_to_score_is_an_error():
+    with pytest.raises(DataError, match="no examples to score"):
+        score([], [], LABELS)
+
+
+def test_the_users_objective_is_kept_beside_macro_f1():
+    assert score(["a"], ["a"], ("a",), objective=0.25).objective == 0.25
+
+
+def test_the_interval_brackets_the_figure_and_narrows_with_n():
+    widths = []
+    for n in (30, 120, 480):
+        found = score(*draw(random.Random(0), n, 0.7), LABELS[:3])
+        low, high = found.interval
+        assert low < found.macro_f1 < high
+        widths.append(high - low)
+    assert widths[0] > 1.5 * widths[1] > 2.25 * widths[2]
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says():
+    """Of 60 samples of a student whose true macro-F1 is known, about 95% of the intervals hold it."""
+    truth = score(*draw(random.Random(99), 40_000, 0.7), LABELS[:3]).macro_f1
+    intervals = [score(*draw(random.Random(seed), 150, 0.7), LABELS[:3]).interval for seed in range(60)]
+    assert 52 <= sum(low <= truth <= high for low, high in intervals) <= 60
+
+
+def test_seeds_repeat_the_interval():
+    golds, answers = draw(random.Random(1), 50, 0.6)
+    intervals = [score(golds, answers, LABELS, seed=seed).interval for seed in (0, 0, 1)]
+    assert intervals[0] == intervals[1] != intervals[2]
+
+
+def paired(n: int, before: float, after: float) -> tuple[list, list, list]:
+    rng = random.Random(5)
+    golds, old = draw(rng, n, before)
+    return golds, old, [gold if rng.random() < after else answer for gold, answer in zip(golds, old, strict=True)]
+
+
+def test_a_real_difference_is_significant():
+    golds, old, new = paired(150, 0.5, 0.5)
+    found = difference(golds, old, new, LABELS[:3])
+    assert found.macro_f1 == pytest.approx(macro_f1(golds, new, LABELS[:3]) - macro_f1(golds, old, LABELS[:3]))
+    assert found.p_value < 0.001
+    assert 0 < found.interval[0] < found.macro_f1 < found.interval[1]
+
+
+def test_no_difference_is_not():
+    golds, old = draw(random.Random(0), 150, 0.6)
+    _, other = draw(random.Random(1), 150, 0.6)
+    shuffled = [
+        gold if rng < 0.6 else answer
+        for gold, answer, rng in zip(golds, other, np.random.default_rng(2).random(150), strict=True)
+    ]
+    found = difference(golds, old, shuffled, LABELS[:3])
+    assert found.p_value > 0.05
+    assert found.interval[0] < 0 < found.interval[1]
+    same = difference(golds, old, old, LABELS[:3])
+    assert (same.macro_f1, same.interval, same.p_value) == (0.0, (0.0, 0.0), 1.0)
+
+
+def test_the_p_value_of_equal_students_is_uniform():
+    """Where the two answers of an example are exchangeable, one test in ten has p < 0.1."""
+    values = []
+    for seed in range(80):
+        rng = random.Random(seed)
+        golds, old = draw(rng, 60, 0.6)
+        new = [gold if rng.random() < 0.6 else "a" for gold in golds]
+        swaps = [rng.random() < 0.5 for _ in golds]
+        first, second = zip(
+            *((b, a) if swap else (a, b) for a, b, swap in zip(old, new, swaps, strict=True)), strict=True
+        )
+        values.append(difference(golds, first, second, LABELS[:3], seed=seed).p_value)
+    assert 1 <= sum(value < 0.1 for value in values) <= 18
+    assert 0.35 < np.mean(values) < 0.65
+
+
+def test_differences_are_antisymmetric():
+    golds, old, new = paired(80, 0.6, 0.1)
+    forth, back = difference(golds, old, new, LABELS), difference(golds, new, old, LABELS)
+    assert forth.macro_f1 == pytest.approx(-back.macro_f1)
+    assert forth.interval == pytest.approx((-back.interval[1], -back.interval[0]), abs=0.02)
+    assert forth.p_value == pytest.approx(back.p_value, abs=0.03)
+
+
+def test_77_labels_and_400_rows_take_less_than_a_second():
+    rng = random.Random(0)
+    labels = tuple(f"label {number}" for number in range(77))
+    golds, old = draw(rng, 400, 0.8, labels)
+    _, new = draw(rng, 400, 0.8, labels)
+    started = time.thread_time()
+    score(golds, old, labels)
+    difference(golds, old, new, labels)
+    assert time.thread_time() - started < 1.0
+
+
+def right(gold: dspy.Example, pred: dspy.Prediction) -> bool:
+    return gold.label == pred.label
+
+
+METRICS = {
+    "2": right,
+    "3": lambda gold, pred, trace: float(right(gold, pred)),
+    "3, default": lambda gold, pred, trace=None: right(gold, pred),
+    "5, GEPA": lambda gold, pred, trace, pred_name, pred_trace: dspy.Prediction(
+        score=right(gold, pred), feedback="why"
+    ),
+    "5, defaults": lambda gold, pred, trace=None, pred_name=None, pred_trace=None: right(gold, pred),
+    "any": lambda *args: right(*args[:2]),
+}
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_per_example_metric_counts_as_its_mean_and_a_failed_row_as_zero(name):
+    examples = mails(4)
+    answers = [dspy.Prediction(label=label) for label in ("spam", "work", "spam")]
+    assert mean_metric(METRICS[name])(examples, [*answers, dspy.Prediction()]) == 0.5
+
+
+@pytest.mark.parametrize("metric", [lambda gold: 1, lambda: 1, lambda a, b, c, d: 1])
+def test_a_metric_of_another_shape_is_refused(metric):
+    with pytest.raises(DataError, match=r"takes .*Give one that takes"):
+        mean_metric(metric)
