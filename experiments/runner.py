@@ -87,7 +87,7 @@ def _run_cell(cell: Cell, splits: Splits, micro_rules: Sequence[MicroRule]) -> N
 
 
 def _test_metrics(cell: Cell, program: dspy.Module, task: Task, testset: Sequence[dspy.Example]) -> dict[str, float]:
-    ledger = Ledger(cell.folder / "test.jsonl")
+    ledger = Ledger(cell.folder.parent / "test.jsonl")  # shared: equal prompts of two cells are asked once
     evaluator = Evaluator(student=program, task=task, ledger=ledger, seed=cell.seed)
     evaluation = evaluator.evaluate(None, testset, stage="test")
     low, high = evaluation.score.interval

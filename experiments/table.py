@@ -16,12 +16,12 @@ HEADER = (
 def markdown(experiment: Experiment) -> str:
     """Return one row for each finished cell, in the order of the configuration; unfinished ones are named below."""
     mlflow.set_tracking_uri(experiment.tracking)
-    runs = {cell: newest_run(cell) for cell in experiment.cells()}
-    rows = [_row(cell, run) for cell, run in runs.items() if run is not None]
-    missing = [f"{cell.optimizer} (seed {cell.seed})" for cell, run in runs.items() if run is None]
-    table = "\n".join([HEADER, *rows])
-    if rows:
-        n = next(run for run in runs.values() if run is not None).data.metrics["test_n"]
+    runs = [(cell, newest_run(cell)) for cell in experiment.cells()]
+    finished = [(cell, run) for cell, run in runs if run is not None]
+    missing = [f"{cell.optimizer} (seed {cell.seed})" for cell, run in runs if run is None]
+    table = "\n".join([HEADER, *(_row(cell, run) for cell, run in finished)])
+    if finished:
+        n = finished[0][1].data.metrics["test_n"]
         table += f"\n\nProgram {experiment.program}, student {experiment.student}, {n:.0f} test examples."
     return table + (f"\n\nNot run yet: {', '.join(missing)}." if missing else "")
 

@@ -308,9 +308,11 @@ def _run(items: Sequence[tuple[str, dict[str, Any]]], call: Callable[..., None],
         return
     with ThreadPoolExecutor(num_threads) as pool:
         futures: list[Future[None]] = [pool.submit(copy_context().run, call, key, row) for key, row in items[1:]]
-        done, pending = wait(futures, return_when=FIRST_EXCEPTION)
-        for future in pending:
-            future.cancel()
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        finally:  # an interrupt must not wait for, and pay, all that is queued
+            for future in futures:
+                future.cancel()
     for future in done:
         future.result()
 

@@ -64,7 +64,7 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             document = {"fingerprint": fingerprint, **settings}
-            self.config.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+            self.config.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), encoding="utf-8")
         except OSError as error:
             raise RunError(f"Cannot write the run folder {self.path}: {error}. Choose another.") from error
 
@@ -81,7 +81,7 @@ class RunFolder:
     def add_settings(self, name: str, section: Mapping[str, Any]) -> None:
         """Add a section to config.yaml that the fingerprint does not cover, such as where the data came from."""
         document = {**self.settings(), name: dict(section)}
-        self.config.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+        self.config.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
     def write_micro_rules(self, micro_rules: Sequence[MicroRule]) -> None:
         """Write micro_rules.jsonl."""
@@ -136,7 +136,7 @@ class RunFolder:
 def state_without_lms(program: dspy.Module) -> dict[str, Any]:
     """Return the program's plain DSPy state with no LM in it: an LM's settings may hold endpoints and secrets."""
     state: dict[str, Any] = program.dump_state()
-    for predictor in state.values():
+    for predictor in (state, *state.values()):  # a program that is one bare predictor is its own state
         if isinstance(predictor, dict) and "lm" in predictor:
             predictor["lm"] = None
     return state

@@ -3,10 +3,13 @@
 import csv
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +52,13 @@ def write_csv(path: Path, rows: Rows, header: Sequence[str] = ("id", "text", "to
 
 
 def write_task(folder: Path) -> None:
-    """Two topics, told apart by one word; a rule a word."""
+    """Two topics, told apart by one word; the rules name the words of a topic."""
     for split in ("train", "val", "test"):
         write_csv(folder / f"{split}.csv", rows_of(split))
     lines = []
     for row in rows_of("train"):
         word = row["text"].rstrip(".").split()[-1]
-        rule = f"If the text mentions {word}, answer {row['topic']}."
+        rule = f"If the text mentions {' or '.join(SIGNS[row['topic']])}, answer {row['topic']}."
         record = {"example_id": row["id"], "inputs": {"text": row["text"]}, "label": row["topic"]}
         lines.append(json.dumps({**record, "rationale": f"It is about a {word}.", "rule": rule}))
     (folder / "rationales.jsonl").write_text("\n".join(lines), encoding="utf-8")
@@ -96,7 +99,7 @@ def student(task: Path, monkeypatch: pytest.MonkeyPatch) -> dspy.LM:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished run; the tests that use it copy it first."""
     folder = tmp_path_factory.mktemp("finished")
     write_task(folder)
@@ -105,9 +108,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.chdir(folder)
         patch.setattr(command_module, "resolve_lm", lambda spec, **settings: lm)
         result = run(*COMPILE, *SMALL, "--student", "openai/none", "--quiet")
-        assert result.exit_code == 0, result.output
-        (folder / "stdout").write_text(result.stdout, encoding="utf-8")
-        yield folder
+    assert result.exit_code == 0, result.output
+    (folder / "stdout").write_text(result.stdout, encoding="utf-8")
+    return folder
 
 
 @pytest.fixture
@@ -189,6 +192,30 @@ class TestCompile:
         asked = [(call.system, call.user) for call in calls(student)]
         assert len(set(asked)) == len(asked)
 
+    def test_an_interrupt_drops_the_calls_that_wait_for_a_thread(
+        self, student: dspy.LM, task: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        answer = student.engine.fn
+
+        def interrupted(system: str, user: str) -> str:
+            if len(calls(student)) == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)
+            return answer(system, user)
+
+        rows = [
+            {**row, "id": f"{row['id']}-{copy}", "text": f"{copy} {row['text']}"}
+            for copy in range(12)
+            for row in rows_of("val")
+        ]
+        write_csv(task / "val.csv", rows)
+        monkeypatch.setattr(student.engine, "fn", interrupted)
+
+        stopped = run(*COMPILE, *SMALL[:-1], "2", "--student", "openai/none", "--quiet")
+
+        assert stopped.exit_code == 130
+        assert len(calls(student)) < 10
+
     def test_a_program_brings_its_own_student_data_and_rationales(self, student: dspy.LM, task: Path) -> None:
         result = run("compile", "--program", "pld_dspy.demo", "--estimate")
 
@@ -205,13 +232,26 @@ class TestCompile:
 
         assert json.loads(result.stdout)["macro_f1"] == 1.0
 
+    def test_what_a_program_is_bound_to_is_kept_and_not_written_down(self, student: dspy.LM, task: Path) -> None:
+        program(task, "bound", bound="sport")
+        options = ("--data", ".", "--rationales", "rationales.jsonl", "--tracking", "none")
+        compiled = run("compile", "--program", "bound.py", *options, *SMALL, "--student", "openai/none")
+        assert compiled.exit_code == 0, compiled.output
+
+        result = run("evaluate", "runs/bound", "--json", "--baseline", "--quiet")
+
+        assert json.loads(result.stdout)["per_label"]["sport"]["recall"] == 1.0
+        assert calls(student) == []
+        assert json.loads((task / "runs" / "bound" / "program.json").read_text(encoding="utf-8"))["lm"] is None
+        assert json.loads(run("evaluate", "runs/bound", "--json", "--quiet").stdout)["macro_f1"] == 1.0
+
 
 class TestEstimate:
     def test_bounds_the_calls_and_starts_no_model(self, task: Path) -> None:
         result = run(*COMPILE, *SMALL, "--student", "local:smollm2-135m", "--estimate")
 
         assert result.exit_code == 0, result.output
-        assert "At most 72 student and 0 teacher calls." in result.stdout
+        assert re.search(r"At most \d+ student and 0 teacher calls", result.stdout)
         assert not (task / "run").exists()
 
     def test_counts_the_calls_of_a_teacher(self, task: Path) -> None:
@@ -234,7 +274,7 @@ class TestEvaluate:
         answer = student.engine.fn
 
         def noisy(system: str, user: str) -> str:
-            print("a library's greeting")
+            sys.stdout.write("a library's greeting")
             os.write(1, b"a compiled library's greeting\n")
             return answer(system, user)
 
@@ -327,7 +367,7 @@ class TestRules:
     def test_prompt_is_the_whole_instruction_and_nothing_else(self, done: Path) -> None:
         state = json.loads((done / "run" / "program.json").read_text(encoding="utf-8"))
 
-        assert run("rules", "run", "--format", "prompt").stdout == f"{state['self']['signature']['instructions']}\n"
+        assert run("rules", "run", "--format", "prompt").stdout == f"{state['signature']['instructions']}\n"
 
     def test_yaml_has_the_bench_where_asked(self, done: Path) -> None:
         brief = yaml.safe_load(run("rules", "run", "--format", "yaml").stdout)
@@ -374,8 +414,11 @@ def test_models_are_listed_with_where_they_are(tmp_path: Path, monkeypatch: pyte
     assert "yes" not in listed
 
 
-def program(folder: Path, name: str, *, label: str = "topic") -> None:
-    """Write a program file over the tables of the task, whose data has labels under ``label``."""
+def program(folder: Path, name: str, *, label: str = "topic", bound: str | None = None) -> None:
+    """Write a program file over the tables of the task.
+
+    Its data has the labels under ``label``; it is bound to a student that answers ``bound`` where no rule fits.
+    """
     (folder / f"{name}.py").write_text(
         f"""
 from __future__ import annotations
@@ -391,7 +434,11 @@ class Decide(dspy.Signature):
     topic: Topic = dspy.OutputField()
 
 def student():
-    return dspy.Predict(Decide)
+    predictor = dspy.Predict(Decide)
+    if {bound!r} is not None:
+        from engine import rule_following_lm
+        predictor.lm = rule_following_lm({bound!r}, model="custom/cli-bound", cache=False)
+    return predictor
 
 def load(data, *, rationales, seed):
     parts = []
@@ -464,9 +511,9 @@ class TestRefusals:
         assert spec.removeprefix("local:") in refused(run(*COMPILE, "--student", spec))
         assert spec.removeprefix("local:") in refused(run(*COMPILE, "--teacher", spec))
 
-    def test_a_model_name_that_says_nothing(self, task: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.undo()
-        monkeypatch.chdir(task)
+    def test_a_model_name_that_says_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write_task(tmp_path)
+        monkeypatch.chdir(tmp_path)
         assert "Cannot tell which model 'gpt-7' is" in refused(run(*COMPILE, "--student", "gpt-7"))
         assert "takes no api_base" in refused(run(*COMPILE, "--student-api-base", "http://127.0.0.1:8000/v1"))
 
