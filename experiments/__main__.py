@@ -1,4 +1,4 @@
-"""``python -m experiments run CONFIG.yaml`` and ``python -m experiments table CONFIG.yaml``."""
+"""``python -m experiments run CONFIG.yaml``, ``... table CONFIG.yaml`` and ``... speed RUN``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pld_dspy.errors import PLDError
 
 from .config import Experiment
 from .runner import run_experiment
+from .speed import speed
 from .table import markdown
 
 app = typer.Typer(add_completion=False, help="Compare optimizers on a program, under one budget and one objective.")
@@ -32,6 +33,15 @@ def run(config: Config) -> None:
 def table(config: Config) -> None:
     """Print the table of the finished cells from the MLflow store."""
     typer.echo(markdown(Experiment.load(config)))
+
+
+@app.command("speed")
+def speed_command(
+    run: Annotated[Path, typer.Argument(help="A run folder of pld-dspy compile or demo.")],
+    n: Annotated[int, typer.Option(help="Test examples to ask.")] = 100,
+) -> None:
+    """Time LabelAdapter against ChatAdapter, and the compiled student against the unchanged one."""
+    typer.echo(speed(run, n))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import dspy
 
@@ -143,13 +144,13 @@ def _match(
 ) -> tuple[dict[int, MicroRule], list[str]]:
     """Match records to training rows by id, else by normalized inputs; the first record of a row counts."""
     by_id = {example_id(example, row): row for row, example in enumerate(trainset)}
-    by_text = {normalized(task.text(example)): row for row, example in enumerate(trainset)}
+    by_text = {_text_key(example.inputs().toDict()): row for row, example in enumerate(trainset)}
     matched: dict[int, MicroRule] = {}
     unmatched = []
     for record in recorded:
         row = by_id.get(record.example_id)
         if row is None:
-            row = by_text.get(normalized(input_text(record.inputs)))
+            row = by_text.get(_text_key(record.inputs))
         if row is None:
             unmatched.append(record.example_id)
             continue
@@ -161,6 +162,11 @@ def _match(
             )
         matched.setdefault(row, record)
     return matched, unmatched
+
+
+def _text_key(inputs: dict[str, Any]) -> str:
+    """The inputs as text, whatever the order of their fields."""
+    return normalized(input_text(dict(sorted(inputs.items()))))
 
 
 def _report(result: Explanations) -> None:

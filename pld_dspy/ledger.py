@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -202,6 +203,7 @@ class Ledger:
         lost = answer.error is not None and answer.error.startswith(LOST)
         line = {"key": key, "role": role, "stage": stage, "model": model, **asdict(answer)}
         with self._lock:
+            self._under_way[role] -= 1  # together with the count: no other thread sees the call in neither
             self._count(line)
             self._answers[key] = answer
             if not lost and self.path is not None:
@@ -225,15 +227,19 @@ class Ledger:
         spent.money += (line["tokens_in"] * price_in + line["tokens_out"] * price_out) / 1e6
 
     def _read(self, path: Path) -> None:
-        """Read earlier answers; a last line that a kill cut short is dropped."""
+        """Read earlier answers; a line that a kill cut short is left out, and the file's end made whole."""
         with FileLock(f"{path}.lock"):
             data = path.read_bytes()
             whole = data[: data.rfind(b"\n") + 1]
             if len(whole) < len(data):
                 logger.warning("%s: the last line was cut short; its call will be made again.", path.name)
-                path.write_bytes(whole)
-        for text in whole.decode().splitlines():
-            line = json.loads(text)
+                os.truncate(path, len(whole))
+        for number, text in enumerate(whole.splitlines(), start=1):
+            try:
+                line = json.loads(text)
+            except ValueError:
+                logger.warning("%s line %d is damaged; its call will be made again.", path.name, number)
+                continue
             self._answers[line["key"]] = Answer(**{name: line[name] for name in Answer.__dataclass_fields__})
             self._count(line)
 
@@ -243,7 +249,7 @@ LOST = "lost: "
 
 
 class _Reservation:
-    """One call's place under the caps, held while the call is under way."""
+    """One call's place under the caps, held until its answer is counted; given up here only where it raised."""
 
     def __init__(self, ledger: Ledger, role: Role, *, capped: bool) -> None:
         self.ledger, self.role, self.capped = ledger, role, capped
@@ -261,9 +267,10 @@ class _Reservation:
                     raise BudgetExceeded(f"The cap of {budget.money:g} on money is reached (money in Budget).")
             ledger._under_way[self.role] += 1
 
-    def __exit__(self, *_: object) -> None:
-        with self.ledger._lock:
-            self.ledger._under_way[self.role] -= 1
+    def __exit__(self, failure: object, *_: object) -> None:
+        if failure is not None:
+            with self.ledger._lock:
+                self.ledger._under_way[self.role] -= 1
 
 
 def _call(program: dspy.Module, row: dict[str, Any]) -> Answer:
@@ -277,7 +284,7 @@ def _call(program: dspy.Module, row: dict[str, Any]) -> Answer:
         outputs = _anything.dump_python(prediction.toDict(), mode="json", fallback=str)
     except _FATAL as failure:
         raise ModelError(
-            f"The model refuses: {failure}. Check its name, key and settings, then run again."
+            f"The model refuses: {_first_line(failure)}. Check its name, key and settings, then run again."
         ) from failure
     except AdapterParseError as failure:
         error = f"malformed answer: {_first_line(failure)}"
@@ -306,13 +313,12 @@ def _run(items: Sequence[tuple[str, dict[str, Any]]], call: Callable[..., None],
         for item in items[1:]:
             call(*item)
         return
-    with ThreadPoolExecutor(num_threads) as pool:
+    pool = ThreadPoolExecutor(num_threads)
+    try:
         futures: list[Future[None]] = [pool.submit(copy_context().run, call, key, row) for key, row in items[1:]]
-        try:
-            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-        finally:  # an interrupt must not wait for, and pay, all that is queued
-            for future in futures:
-                future.cancel()
+        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+    finally:  # neither a failure nor an interrupt waits for, and pays, the calls that are still queued
+        pool.shutdown(cancel_futures=True)
     for future in done:
         future.result()
 

@@ -70,7 +70,8 @@ class Run:
             DataError: the table is unusable, or the run has no test split.
         """
         if data is not None:
-            found = examples(read_rows(data, "test"), self.task.inputs, self.task.label_field, source=data)
+            rows = examples(read_rows(data, "test"), self.task.inputs, self.task.label_field, source=data)
+            found = [row.without("id") if "id" in row else row for row in rows]  # other fields are no concern here
         elif not (found := self.command.loaded()[1]["testset"]):
             raise DataError(f"{self.folder.path} has no test split. Give labelled rows with --data.")
         check_examples(self.task, found, split="test")

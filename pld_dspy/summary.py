@@ -76,7 +76,8 @@ def rule_lines(rules: Sequence[Rule]) -> Iterator[str]:
         effect = "" if rule.effect is None else f", effect {rule.effect:+.3f}"
         labels = ", ".join(rule.labels)
         yield f"{number:>3}. {shown(rule.text)}"
-        yield f"     {shown(rule.id)}: {shown(labels)}{effect}, from {len(rule.support)} examples"
+        count = f"{len(rule.support)} example{'' if len(rule.support) == 1 else 's'}"
+        yield f"     {shown(rule.id)}: {shown(labels)}{effect}, from {count}"
 
 
 def why_lines(rule: Rule, micro_rules: Sequence[MicroRule]) -> Iterator[str]:

@@ -54,7 +54,8 @@ def log_to_stderr(*, quiet: bool) -> None:
 
 
 def hush_libraries() -> None:
-    """Silence the libraries below ours; called once they are imported, since DSPy sets its own level then."""
+    """Silence the libraries below ours; called once DSPy is imported, since it then sets a level of its own."""
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")  # as MLflow does, which is imported later still
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 

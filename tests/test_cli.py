@@ -154,8 +154,8 @@ class TestCompile:
         quiet = run(*COMPILE, *SMALL, "--student", "openai/none", "--quiet")
 
         assert "baseline\n" in loud.stderr
+        assert "baseline\n" not in loud.stdout
         assert quiet.stderr == ""
-        assert loud.stdout == quiet.stdout
 
     def test_a_key_is_read_from_the_environment_and_stays_there(
         self, student: dspy.LM, task: Path, monkeypatch: pytest.MonkeyPatch
@@ -198,9 +198,9 @@ class TestCompile:
         answer = student.engine.fn
 
         def interrupted(system: str, user: str) -> str:
-            if len(calls(student)) == 1:
+            if len(calls(student)) == 10:
                 os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.05)
+            time.sleep(0.02)
             return answer(system, user)
 
         rows = [
@@ -214,7 +214,7 @@ class TestCompile:
         stopped = run(*COMPILE, *SMALL[:-1], "2", "--student", "openai/none", "--quiet")
 
         assert stopped.exit_code == 130
-        assert len(calls(student)) < 10
+        assert len(calls(student)) < 20
 
     def test_a_program_brings_its_own_student_data_and_rationales(self, student: dspy.LM, task: Path) -> None:
         result = run("compile", "--program", "pld_dspy.demo", "--estimate")
@@ -362,7 +362,7 @@ class TestRules:
 
         assert printed.lstrip().startswith("1. If the text mentions")
         assert "sport-1: sport" in printed
-        assert "from 1 examples" in printed or "from 4 examples" in printed
+        assert "from 4 examples" in printed
 
     def test_prompt_is_the_whole_instruction_and_nothing_else(self, done: Path) -> None:
         state = json.loads((done / "run" / "program.json").read_text(encoding="utf-8"))
@@ -435,7 +435,7 @@ class Decide(dspy.Signature):
 
 def student():
     predictor = dspy.Predict(Decide)
-    if {bound!r} is not None:
+    if {bound!r}:
         from engine import rule_following_lm
         predictor.lm = rule_following_lm({bound!r}, model="custom/cli-bound", cache=False)
     return predictor

@@ -3,8 +3,10 @@
 import json
 import logging
 import multiprocessing
+import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -116,19 +118,45 @@ def test_a_damaged_line_costs_one_call_and_is_reported(tmp_path, caplog):
     assert "line 5" in caplog.text
 
 
+class Noting(dspy.Module):
+    def __init__(self, told: list[str]) -> None:
+        super().__init__()
+        self.told = {"texts": told}
+
+    def forward(self, text: str) -> dspy.Prediction:
+        self.told["texts"].append(text)
+        return dspy.Prediction(note="a\u2028b\x85c")
+
+
 def test_line_separators_of_unicode_are_plain_text(tmp_path):
-    path = tmp_path / "p.jsonl"
-    lm = fn_lm(lambda system, user: "[[ ## note ## ]]\na\u2028b\x85c\n\n[[ ## completed ## ]]", cache=False)
-    settings = {"program": dspy.Predict("text -> note"), "adapter": dspy.ChatAdapter()}
-    answers = ask(Ledger(path), lm, ROWS[:2], **settings)
+    path, told = tmp_path / "p.jsonl", []
+    program = Noting(told)
+    answers = ask(Ledger(path), student_lm(), program=program)
     assert answers[0].outputs == {"note": "a\u2028b\x85c"}
-    assert ask(Ledger(path), lm, ROWS[:2], **settings) == answers
-    assert len(calls(lm)) == 2
+    assert ask(Ledger(path), student_lm(), program=program) == answers
+    assert len(told) == len(ROWS)
+
+
+@pytest.fixture
+def restless_threads() -> Iterator[None]:
+    """Threads take turns as often as they can, so that a race shows."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("restless_threads")
+@pytest.mark.parametrize("attempt", range(5))
+def test_threads_do_not_slip_under_a_cap(attempt):
+    lm, rows = student_lm(), [{"text": f"Mail {number}"} for number in range(80)]
+    with pytest.raises(BudgetExceeded):
+        ask(Ledger(budget=Budget(student_calls=40), num_threads=8), lm, rows)
+    assert len(calls(lm)) == 40
 
 
 @pytest.mark.parametrize("num_threads", [1, 8])
-@pytest.mark.parametrize("attempt", range(3))
-def test_a_cap_on_calls_is_exact_and_keeps_what_was_paid(tmp_path, num_threads, attempt):
+def test_a_cap_on_calls_is_exact_and_keeps_what_was_paid(tmp_path, num_threads):
     path, lm = tmp_path / "p.jsonl", echo_lm()
     capped = Ledger(path, budget=Budget(student_calls=10), num_threads=num_threads)
     with pytest.raises(BudgetExceeded, match=r"cap of 10 student calls.*student_calls in Budget"):
@@ -157,7 +185,6 @@ def test_a_cap_on_money_stops_before_the_next_call():
     free, lm = Ledger(budget=Budget(prices=prices)), student_lm()
     ask(free, student_lm(), ROWS[:1])
     one = free.total("student").money
-    words = len(f"{calls(lm)[0].system} {calls(lm)[0].user}".split()) if calls(lm) else None
     ledger = Ledger(budget=Budget(money=2.5 * one, prices=prices))
     with pytest.raises(BudgetExceeded, match="on money is reached"):
         ask(ledger, lm)
@@ -197,7 +224,7 @@ class Broken(dspy.Module):
 def test_a_program_that_raises_is_counted_not_swallowed():
     ledger = Ledger(max_errors=2)
     [answer] = ask(ledger, student_lm(), ROWS[:1], program=Broken())
-    assert answer.error == "lost: KeyError: 'Mail 0 about the jackpot'"
+    assert answer.error == f"lost: KeyError: {ROWS[0]['text']!r}"
     with pytest.raises(TooManyErrors, match=r"3 calls failed, more than max_errors=2.*KeyError.*Mend the cause"):
         ask(ledger, student_lm(), program=Broken())
 

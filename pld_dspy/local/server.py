@@ -6,7 +6,9 @@ import atexit
 import json
 import logging
 import os
+import re
 import threading
+import time
 import urllib.request
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +21,7 @@ logger = logging.getLogger(__name__)
 _HOST = "127.0.0.1"
 _PROMPT_CACHE_MIB = 1024
 _SPINS = "1000"
+_POLL_SECONDS = 0.05
 _CLIENTS = 32
 """Connections answered at once; further ones wait. Requests queue for the slots in any case."""
 
@@ -51,11 +54,15 @@ class LocalServer:
         return f"{self.url}/v1"
 
     def close(self) -> None:
-        """Stop the server and free the model. Closing twice is fine."""
+        """Answer the requests in progress, stop the server and free the model. Closing twice is fine."""
         with _lock:
             if _servers.get(self.path) is self:
                 del _servers[self.path]
-            self._engine = None  # the engine stops with its last reference
+            engine, self._engine = self._engine, None
+        # The engine stops with its last reference. Then it waits for open requests while it holds Python's global
+        # lock, which their callers in this process need: so none may be open.
+        while engine is not None and _busy(engine):
+            time.sleep(_POLL_SECONDS)
 
     def __enter__(self) -> LocalServer:
         return self
@@ -134,6 +141,7 @@ def _start(path: Path, name: str, *, context: int, threads: int, slots: int) -> 
     params.port = 0
     params.cors_origins = f"http://{_HOST}"  # no web page may read answers
     params.ui = params.endpoint_slots = False
+    params.endpoint_metrics = True
     params.verbosity = 0
     params.n_threads_http = _CLIENTS
     params.n_parallel = slots
@@ -150,6 +158,11 @@ def _start(path: Path, name: str, *, context: int, threads: int, slots: int) -> 
         raise ModelError(
             f"llama.cpp cannot serve {path}: {error} Check that it is a whole GGUF file and fits in memory."
         ) from error
+
+
+def _busy(engine: Any) -> bool:
+    """Return whether requests are being answered or are waiting for a slot."""
+    return bool(re.search(r"^llamacpp:requests_(processing|deferred) [1-9]", engine.handle_metrics(), re.MULTILINE))
 
 
 def _cores() -> int:

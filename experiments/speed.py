@@ -1,0 +1,84 @@
+"""Seconds a call: LabelAdapter against ChatAdapter, and the compiled student against the unchanged one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import dspy
+import numpy as np
+
+from pld_dspy.adapter import LabelAdapter
+from pld_dspy.evaluation import Evaluation, Evaluator
+from pld_dspy.ledger import Ledger
+from pld_dspy.reload import Run
+from pld_dspy.scoring import Difference, difference
+
+HEADER = (
+    "| program | adapter | seconds a call (median) | ratio | macro-F1 [95% interval] | prompt tokens |\n"
+    "|---|---|---|---|---|---|"
+)
+
+
+def speed(run: Path, n: int) -> str:
+    """Ask the first ``n`` test examples of a finished run three times over, and return a table.
+
+    Every program asks all its examples in a row, as a service would; the first call of each, which reads the shared
+    prompt, is left out of the median. Nothing is cached and one call is made at a time.
+
+    Args:
+        run: a run folder made by ``pld-dspy compile`` or ``pld-dspy demo``.
+        n: examples; spread over the labels, since published sets are often sorted.
+    """
+    opened = Run.open(run)
+    examples = _spread(opened.examples(None), opened.task.label_field, n)
+    student, compiled = opened.command.source.student(), opened.program()
+    variants = (
+        ("unchanged", student, LabelAdapter()),
+        ("compiled", compiled, LabelAdapter()),
+        ("unchanged", student, dspy.ChatAdapter()),
+    )
+    with dspy.context(lm=opened.command.student.lm(cache=False)):
+        found = [
+            Evaluator(student=program, task=opened.task, ledger=Ledger(), adapter=adapter).evaluate(
+                None, examples, stage="test"
+            )
+            for _, program, adapter in variants
+        ]
+    rows = [
+        _row(name, adapter, evaluation, found[0])
+        for (name, _, adapter), evaluation in zip(variants, found, strict=True)
+    ]
+    golds, labels = opened.task.golds(examples), opened.task.labels
+    gap = difference(golds, found[2].labels, found[0].labels, labels)
+    return "\n".join([HEADER, *rows, "", _gap(gap)])
+
+
+def _spread(examples: Sequence[dspy.Example], label_field: str, n: int) -> list[dspy.Example]:
+    queues: dict[str, list[dspy.Example]] = {}
+    for example in examples:
+        queues.setdefault(example[label_field], []).append(example)
+    longest = max(map(len, queues.values()))
+    dealt = [queue[place] for place in range(longest) for queue in queues.values() if place < len(queue)]
+    return dealt[:n]
+
+
+def _row(name: str, adapter: dspy.Adapter, evaluation: Evaluation, first: Evaluation) -> str:
+    low, high = evaluation.score.interval
+    tokens = np.median([answer.tokens_in for answer in evaluation.answers])
+    return (
+        f"| {name} | {type(adapter).__name__} | {_seconds(evaluation):.3f} "
+        f"| {_seconds(evaluation) / _seconds(first):.2f} "
+        f"| {evaluation.score.macro_f1:.3f} [{low:.3f}, {high:.3f}] | {tokens:.0f} |"
+    )
+
+
+def _seconds(evaluation: Evaluation) -> float:
+    return float(np.median([answer.seconds for answer in evaluation.answers[1:]]))
+
+
+def _gap(gap: Difference) -> str:
+    return (
+        f"LabelAdapter minus ChatAdapter, unchanged student: {gap.macro_f1:+.3f} macro-F1 "
+        f"[{gap.interval[0]:+.3f}, {gap.interval[1]:+.3f}], {gap.n} examples."
+    )

@@ -1,0 +1,123 @@
+"""Micro-rules from records and from a teacher: matched, refused, counted."""
+
+import dspy
+import pytest
+from engine import calls
+from tasks import INSTRUCTIONS, KEYWORDS, instruction, mail_task, mail_teacher, mails, micro_rule, micro_rules
+
+from pld_dspy.errors import BudgetExceeded, DataError
+from pld_dspy.explain import Explainer, Explanations, explain
+from pld_dspy.ledger import Budget, Ledger
+from pld_dspy.rules import DOUBT_MARK, MicroRule
+
+TRAIN = mails(9)
+
+
+def explained(*, trainset: list[dspy.Example] = TRAIN, lm: dspy.LM | None = None, **settings: object) -> Explanations:
+    given = {"instructions": INSTRUCTIONS, "ledger": Ledger(), "teacher": Explainer() if lm else None, **settings}
+    return explain(trainset, mail_task(), lm=lm, **given)
+
+
+def test_records_match_by_id_and_stand_in_the_order_of_the_training_set():
+    records = micro_rules(TRAIN)
+    found = explained(recorded=records[::-1])
+    assert found == Explanations(micro_rules=records)
+
+
+@pytest.mark.parametrize("said", ["Mail 4 about the {}", "  mail 4, ABOUT the '{}'! "])
+def test_records_match_by_inputs_where_ids_are_unknown(said):
+    word = TRAIN[4].text.split()[-1]
+    record = micro_rule("elsewhere-77", said.format(word), TRAIN[4].label, word)
+    found = explained(recorded=[record])
+    assert found.micro_rules == [record]
+    assert found.unexplained == [f"m{number}" for number in range(9) if number != 4]
+
+
+def test_records_match_several_inputs_in_any_order_of_fields():
+    pairs = [
+        dspy.Example(a=f"p{n}", b="h", label=label).with_inputs("a", "b") for n, label in enumerate(["spam", "work"])
+    ]
+    record = MicroRule(example_id="x", inputs={"b": "h", "a": "p1"}, label="work", rationale="", rule="r")
+    assert explained(trainset=pairs, recorded=[record]).micro_rules == [record]
+
+
+def test_unmatched_records_are_left_out_and_named(caplog):
+    found = explained(recorded=[*micro_rules(TRAIN), micro_rule("stray", "nowhere to be found", "spam", "x")])
+    assert found.unmatched == ["stray"]
+    assert len(found.micro_rules) == 9
+    assert "1 recorded rationales match no training example: stray" in caplog.text
+
+
+def test_the_first_record_of_an_example_counts():
+    twice = [*micro_rules(TRAIN), micro_rule("m0", TRAIN[0].text, TRAIN[0].label, "second")]
+    assert explained(recorded=twice).micro_rules == micro_rules(TRAIN)
+
+
+def test_doubtful_records_are_kept_and_listed():
+    doubtful = micro_rule("m3", TRAIN[3].text, TRAIN[3].label, "x", rationale=f"{DOUBT_MARK} Could be either.")
+    found = explained(recorded=[doubtful, *micro_rules(TRAIN[:3])])
+    assert found.doubtful == ["m3"]
+    assert doubtful in found.micro_rules
+
+
+def test_a_record_that_contradicts_the_gold_label_is_an_error():
+    record = micro_rule("m0", TRAIN[0].text, "home", "x")
+    with pytest.raises(DataError, match=r"'m0' gives the label 'home', but training row 0 is labelled 'spam'"):
+        explained(recorded=[record])
+
+
+def test_neither_record_nor_teacher_is_an_error():
+    with pytest.raises(DataError, match=r"Give a teacher, or rationales"):
+        explained()
+
+
+def test_the_teacher_sees_task_labels_example_and_label():
+    lm = mail_teacher()
+    found = explained(lm=lm)
+    assert [rule.rule for rule in found.micro_rules] == [rule.rule for rule in micro_rules(TRAIN)]
+    assert [rule.example_id for rule in found.micro_rules] == [example.id for example in TRAIN]
+    assert found.micro_rules[0].inputs == {"text": TRAIN[0].text}
+    assert found.micro_rules[0].rationale
+    [first, *_] = calls(lm)
+    for said in (INSTRUCTIONS, "spam, work, home", TRAIN[0].text, f"[[ ## label ## ]]\n{TRAIN[0].label}"):
+        assert said in first.user
+
+
+def test_the_teacher_is_asked_only_for_what_no_record_covers():
+    lm = mail_teacher()
+    records = [micro_rule(example.id, example.text, example.label, "recorded") for example in TRAIN[2:5]]
+    found = explained(lm=lm, recorded=records)
+    assert len(calls(lm)) == 6
+    assert [rule.rule for rule in found.micro_rules][2:5] == [instruction("recorded", one.label) for one in TRAIN[2:5]]
+    assert len(found.micro_rules) == 9
+
+
+def test_a_useless_teacher_answer_is_counted_and_left_out(caplog):
+    lm = mail_teacher(
+        {"rule": lambda given: " " if "Mail 5 " in given["example"] else instruction("x", given["label"])}
+    )
+    found = explained(lm=lm)
+    assert (found.failed, found.unexplained, len(found.micro_rules)) == (["m5"], [], 8)
+    assert "1 examples got no usable micro-rule from the teacher: m5" in caplog.text
+
+
+def test_teacher_answers_are_kept():
+    ledger, lm = Ledger(), mail_teacher()
+    first = explained(lm=lm, ledger=ledger)
+    assert explained(lm=lm, ledger=ledger) == first
+    assert len(calls(lm)) == 9
+    assert ledger.spent["teacher", "explain"].calls == 9
+
+
+def test_a_cap_on_teacher_calls_stops_here_with_finished_calls_kept():
+    ledger, lm = Ledger(budget=Budget(teacher_calls=4)), mail_teacher()
+    with pytest.raises(BudgetExceeded, match="4 teacher calls"):
+        explained(lm=lm, ledger=ledger)
+    assert len(calls(lm)) == 4
+
+
+def test_examples_without_ids_are_named_by_their_row():
+    rows = [dspy.Example(text=one.text, label=one.label).with_inputs("text") for one in TRAIN]
+    found = explained(trainset=rows, lm=mail_teacher())
+    assert [rule.example_id for rule in found.micro_rules] == [f"row-{row}" for row in range(9)]
+    assert all(any(word in rule.rule for word in KEYWORDS) for rule in found.micro_rules)
