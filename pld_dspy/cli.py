@@ -322,5 +322,6 @@ def main() -> None:
     except Exception as error:
         if "--debug" in sys.argv:
             raise
-        typer.echo(f"Unexpected {type(error).__name__}: {error}. Add --debug for the traceback.", err=True)
+        message = " ".join(f"Unexpected {type(error).__name__}: {error}".split())
+        typer.echo(f"{message}. Add --debug for the traceback.", err=True)
         raise SystemExit(FAILED) from error

@@ -74,9 +74,9 @@ def estimate(
         models: role -> model name, for prices.
     """
     asked = (len(trainset) - recorded) if has_teacher else 0
-    clusters = len(trainset) // 3 + len(task.labels) if has_teacher else 0
+    clusters = len(trainset) // 2 + len(task.labels) if has_teacher else 0
     full = len(valset) * (3 + search.trials)
-    searched = full + search.screen_calls
+    searched = full + -(-search.screen_calls // search.block) * search.block
     rules = RULE_TOKENS * search.most
     own = len(instructions) // CHARACTERS_PER_TOKEN
     val, test, train = (_mean_tokens(task, split) for split in (valset, testset, trainset))

@@ -81,7 +81,7 @@ def explain(
     Raises:
         DataError: a record's label differs from its example's, or nothing is explained at all.
     """
-    records, unmatched = _match(trainset, task, recorded)
+    records, unmatched = match_records(trainset, task, recorded)
     missing = [row for row in range(len(trainset)) if row not in records]
     told: dict[int, MicroRule] = {}
     if teacher is not None and missing:
@@ -139,10 +139,17 @@ def _ask(
     return told
 
 
-def _match(
+def match_records(
     trainset: Sequence[dspy.Example], task: Task, recorded: Sequence[MicroRule]
 ) -> tuple[dict[int, MicroRule], list[str]]:
-    """Match records to training rows by id, else by normalized inputs; the first record of a row counts."""
+    """Match records to training rows by id, else by normalized inputs; the first record of a row counts.
+
+    Returns:
+        Training row -> its record, and the ids of the records that match none.
+
+    Raises:
+        DataError: a record's label differs from its example's.
+    """
     by_id = {example_id(example, row): row for row, example in enumerate(trainset)}
     by_text = {_text_key(example.inputs().toDict()): row for row, example in enumerate(trainset)}
     matched: dict[int, MicroRule] = {}

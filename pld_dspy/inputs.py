@@ -11,7 +11,7 @@ import dspy
 
 from .content import digest, lm_settings
 from .errors import DataError
-from .explain import Explainer, example_id
+from .explain import Explainer, example_id, match_records
 from .induce.generalize import Generalizer
 from .rules import MicroRule, read_micro_rules
 from .splits import Splits, check_disjoint, stratified_halves
@@ -123,7 +123,13 @@ def prepare(
         notes.append(f"Predictors left as they were: {', '.join(task.untouched)}.")
     instructions = dict(student.named_predictors())[task.predictor].signature.instructions
     recorded = read_micro_rules(Path(rationales)) if isinstance(rationales, (str, Path)) else list(rationales or ())
-    return Inputs(student, task, splits, recorded, Teacher.of(teacher), instructions, notes)
+    told_by = Teacher.of(teacher)
+    if not match_records(train, task, recorded)[0] and told_by is None:
+        raise DataError(
+            "No training example would get a micro-rule. Give a teacher, or rationales whose example_id or inputs "
+            "match the training examples."
+        )
+    return Inputs(student, task, splits, recorded, told_by, instructions, notes)
 
 
 def teacher_settings(teacher: Teacher | None) -> dict[str, object] | None:

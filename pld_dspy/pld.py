@@ -15,7 +15,7 @@ from .content import adapter_settings, digest, lm_settings, program_state
 from .errors import DataError
 from .estimate import Estimate, estimate
 from .evaluation import Evaluation, Evaluator
-from .explain import Explanations, explain
+from .explain import Explanations, explain, match_records
 from .induce import InduceConfig, Induction, induce
 from .inputs import Inputs, Rationales, TeacherLike, prepare, teacher_settings
 from .ledger import UNCAPPED, Budget, Ledger
@@ -180,7 +180,7 @@ class PLD(Teleprompter):
             trainset=inputs.splits.train,
             valset=inputs.splits.val,
             testset=inputs.splits.test,
-            recorded=len(inputs.recorded),
+            recorded=len(match_records(inputs.splits.train, inputs.task, inputs.recorded)[0]),
             has_teacher=inputs.teacher is not None,
             search=self.search,
             budget=self.budget,
@@ -290,7 +290,8 @@ class PLD(Teleprompter):
             induction.rules,
             evaluator,
             inputs.splits.val,
-            study=open_study(folder.study),
+            # An answer that was lost and came on resuming changes the rules: then the old trials are not theirs.
+            study=open_study(folder.study, name=digest([rule.model_dump() for rule in induction.rules])),
             config=self.search,
             about=applicability(induction.rules, inputs.texts_by_id, texts),
             seed=self.seed,
@@ -335,4 +336,6 @@ def _student_lm(student: dspy.Module) -> dspy.BaseLM | None:
 def _plain(value: Any) -> str | int | float | bool | None:
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
-    return getattr(value, "__name__", None) or (type(value).__name__ if callable(value) else str(value))
+    if isinstance(value, dict):
+        return str(value)
+    return getattr(value, "__name__", None) or type(value).__name__  # never str(): it may hold an address

@@ -34,7 +34,7 @@ class InduceConfig:
         wordings: wordings a rule, at most.
         max_share: a cluster with more than this share of its label's micro-rules is split.
         attach: noise joins the nearest cluster of its label from this cosine similarity on.
-        merge: clusters whose centres are at least this similar become one rule.
+        merge: clusters of one label whose centres are at least this similar become one rule.
     """
 
     embedder: Embedder = tfidf_svd
@@ -114,15 +114,16 @@ def induce(
 
 
 def _groups(micro_rules: Sequence[MicroRule], vectors: Floats, task: Task, config: InduceConfig) -> list[list[int]]:
-    """Cluster label by label, so that a rare label is never noise beside a frequent one."""
+    """Cluster and merge label by label: a rare label is neither noise beside a frequent one nor merged into it."""
     groups: list[list[int]] = []
     for label in task.labels:
         rows = [row for row, rule in enumerate(micro_rules) if rule.label == label]
         if rows:
-            groups += groups_of_label(
+            parts = groups_of_label(
                 vectors, rows, clusterer=config.clusterer, max_share=config.max_share, attach=config.attach
             )
-    return merged(vectors, groups, similarity=config.merge)
+            groups += merged(vectors, parts, similarity=config.merge)
+    return groups
 
 
 def _cluster(micro_rules: Sequence[MicroRule], vectors: Floats, rows: list[int]) -> Cluster:

@@ -140,12 +140,11 @@ class RuleSearch:
         """Ask one candidate block by block, until done or beaten; None takes the sampler's next idea."""
         if candidate is not None:
             self.study.enqueue_trial(self.space.parameters(candidate))
-        if self.config.sampler is None:
-            self.study.sampler = TPESampler(
-                seed=int(np.random.default_rng([self.seed, step]).integers(2**31)),
-                multivariate=True,
-                constant_liar=False,
-            )
+        self.study.sampler = self.config.sampler or TPESampler(
+            seed=int(np.random.default_rng([self.seed, step]).integers(2**31)),
+            multivariate=True,
+            constant_liar=False,
+        )
         trial = self.study.ask(self.space.distributions())
         candidate = self.space.candidate(trial.params)
         rules = None if kind == "baseline" else self.space.rule_set(candidate)

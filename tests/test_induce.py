@@ -1,0 +1,239 @@
+"""From micro-rules to rules: every label represented, nothing swallowed, nothing made up."""
+
+import json
+import random
+import time
+from collections.abc import Callable
+
+import dspy
+import numpy as np
+import pytest
+from engine import calls
+from tasks import INSTRUCTIONS, LABELS, WORDS, instruction, mail_task, mail_teacher, mails, micro_rule, micro_rules
+
+from pld_dspy.embedding import embed, tfidf_svd
+from pld_dspy.errors import DataError
+from pld_dspy.induce import InduceConfig, Induction, induce
+from pld_dspy.induce.cluster import dbscan, groups_of_label, hdbscan, merged
+from pld_dspy.induce.generalize import Generalizer
+from pld_dspy.ledger import Ledger
+from pld_dspy.rules import DOUBT_MARK, MicroRule
+from pld_dspy.task import Task
+
+RECORDS = micro_rules(mails(60))
+
+
+def induced(
+    records: list[MicroRule] = RECORDS, *, lm: dspy.LM | None = None, task: Task | None = None, **config: object
+) -> Induction:
+    return induce(
+        records,
+        task or mail_task(),
+        instructions=INSTRUCTIONS,
+        config=InduceConfig(**config),
+        teacher=Generalizer() if lm else None,
+        ledger=Ledger(),
+        lm=lm,
+    )
+
+
+def labelled(n: int, label: str, *, prefix: str = "m") -> list[MicroRule]:
+    words = WORDS[label]
+    return [micro_rule(f"{prefix}{label}{i}", f"text {i}", label, words[i % len(words)]) for i in range(n)]
+
+
+def all_noise(vectors: np.ndarray) -> np.ndarray:
+    return np.full(len(vectors), -1)
+
+
+def one_cluster(vectors: np.ndarray) -> np.ndarray:
+    return np.zeros(len(vectors), dtype=int)
+
+
+def apart(vectors: np.ndarray) -> np.ndarray:
+    return np.arange(len(vectors))
+
+
+def test_each_keyword_becomes_a_rule_of_its_label_with_its_support():
+    found = induced()
+    assert sorted(rule.text for rule in found.rules) == sorted({record.rule for record in RECORDS})
+    for rule in found.rules:
+        supporting = [record for record in RECORDS if record.example_id in rule.support]
+        assert {record.label for record in supporting} == set(rule.labels)
+        assert rule.text in {record.rule for record in supporting}
+    assert sorted(one for rule in found.rules for one in rule.support) == sorted(r.example_id for r in RECORDS)
+
+
+def test_rules_stand_in_order_of_support_and_are_named_by_label():
+    records = [*labelled(12, "spam"), *labelled(3, "work"), *labelled(6, "home")]
+    found = induced(records, clusterer=one_cluster, max_share=1)
+    assert [(rule.id, len(rule.support)) for rule in found.rules] == [("spam-1", 12), ("home-1", 6), ("work-1", 3)]
+
+
+@pytest.mark.parametrize("clusterer", [all_noise, one_cluster, apart, hdbscan, dbscan(), dbscan(0.05, 50)])
+def test_every_label_keeps_a_rule_whatever_the_clusterer_says(clusterer):
+    records = [*labelled(40, "spam"), *labelled(2, "work"), *labelled(1, "home")]
+    found = induced(records, clusterer=clusterer)
+    assert {label for rule in found.rules for label in rule.labels} == set(LABELS)
+    placed = [one for rule in found.rules for one in rule.support]
+    assert sorted(placed + found.noise) == sorted(record.example_id for record in records)
+
+
+def test_a_rare_label_is_not_merged_into_a_frequent_one():
+    """The same sign for two labels is a conflict, not one rule, however near an embedder puts the two."""
+    records = [micro_rule(f"s{i}", f"t{i}", "spam", "invoice") for i in range(20)]
+    records += [micro_rule(f"w{i}", f"u{i}", "work", "invoice") for i in range(2)]
+    for embedder in (tfidf_svd, directions({"invoice": 10})):
+        found = induced(records, embedder=embedder)
+        assert sorted(rule.labels for rule in found.rules) == [("spam",), ("work",)]
+
+
+def directions(angles: dict[str, float]) -> Callable[[list[str]], np.ndarray]:
+    """An embedder that gives each text the direction, in degrees, of the first word in it."""
+
+    def embedder(texts: list[str]) -> np.ndarray:
+        found = [next(angle for word, angle in angles.items() if word in text) for text in texts]
+        return np.stack([np.cos(np.radians(found)), np.sin(np.radians(found))], axis=1)
+
+    return embedder
+
+
+def test_noise_joins_the_nearest_cluster_or_is_listed():
+    words = ["winner", "winner", "lottery", "lottery", "jackpot", "garden"]
+    records = [micro_rule(f"m{i}", f"t{i}", "spam", word) for i, word in enumerate(words)]
+    settings = {
+        "embedder": directions({"winner": 0, "lottery": 90, "jackpot": 80, "garden": 200}),
+        "clusterer": lambda vectors: np.array([0, 0, 1, 1, -1, -1]),
+    }
+    found = induced(records, attach=0.9, **settings)
+    assert found.noise == ["m5"]
+    assert sorted(sorted(rule.support) for rule in found.rules) == [["m0", "m1"], ["m2", "m3", "m4"]]
+    assert induced(records, attach=-1.0, **settings).noise == []
+
+
+def test_clusters_that_say_the_same_become_one_rule():
+    records = [micro_rule(f"m{i}", f"t{i}", "spam", word) for i, word in enumerate(["winner", "lottery"] * 10)]
+    apart_rules = induced(records, clusterer=apart, merge=1.1).rules
+    joined = induced(records, clusterer=apart).rules
+    assert len(apart_rules) == 20
+    assert sorted(len(rule.support) for rule in joined) == [10, 10]
+
+
+def test_a_cluster_that_swallows_its_label_is_split():
+    records = [micro_rule(f"m{i}", f"t{i}", "spam", f"topic{i % 6} theme{i % 6}") for i in range(60)]
+    found = induced(records, clusterer=one_cluster, max_share=0.25)
+    assert len(found.rules) >= 4
+    assert max(len(rule.support) for rule in found.rules) <= 30
+    assert len(induced(records, clusterer=one_cluster, max_share=1.0).rules) == 1
+
+
+def test_a_few_micro_rules_are_never_split():
+    assert len(induced(labelled(8, "spam"), clusterer=one_cluster).rules) == 1
+
+
+def test_extraction_takes_different_micro_rules_nearest_the_centre_the_sound_ones_first():
+    records = [micro_rule(f"a{i}", f"t{i}", "spam", "winner of a prize") for i in range(6)]
+    records += [micro_rule("b", "t", "spam", "winner of a cup"), micro_rule("c", "t", "spam", "prize draw")]
+    records[0] = micro_rule("a0", "t0", "spam", "winner of the prize", rationale=f"{DOUBT_MARK} Hm.")
+    [rule] = induced(records, clusterer=one_cluster, wordings=4).rules
+    assert rule.wordings[0] == records[1].rule
+    assert len(set(rule.wordings)) == 4
+    assert rule.wordings[-1] == records[0].rule
+    assert rule.support[-1] == "a0"
+    assert [len(one.wordings) for one in induced(records, clusterer=one_cluster, wordings=1).rules] == [1]
+
+
+def test_the_teacher_writes_the_wordings():
+    lm = mail_teacher()
+    found = induced(lm=lm, wordings=3)
+    assert len(calls(lm)) == len(found.rules)
+    assert {len(rule.wordings) for rule in found.rules} == {3}
+    assert found.fallbacks == []
+    user = calls(lm)[0].user
+    for said in (INSTRUCTIONS, "spam, work, home", RECORDS[0].rule.split("mentions")[0], "[[ ## count ## ]]\n3"):
+        assert said in user
+
+
+def test_wordings_are_cleaned_and_limited():
+    lm = mail_teacher({"wordings": lambda given: json.dumps([" A\n rule. ", "", "A rule.", "B.", "C.", "D."])})
+    assert {rule.wordings for rule in induced(lm=lm, wordings=2).rules} == {("A rule.", "B.")}
+
+
+@pytest.mark.parametrize("answer", ["[]", '["", " "]', "no list at all", '{"a": 1}'])
+def test_an_unusable_synthesis_falls_back_on_the_micro_rules(answer):
+    def wordings(given: dict[str, str]) -> str:
+        return answer if "answer work" in given["notes"] else json.dumps([f"Answer {given['label']}."])
+
+    found = induced(lm=mail_teacher({"wordings": wordings}))
+    extracted = induced()
+    assert found.fallbacks == [rule.id for rule in found.rules if rule.labels == ("work",)]
+    assert found.fallbacks
+    for rule, other in zip(found.rules, extracted.rules, strict=True):
+        assert rule.wordings == (other.wordings if rule.id in found.fallbacks else (f"Answer {rule.labels[0]}.",))
+
+
+def test_the_same_micro_rules_give_the_same_rules():
+    assert induced() == induced()
+
+
+def test_labels_with_like_names_give_different_ids():
+    labels = ("C", "C++", "c", "\N{GRINNING FACE}", "top up", "top-up")
+    task = Task(predictor="self", label_field="label", labels=labels, inputs=("text",))
+    records = [micro_rule(f"m{i}", f"t{i}", label, f"word{i}") for i, label in enumerate(labels)]
+    ids = [rule.id for rule in induced(records, task=task).rules]
+    assert len(set(ids)) == len(labels)
+    assert sorted(ids) == ["c-1", "c-2", "c-3", "label-1", "top_up-1", "top_up-2"]
+
+
+def test_2000_random_micro_rules_take_seconds():
+    rng = random.Random(0)
+    vocabulary = [f"word{i}" for i in range(300)]
+    records = [
+        micro_rule(f"m{i}", f"t{i}", rng.choice(LABELS), " ".join(rng.choices(vocabulary, k=12))) for i in range(2000)
+    ]
+    started = time.thread_time()
+    found = induced(records)
+    assert time.thread_time() - started < 10
+    assert len(found.rules) < 200
+    assert sum(len(rule.support) for rule in found.rules) + len(found.noise) == 2000
+
+
+def test_identical_micro_rules_are_one_rule():
+    found = induced([micro_rule(f"m{i}", f"t{i}", "spam", "winner") for i in range(50)])
+    assert [(rule.wordings, len(rule.support)) for rule in found.rules] == [((instruction("winner", "spam"),), 50)]
+
+
+def test_nothing_but_stop_words_is_no_obstacle():
+    empty = MicroRule(example_id="m", inputs={}, label="spam", rationale="", rule="if so, then")
+    assert len(induced([empty] * 3).rules) == 1
+
+
+def test_bad_settings_and_inputs_are_named():
+    with pytest.raises(DataError, match="no micro-rule"):
+        induced([])
+    with pytest.raises(DataError, match=r"InduceConfig.wordings is 0"):
+        InduceConfig(wordings=0)
+    with pytest.raises(DataError, match=r"InduceConfig.max_share is 1.5"):
+        InduceConfig(max_share=1.5)
+
+
+@pytest.mark.parametrize("vectors", [np.ones((3, 2)), np.full((2, 2), np.nan), np.ones(2)])
+def test_a_broken_embedder_is_refused(vectors):
+    with pytest.raises(DataError, match=r"The embedder gave an array of shape .* for 2 texts"):
+        embed(["a", "b"], lambda texts: vectors)
+
+
+def test_embedding_gives_unit_vectors_that_tell_topics_apart():
+    vectors = embed(["the lottery winner", "a lottery winner", "garden dinner", "the garden dinner"], tfidf_svd)
+    similar = vectors @ vectors.T
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1)
+    assert similar[0, 1] > 0.9 > 0.5 > similar[0, 2]
+
+
+def test_groups_and_merging_on_plain_vectors():
+    vectors = embed(["x"] * 4, lambda texts: np.array([[1.0, 0.0], [0.99, 0.01], [0.0, 1.0], [0.6, 0.6]]))
+    groups = groups_of_label(
+        vectors, range(4), clusterer=lambda chosen: np.array([0, 0, 1, -1]), max_share=1.0, attach=0.9
+    )
+    assert groups == [[0, 1], [2]]
+    assert merged(vectors, [[0], [1], [2]], similarity=0.95) == [[0, 1], [2]]
