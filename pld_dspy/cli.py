@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .command import Command, Model
     from .pld import PLD
 
-DEMO_SCREEN_CALLS, DEMO_TRIALS = 480, 8
+DEMO_SCREEN_CALLS, DEMO_TRIALS = 240, 4
 
 
 class AdapterName(str, Enum):

@@ -13,8 +13,8 @@ from .content import digest, lm_settings
 from .errors import DataError
 from .explain import Explainer, example_id, match_records
 from .induce.generalize import Generalizer
-from .rules import MicroRule, read_micro_rules
-from .splits import Splits, check_disjoint, stratified_halves
+from .rules import MicroRule, read_micro_rules, strip_rules
+from .splits import Splits, check_disjoint, normalized, stratified_halves
 from .task import Task, check_examples, check_training_labels
 
 VALIDATION_SHARE = 0.4
@@ -110,7 +110,8 @@ def prepare(
     check_examples(task, train, split="training", context_tokens=context_tokens)
     check_training_labels(task, train)
     if valset is None:
-        train, val = stratified_halves(train, task.golds(train), share=VALIDATION_SHARE, seed=seed)
+        texts = [normalized(task.text(example)) for example in train]  # a text that stands twice stays on one side
+        train, val = stratified_halves(train, task.golds(train), share=VALIDATION_SHARE, seed=seed, groups=texts)
         notes.append(f"No validation set was given: {len(val)} training examples were set aside for it.")
     else:
         val = list(valset)
@@ -121,7 +122,7 @@ def prepare(
     check_disjoint(task, splits)
     if task.untouched:
         notes.append(f"Predictors left as they were: {', '.join(task.untouched)}.")
-    instructions = dict(student.named_predictors())[task.predictor].signature.instructions
+    instructions = strip_rules(dict(student.named_predictors())[task.predictor].signature.instructions)
     recorded = read_micro_rules(Path(rationales)) if isinstance(rationales, (str, Path)) else list(rationales or ())
     told_by = Teacher.of(teacher)
     if not match_records(train, task, recorded)[0] and told_by is None:

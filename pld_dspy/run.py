@@ -11,6 +11,7 @@ from typing import Any
 
 import dspy
 import yaml
+from dspy.utils.saving import get_dependency_versions
 
 from .content import digest
 from .errors import RunError
@@ -134,9 +135,9 @@ class RunFolder:
 
 
 def state_without_lms(program: dspy.Module) -> dict[str, Any]:
-    """Return the program's plain DSPy state with no LM in it: an LM's settings may hold endpoints and secrets."""
+    """Return what ``program.save`` writes, for ``program.load``, but no LM: its settings may hold secrets."""
     state: dict[str, Any] = program.dump_state()
     for predictor in (state, *state.values()):  # a program that is one bare predictor is its own state
         if isinstance(predictor, dict) and "lm" in predictor:
             predictor["lm"] = None
-    return state
+    return {**state, "metadata": {"dependency_versions": get_dependency_versions()}}

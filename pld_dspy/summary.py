@@ -38,9 +38,7 @@ def shown(text: str) -> str:
 def print_result(out: Console, result: PLDResult) -> None:
     """Print baseline against compiled, the rules in order, costs by stage, and notes."""
     out.print(_comparison_table(result))
-    if not result.improved:
-        out.print("No rule set beat the unchanged student on validation: it came back unchanged.\n")
-    else:
+    if result.improved:  # where nothing improved, a note says so
         tokens = "" if result.rule_tokens is None else f", {result.rule_tokens:.0f} prompt tokens a call"
         out.print(f"{len(result.rules)} of {result.counts['rules']} rules, in order{tokens}:\n")
         out.print("\n".join(rule_lines(result.rules.rules)), end="\n\n", soft_wrap=True)

@@ -16,8 +16,11 @@ from engine import rule_following_lm, teacher_lm
 
 from pld_dspy.adapter import LabelAdapter
 from pld_dspy.evaluation import Evaluator
+from pld_dspy.induce import InduceConfig
 from pld_dspy.ledger import Ledger
+from pld_dspy.pld import PLD
 from pld_dspy.rules import MicroRule, Rule, RuleSet
+from pld_dspy.search import SearchConfig
 from pld_dspy.task import Task
 
 WORDS = {
@@ -108,3 +111,19 @@ def mail_task() -> Task:
 def mail_evaluator(lm: dspy.LM, path: Path | None = None, **ledger: Any) -> Evaluator:
     """The mail sorter on ``lm`` as a function of its rules; ``ledger`` are settings of the ledger."""
     return Evaluator(student=student(), task=mail_task(), ledger=Ledger(path, **ledger), lm=lm, adapter=LabelAdapter())
+
+
+TRAIN, VAL, TEST = mails(36), mails(24, start=100), mails(24, start=200)
+SEARCH = SearchConfig(screen_calls=0, trials=2)
+"""A search of four trials, of which the second, all rules, is right everywhere."""
+
+
+def pld(folder: Path | None = None, **settings: Any) -> PLD:
+    """A quick compile that learns from :func:`mail_teacher`; ``settings`` are those of PLD."""
+    given = {"search": SEARCH, "induce": InduceConfig(wordings=1), "tracking": None, "num_threads": 1, **settings}
+    return PLD(**{"run_dir": folder, "adapter": LabelAdapter(), "teacher": mail_teacher(), **given})
+
+
+def compiled(optimizer: PLD, program: dspy.Module, **data: Any) -> dspy.Module:
+    """The mail sorter ``program`` compiled on the splits above; ``data`` are arguments of compile."""
+    return optimizer.compile(program, **{"trainset": TRAIN, "valset": VAL, "testset": TEST, **data})

@@ -27,10 +27,10 @@ class SearchConfig:
 
     screen_calls: int = 1000
     trials: int = 20
-    block: int = 40
+    block: int = 24
     alpha: float = 0.15
     parsimony: float = 0.003
-    most: int = 9
+    most: int = 6
     sampler: BaseSampler | None = None
 
     @classmethod

@@ -74,9 +74,11 @@ class EffectModel:
         space: the rules.
         golds: n gold labels of the validation set.
         about: n x K in [0, 1], how much an example is like those that a rule came from; None if unknown.
+        scale: of the prior sd of everything but the examples' difficulty; small where rules do little to the student.
     """
 
-    def __init__(self, space: Space, golds: Sequence[str], about: Floats | None = None) -> None:
+    def __init__(self, space: Space, golds: Sequence[str], about: Floats | None = None, *, scale: float = 1.0) -> None:
+        self.scale = scale
         self.space = space
         self.own = own_labels(space.rules, golds)
         self.about = about
@@ -90,7 +92,6 @@ class EffectModel:
         own = self.own[rows] * use
         place = own * (2 * candidate.key - 1)
         blocks = [
-            np.eye(n)[rows] * DIFFICULTY_SD,
             own * OWN_SD,
             (1 - self.own[rows]) * use * OTHER_SD,
             place * PLACE_SD,
@@ -102,7 +103,7 @@ class EffectModel:
             blocks.append((gold[rows][:, :, None] * (use @ told)).reshape(len(rows), -1) * CROWD_SD)
         if self.about is not None:
             blocks.append(self.about[rows] * use * ABOUT_SD)
-        return np.hstack(blocks)
+        return np.hstack([np.eye(n)[rows] * DIFFICULTY_SD, *(block * self.scale for block in blocks)])
 
     def fit(self, observations: Sequence[Observation]) -> Posterior | None:
         """Fit all answers seen so far; None while there are too few candidates, or all answers agree."""

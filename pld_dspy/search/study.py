@@ -29,6 +29,9 @@ from .space import Candidate, Space, stratified_order
 
 logger = logging.getLogger(__name__)
 
+SCALES = (0.25, 0.5, 1.0)
+"""Scales of the prior on effects to choose from: how much rules move a student differs from student to student."""
+
 PRIOR_EXAMPLES = 60
 """A trial's told value weighs its own answers against the model as if the model were this many answers."""
 
@@ -81,9 +84,11 @@ class RuleSearch:
         self.seed = seed
         self.on_trial = on_trial
         self.golds = evaluator.task.golds(valset)
-        self.models = [EffectModel(self.space, self.golds)]
-        if about is not None:
-            self.models.append(EffectModel(self.space, self.golds, about))
+        provenance = [None] if about is None else [None, about]
+        self.models = [
+            EffectModel(self.space, self.golds, known, scale=scale) for known in provenance for scale in SCALES
+        ]
+        self._chosen: EffectModel | None = None
         self.seen = self._recover()
 
     @property

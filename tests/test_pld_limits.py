@@ -1,0 +1,125 @@
+"""A compile that cannot be done, or not in full: refused before the first call, stopped, or bounded beforehand."""
+
+import random
+
+import pytest
+from engine import auth_error, calls, fn_lm, timeout_error
+from tasks import (
+    SEARCH,
+    TEST,
+    TRAIN,
+    VAL,
+    compiled,
+    mail,
+    mail_teacher,
+    mails,
+    micro_rules,
+    pld,
+    student,
+    student_lm,
+)
+
+from pld_dspy.errors import BudgetExceeded, DataError, ModelError, TooManyErrors
+from pld_dspy.ledger import Budget
+from pld_dspy.pld import PLD
+from pld_dspy.search import SearchConfig
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"metric": lambda gold, pred: 1, "objective": "accuracy"}, "not both"),
+        ({"objective": "f1"}, r"objective='f1' is unknown"),
+        ({"metric": lambda gold: 1}, r"Give one that takes"),
+    ],
+)
+def test_a_measure_that_cannot_be_used_is_refused_at_once(settings, said):
+    with pytest.raises(DataError, match=said):
+        PLD(**settings)
+
+
+UNUSABLE = {
+    "overlap": ({"testset": [*TEST, VAL[3]]}, "share the same id"),
+    "label": ({"valset": [*VAL, mail(999, "junk", "x")]}, "validation row 24 .*'junk' is not in the label set"),
+    "empty": ({"trainset": []}, "training set is empty"),
+    "empty validation": ({"valset": []}, "validation set is empty"),
+    "one label": ({"trainset": TRAIN[::3]}, "Every training example has the label"),
+    "teacher": ({"teacher": "gpt"}, "teacher is a str"),
+    "contradiction": ({"rationales": micro_rules([TRAIN[0].copy(label="home")])}, "gives the label 'home'"),
+    "rationales file": ({"rationales": "absent.jsonl"}, "absent.jsonl"),
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_unusable_data_is_refused_before_the_first_call(tmp_path, name):
+    data, said = UNUSABLE[name]
+    lm, teacher = student_lm(), mail_teacher()
+    with pytest.raises(DataError, match=said):
+        compiled(pld(tmp_path / "run", teacher=teacher), student(lm), **data)
+    assert calls(lm) == calls(teacher) == []
+    assert not (tmp_path / "run").exists()
+
+
+def test_neither_teacher_nor_rationales_is_refused_before_the_first_call(tmp_path):
+    lm = student_lm()
+    for rationales in (None, micro_rules(mails(3, start=500))):
+        with pytest.raises(DataError, match="Give a teacher, or rationales"):
+            compiled(pld(tmp_path, teacher=None), student(lm), rationales=rationales)
+    assert calls(lm) == []
+
+
+def test_refused_credentials_stop_at_once(tmp_path):
+    lm = student_lm(failures=[auth_error()])
+    with pytest.raises(ModelError, match="invalid key"):
+        compiled(pld(tmp_path, num_threads=8), student(lm))
+    assert len(calls(lm)) == 1
+
+
+def test_a_dead_student_is_no_score_of_zero(tmp_path):
+    lm = student_lm(failures=[timeout_error()])
+    with pytest.raises(TooManyErrors, match="timed out"):
+        compiled(pld(tmp_path, max_errors=3), student(lm))
+    assert len(calls(lm)) == 4
+
+
+def test_answers_that_are_no_label_count_as_wrong_and_are_counted(tmp_path):
+    lm = fn_lm(lambda system, user: "spam" if "Mail 11" in user else "no idea", cache=False)
+    optimizer = pld(tmp_path)
+    compiled(optimizer, student(lm))
+    score = optimizer.result.validation.baseline
+    assert score.failures == sum("Mail 11" not in one.text for one in VAL)
+    assert sum(row.get("(none)", 0) for row in score.confusion.values()) == score.failures
+
+
+@pytest.mark.parametrize("cap", [24, 40, 70])
+def test_a_spent_budget_ends_in_the_best_so_far_and_a_test_report(tmp_path, cap):
+    optimizer, lm = pld(tmp_path, budget=Budget(student_calls=cap)), student_lm()
+    compiled(optimizer, student(lm))
+    spent = sum(cost.calls for stage, cost in optimizer.result.costs["student"].items() if stage != "test")
+    assert spent <= cap
+    assert f"cap of {cap} student calls" in optimizer.result.stopped
+    assert optimizer.result.improved == (cap >= 48)
+    assert optimizer.result.test.compiled.n == len(TEST)
+
+
+def test_a_budget_below_the_baseline_is_an_error(tmp_path):
+    with pytest.raises(BudgetExceeded, match="cap of 10 student calls"):
+        compiled(pld(tmp_path, budget=Budget(student_calls=10)), student(student_lm()))
+
+
+@pytest.mark.parametrize("search", [SEARCH, SearchConfig(screen_calls=30, trials=1, block=16)])
+@pytest.mark.parametrize("valset", [VAL, None], ids=["validation set", "none"])
+def test_the_estimate_bounds_what_is_spent_and_calls_nobody(tmp_path, search, valset):
+    lm, teacher = student_lm(), mail_teacher()
+    prices = {lm.model: (1.0, 2.0), teacher.model: (10.0, 20.0)}
+    optimizer = pld(tmp_path, teacher=teacher, search=search, budget=Budget(prices=prices))
+    records = micro_rules(random.Random(0).sample([*TRAIN, *mails(3, start=900)], 9))
+    data = {"trainset": TRAIN, "valset": valset, "testset": TEST, "rationales": records}
+    found = optimizer.estimate(student(lm), **data)
+    assert calls(lm) == calls(teacher) == []
+    optimizer.compile(student(lm), **data)
+    costs = optimizer.result.costs
+    money = sum(cost.money for stages in costs.values() for cost in stages.values())
+    assert len(calls(lm)) <= found.student_calls <= 1.6 * len(calls(lm))
+    assert len(calls(teacher)) <= found.teacher_calls <= 1.6 * len(calls(teacher))
+    assert 0 < money <= found.money

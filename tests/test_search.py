@@ -1,0 +1,232 @@
+"""The search finds the best rules of a student whose answers follow from its rules, and can be stopped anywhere."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dspy
+import optuna
+import pytest
+from engine import calls
+from tasks import WORDS, mail_evaluator, mails, rule, student_lm
+
+from pld_dspy.errors import BudgetExceeded, DataError
+from pld_dspy.ledger import Budget
+from pld_dspy.rules import Rule
+from pld_dspy.search import RuleSearch, SearchConfig, SearchResult, TrialRow, open_study
+
+VAL = mails(60)
+NEEDED = [rule(f"{label}-{word}", word, label) for label in ("spam", "home") for word in WORDS[label]]
+NEEDED[0] = rule("spam-lottery", "zeppelin", "spam", "lottery")  # only the second wording works
+HARMFUL = [
+    rule("harm-mail", "mail", "home"),  # fits every example
+    rule("harm-winner", "winner", "home"),
+    rule("harm-dinner", "dinner", "work"),
+    rule("harm-meeting", "meeting", "spam"),
+]
+INERT = [rule("inert-1", "submarine", "spam"), rule("inert-2", "airship", "work")]
+RULES = [*HARMFUL[:2], *NEEDED[:3], *INERT, *HARMFUL[2:], *NEEDED[3:]]
+PLAIN = SearchConfig(screen_calls=0, alpha=0, parsimony=0, trials=6)
+QUICK = SearchConfig(screen_calls=96, trials=4, block=12)
+SHORT = {"rules": [*HARMFUL[:2], *NEEDED[:4]], "val": VAL[:24]}
+
+
+def search(
+    lm: dspy.LM,
+    config: SearchConfig,
+    *,
+    rules: list[Rule] = RULES,
+    val: list[dspy.Example] = VAL,
+    seed: int = 0,
+    folder: Path | None = None,
+    on_trial: Any = None,
+    **ledger: Any,
+) -> RuleSearch:
+    return RuleSearch(
+        rules,
+        mail_evaluator(lm, folder and folder / "predictions.jsonl", **ledger),
+        val,
+        study=open_study(folder and folder / "study.log"),
+        config=config,
+        seed=seed,
+        on_trial=on_trial,
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_known_best_rules_are_found(seed):
+    """The student says "work" of its own; it needs six rules, and four of the others mislead it."""
+    lm = student_lm("work")
+    found = search(lm, SearchConfig(screen_calls=600, trials=10), seed=seed).run()
+    chosen = {one.id: one for one in found.best.rules}
+    assert (found.baseline, found.all_rules, found.objective) == (pytest.approx(1 / 6), pytest.approx(1 / 6), 1.0)
+    assert {one.id for one in NEEDED} <= set(chosen)
+    assert chosen["spam-lottery"].chosen == 1
+    assert "harm-mail" not in chosen
+    assert len(chosen) <= 9
+    assert sorted([*chosen, *(one.id for one in found.bench)]) == sorted(one.id for one in RULES)
+    assert all(chosen[one.id].effect > 0 for one in NEEDED)
+    assert next(one for one in found.bench if one.id == "harm-mail").effect < 0
+
+
+def test_the_unchanged_student_comes_back_when_nothing_helps():
+    found = search(student_lm(answer_by_keyword), QUICK, rules=[*HARMFUL, *INERT], val=VAL[:24]).run()
+    assert found.best is None
+    assert (found.baseline, found.objective) == (1.0, 1.0)
+    assert {one.id for one in found.bench} == {one.id for one in [*HARMFUL, *INERT]}
+
+
+def answer_by_keyword(text: str) -> str:
+    return next(label for label, words in WORDS.items() if any(word in text for word in words))
+
+
+def test_a_plain_search_asks_every_trial_in_full_and_is_told_its_raw_objective():
+    study_search = search(student_lm(), PLAIN)
+    found = study_search.run()
+    assert [trial.kind for trial in found.trials] == ["baseline", "all rules", *["race"] * 6]
+    assert [trial.step for trial in found.trials] == list(range(8))
+    for trial in found.trials:
+        assert trial.asked == len(VAL)
+        assert trial.told == trial.objective
+        evaluation = study_search.evaluator.evaluate(trial.rules, VAL, stage="check")
+        assert trial.objective == evaluation.score.macro_f1
+        assert trial.correct == round(evaluation.score.accuracy * len(VAL))
+    assert study_search.study.best_value == found.objective == max(trial.objective for trial in found.trials)
+
+
+def test_the_first_trials_are_the_guards():
+    trials = search(student_lm(), QUICK, **SHORT).run().trials
+    assert trials[0].rules is None
+    assert [one.id for one in trials[1].rules.rules] == [one.id for one in SHORT["rules"]]
+    assert {one.chosen for one in trials[1].rules.rules} == {0}
+    assert [trial.kind for trial in trials[2:]] == [*["screen"] * 8, *["race"] * 4, "confirm"]
+    assert {trial.asked for trial in trials[2:10]} == {12}
+    assert [trial.asked for trial in (*trials[:2], trials[-1])] == [24, 24, 24]
+
+
+class Remembering(optuna.samplers.RandomSampler):
+    """A user's sampler that notes what it was asked for."""
+
+    asked = 0
+
+    def sample_independent(self, *args: Any) -> Any:
+        type(self).asked += 1
+        return super().sample_independent(*args)
+
+
+def test_a_users_sampler_proposes():
+    trials = search(student_lm(), SearchConfig(screen_calls=0, trials=4, sampler=Remembering(seed=1))).run().trials
+    assert Remembering.asked == 4 * len(RULES) * 2 + 4  # use and key of each rule, and the one wording
+    assert len({trial.rules.render() for trial in trials[2:]}) == 4
+
+
+def test_a_hopeless_candidate_is_dropped_early_and_a_better_one_is_not():
+    """With six of seven rules harmful, most candidates are hopeless beside the unchanged student."""
+    rules = [rule(f"harm-{word}", word, "spam") for label in ("work", "home") for word in WORDS[label]]
+    settings = {"screen_calls": 0, "trials": 8, "block": 10, "sampler": optuna.samplers.RandomSampler(seed=0)}
+    trials = search(student_lm(answer_by_keyword), SearchConfig(**settings), rules=rules).run().trials[2:]
+    assert min(trial.asked for trial in trials) <= 20
+    assert all(trial.asked % 10 == 0 for trial in trials)
+    assert [trial.objective is None for trial in trials] == [trial.asked < len(VAL) for trial in trials]
+    better = search(student_lm(), SearchConfig(**settings), rules=[HARMFUL[0], *NEEDED[1:]]).run().trials[2:]
+    assert max(trial.asked for trial in better) == len(VAL)
+
+
+def test_the_objective_decides_what_is_best():
+    """Spam is rare here: accuracy shuns the rule that finds it at the price of some work, macro-F1 does not."""
+    val = [one for one in mails(180) if one.label == "work" or (one.label == "spam" and int(one.id[1:]) % 18 == 0)]
+    rules = [rule("spam-any", "winner, lottery, jackpot, meeting", "spam")]
+    best = {}
+    for objective in ("macro_f1", "accuracy"):
+        evaluator = mail_evaluator(student_lm("work"))
+        object.__setattr__(evaluator, "objective", objective)
+        best[objective] = RuleSearch(rules, evaluator, val, study=open_study(), config=PLAIN).run().best
+    assert best["macro_f1"] is not None
+    assert best["accuracy"] is None
+
+
+@pytest.mark.parametrize("cap", [25, 60, 150])
+def test_a_cap_stops_with_the_best_so_far(cap):
+    lm = student_lm()
+    found = search(lm, QUICK, **SHORT, budget=Budget(student_calls=cap)).run()
+    assert len(calls(lm)) == cap
+    assert f"cap of {cap} student calls" in found.stopped
+    assert found.objective == max(trial.objective for trial in found.trials if trial.objective is not None)
+
+
+def test_a_cap_below_the_baseline_is_an_error():
+    with pytest.raises(BudgetExceeded):
+        search(student_lm(), QUICK, **SHORT, budget=Budget(student_calls=23)).run()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[SearchResult, int]:
+    lm = student_lm()
+    return search(lm, QUICK, **SHORT, folder=tmp_path_factory.mktemp("whole")).run(), len(calls(lm))
+
+
+@pytest.mark.parametrize("stops", [[24, 40], [60, 61, 100], [150, 170, 185, 200]])
+def test_a_search_stopped_by_caps_and_taken_up_again_is_the_same_search(tmp_path, uninterrupted, stops):
+    lm = student_lm()
+    for cap in stops:
+        search(lm, QUICK, **SHORT, folder=tmp_path, budget=Budget(student_calls=cap)).run()
+        assert len(calls(lm)) == min(cap, uninterrupted[1])
+    assert search(lm, QUICK, **SHORT, folder=tmp_path).run() == uninterrupted[0]
+    assert len(calls(lm)) == uninterrupted[1]
+
+
+class Pulled(Exception):
+    """Somebody pulled the plug."""
+
+
+def pull_after(step: int) -> Callable[[TrialRow], None]:
+    def pull(trial: TrialRow) -> None:
+        if trial.step == step:
+            raise Pulled
+
+    return pull
+
+
+@pytest.mark.parametrize("steps", [[0, 1, 5], [9, 10, 11, 14]])
+def test_a_search_that_breaks_between_trials_goes_on(tmp_path, uninterrupted, steps):
+    lm = student_lm()
+    for step in steps:
+        with pytest.raises(Pulled):
+            search(lm, QUICK, **SHORT, folder=tmp_path, on_trial=pull_after(step)).run()
+    assert search(lm, QUICK, **SHORT, folder=tmp_path).run() == uninterrupted[0]
+    assert len(calls(lm)) == uninterrupted[1]
+
+
+def test_a_finished_search_is_read_without_a_call(tmp_path, uninterrupted):
+    search(student_lm(), QUICK, **SHORT, folder=tmp_path).run()
+    lm, rows = student_lm(), []
+    assert search(lm, QUICK, **SHORT, folder=tmp_path, on_trial=rows.append).run() == uninterrupted[0]
+    assert (calls(lm), rows) == ([], [])
+
+
+def test_the_seed_decides():
+    trials = [
+        [trial.told for trial in search(student_lm(), QUICK, **SHORT, seed=seed).run().trials] for seed in (0, 0, 1)
+    ]
+    assert trials[0] == trials[1] != trials[2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"trials": -1}, "SearchConfig.trials is -1"),
+        ({"block": 0}, "SearchConfig.block is 0"),
+        ({"alpha": 0.5}, "alpha"),
+        ({"parsimony": -1}, "parsimony"),
+    ],
+)
+def test_bad_settings_are_named(settings, said):
+    with pytest.raises(DataError, match=said):
+        SearchConfig(**settings)
+
+
+@pytest.mark.parametrize(("calls_", "n"), [(1000, 60), (500, 100), (5000, 40)])
+def test_within_a_number_of_calls(calls_, n):
+    config = SearchConfig.within(calls_, n)
+    expected = 3 * n + config.screen_calls + 0.6 * n * config.trials
+    assert expected == pytest.approx(calls_, rel=0.1)

@@ -1,0 +1,160 @@
+"""The parts of the search on their own: its space, its model of effects, and its race."""
+
+import numpy as np
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from scipy.special import expit
+from sklearn.metrics import f1_score
+from tasks import rule
+
+from pld_dspy.search.applicability import applicability
+from pld_dspy.search.effects import EffectModel, Observation, example_weights, own_labels
+from pld_dspy.search.race import chance_to_win
+from pld_dspy.search.space import Candidate, Space, stratified_order
+
+SPACE = Space((rule("a", "x", "spam", "y", "z"), rule("b", "x", "work"), rule("c", "x", "home", "y")))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_candidates_survive_encoding(seed):
+    rng = np.random.default_rng(seed)
+    candidate = SPACE.half(rng, 3)
+    parameters = SPACE.parameters(candidate)
+    distributions = SPACE.distributions()
+    assert set(parameters) == set(distributions)
+    for name, value in parameters.items():
+        assert distributions[name]._contains(distributions[name].to_internal_repr(value))
+    decoded = SPACE.candidate(parameters)
+    assert SPACE.rule_set(decoded) == SPACE.rule_set(candidate)
+    assert SPACE.parameters(decoded) == parameters
+
+
+def test_the_space_has_a_wording_only_where_there_is_a_choice():
+    found = SPACE.distributions()
+    assert set(found) == {"use:a", "key:a", "wording:a", "use:b", "key:b", "use:c", "key:c", "wording:c"}
+    assert found["wording:a"] == CategoricalDistribution([0, 1, 2])
+    assert found["key:b"] == FloatDistribution(0.0, 1.0)
+
+
+def test_rules_in_use_stand_in_order_of_their_keys():
+    candidate = Candidate(np.array([True, False, True]), np.array([0.9, 0.5, 0.1]), np.array([2, 0, 1]))
+    found = SPACE.rule_set(candidate)
+    assert [(one.id, one.chosen) for one in found.rules] == [("c", 1), ("a", 2)]
+    assert candidate.size == 2
+    assert [one.id for one in SPACE.rule_set(SPACE.all()).rules] == ["a", "b", "c"]
+    assert len(SPACE.rule_set(SPACE.none())) == 0
+
+
+@pytest.mark.parametrize(("size", "most"), [(8, 12), (60, 9)])
+def test_half_sets_are_half_or_about_the_most(size, most):
+    space = Space(tuple(rule(f"r{i}", "x", "spam", "y") for i in range(size)))
+    rng = np.random.default_rng(0)
+    drawn = [space.half(rng, most) for _ in range(300)]
+    assert np.mean([one.size for one in drawn]) == pytest.approx(min(size / 2, most), rel=0.1)
+    assert np.mean([one.wording for one in drawn]) == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_every_stretch_of_a_stratified_order_has_the_labels_in_proportion(seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(["a", "b", "c"], size=120, p=[0.6, 0.3, 0.1]).tolist()
+    order = stratified_order(labels, rng)
+    assert sorted(order.tolist()) == list(range(120))
+    for label in set(labels):
+        share = labels.count(label) / 120
+        hits = np.array([labels[row] == label for row in order]).cumsum()
+        assert np.abs(hits - share * np.arange(1, 121)).max() <= 2
+    assert not np.array_equal(order, stratified_order(labels, rng))
+
+
+def simulated(
+    effects: np.ndarray, golds: list[str], *, n: int, seed: int
+) -> tuple[EffectModel, list[Observation], np.ndarray]:
+    """Answers of a student to whom each rule does a known thing on examples of its own label."""
+    space = Space(tuple(rule(f"r{j}", "x", ("spam", "work")[j % 2]) for j in range(len(effects))))
+    rng = np.random.default_rng(seed)
+    own, difficulty = own_labels(space.rules, golds), rng.normal(0, 1, len(golds))
+    seen = []
+    for _ in range(n):
+        candidate, rows = space.half(rng, 99), rng.choice(len(golds), 24, replace=False)
+        chance = expit(difficulty[rows] + (own[rows] * candidate.use) @ effects)
+        seen.append(Observation(candidate, rows, rng.random(24) < chance))
+    return EffectModel(space, golds), seen, effects
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_model_recovers_the_signs_of_known_effects(seed):
+    true = np.array([2.5, 2.5, -2.5, -2.5, 0.0, 0.0])
+    model, seen, _ = simulated(true, ["spam", "work"] * 40, n=80, seed=seed)
+    found = model.rule_effects(model.space.none(), model.fit(seen))
+    effects = np.array([found[one.id] for one in model.space.rules])
+    assert (np.sign(effects[:4]) == np.sign(true[:4])).all()
+    assert np.abs(effects[4:]).max() < 0.5 * np.abs(effects[:4]).min()
+
+
+def test_the_models_best_set_is_the_true_one():
+    true = np.array([2.5, 2.5, -2.5, -2.5, 0.0, 0.0])
+    model, seen, _ = simulated(true, ["spam", "work"] * 40, n=120, seed=0)
+    posterior = model.fit(seen)
+    best = model.best(posterior.mean, posterior.intercept, model.space.none(), 0.02)
+    assert best.use.tolist() == [True, True, False, False, False, False]
+
+
+def test_provenance_helps_only_where_it_says_something():
+    rng = np.random.default_rng(0)
+    golds = ["spam", "work"] * 40
+    about = (rng.random((80, 4)) < 0.3).astype(float)
+    space = Space(tuple(rule(f"r{j}", "x", ("spam", "work")[j % 2]) for j in range(4)))
+    seen = []
+    for _ in range(80):
+        candidate, rows = space.half(rng, 99), rng.choice(80, 24, replace=False)
+        fits = (about[rows] * candidate.use).max(axis=1) > 0
+        seen.append(Observation(candidate, rows, np.where(fits, rng.random(24) < 0.95, rng.random(24) < 0.2)))
+    plain, told = EffectModel(space, golds), EffectModel(space, golds, about)
+    misled = EffectModel(space, golds, rng.permutation(about))
+    assert told.log_loss(seen) < plain.log_loss(seen) - 0.05
+    assert misled.log_loss(seen) > told.log_loss(seen) + 0.05
+
+
+def test_too_few_candidates_or_equal_answers_teach_nothing():
+    model, seen, _ = simulated(np.zeros(4), ["spam", "work"] * 40, n=20, seed=0)
+    assert model.fit(seen[:7]) is None
+    same = [Observation(one.candidate, one.rows, np.ones(24, dtype=bool)) for one in seen]
+    assert model.fit(same) is None
+
+
+def test_weights_are_between_accuracy_and_macro_recall():
+    golds = ["a"] * 90 + ["b"] * 10
+    weights = example_weights(golds)
+    assert weights.sum() == pytest.approx(1.0)
+    assert weights[-1] == pytest.approx(0.5 / 20 + 0.5 / 100)
+    rng = np.random.default_rng(0)
+    figures, proxies = [], []
+    for _ in range(50):
+        answers = [gold if rng.random() < 0.4 + 0.5 * rng.random() else "ab"[gold == "a"] for gold in golds]
+        figures.append(f1_score(golds, answers, average="macro"))
+        proxies.append(weights @ (np.array(golds) == np.array(answers)))
+    assert np.corrcoef(figures, proxies)[0, 1] > 0.8
+
+
+@pytest.mark.parametrize(("wins", "losses", "chance"), [(0, 0, 0.5), (5, 5, 0.5), (0, 3, 1 / 16), (3, 0, 15 / 16)])
+def test_only_differing_answers_count_in_a_race(wins, losses, chance):
+    candidate = np.array([True] * wins + [False] * losses + [True] * 9 + [False] * 4)
+    incumbent = np.array([False] * wins + [True] * losses + [True] * 9 + [False] * 4)
+    assert chance_to_win(candidate, incumbent) == pytest.approx(chance)
+
+
+def test_a_rule_is_about_texts_like_its_support():
+    texts = {"a": "the lottery winner of the jackpot", "b": "the garden dinner", "c": "meeting about the invoice"}
+    rules = [
+        rule("r1", "x", "spam", support=["a"]),
+        rule("r2", "x", "home", support=["b", "gone"]),
+        rule("r3", "x", "work"),
+    ]
+    found = applicability(rules, texts, ["a lottery jackpot", "dinner in the garden"])
+    assert found.shape == (2, 3)
+    assert found[0, 0] > 0.3 > found[0, 1]
+    assert found[1, 1] > 0.3 > found[1, 0]
+    assert (found[:, 2] == 0).all()
+    assert found.min() >= 0
+    assert found.max() <= 1 + 1e-9
