@@ -27,7 +27,7 @@ class Explanations:
         micro_rules: at most one an example, in the order of the training set.
         unmatched: ids of recorded rationales that belong to no training example.
         doubtful: example ids whose label the rationale's author doubted; their micro-rules are kept.
-        failed: example ids that the teacher gave no usable micro-rule for.
+        failed: example ids that the teacher gave no usable micro-rule for, or that a cap left out.
         unexplained: ids of examples with neither record nor teacher.
     """
 
@@ -124,7 +124,9 @@ def _ask(
         }
         for example in examples
     ]
-    answers = ledger.ask(teacher, inputs, role="teacher", stage="explain", lm=lm, on_answer=on_answer)
+    answers = ledger.ask(
+        teacher, inputs, role="teacher", stage="explain", lm=lm, on_answer=on_answer, to_the_cap=True
+    )
     told = {}
     for row, example, answer in zip(rows, examples, answers, strict=True):
         rule = str((answer.outputs or {}).get("rule") or "").strip()

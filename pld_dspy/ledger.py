@@ -68,6 +68,9 @@ class Answer:
         return dspy.Prediction(**(self.outputs or {}))
 
 
+NOT_ASKED = Answer(outputs=None, error="not asked: a cap was reached", calls=0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Budget:
     """Hard caps on a compile; None means no cap.
@@ -126,6 +129,8 @@ class Ledger:
         self.max_errors = max_errors
         self.num_threads = num_threads
         self.spent: dict[tuple[Role, str], Spent] = {}
+        self.stopped: dict[str, str] = {}
+        """Stage that went on with fewer answers than it asked for -> the cap that ended its calls."""
         self._answers: dict[str, Answer] = {}
         self._errors: list[str] = []
         self._under_way: dict[Role, int] = {"student": 0, "teacher": 0}
@@ -143,6 +148,7 @@ class Ledger:
         lm: dspy.BaseLM | None = None,
         adapter: dspy.Adapter | None = None,
         on_answer: Callable[[], object] | None = None,
+        to_the_cap: bool = False,
     ) -> list[Answer]:
         """Return the program's answers to ``inputs``, in order; only those not in the ledger are called for.
 
@@ -157,6 +163,7 @@ class Ledger:
             lm: for predictors bound to none; the configured one where None.
             adapter: the configured one where None.
             on_answer: called once an answer, for progress.
+            to_the_cap: where a cap ends the calls, give what answers there are, and ``NOT_ASKED`` for the rest.
 
         Raises:
             BudgetExceeded: the next call would exceed a cap. Finished calls are kept.
@@ -178,8 +185,14 @@ class Ledger:
             self._keep(key, answer, role=role, stage=stage, model=getattr(lm, "model", ""))
             _notify(on_answer)
 
-        _run([(key, row) for key, row in missing.items()], call, self.num_threads)
-        return [self._answers[key] for key in keys]
+        try:
+            _run([(key, row) for key, row in missing.items()], call, self.num_threads)
+        except BudgetExceeded as error:
+            if not to_the_cap or not any(key in self._answers for key in keys):
+                raise
+            self.stopped[stage] = str(error)
+            logger.warning("%s stopped early: %s", stage, error)
+        return [self._answers.get(key, NOT_ASKED) for key in keys]
 
     def total(self, role: Role, *, stages: Iterable[str] | None = None) -> Spent:
         """Return what ``role`` has cost over ``stages`` (all but the test stage where None)."""

@@ -297,6 +297,7 @@ class PLD(Teleprompter):
             seed=self.seed,
             on_trial=progress,
         )
+        progress.best = max((seen.objective or 0.0 for seen in search.seen), default=progress.best)
         with bar("search", "trial", total=search.steps) as progress.bar:
             progress.bar.update(len(search.seen))
             return search.run()

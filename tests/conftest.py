@@ -9,6 +9,8 @@ import pytest
 
 # Read when DSPy and LiteLLM are imported or first asked for a price: use the packaged price list, fetch none.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+# Read when NumPy is imported: the tests' matrices are too small for threads, which only wait for busy cores.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import dspy
 from dspy.dsp.utils.settings import DEFAULT_CONFIG

@@ -68,6 +68,11 @@ def test_neither_teacher_nor_rationales_is_refused_before_the_first_call(tmp_pat
     assert calls(lm) == []
 
 
+def test_a_missing_model_is_the_cause_that_is_named(tmp_path):
+    with pytest.raises(TooManyErrors, match=r"No LM is loaded.*dspy.configure"):
+        compiled(pld(tmp_path), student())
+
+
 def test_refused_credentials_stop_at_once(tmp_path):
     lm = student_lm(failures=[auth_error()])
     with pytest.raises(ModelError, match="invalid key"):

@@ -14,10 +14,11 @@ from threading import Thread
 from typing import Any
 
 import dspy
+import numpy as np
 import pytest
 import yaml
-from engine import Failure, calls, fn_lm, rule_following_lm, timeout_error
-from tasks import KEYWORDS, TRAIN, VAL, compiled, mail_teacher, micro_rules, pld, student, student_lm
+from engine import Failure, calls, rule_following_lm, timeout_error
+from tasks import TRAIN, VAL, compiled, good_rules, mail, mail_teacher, micro_rules, pld, student, student_lm
 
 from pld_dspy.errors import RunError
 from pld_dspy.induce import InduceConfig
@@ -134,18 +135,20 @@ def test_starting_anew_forgets_the_old_run_and_nothing_else(tmp_path):
 
 
 def test_a_teacher_answer_that_was_lost_is_asked_for_on_resuming(tmp_path):
-    """It changes the rules, so that the trials made without it are not theirs."""
-    flaky = fn_lm(mail_teacher().engine.fn, model="custom/teacher", cache=False, failures=[timeout_error("Mail 0 ")])
+    """It brings a rule that the trials made so far know nothing of."""
+    settings = {"induce": InduceConfig(wordings=1, clusterer=lambda vectors: np.arange(len(vectors)))}
+    data = {"trainset": [*TRAIN, mail(60, "spam", "raffle")]}
+    flaky = mail_teacher(failures=[timeout_error("Mail 60 ")])
     dying = student_lm(failures=[Failure("Mail 205 ", KeyboardInterrupt())])
     with pytest.raises(KeyboardInterrupt):
-        compiled(pld(tmp_path, teacher=flaky), student(dying))
-    lm, teacher, optimizer = student_lm(), mail_teacher(), pld(tmp_path)
-    optimizer.teacher = teacher
-    compiled(optimizer, student(lm))
-    assert optimizer.result.counts["micro_rules"] == len(TRAIN)
-    assert sum("Mail 0 " in call.user for call in calls(teacher)) == 1
+        compiled(pld(tmp_path, teacher=flaky, **settings), student(dying), **data)
+    lm, teacher = student_lm(), mail_teacher()
+    optimizer = pld(tmp_path, teacher=teacher, **settings)
+    compiled(optimizer, student(lm), **data)
+    assert sum("Mail 60 " in call.user for call in calls(teacher)) == 1
+    assert optimizer.result.counts["micro_rules"] == len(TRAIN) + 1
+    assert optimizer.result.counts["rules"] == len(good_rules()) + 1
     assert optimizer.result.counts["trials"] == 4
-    assert optimizer.result.test.compiled.macro_f1 == 1.0
 
 
 def outcome(result: PLDResult) -> dict[str, Any]:
@@ -270,13 +273,13 @@ def test_no_key_and_no_address_is_ever_in_the_folder(tmp_path, provider):
     lm = dspy.LM("openai/tiny", api_base=provider, api_key=CANARY, cache=False)
     program = student(lm)
     program.config = {"extra_headers": {"x-secret": CANARY}}
+    data = {"rationales": micro_rules(TRAIN), "valset": VAL[:9], "testset": None}
     optimizer = pld(tmp_path, teacher=None)
-    compiled(optimizer, program, rationales=micro_rules(TRAIN))
-    assert optimizer.result.test.compiled.macro_f1 == 1.0
+    compiled(optimizer, program, **data)
+    assert optimizer.result.improved
     for path in tmp_path.rglob("*"):
         content = path.read_bytes() if path.is_file() else b""
         assert CANARY.encode() not in content, path.name
         assert provider.encode() not in content, path.name
     moved = dspy.LM("openai/tiny", api_base="http://127.0.0.1:9/v1", api_key="another", cache=False)
-    compiled(pld(tmp_path, teacher=None), student(moved), rationales=micro_rules(TRAIN))
-    assert all(any(word in one.text for word in KEYWORDS) for one in optimizer.result.rules.rules)
+    compiled(pld(tmp_path, teacher=None), student(moved), **data)  # without a call: nobody listens there

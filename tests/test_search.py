@@ -17,7 +17,6 @@ from pld_dspy.search import RuleSearch, SearchConfig, SearchResult, TrialRow, op
 
 VAL = mails(60)
 NEEDED = [rule(f"{label}-{word}", word, label) for label in ("spam", "home") for word in WORDS[label]]
-NEEDED[0] = rule("spam-lottery", "zeppelin", "spam", "lottery")  # only the second wording works
 HARMFUL = [
     rule("harm-mail", "mail", "home"),  # fits every example
     rule("harm-winner", "winner", "home"),
@@ -25,7 +24,7 @@ HARMFUL = [
     rule("harm-meeting", "meeting", "spam"),
 ]
 INERT = [rule("inert-1", "submarine", "spam"), rule("inert-2", "airship", "work")]
-RULES = [*HARMFUL[:2], *NEEDED[:3], *INERT, *HARMFUL[2:], *NEEDED[3:]]
+RULES = [*HARMFUL[1:3], *NEEDED[:3], *INERT, *HARMFUL[3:], *NEEDED[3:]]
 PLAIN = SearchConfig(screen_calls=0, alpha=0, parsimony=0, trials=6)
 QUICK = SearchConfig(screen_calls=96, trials=4, block=12)
 SHORT = {"rules": [*HARMFUL[:2], *NEEDED[:4]], "val": VAL[:24]}
@@ -55,18 +54,25 @@ def search(
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_known_best_rules_are_found(seed):
-    """The student says "work" of its own; it needs six rules, and four of the others mislead it."""
-    lm = student_lm("work")
-    found = search(lm, SearchConfig(screen_calls=600, trials=10), seed=seed).run()
+    """The student says "work" of its own; it needs six rules, and three of the others mislead it."""
+    found = search(student_lm("work"), SearchConfig(screen_calls=800, trials=12, block=40), seed=seed).run()
     chosen = {one.id: one for one in found.best.rules}
-    assert (found.baseline, found.all_rules, found.objective) == (pytest.approx(1 / 6), pytest.approx(1 / 6), 1.0)
+    assert (found.baseline, found.objective) == (pytest.approx(1 / 6), 1.0)
+    assert found.all_rules < 0.85
     assert {one.id for one in NEEDED} <= set(chosen)
-    assert chosen["spam-lottery"].chosen == 1
-    assert "harm-mail" not in chosen
-    assert len(chosen) <= 9
+    assert len(chosen) <= 8
     assert sorted([*chosen, *(one.id for one in found.bench)]) == sorted(one.id for one in RULES)
     assert all(chosen[one.id].effect > 0 for one in NEEDED)
-    assert next(one for one in found.bench if one.id == "harm-mail").effect < 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_wording_that_works_is_found_and_a_rule_that_fits_everything_is_left_out(seed):
+    spam = rule("spam", "zeppelin", "spam", "submarine", "lottery, winner, jackpot")
+    home = rule("home", "dinner, garden, laundry", "home")
+    config = SearchConfig(screen_calls=450, trials=10, block=15)
+    found = search(student_lm("work"), config, rules=[HARMFUL[0], spam, home], val=VAL[:30], seed=seed).run()
+    assert {(one.id, one.chosen) for one in found.best.rules} == {("spam", 2), ("home", 0)}
+    assert [one.id for one in found.bench] == ["harm-mail"]
 
 
 def test_the_unchanged_student_comes_back_when_nothing_helps():

@@ -77,7 +77,13 @@ def synthesized(
         }
         for cluster in clusters
     ]
-    answers = ledger.ask(teacher, inputs, role="teacher", stage="induce", lm=lm, on_answer=on_answer)
+    try:
+        answers = ledger.ask(
+            teacher, inputs, role="teacher", stage="induce", lm=lm, on_answer=on_answer, to_the_cap=True
+        )
+    except BudgetExceeded as error:  # not one call is left: extraction costs none
+        ledger.stopped["induce"] = str(error)
+        answers = [NOT_ASKED] * len(inputs)
     wordings, fallbacks = [], []
     for index, (cluster, answer) in enumerate(zip(clusters, answers, strict=True)):
         texts = (answer.outputs or {}).get("wordings") or []

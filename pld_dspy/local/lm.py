@@ -48,6 +48,7 @@ def local_lm(spec: str = _LOCAL, *, context: int = 8192, threads: int | None = N
     settings = {"temperature": 0.0, "max_tokens": 1024, **settings}
     lm = dspy.LM(f"openai/{name}", api_base=server.base_url, api_key=_LOCAL, **settings)
     lm.pld_server = LLAMA_CPP
+    lm.pld_context = context
     return lm
 
 
