@@ -9,7 +9,7 @@ from typing import Any
 
 import dspy
 
-from .errors import DataError
+from .errors import BudgetExceeded, DataError
 from .ledger import Ledger
 from .rules import MicroRule
 from .signatures import ExplainExample
@@ -80,6 +80,7 @@ def explain(
 
     Raises:
         DataError: a record's label differs from its example's, or nothing is explained at all.
+        BudgetExceeded: nothing is explained since the budget allows no call.
     """
     records, unmatched = match_records(trainset, task, recorded)
     missing = [row for row in range(len(trainset)) if row not in records]
@@ -87,6 +88,8 @@ def explain(
     if teacher is not None and missing:
         told = _ask(trainset, task, missing, instructions, teacher, ledger, lm, on_answer)
     found = {**records, **told}
+    if not found and "explain" in ledger.stopped:
+        raise BudgetExceeded(ledger.stopped["explain"])
     if not found:
         raise DataError(
             "No training example has a micro-rule. Give a teacher, or rationales whose example_id or inputs match "
@@ -124,9 +127,7 @@ def _ask(
         }
         for example in examples
     ]
-    answers = ledger.ask(
-        teacher, inputs, role="teacher", stage="explain", lm=lm, on_answer=on_answer, to_the_cap=True
-    )
+    answers = ledger.ask(teacher, inputs, role="teacher", stage="explain", lm=lm, on_answer=on_answer, to_the_cap=True)
     told = {}
     for row, example, answer in zip(rows, examples, answers, strict=True):
         rule = str((answer.outputs or {}).get("rule") or "").strip()

@@ -166,7 +166,7 @@ class Ledger:
             to_the_cap: where a cap ends the calls, give what answers there are, and ``NOT_ASKED`` for the rest.
 
         Raises:
-            BudgetExceeded: the next call would exceed a cap. Finished calls are kept.
+            BudgetExceeded: the next call would exceed a cap, unless ``to_the_cap``. Finished calls are kept.
             TooManyErrors: more than ``max_errors`` calls failed.
             ModelError: the model rejects the credentials or the configuration.
         """
@@ -188,7 +188,7 @@ class Ledger:
         try:
             _run([(key, row) for key, row in missing.items()], call, self.num_threads)
         except BudgetExceeded as error:
-            if not to_the_cap or not any(key in self._answers for key in keys):
+            if not to_the_cap:
                 raise
             self.stopped[stage] = str(error)
             logger.warning("%s stopped early: %s", stage, error)

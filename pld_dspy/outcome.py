@@ -83,14 +83,14 @@ def outcome(
             **{name: len(examples) for name, examples in splits.named()},
         },
         stopped=found.stopped,
-        notes=[*inputs.notes, *_notes(inputs, induction, found)],
+        notes=[*inputs.notes, *_notes(inputs, induction, found, ledger)],
         seed=seed,
         versions=versions(),
     )
 
 
-def _notes(inputs: Inputs, induction: Induction, found: SearchResult) -> list[str]:
-    notes = []
+def _notes(inputs: Inputs, induction: Induction, found: SearchResult, ledger: Ledger) -> list[str]:
+    notes = [f"The stage {stage!r} stopped early: {cause}" for stage, cause in ledger.stopped.items()]
     if inputs.teacher is None:
         notes.append("No teacher: each rule's wordings are the micro-rules nearest its cluster's centre.")
     if induction.fallbacks:

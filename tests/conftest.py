@@ -16,6 +16,14 @@ import dspy
 from dspy.dsp.utils.settings import DEFAULT_CONFIG
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_waiting_for_disks() -> Iterator[None]:
+    """Optuna's journal waits for the disk after every line; tests kill processes, but pull no plugs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def fresh_dspy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Isolate the test from earlier ones; processes that it starts get a cache folder of their own."""

@@ -51,7 +51,7 @@ def overlap(a: set[str], b: set[str]) -> float:
 
 
 def record(**changes: Any) -> str:
-    row = {"id": "claim-1", "split": "train", "text": "a new bell for my bike", "label": "pay"}
+    row = {"id": "claim-1", "split": "train", "text": "a new bell for my bike", "label": "office"}
     return json.dumps({**row, **changes})
 
 
@@ -61,7 +61,7 @@ def test_split_sizes(splits: Splits) -> None:
 
 def test_every_split_holds_every_label_in_balance(splits: Splits) -> None:
     for name, part in parts(splits).items():
-        counts = Counter(example.decision for example in part)
+        counts = Counter(example.budget for example in part)
         assert set(counts) == set(demo.LABELS), name
         assert min(counts.values()) >= SMALLEST_LABEL_SHARE * len(part), (name, counts)
 
@@ -73,7 +73,7 @@ def test_ids_are_unique(splits: Splits) -> None:
 
 def test_records_suit_the_program(splits: Splits) -> None:
     task = Task.of(demo.student(), everything(splits))
-    assert (task.label_field, task.inputs, task.labels) == ("decision", ("text",), demo.LABELS)
+    assert (task.label_field, task.inputs, task.labels) == ("budget", ("text",), demo.LABELS)
     for name, part in parts(splits).items():
         check_examples(task, part, split=name)
     check_disjoint(task, splits)
@@ -98,7 +98,7 @@ def test_records_are_short_notes(splits: Splits) -> None:
 
 def test_each_training_record_has_one_rationale(splits: Splits, rationales: list[MicroRule]) -> None:
     recorded = [(rule.example_id, rule.inputs, rule.label) for rule in rationales]
-    assert recorded == [(example.id, {"text": example.text}, example.decision) for example in splits.train]
+    assert recorded == [(example.id, {"text": example.text}, example.budget) for example in splits.train]
 
 
 def test_rules_are_distinct_and_name_their_label(rationales: list[MicroRule]) -> None:
@@ -113,7 +113,7 @@ def test_the_wrong_labels_are_marked(rationales: list[MicroRule]) -> None:
 
 
 def test_instructions_explain_each_label_without_the_policy() -> None:
-    assert get_args(demo.Claim.output_fields["decision"].annotation) == demo.LABELS
+    assert get_args(demo.Claim.output_fields["budget"].annotation) == demo.LABELS
     instructions = words(demo.Claim.instructions)
     assert set(demo.LABELS) <= instructions
     assert not instructions & {"taxi", "train", "hotel", "alcohol", "software", "bicycle", "gift", "flight", "car"}
@@ -121,12 +121,12 @@ def test_instructions_explain_each_label_without_the_policy() -> None:
 
 def test_load_reads_a_file_of_the_same_form(tmp_path: Path) -> None:
     path = tmp_path / "claims.jsonl"
-    path.write_text(record() + "\n\n" + record(id="claim-2", split="val", label="ask") + "\n", encoding="utf-8")
+    path.write_text(record() + "\n\n" + record(id="claim-2", split="val", label="food") + "\n", encoding="utf-8")
     splits = demo.load(path)
     assert [example.toDict() for example in splits.train] == [
-        {"id": "claim-1", "text": "a new bell for my bike", "decision": "pay"}
+        {"id": "claim-1", "text": "a new bell for my bike", "budget": "office"}
     ]
-    assert [example.decision for example in splits.val] == ["ask"]
+    assert [example.budget for example in splits.val] == ["food"]
     assert splits.test == []
 
 

@@ -27,7 +27,7 @@ def test_cells_run_once_and_the_table_has_a_row_for_each(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    lm = student_lm("pay")
+    lm = student_lm("food")
     monkeypatch.setattr(runner, "resolve_lm", lambda spec: lm)
     first = CliRunner().invoke(app, ["run", str(config)])
     assert first.exit_code == 0, first.output

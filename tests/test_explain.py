@@ -109,11 +109,17 @@ def test_teacher_answers_are_kept():
     assert ledger.spent["teacher", "explain"].calls == 9
 
 
-def test_a_cap_on_teacher_calls_stops_here_with_finished_calls_kept():
+def test_a_cap_on_teacher_calls_leaves_what_was_told_so_far():
     ledger, lm = Ledger(budget=Budget(teacher_calls=4)), mail_teacher()
-    with pytest.raises(BudgetExceeded, match="4 teacher calls"):
-        explained(lm=lm, ledger=ledger)
-    assert len(calls(lm)) == 4
+    found = explained(lm=lm, ledger=ledger)
+    assert len(calls(lm)) == len(found.micro_rules) == 4
+    assert found.failed == [f"m{number}" for number in range(4, 9)]
+    assert "cap of 4 teacher calls" in ledger.stopped["explain"]
+
+
+def test_a_cap_that_leaves_nothing_is_an_error():
+    with pytest.raises(BudgetExceeded, match="cap of 0 teacher calls"):
+        explained(lm=mail_teacher(), ledger=Ledger(budget=Budget(teacher_calls=0)))
 
 
 def test_examples_without_ids_are_named_by_their_row():

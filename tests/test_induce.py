@@ -16,7 +16,7 @@ from pld_dspy.errors import DataError
 from pld_dspy.induce import InduceConfig, Induction, induce
 from pld_dspy.induce.cluster import dbscan, groups_of_label, hdbscan, merged
 from pld_dspy.induce.generalize import Generalizer
-from pld_dspy.ledger import Ledger
+from pld_dspy.ledger import Budget, Ledger
 from pld_dspy.rules import DOUBT_MARK, MicroRule
 from pld_dspy.task import Task
 
@@ -170,6 +170,14 @@ def test_an_unusable_synthesis_falls_back_on_the_micro_rules(answer):
     assert found.fallbacks
     for rule, other in zip(found.rules, extracted.rules, strict=True):
         assert rule.wordings == (other.wordings if rule.id in found.fallbacks else (f"Answer {rule.labels[0]}.",))
+
+
+def test_a_cap_on_teacher_calls_leaves_the_other_rules_to_their_micro_rules():
+    ledger, lm = Ledger(budget=Budget(teacher_calls=2)), mail_teacher()
+    found = induce(RECORDS, mail_task(), instructions="", teacher=Generalizer(), ledger=ledger, lm=lm)
+    assert len(calls(lm)) == 2
+    assert found.fallbacks == [rule.id for rule in found.rules[2:]]
+    assert "induce" in ledger.stopped
 
 
 def test_the_same_micro_rules_give_the_same_rules():

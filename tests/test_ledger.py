@@ -119,22 +119,16 @@ def test_a_damaged_line_costs_one_call_and_is_reported(tmp_path, caplog):
 
 
 class Noting(dspy.Module):
-    def __init__(self, told: list[str]) -> None:
-        super().__init__()
-        self.told = {"texts": told}
-
     def forward(self, text: str) -> dspy.Prediction:
-        self.told["texts"].append(text)
         return dspy.Prediction(note="a\u2028b\x85c")
 
 
 def test_line_separators_of_unicode_are_plain_text(tmp_path):
-    path, told = tmp_path / "p.jsonl", []
-    program = Noting(told)
-    answers = ask(Ledger(path), student_lm(), program=program)
+    path = tmp_path / "p.jsonl"
+    answers, again = ask(Ledger(path), student_lm(), program=Noting()), Ledger(path)
     assert answers[0].outputs == {"note": "a\u2028b\x85c"}
-    assert ask(Ledger(path), student_lm(), program=program) == answers
-    assert len(told) == len(ROWS)
+    assert ask(again, student_lm(), program=Noting()) == answers
+    assert again.spent["student", "search"].reused == len(ROWS)
 
 
 @pytest.fixture
@@ -282,10 +276,9 @@ def test_progress_ticks_once_an_answer_found_or_made():
     assert len(ticks) == 2 * len(ROWS)
 
 
-def test_tokens_of_retries_within_a_call_count(tmp_path):
-    """ChatAdapter asks a malformed answer again through JSONAdapter."""
+def test_retries_within_a_call_count():
     lm = fn_lm(lambda system, user: "no idea", cache=False)
-    [answer] = ask(Ledger(), lm, ROWS[:1], adapter=dspy.ChatAdapter())
+    [answer] = ask(Ledger(), lm, ROWS[:1], adapter=dspy.ChatAdapter())  # which asks again through JSONAdapter
     assert answer.calls == len(calls(lm)) == 2
     assert answer.tokens_out == 4
 

@@ -107,6 +107,21 @@ def test_a_spent_budget_ends_in_the_best_so_far_and_a_test_report(tmp_path, cap)
     assert optimizer.result.test.compiled.n == len(TEST)
 
 
+@pytest.mark.parametrize("cap", [9, 38])
+def test_a_spent_teacher_budget_ends_in_the_rules_so_far(tmp_path, cap):
+    optimizer, teacher = pld(tmp_path, budget=Budget(teacher_calls=cap)), mail_teacher()
+    optimizer.teacher = teacher
+    compiled(optimizer, student(student_lm()))
+    assert len(calls(teacher)) == cap
+    assert optimizer.result.counts["micro_rules"] == min(cap, len(TRAIN))
+    assert any(f"cap of {cap} teacher calls" in note for note in optimizer.result.notes)
+    assert optimizer.result.improved
+    generous = pld(tmp_path, teacher=teacher)
+    compiled(generous, student(student_lm()))
+    assert generous.result.counts["micro_rules"] == len(TRAIN)
+    assert len(calls(teacher)) == len(TRAIN) + generous.result.counts["rules"]
+
+
 def test_a_budget_below_the_baseline_is_an_error(tmp_path):
     with pytest.raises(BudgetExceeded, match="cap of 10 student calls"):
         compiled(pld(tmp_path, budget=Budget(student_calls=10)), student(student_lm()))

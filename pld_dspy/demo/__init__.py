@@ -1,8 +1,8 @@
-"""The demo task: what the expense desk of an invented firm does with a claim.
+"""The demo task: the budget that the expense desk of an invented firm books a claim to.
 
-The desk pays, asks, declines or transfers by a policy of the firm's own, which common sense often gets wrong, so
-a model has to be told it. The firm, its people and customers, and all 240 records were invented for this
-project and written one by one: 96 to train on, 60 to validate, 84 to test, the four labels about equally frequent.
+The desk books by a policy of the firm's own, which common sense often gets wrong (driving and cycling are an office
+matter, a present for a client is food, a drink is never the firm's), so a model has to be told it. The firm, its people and customers, and all 240 records were invented for this
+project and written one by one: 96 to train on, 60 to validate, 84 to test, no label below 18%.
 Three training labels are wrong on purpose; their rationales begin with the mark of a doubtful label. Each training
 record has a written rationale and micro-rule, so the demo needs no teacher.
 """
@@ -23,21 +23,17 @@ from ..splits import Splits
 
 __all__ = ["LABELS", "Claim", "load", "rationales_file", "student"]
 
-Decision = Literal["pay", "ask", "decline", "transfer"]
+Budget = Literal["travel", "food", "office", "personal"]
 
-LABELS: tuple[str, ...] = get_args(Decision)
+LABELS: tuple[str, ...] = get_args(Budget)
 """The label set, in the order of the signature."""
 
 
 class Claim(dspy.Signature):
-    """Decide what the firm's expense desk does with an employee's claim.
-
-    pay: reimburse it as filed; ask: send it back to the claimant with a question; decline: refuse it;
-    transfer: hand it to the budget of another department.
-    """
+    """Name the budget that an employee's expense claim is booked to."""
 
     text: str = dspy.InputField(desc="the claimant's note")
-    decision: Decision = dspy.OutputField()
+    budget: Budget = dspy.OutputField()
 
 
 class _Record(BaseModel):
@@ -46,7 +42,7 @@ class _Record(BaseModel):
     id: str
     split: Literal["train", "val", "test"]
     text: str
-    label: Decision
+    label: Budget
 
 
 def student() -> dspy.Module:
@@ -68,7 +64,7 @@ def load(data: Path | None = None, *, rationales: Sequence[MicroRule] = (), seed
         seed: has no effect, since every record names its split; every program's ``load`` takes one.
 
     Returns:
-        The splits, in the order of the file. Examples have ``id``, the input ``text`` and the label ``decision``.
+        The splits, in the order of the file. Examples have ``id``, the input ``text`` and the label ``budget``.
 
     Raises:
         DataError: the file is missing, a line is not a record, or a rationale is of no training record.
@@ -109,7 +105,7 @@ def _record(path: Path, number: int, line: str) -> _Record:
 
 def _examples(records: Sequence[_Record], split: str) -> list[dspy.Example]:
     return [
-        dspy.Example(id=record.id, text=record.text, decision=record.label).with_inputs("text")
+        dspy.Example(id=record.id, text=record.text, budget=record.label).with_inputs("text")
         for record in records
         if record.split == split
     ]

@@ -64,8 +64,8 @@ def synthesized(
     """Ask the teacher for ``count`` wordings a cluster.
 
     Returns:
-        The wordings of each cluster, and the indices of the clusters whose answer was unusable: those fall back
-        on their micro-rules, since a label must not lose its rule to one malformed answer.
+        The wordings of each cluster, and the indices of the clusters whose answer was unusable, or not asked for
+        since a cap was reached: those fall back on their micro-rules, since a label must not lose its rule to that.
     """
     inputs = [
         {
@@ -77,13 +77,7 @@ def synthesized(
         }
         for cluster in clusters
     ]
-    try:
-        answers = ledger.ask(
-            teacher, inputs, role="teacher", stage="induce", lm=lm, on_answer=on_answer, to_the_cap=True
-        )
-    except BudgetExceeded as error:  # not one call is left: extraction costs none
-        ledger.stopped["induce"] = str(error)
-        answers = [NOT_ASKED] * len(inputs)
+    answers = ledger.ask(teacher, inputs, role="teacher", stage="induce", lm=lm, on_answer=on_answer, to_the_cap=True)
     wordings, fallbacks = [], []
     for index, (cluster, answer) in enumerate(zip(clusters, answers, strict=True)):
         texts = (answer.outputs or {}).get("wordings") or []
