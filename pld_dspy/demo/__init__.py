@@ -1,8 +1,9 @@
 """The demo task: the budget that the expense desk of an invented firm books a claim to.
 
 The desk books by a policy of the firm's own, which common sense often gets wrong (driving and cycling are an office
-matter, a present for a client is food, a drink is never the firm's), so a model has to be told it. The firm, its people and customers, and all 240 records were invented for this
-project and written one by one: 96 to train on, 60 to validate, 84 to test, no label below 18%.
+matter, a present for a client is food, a drink is never the firm's), so a model has to be told it. The firm, its
+people and customers, and all 240 records were invented for this project and written one by one: 96 to train on, 60
+to validate, 84 to test, no label below 18%.
 Three training labels are wrong on purpose; their rationales begin with the mark of a doubtful label. Each training
 record has a written rationale and micro-rule, so the demo needs no teacher.
 """
