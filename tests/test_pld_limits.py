@@ -127,7 +127,7 @@ def test_a_budget_below_the_baseline_is_an_error(tmp_path):
         compiled(pld(tmp_path, budget=Budget(student_calls=10)), student(student_lm()))
 
 
-@pytest.mark.parametrize("search", [SEARCH, SearchConfig(screen_calls=30, trials=1, block=16)])
+@pytest.mark.parametrize("search", [SEARCH, SearchConfig(screen_calls=1, trials=0, block=24)])
 @pytest.mark.parametrize("valset", [VAL, None], ids=["validation set", "none"])
 def test_the_estimate_bounds_what_is_spent_and_calls_nobody(tmp_path, search, valset):
     lm, teacher = student_lm(), mail_teacher()
