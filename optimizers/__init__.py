@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import dspy
@@ -33,7 +33,7 @@ class Setting:
     budget: int
     seed: int
     rationales: Rationales = None
-    folder: Path | None = field(default=None)
+    folder: Path | None = None
 
 
 Optimizer = Callable[[Setting], dspy.Module]

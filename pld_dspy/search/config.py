@@ -14,7 +14,7 @@ class SearchConfig:
     """How to spend student calls. ``screen_calls=0, alpha=0, parsimony=0`` is a plain full-evaluation search.
 
     Attributes:
-        screen_calls: calls for random half-sets on small slices of the validation set, from which the effects of
+        screen_calls: calls for small random sets on slices of the validation set, from which the effects of
             rules are learned; 0 turns the model off.
         trials: candidates raced on the validation set after that.
         block: examples asked of a candidate at once; also the size of a screening slice.
