@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from pld_dspy.terminal import FAILED, INTERRUPTED, clean_stdout, hush_libraries
 
 from .command import run_app
 from .config import Experiment
@@ -16,22 +19,31 @@ from .table import markdown
 
 app = typer.Typer(add_completion=False, help="Compare optimizers on a program, under one budget and one objective.")
 Config = Annotated[Path, typer.Argument(help="The experiment's YAML file.")]
+Data = Annotated[Path | None, typer.Option(metavar="FOLDER", help="The published data; overrides the file's.")]
+Rationales = Annotated[Path | None, typer.Option(metavar="FILE", help="Recorded micro-rules; overrides the file's.")]
 
 
 @app.command()
-def run(config: Config) -> None:
-    """Run the cells that have not run yet, then print the table."""
-    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
-    logging.getLogger("experiments").setLevel(logging.INFO)
-    experiment = Experiment.load(config)
-    run_experiment(experiment)
+def run(config: Config, *, data: Data = None, rationales: Rationales = None) -> None:
+    """Run the cells that have not finished yet, then print the table; exit with 1 where a cell failed."""
+    experiment = Experiment.load(config, data=data, rationales=rationales)
+    _log_progress()
+    try:
+        with clean_stdout(), logging_redirect_tqdm():
+            failed = run_experiment(experiment)
+    except KeyboardInterrupt as error:
+        typer.echo("Interrupted. Finished cells are kept: the same command goes on from there.", err=True)
+        raise typer.Exit(INTERRUPTED) from error
     typer.echo(markdown(experiment))
+    if failed:
+        raise typer.Exit(FAILED)
 
 
 @app.command()
-def table(config: Config) -> None:
-    """Print the table of the finished cells from the MLflow store."""
-    typer.echo(markdown(Experiment.load(config)))
+def table(config: Config, *, data: Data = None, rationales: Rationales = None) -> None:
+    """Print the table of the finished cells from the MLflow store; give the options that they were run with."""
+    hush_libraries()
+    typer.echo(markdown(Experiment.load(config, data=data, rationales=rationales)))
 
 
 @app.command("speed")
@@ -41,6 +53,14 @@ def speed_command(
 ) -> None:
     """Time LabelAdapter against ChatAdapter, and the compiled student against the unchanged one."""
     typer.echo(speed(run, n))
+
+
+def _log_progress() -> None:
+    """Log on standard error, with the time, what the runner does and which stage a compile is in."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    for name in ("experiments", "pld_dspy"):
+        logging.getLogger(name).setLevel(logging.INFO)
+    hush_libraries()
 
 
 if __name__ == "__main__":

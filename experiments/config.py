@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from optimizers import OPTIMIZERS
 from pld_dspy.content import digest
 from pld_dspy.errors import DataError
 from pld_dspy.rules import MicroRule, read_micro_rules
+from pld_dspy.splits import Splits
 
 
 class Experiment(BaseModel):
@@ -28,6 +31,7 @@ class Experiment(BaseModel):
         adapter: "label" or "chat".
         optimizers: names from ``optimizers.OPTIMIZERS``.
         seeds: one cell each.
+        objective: "macro_f1" or "accuracy"; what optimizers maximize and the table reports with its interval.
         budget: student calls that compiling may take, about.
         tracking: MLflow tracking URI.
         folder: where cells keep their work.
@@ -40,22 +44,38 @@ class Experiment(BaseModel):
     data: Path | None = None
     rationales: Path | None = None
     student: str = "local"
-    adapter: str = Field(default="label", pattern="^(label|chat)$")
+    adapter: Literal["label", "chat"] = "label"
     optimizers: list[str] = Field(min_length=1)
     seeds: list[int] = [0]
+    objective: Literal["macro_f1", "accuracy"] = "macro_f1"
     budget: int = Field(default=1200, gt=0)
     tracking: str = "sqlite:///mlflow.db"
     folder: Path = Path("runs/experiments")
 
+    @field_validator("optimizers")
     @classmethod
-    def load(cls, path: Path) -> Experiment:
+    def _known(cls, names: list[str]) -> list[str]:
+        strangers = [name for name in names if name not in OPTIMIZERS]
+        if strangers:
+            raise ValueError(f"there is no {strangers[0]!r}; choose among {', '.join(OPTIMIZERS)}")
+        return names
+
+    @classmethod
+    def load(cls, path: Path, **settings: Any) -> Experiment:
         """Read an experiment.
+
+        Args:
+            path: the YAML file.
+            settings: in place of the file's, where not None.
 
         Raises:
             DataError: the file is missing, or a setting is wrong; the message names it.
         """
         try:
-            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+            found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+            if not isinstance(found, dict):
+                raise DataError(f"{path} holds a {type(found).__name__}. Give settings, one a line, as NAME: VALUE.")
+            return cls.model_validate(found | {name: value for name, value in settings.items() if value is not None})
         except (OSError, yaml.YAMLError) as error:
             raise DataError(f"Cannot read the experiment {path}: {error}.") from error
         except ValidationError as error:
@@ -64,8 +84,15 @@ class Experiment(BaseModel):
 
     @property
     def module(self) -> ModuleType:
-        """The program's module."""
-        return import_module(self.program)
+        """The program's module.
+
+        Raises:
+            DataError: there is no such module.
+        """
+        try:
+            return import_module(self.program)
+        except ModuleNotFoundError as error:
+            raise DataError(f"program: {error}. Give a module such as pld_dspy.demo or programs.stereoset.") from error
 
     def micro_rules(self) -> list[MicroRule]:
         """Return the recorded micro-rules, the program's own where it brings some."""
@@ -73,6 +100,11 @@ class Experiment(BaseModel):
         if path is None and hasattr(self.module, "rationales_file"):
             path = self.module.rationales_file()
         return [] if path is None else read_micro_rules(path)
+
+    def splits(self, micro_rules: Sequence[MicroRule], seed: int) -> Splits:
+        """Load the program's data; examples of ``micro_rules`` are the training set."""
+        splits: Splits = self.module.load(self.data, rationales=micro_rules, seed=seed)
+        return splits
 
     def cells(self) -> Iterator[Cell]:
         """Yield every combination of optimizer and seed."""
@@ -88,6 +120,9 @@ class Cell:
     experiment: Experiment
     optimizer: str
     seed: int
+
+    def __str__(self) -> str:
+        return f"{self.optimizer} (seed {self.seed})"
 
     @property
     def key(self) -> str:

@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import mlflow
 from mlflow.entities import Run
 
 from .config import Cell, Experiment
 
-HEADER = (
-    "| optimizer | seed | test macro-F1 [95% interval] | accuracy | seconds a call | prompt tokens | compile calls |\n"
-    "|---|---|---|---|---|---|---|"
-)
+ERROR = "error"
+"""Tag of a failed cell's MLflow run: the error in one line."""
+
+TITLES = {"macro_f1": "macro-F1", "accuracy": "accuracy"}
+"""Objective -> its name for readers."""
 
 
 def markdown(experiment: Experiment) -> str:
-    """Return one row for each finished cell, in the order of the configuration; unfinished ones are named below."""
+    """Return one row for each finished cell, in the order of the configuration; failed and open ones stand below."""
     mlflow.set_tracking_uri(experiment.tracking)
     runs = [(cell, newest_run(cell)) for cell in experiment.cells()]
     finished = [(cell, run) for cell, run in runs if run is not None]
-    missing = [f"{cell.optimizer} (seed {cell.seed})" for cell, run in runs if run is None]
-    table = "\n".join([HEADER, *(_row(cell, run) for cell, run in finished)])
+    paragraphs = ["\n".join([_header(experiment), *(_row(cell, run) for cell, run in finished)])]
     if finished:
         n = finished[0][1].data.metrics["test_n"]
-        table += f"\n\nProgram {experiment.program}, student {experiment.student}, {n:.0f} test examples."
-    return table + (f"\n\nNot run yet: {', '.join(missing)}." if missing else "")
+        paragraphs.append(
+            f"Program {experiment.program}, student {experiment.student}, {n:.0f} test examples. Seconds, of the "
+            "student alone, and tokens are medians after the first call."
+        )
+    if failures := [(cell, run) for cell, run in finished if run.data.metrics["test_failures"]]:
+        counts = (f"{cell} {run.data.metrics['test_failures']:.0f}" for cell, run in failures)
+        paragraphs.append(f"Test answers that were no label, which count as wrong: {'; '.join(counts)}.")
+    return "\n\n".join([*paragraphs, *_without_result([cell for cell, run in runs if run is None])])
 
 
-def newest_run(cell: Cell) -> Run | None:
-    """Return the newest finished MLflow run of the cell, if there is one."""
+def newest_run(cell: Cell, *, status: str = "FINISHED") -> Run | None:
+    """Return the newest MLflow run of the cell with that status, if there is one."""
     found = mlflow.search_runs(
         experiment_names=[cell.experiment.name],
-        filter_string=f"tags.cell = '{cell.key}' and attributes.status = 'FINISHED'",
+        filter_string=f"tags.cell = '{cell.key}' and attributes.status = '{status}'",
         order_by=["attributes.start_time DESC"],
         max_results=1,
         output_format="list",
@@ -38,10 +46,39 @@ def newest_run(cell: Cell) -> Run | None:
     return found[0] if found else None
 
 
+def _header(experiment: Experiment) -> str:
+    columns = [
+        "optimizer",
+        "seed",
+        f"test {TITLES[experiment.objective]} [95% interval]",
+        TITLES[_other(experiment.objective)],
+        "seconds a call",
+        "prompt tokens a call",
+        "calls to compile",
+    ]
+    return f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|"
+
+
 def _row(cell: Cell, run: Run) -> str:
-    m = run.data.metrics
-    interval = f"{m['test_macro_f1']:.3f} [{m['test_macro_f1_low']:.3f}, {m['test_macro_f1_high']:.3f}]"
+    m, name = run.data.metrics, f"test_{cell.experiment.objective}"
     return (
-        f"| {cell.optimizer} | {cell.seed} | {interval} | {m['test_accuracy']:.3f} | {m['seconds_per_call']:.3f} "
+        f"| {cell.optimizer} | {cell.seed} | {m[name]:.3f} [{m[f'{name}_low']:.3f}, {m[f'{name}_high']:.3f}] "
+        f"| {m[f'test_{_other(cell.experiment.objective)}']:.3f} | {m['seconds_per_call']:.3f} "
         f"| {m['prompt_tokens']:.0f} | {m['compile_calls']:.0f} |"
     )
+
+
+def _other(objective: str) -> str:
+    return next(name for name in TITLES if name != objective)
+
+
+def _without_result(cells: list[Cell]) -> Iterator[str]:
+    waiting = []
+    for cell in cells:
+        failed = newest_run(cell, status="FAILED")
+        if failed is not None and ERROR in failed.data.tags:
+            yield f"Failed: {cell}: {failed.data.tags[ERROR]}"
+        else:
+            waiting.append(str(cell))
+    if waiting:
+        yield f"Not run yet: {'; '.join(waiting)}."

@@ -10,6 +10,7 @@ import dspy
 
 from pld_dspy.errors import DataError
 from pld_dspy.inputs import Rationales
+from pld_dspy.objectives import Objective, chosen_objective
 
 from . import demonstrations, linear, plain, rules
 
@@ -23,6 +24,8 @@ class Setting:
         trainset, valset: labelled examples.
         budget: student calls that compiling may take, about.
         seed: of every random choice.
+        objective: "macro_f1", "accuracy", or a figure over (examples, predictions); what to maximize, for optimizers
+            that do.
         rationales: recorded micro-rules, for optimizers that learn from reasons.
         folder: where an optimizer may keep its work; None keeps nothing.
     """
@@ -32,8 +35,12 @@ class Setting:
     valset: Sequence[dspy.Example]
     budget: int
     seed: int
+    objective: str | Objective = "macro_f1"
     rationales: Rationales = None
     folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        chosen_objective(self.objective, None)
 
 
 Optimizer = Callable[[Setting], dspy.Module]
@@ -56,6 +63,7 @@ def compile_with(
     budget: int,
     seed: int,
     *,
+    objective: str | Objective = "macro_f1",
     rationales: Rationales = None,
     folder: Path | None = None,
 ) -> dspy.Module:
@@ -68,6 +76,7 @@ def compile_with(
         valset: labelled examples to choose by.
         budget: student calls that compiling may take, about.
         seed: of every random choice.
+        objective: "macro_f1", "accuracy", or a figure over (examples, predictions); what to maximize.
         rationales: recorded micro-rules, used by optimizers that learn from reasons.
         folder: where an optimizer may keep its work.
 
@@ -75,7 +84,7 @@ def compile_with(
         A program with the student's inputs and label field.
 
     Raises:
-        DataError: there is no such optimizer.
+        DataError: there is no such optimizer or objective.
     """
     if name not in OPTIMIZERS:
         raise DataError(f"There is no optimizer {name!r}. Choose one of {', '.join(OPTIMIZERS)}.")
@@ -86,6 +95,7 @@ def compile_with(
             valset=valset,
             budget=budget,
             seed=seed,
+            objective=objective,
             rationales=rationales,
             folder=folder,
         )

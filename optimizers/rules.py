@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def pld(setting: Setting) -> dspy.Module:
     """Distil recorded rationales into rules, and search them within the budget."""
     optimizer = PLD(
+        objective=setting.objective,
         search=SearchConfig.within(setting.budget, len(setting.valset)),
         budget=Budget(student_calls=setting.budget),
         run_dir=setting.folder,

@@ -23,12 +23,11 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.model_selection import StratifiedKFold
 from sklearn.naive_bayes import MultinomialNB
 
-from .explain import example_id
 from .labels import match_label
 from .ledger import Ledger
 from .rules import MicroRule
 from .signatures import JudgeExample
-from .task import Task, input_text
+from .task import Task, example_id, input_text
 
 logger = logging.getLogger(__name__)
 

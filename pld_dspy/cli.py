@@ -13,9 +13,12 @@ from tqdm import tqdm
 from .errors import DataError
 from .options import (
     AdapterName,
+    Calibrate,
     Estimate,
     Fresh,
     ObjectiveName,
+    ProgramModule,
+    ResolveRounds,
     RulesFormat,
     RunArgument,
     Seed,
@@ -23,10 +26,14 @@ from .options import (
     Student,
     StudentBase,
     StudentKey,
+    Suspects,
+    SuspectsName,
+    Teacher,
+    TeacherBase,
+    TeacherKey,
+    Threads,
     Tracking,
-    base_option,
     data_option,
-    key_option,
     model_option,
     search_option,
 )
@@ -63,9 +70,7 @@ def global_options(
 @app.command("compile")
 def compile_command(
     *,
-    program: Annotated[
-        str | None, data_option(metavar="MODULE", help="Module or .py file: student() and load().")
-    ] = None,
+    program: ProgramModule = None,
     data: Annotated[str | None, data_option(metavar="PATH", help="What the program loads its data from.")] = None,
     train: Annotated[str | None, data_option(metavar="FILE", help="Instead: CSV, JSONL, Parquet or hub table.")] = None,
     val: Annotated[str | None, data_option(metavar="FILE", help="To choose rules by; else split off --train.")] = None,
@@ -77,25 +82,21 @@ def compile_command(
     student: Student = "local",
     student_api_base: StudentBase = None,
     student_api_key_env: StudentKey = None,
-    teacher: Annotated[
-        str | None, model_option(metavar="SPEC", help="As --student; explains what no rationale covers.")
-    ] = None,
-    teacher_api_base: Annotated[str | None, base_option("--teacher-api-base")] = None,
-    teacher_api_key_env: Annotated[str | None, key_option("--teacher-api-key-env")] = None,
+    teacher: Teacher = None,
+    teacher_api_base: TeacherBase = None,
+    teacher_api_key_env: TeacherKey = None,
     adapter: Annotated[AdapterName, model_option(help="How the student is prompted.")] = AdapterName.label,
     target: Annotated[str | None, model_option(help="The deciding predictor, where several could be.")] = None,
     objective: Annotated[ObjectiveName, search_option(help="To maximize.")] = ObjectiveName.macro_f1,
     screen_calls: Annotated[int, search_option(help="Student calls that learn the rules' effects.")] = 480,
     trials: Annotated[int, search_option(help="Rule sets raced after that.")] = 24,
     wordings: Annotated[int, search_option(help="Wordings a rule, at most.")] = 5,
-    resolve_rounds: Annotated[
-        int, search_option(min=0, help="Rounds of patching rules for the errors that remain.")
-    ] = 0,
+    suspects: Suspects = SuspectsName.keep,
+    resolve_rounds: ResolveRounds = 0,
+    calibrate: Calibrate = False,
     max_student_calls: Annotated[int | None, search_option(min=0, help="Stop the search there.")] = None,
     max_teacher_calls: Annotated[int | None, search_option(min=0, help="Ask the teacher no more than this.")] = None,
-    threads: Annotated[
-        int | None, search_option(min=1, help="Calls at once.", show_default="1 for a local model, else DSPy's")
-    ] = None,
+    threads: Threads = None,
     storage: Storage = None,
     tracking: Tracking = "mlflow",
     out: Annotated[Path | None, typer.Option(help="The run folder.", show_default="runs/NAME")] = None,
@@ -104,38 +105,29 @@ def compile_command(
     estimate: Estimate = False,
 ) -> None:
     """Find the rules that make a small model better at a labelled decision, from a program or from tables."""
+    from . import PLD, Budget, InduceConfig, ResolveConfig, SearchConfig
     from .command import Command, Model
-    from .induce import InduceConfig
-    from .ledger import Budget
-    from .pld import PLD
-    from .resolve import ResolveConfig
-    from .search import SearchConfig
     from .source import chosen_source
 
-    tables = {"train": train, "val": val, "test": test, "label": label, "instructions": instructions}
-    source = chosen_source(program, data, {**tables, "inputs": inputs})
-    command = Command(
-        source=source,
-        rationales=rationales,
-        student=Model(spec=student, api_base=student_api_base, api_key_env=student_api_key_env),
-        adapter=adapter.value,
-        seed=seed,
-    )
+    columns = {"inputs": inputs, "label": label, "instructions": instructions}
+    source = chosen_source(program, data, {"train": train, "val": val, "test": test, **columns})
+    model = Model(spec=student, api_base=student_api_base, api_key_env=student_api_key_env)
+    command = Command(source=source, rationales=rationales, student=model, adapter=adapter.value, seed=seed)
     pld = PLD(
         objective=objective.value,
         target=target,
-        induce=InduceConfig(wordings=wordings),
+        induce=InduceConfig(wordings=wordings, suspects=suspects.value),
         search=SearchConfig(screen_calls=screen_calls, trials=trials),
         resolve=ResolveConfig(max_rounds=resolve_rounds) if resolve_rounds else None,
+        calibrate=calibrate,
         budget=Budget(student_calls=max_student_calls, teacher_calls=max_teacher_calls),
         run_dir=out or Path("runs") / source.name,
-        tracking=None if tracking == "none" else tracking,
+        tracking=tracking,
         num_threads=threads,
         storage=storage,
         seed=seed,
     )
-    told = Model(spec=teacher, api_base=teacher_api_base, api_key_env=teacher_api_key_env) if teacher else None
-    _compile(command, pld, teacher=told, fresh=fresh, estimate=estimate)
+    _compile(command, pld, _told(teacher, teacher_api_base, teacher_api_key_env), fresh=fresh, estimate=estimate)
 
 
 @app.command("search")
@@ -145,7 +137,7 @@ def search_command(
     storage: Storage = None,
     student_api_base: StudentBase = None,
     student_api_key_env: StudentKey = None,
-    threads: Annotated[int | None, search_option(min=1, help="Calls at once.")] = None,
+    threads: Threads = None,
 ) -> None:
     """Help a compile that is under way: make trials of its search, from this process or machine."""
     import dspy
@@ -167,6 +159,7 @@ def search_command(
 def demo(
     *,
     student: Student = "local",
+    calibrate: Calibrate = False,
     tracking: Tracking = "mlflow",
     out: Annotated[Path, typer.Option(help="The run folder.")] = Path("runs/demo"),
     seed: Seed = 0,
@@ -181,8 +174,8 @@ def demo(
 
     command = Command(source=Program(module="pld_dspy.demo"), student=Model(spec=student), seed=seed)
     search = SearchConfig(screen_calls=DEMO_SCREEN_CALLS, trials=DEMO_TRIALS)
-    pld = PLD(search=search, run_dir=out, tracking=None if tracking == "none" else tracking, seed=seed)
-    _compile(command, pld, teacher=None, fresh=fresh, estimate=estimate)
+    pld = PLD(search=search, calibrate=calibrate, run_dir=out, tracking=tracking, seed=seed)
+    _compile(command, pld, None, fresh=fresh, estimate=estimate)
 
 
 @app.command()
@@ -206,7 +199,7 @@ def evaluate(
     """Score a finished run's program, on labelled rows or on its own test split."""
     from .command import Model
     from .reload import Run
-    from .summary import console, print_score
+    from .summary import calibration_line, console, print_score
 
     with clean_stdout():
         hush_libraries()
@@ -214,14 +207,18 @@ def evaluate(
         model = Model(spec=student) if student else opened.command.student
         model = model.reached_by(api_base=student_api_base, api_key_env=student_api_key_env)
         model.check()
-        program = opened.command.source.student() if baseline else opened.program()
+        # Offsets are of the student that they were fitted for.
+        calibrated = opened.calibrated and not baseline and model.spec == opened.command.student.spec
+        program = opened.command.source.student() if baseline else opened.program(calibrated=calibrated)
         examples = opened.examples(data)
         with tqdm(total=len(examples), desc="evaluate", unit="call", disable=None, leave=False) as bar:
             score, seconds = opened.score(program, examples, model=model, on_answer=bar.update)
     if as_json:
         found = score.model_dump(include={"macro_f1", "accuracy", "n", "failures", "per_label"})
-        typer.echo(json.dumps({**found, "seconds": round(seconds, 2)}))
+        typer.echo(json.dumps({**found, "calibrated": calibrated, "seconds": round(seconds, 2)}))
     else:
+        if opened.calibrated and not baseline:
+            typer.echo(calibration_line(opened.command.student.spec, used=calibrated))
         print_score(console(), score)
 
 
@@ -294,7 +291,13 @@ def pull(name: Annotated[str, typer.Argument(metavar="NAME", show_default=False)
     typer.echo(fetch(name))
 
 
-def _compile(command: Command, pld: PLD, *, teacher: Model | None, fresh: bool, estimate: bool) -> None:
+def _told(spec: str | None, api_base: str | None, api_key_env: str | None) -> Model | None:
+    from .command import Model
+
+    return None if spec is None else Model(spec=spec, api_base=api_base, api_key_env=api_key_env)
+
+
+def _compile(command: Command, pld: PLD, teacher: Model | None, *, fresh: bool, estimate: bool) -> None:
     """Compile as told, leave the report and what ``evaluate`` needs in the run folder, and print the outcome."""
     import dspy
 

@@ -58,6 +58,7 @@ def estimate(
     has_teacher: bool,
     search: SearchConfig,
     resolve: ResolveConfig | None = None,
+    calibrate: bool = False,
     budget: Budget,
     models: dict[str, str],
 ) -> Estimate:
@@ -73,6 +74,7 @@ def estimate(
         has_teacher: whether the others are explained and clusters synthesized by a teacher.
         search: its budget.
         resolve: its limits; None where the loop is left out.
+        calibrate: whether both students answer the training examples for it.
         budget: caps and prices.
         models: role -> model name, for prices.
     """
@@ -97,6 +99,7 @@ def estimate(
             pool=pool,
             prompt=own + rules + val,
         ),
+        *([_student("calibrate", 2 * len(trainset), own + rules + train)] if calibrate else []),
         _student("test", 2 * len(testset), own + rules + test),
     ]
     return Estimate(stages=stages, money=_money(stages, budget, models))

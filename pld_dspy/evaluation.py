@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 import dspy
-import numpy as np
 
 from .compose import with_rules
 from .ledger import Answer, Ledger
 from .logprobs import ENTRY as LABEL_LOGPROBS
+from .objectives import MeanMetric, Objective, figure
 from .rules import RuleSet
-from .scoring import Objective, Score, macro_f1, score
+from .scoring import Score, score
 from .task import Task
 
 NO_RULES = RuleSet()
@@ -48,7 +49,7 @@ class Evaluator:
         student: the program to instruct; never changed.
         task: its labelled decision.
         ledger: where answers are kept and counted.
-        objective: "macro_f1", "accuracy", or a figure over (examples, predictions).
+        objective: the name of a figure, or one over (examples, predictions); see ``objectives``.
         lm, adapter: what the student runs on; the configured ones where None.
         seed: of the bootstrap intervals.
     """
@@ -98,11 +99,34 @@ class Evaluator:
     def value(self, examples: Sequence[dspy.Example], answers: Sequence[Answer]) -> float:
         """Return the objective of ``answers`` to ``examples``."""
         if callable(self.objective):
-            return float(self.objective(examples, [answer.prediction() for answer in answers]))
+            return float(self.objective(examples, self.predictions(examples, answers)))
         golds, labels = self.task.golds(examples), [self.task.read(answer.outputs) for answer in answers]
-        if self.objective == "accuracy":
-            return float(np.mean([gold == label for gold, label in zip(golds, labels, strict=True)]))
-        return macro_f1(golds, labels, self.task.labels)
+        return figure(self.objective, self.task.labels)(golds, labels, self.task.labels)
+
+    def predictions(self, examples: Sequence[dspy.Example], answers: Sequence[Answer]) -> list[dspy.Prediction]:
+        """Return ``answers`` to ``examples`` as predictions; an empty one for a failed call.
+
+        The ledger keeps of an Enum label its value alone. Where the gold label is a member, so is the answer again:
+        a user's metric compares the two.
+        """
+        field = self.task.label_field
+        found = [answer.prediction() for answer in answers]
+        for example, prediction in zip(examples, found, strict=True):
+            gold, given = example[field], prediction.get(field)
+            if isinstance(gold, Enum) and given is not None:
+                prediction[field] = next((member for member in type(gold) if member.value == given), given)
+        return found
+
+    def feedback(self, examples: Sequence[dspy.Example], answers: Sequence[Answer]) -> list[str]:
+        """Return what the user's metric says of each answer; empty where it says nothing, or there is none."""
+        if not isinstance(self.objective, MeanMetric):
+            return [""] * len(examples)
+        name = self.task.predictor
+        predictor = dict(self.student.named_predictors())[name]
+        return [
+            self.objective.feedback(example, prediction, name=name, predictor=predictor)
+            for example, prediction in zip(examples, self.predictions(examples, answers), strict=True)
+        ]
 
     def evaluate(
         self,
@@ -113,7 +137,10 @@ class Evaluator:
         on_answer: Callable[[], object] | None = None,
     ) -> Evaluation:
         """Ask all of ``examples`` under ``rules`` (None: the student as it came) and score the answers."""
-        answers = self.answers(rules, examples, stage=stage, on_answer=on_answer)
+        return self.scored(examples, self.answers(rules, examples, stage=stage, on_answer=on_answer))
+
+    def scored(self, examples: Sequence[dspy.Example], answers: Sequence[Answer]) -> Evaluation:
+        """Score answers to ``examples``."""
         labels = [self.task.read(answer.outputs) for answer in answers]
         scored = score(
             self.task.golds(examples),
@@ -122,4 +149,4 @@ class Evaluator:
             objective=self.value(examples, answers),
             seed=self.seed,
         )
-        return Evaluation(labels, answers, scored)
+        return Evaluation(labels, list(answers), scored)

@@ -14,7 +14,7 @@ from .ledger import Ledger
 from .rules import MicroRule
 from .signatures import ExplainExample
 from .splits import normalized
-from .task import Task, input_text
+from .task import Task, example_id, input_text
 
 logger = logging.getLogger(__name__)
 
@@ -48,11 +48,6 @@ class Explainer(dspy.Module):
     def forward(self, task: str, labels: str, example: str, label: str) -> dspy.Prediction:
         """Return a prediction with ``rationale`` and ``rule``."""
         return self.explain(task=task, labels=labels, example=example, label=label)
-
-
-def example_id(example: dspy.Example, row: int) -> str:
-    """Return the example's id, or one made from its row in the training set."""
-    return str(example.get("id", f"row-{row}"))
 
 
 def explain(

@@ -11,12 +11,12 @@ import dspy
 
 from .content import adapter_settings, digest, lm_settings, program_state
 from .errors import DataError
-from .explain import Explainer, example_id, match_records
+from .explain import Explainer, match_records
 from .induce.generalize import Generalizer
 from .resolve import Resolver
 from .rules import MicroRule, read_micro_rules, strip_rules
 from .splits import Splits, check_disjoint, normalized, stratified_halves
-from .task import Task, check_examples, check_training_labels
+from .task import Task, check_examples, check_training_labels, example_id
 
 VALIDATION_SHARE = 0.4
 """Of the training set, where no validation set is given."""

@@ -48,6 +48,11 @@ def label_texts(annotation: Any) -> tuple[str, ...] | None:
     return None if values is None else tuple(values)
 
 
+def is_collection(annotation: Any) -> bool:
+    """Tell whether a type holds several values at once: a list, set or tuple, also within ``Optional``."""
+    return get_origin(_unwrapped(annotation)) in (list, set, frozenset, tuple)
+
+
 def label_text(value: Any) -> str:
     """Return a label value as text: an Enum member by its value, anything else by ``str``."""
     return str(value.value if isinstance(value, Enum) else value)

@@ -25,6 +25,14 @@ class ObjectiveName(str, Enum):
     accuracy = "accuracy"
 
 
+class SuspectsName(str, Enum):
+    """What becomes of training examples whose label is doubted."""
+
+    keep = "keep"
+    drop = "drop"
+    down_weight = "down-weight"
+
+
 class RulesFormat(str, Enum):
     """How rules are printed."""
 
@@ -47,7 +55,35 @@ Student = Annotated[
 ]
 StudentBase = Annotated[str | None, base_option("--student-api-base")]
 StudentKey = Annotated[str | None, key_option("--student-api-key-env")]
-Tracking = Annotated[str, typer.Option("--tracking", help="mlflow, none, or an MLflow tracking URI.")]
+Calibrate = Annotated[
+    bool, typer.Option("--calibrate", help="Fit offsets and confidences on label log-probabilities at the end.")
+]
+Suspects = Annotated[
+    SuspectsName, search_option("--suspects", help="What becomes of micro-rules whose example's label is doubted.")
+]
+Teacher = Annotated[
+    str | None, model_option("--teacher", metavar="SPEC", help="As --student; explains what no rationale covers.")
+]
+TeacherBase = Annotated[str | None, base_option("--teacher-api-base")]
+TeacherKey = Annotated[str | None, key_option("--teacher-api-key-env")]
+ProgramModule = Annotated[
+    str | None, data_option("--program", metavar="MODULE", help="Module or .py file: student() and load().")
+]
+ResolveRounds = Annotated[
+    int, search_option("--resolve-rounds", min=0, help="Rounds of patching rules for the errors that remain.")
+]
+Threads = Annotated[
+    int | None,
+    search_option("--threads", min=1, help="Calls at once.", show_default="1 for a local model, else DSPy's"),
+]
+Tracking = Annotated[
+    str | None,
+    typer.Option(
+        "--tracking",
+        help="mlflow, none, or an MLflow tracking URI.",
+        callback=lambda tracking: None if tracking == "none" else tracking,
+    ),
+]
 Storage = Annotated[
     str | None,
     search_option(metavar="URL", help="Optuna storage that workers share.", show_default="a journal in the run folder"),

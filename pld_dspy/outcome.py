@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import dspy
 import numpy as np
 
+from .audit import Suspect
+from .calibration import Calibration, Uncalibrated
 from .evaluation import Evaluation, Evaluator
 from .explain import Explanations
 from .induce import Induction
@@ -21,6 +24,37 @@ from .scoring import difference
 from .search import SearchResult
 from .task import Task
 
+Pair: TypeAlias = tuple[Evaluation, Evaluation]
+"""The unchanged and the compiled student on the same examples."""
+
+
+INDUCED = ("about_format", "suspects_dropped", "suspects_down_weighted", "in_parts", "labels_without_rule")
+"""Counts of ``Induction.counts`` that a result repeats."""
+
+SUSPECTS_NAMED = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What the stages of a compile found.
+
+    Attributes:
+        explanations, induction: what explaining and inducing found.
+        search: what the search found, and resolving made of it.
+        resolution: what resolving did; None where it was left out.
+        validation: evaluations of the unchanged and of the compiled student.
+        test: the same on the test set; None without one.
+        calibration: what calibrating found, or why it could not be; None where it was not asked for.
+    """
+
+    explanations: Explanations
+    induction: Induction
+    search: SearchResult
+    resolution: Resolution | None
+    validation: Pair
+    test: Pair | None
+    calibration: Calibration | Uncalibrated | None
+
 
 def comparison(
     task: Task, examples: Sequence[dspy.Example], baseline: Evaluation, compiled: Evaluation, *, seed: int
@@ -33,9 +67,7 @@ def comparison(
     )
 
 
-def final_scores(
-    inputs: Inputs, best: RuleSet | None, evaluator: Evaluator
-) -> dict[str, tuple[Evaluation, Evaluation]]:
+def final_scores(inputs: Inputs, best: RuleSet | None, evaluator: Evaluator) -> dict[str, Pair]:
     """Score the unchanged and the chosen student; validation answers are all in the ledger already."""
     scores = {}
     for name, examples in inputs.splits.named():
@@ -50,71 +82,60 @@ def final_scores(
 
 
 def outcome(
-    inputs: Inputs,
-    explanations: Explanations,
-    induction: Induction,
-    found: SearchResult,
-    resolution: Resolution | None,
-    *,
-    instructions: str,
-    validation: tuple[Evaluation, Evaluation],
-    test: tuple[Evaluation, Evaluation] | None,
-    ledger: Ledger,
-    seconds: dict[str, float],
-    seed: int,
+    inputs: Inputs, found: Found, *, instructions: str, ledger: Ledger, seconds: dict[str, float], seed: int
 ) -> PLDResult:
     """Return the result of a compile.
 
     Args:
         inputs: what was given.
-        explanations: what explaining found.
-        induction: what inducing found.
-        found: what the search found, and resolving made of it.
-        resolution: what resolving did; None where it was left out.
+        found: what the stages found.
         instructions: the instructed predictor's full instructions.
-        validation: evaluations of the unchanged and of the compiled student.
-        test: the same on the test set; None without one.
         ledger: the costs.
         seconds: stage -> wall seconds.
         seed: of the compile.
     """
-    task, splits = inputs.task, inputs.splits
+    task, splits, search = inputs.task, inputs.splits, found.search
     return PLDResult(
         labels=task.labels,
         predictor=task.predictor,
         label_field=task.label_field,
         untouched=task.untouched,
-        improved=found.best is not None,
-        rules=found.best or RuleSet(),
-        bench=found.bench,
+        improved=search.best is not None,
+        rules=search.best or RuleSet(),
+        bench=search.bench,
         instructions=instructions,
-        validation=comparison(task, splits.val, *validation, seed=seed),
-        test=None if test is None else comparison(task, splits.test, *test, seed=seed),
+        validation=comparison(task, splits.val, *found.validation, seed=seed),
+        test=None if found.test is None else comparison(task, splits.test, *found.test, seed=seed),
         costs=_costs(ledger),
         seconds={stage: round(value, 2) for stage, value in seconds.items()},
-        insight=found.insight,
-        rule_tokens=_rule_tokens(*validation),
-        counts={
-            "micro_rules": len(explanations.micro_rules),
-            "doubtful": len(explanations.doubtful),
-            "unmatched": len(explanations.unmatched),
-            "unexplained": len(explanations.failed) + len(explanations.unexplained),
-            "noise": len(induction.noise),
-            "rules": len(induction.rules),
-            "trials": len(found.trials),
-            **_patch_counts(resolution),
-            **{name: len(examples) for name, examples in splits.named()},
-        },
-        stopped=found.stopped,
-        notes=[*inputs.notes, *_notes(inputs, induction, found, resolution, ledger)],
+        calibration=found.calibration if isinstance(found.calibration, Calibration) else None,
+        insight=search.insight,
+        rule_tokens=_rule_tokens(*found.validation),
+        counts={**_counts(found), **{name: len(examples) for name, examples in splits.named()}},
+        stopped=search.stopped,
+        notes=[*inputs.notes, *_notes(inputs, found, ledger)],
         seed=seed,
         versions=versions(),
     )
 
 
-def _notes(
-    inputs: Inputs, induction: Induction, found: SearchResult, resolution: Resolution | None, ledger: Ledger
-) -> list[str]:
+def _counts(found: Found) -> dict[str, int]:
+    explanations = found.explanations
+    return {
+        "micro_rules": len(explanations.micro_rules),
+        "doubtful": len(explanations.doubtful),
+        "unmatched": len(explanations.unmatched),
+        "unexplained": len(explanations.failed) + len(explanations.unexplained),
+        "noise": len(found.induction.noise),
+        "rules": len(found.induction.rules),
+        **{name: found.induction.counts[name] for name in INDUCED},
+        "trials": len(found.search.trials),
+        **_patch_counts(found.resolution),
+    }
+
+
+def _notes(inputs: Inputs, found: Found, ledger: Ledger) -> list[str]:
+    induction, search, resolution = found.induction, found.search, found.resolution
     notes = [induction.diagnosis] if induction.diagnosis else []
     notes += [f"The stage {stage!r} stopped early: {cause}" for stage, cause in ledger.stopped.items()]
     if inputs.teacher is None:
@@ -125,13 +146,26 @@ def _notes(
         notes.append(
             f"The teacher's synthesis was unusable for {', '.join(induction.fallbacks)}: micro-rules stand in."
         )
-    if found.best is None:
+    if induction.suspects:
+        notes.append(_doubts(induction.suspects))
+    if search.best is None:
         notes.append("No rule set beat the unchanged student on validation: the student came back unchanged.")
     if resolution is not None and resolution.stopped:
         notes.append(f"Resolving stopped early: {resolution.stopped}")
-    if found.stopped:
-        notes.append(f"The search stopped early: {found.stopped}")
+    if isinstance(found.calibration, Uncalibrated):
+        notes.append(f"Nothing was calibrated: {found.calibration.reason}")
+    if search.stopped:
+        notes.append(f"The search stopped early: {search.stopped}")
     return notes
+
+
+def _doubts(suspects: Sequence[Suspect]) -> str:
+    named = [
+        f"{one.example_id} ({one.label}{f', rather {one.suggested}' if one.suggested else ''})"
+        for one in suspects[:SUSPECTS_NAMED]
+    ]
+    more = ["..."] if len(suspects) > SUSPECTS_NAMED else []
+    return f"Training labels that are doubted: {len(suspects)}, the most doubtful first: {', '.join([*named, *more])}."
 
 
 def patched(found: SearchResult, resolution: Resolution) -> SearchResult:

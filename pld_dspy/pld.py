@@ -9,9 +9,9 @@ from typing import Any
 
 import dspy
 from dspy.teleprompt import Teleprompter
-from optuna import Study
 
 from .adapter import asking_for_logprobs
+from .calibration import Calibrated, graded
 from .compose import with_rules
 from .content import digest, plain
 from .estimate import Estimate, estimate
@@ -20,15 +20,14 @@ from .explain import match_records
 from .induce import InduceConfig, Induction
 from .inputs import Inputs, Rationales, TeacherLike, prepare, student_lm
 from .ledger import Budget, Ledger
-from .outcome import final_scores, outcome, patched
+from .objectives import Metric, Objective, check_objective, chosen_objective, objective_name
+from .outcome import Found, final_scores, outcome, patched
 from .progress import Progress, bar, record, timed
 from .resolve import ResolveConfig
 from .result import PLDResult
-from .rules import Rule
 from .run import RunFolder
-from .scoring import Metric, Objective, chosen_objective
-from .search import RuleSearch, SearchConfig, SearchResult, applicability, find_study, open_study, publish_rules
-from .stages import explain_examples, induce_rules, resolve_errors, score_baseline
+from .search import SearchConfig, SearchResult, find_study, open_study, publish_rules
+from .stages import explain_examples, fit_calibration, induce_rules, resolve_errors, rule_search, score_baseline
 from .tracking import Recorder, recorder_for
 
 
@@ -41,12 +40,15 @@ class PLD(Teleprompter):
     Args:
         teacher: an LM, or a program that gives ``rationale`` and ``rule`` from task, labels, example and label.
             None: recorded rationales only.
-        objective: "macro_f1", "accuracy", or a callable over (examples, predictions); what the search maximizes.
-        metric: a per-example DSPy metric instead; its mean is the objective.
+        objective: "macro_f1", "weighted_f1", "accuracy", "balanced_accuracy", "f1:LABEL" or a callable on whole sets.
+        metric: a per-example DSPy metric, or GEPA's, instead: its mean is maximized, its feedback told to the resolver.
         target: the predictor or output field that decides, where more than one could.
         induce, search: how rules are made, and how student calls are spent.
         resolve: how the student's remaining errors are put to the teacher after the search, to patch rules; without a
             teacher, rules may still be retired, reworded or swapped with the bench. None leaves the loop out.
+        calibrate: fit per-label offsets and a temperature on the answers to training and validation examples, where
+            adapter and server give log-probabilities; two calls a training example. :meth:`compile` then returns
+            the compiled program within :class:`~pld_dspy.Calibrated`.
         budget: hard caps on calls and money.
         adapter: the adapter student calls go through; the configured one where None. A program does not store its
             adapter: run the compiled program under the same one.
@@ -74,6 +76,7 @@ class PLD(Teleprompter):
         induce: InduceConfig | None = None,
         search: SearchConfig | None = None,
         resolve: ResolveConfig | None = None,
+        calibrate: bool = False,
         budget: Budget | None = None,
         adapter: dspy.Adapter | None = None,
         run_dir: Path | str | None = None,
@@ -92,6 +95,7 @@ class PLD(Teleprompter):
         self.induce = induce or InduceConfig()
         self.search = search or SearchConfig()
         self.resolve = resolve
+        self.calibrate = calibrate
         self.budget = budget or Budget()
         self.adapter = adapter
         self.run_dir = run_dir
@@ -104,6 +108,7 @@ class PLD(Teleprompter):
         self.seed = seed
         self.result: PLDResult | None = None
         chosen_objective(objective, metric)
+        recorder_for(tracking)
 
     def compile(
         self,
@@ -128,7 +133,8 @@ class PLD(Teleprompter):
             resume: go on with the compile in the run folder; False starts anew.
 
         Returns:
-            A deep copy; where no rules beat the unchanged student on validation, without rules.
+            A deep copy; where no rules beat the unchanged student on validation, without rules. With ``calibrate``,
+            the copy as :class:`~pld_dspy.Calibrated`, unless the answers carry no log-probabilities; a note says so.
 
         Raises:
             DataError: the data or an argument is unusable; raised before the first call.
@@ -140,51 +146,26 @@ class PLD(Teleprompter):
         inputs = self._inputs(
             student, trainset=trainset, valset=valset, testset=testset, teacher=teacher, rationales=rationales
         )
+        recorder = recorder_for(self.tracking)
         folder = RunFolder(self.run_dir)
         folder.open(self._settings(inputs), resume=resume)
         if self.origin is not None:
             folder.add_settings("command", self.origin)
         ledger = self._ledger(student, folder)
-        evaluator = self._evaluator(inputs, ledger)
         seconds: dict[str, float] = {}
-        recorder = recorder_for(self.tracking)
         with recorder.run(folder.name):
             recorder.params(self.get_params())
-            with timed(seconds, "baseline"):
-                score_baseline(inputs, evaluator)
-            with timed(seconds, "explain"):
-                explanations = explain_examples(inputs, ledger)
-                folder.write_micro_rules(explanations.micro_rules)
-            with timed(seconds, "induce"):
-                induction = induce_rules(inputs, explanations, self.induce, ledger)
-            with timed(seconds, "search"):
-                found = self._search(inputs, induction, evaluator, folder, recorder)
-                folder.write_trials(found.trials)
-            resolution = None
-            if self.resolve is not None:
-                with timed(seconds, "resolve"):
-                    resolution = resolve_errors(inputs, found, evaluator, self.resolve, seed=self.seed)
-                    folder.write_patches(resolution.patches)
-                    found = patched(found, resolution)
-            compiled = with_rules(student, inputs.task, found.best)
-            with timed(seconds, "test"):
-                scores = final_scores(inputs, found.best, evaluator)
+            found = self._stages(inputs, folder, ledger, recorder, seconds)
+            compiled = with_rules(student, inputs.task, found.search.best)
+            instructions = dict(compiled.named_predictors())[inputs.task.predictor].signature.instructions
             self.result = outcome(
-                inputs,
-                explanations,
-                induction,
-                found,
-                resolution,
-                instructions=dict(compiled.named_predictors())[inputs.task.predictor].signature.instructions,
-                validation=scores["validation"],
-                test=scores.get("test"),
-                ledger=ledger,
-                seconds=seconds,
-                seed=self.seed,
+                inputs, found, instructions=instructions, ledger=ledger, seconds=seconds, seed=self.seed
             )
             folder.write_outcome(compiled, self.result)
             record(recorder, self.result, folder)
-        return compiled
+        if self.result.calibration is None:
+            return compiled
+        return Calibrated(compiled, self.result.calibration.compiled.offsets, target=inputs.task.predictor)
 
     def join(
         self,
@@ -214,7 +195,9 @@ class PLD(Teleprompter):
         folder.open(self._settings(inputs), resume=True)
         study, rules = find_study(self.storage or folder.study, prefix=folder.fingerprint)
         evaluator = self._evaluator(inputs, self._ledger(student, folder))
-        search = self._rule_search(inputs, rules, evaluator, study, joins=True)
+        search = rule_search(
+            inputs, rules, evaluator, study, config=self.search, calibrated=self.calibrate, seed=self.seed, joins=True
+        )
         search.work()
         return search.made
 
@@ -243,6 +226,7 @@ class PLD(Teleprompter):
             has_teacher=inputs.teacher is not None,
             search=self.search,
             resolve=self.resolve,
+            calibrate=self.calibrate,
             budget=self.budget,
             models={role: getattr(lm, "model", "") for role, lm in models.items()},
         )
@@ -257,14 +241,53 @@ class PLD(Teleprompter):
             "context_tokens": self.context_tokens,
             "seed": self.seed,
         }
-        for prefix, config in (("search", self.search), ("induce", self.induce), ("budget", self.budget)):
-            settings |= {f"{prefix}_{name}": value for name, value in asdict(config).items()}
-        if self.resolve is not None:
-            settings |= {f"resolve_{name}": value for name, value in asdict(self.resolve).items()}
+        if self.calibrate:
+            settings["calibrate"] = True
+        for prefix in ("search", "induce", "budget", "resolve"):
+            config = getattr(self, prefix)
+            if config is not None:
+                settings |= {f"{prefix}_{name}": value for name, value in asdict(config).items()}
         return {name: plain(value) for name, value in settings.items()}
 
+    def _stages(
+        self, inputs: Inputs, folder: RunFolder, ledger: Ledger, recorder: Recorder, seconds: dict[str, float]
+    ) -> Found:
+        """Take the stages in turn, each on what the ones before it found."""
+        evaluator = self._evaluator(inputs, ledger)
+        with timed(seconds, "baseline"):
+            score_baseline(inputs, evaluator)
+        with timed(seconds, "explain"):
+            explanations = explain_examples(inputs, ledger)
+            folder.write_micro_rules(explanations.micro_rules)
+        with timed(seconds, "induce"):
+            induction = induce_rules(inputs, explanations, self.induce, ledger)
+        with timed(seconds, "search"):
+            search = self._search(inputs, induction, evaluator, folder, recorder)
+            folder.write_trials(search.trials)
+        resolution = None
+        if self.resolve is not None:
+            with timed(seconds, "resolve"):
+                resolution = resolve_errors(inputs, search, evaluator, self.resolve, seed=self.seed)
+                folder.write_patches(resolution.patches)
+                search = patched(search, resolution)
+        fit = None
+        if self.calibrate:
+            with timed(seconds, "calibrate"):
+                fit = fit_calibration(inputs, search.best, evaluator, seed=self.seed)
+        with timed(seconds, "test"):
+            scores = final_scores(inputs, search.best, evaluator)
+        return Found(
+            explanations=explanations,
+            induction=induction,
+            search=search,
+            resolution=resolution,
+            validation=scores["validation"],
+            test=scores.get("test"),
+            calibration=graded(fit, inputs.splits.test, scores.get("test"), evaluator, seed=self.seed),
+        )
+
     def _inputs(self, student: dspy.Module, *, teacher: TeacherLike, **given: Any) -> Inputs:
-        return prepare(
+        inputs = prepare(
             student,
             teacher=self.teacher if teacher is None else teacher,
             target=self.target,
@@ -272,6 +295,8 @@ class PLD(Teleprompter):
             seed=self.seed,
             **given,
         )
+        check_objective(self.objective, inputs.task.labels)
+        return inputs
 
     def _settings(self, inputs: Inputs) -> dict[str, Any]:
         """Everything that decides the outcome, for config.yaml and its fingerprint."""
@@ -284,12 +309,13 @@ class PLD(Teleprompter):
         return Ledger(folder.predictions, budget=self.budget, max_errors=self.max_errors, num_threads=threads)
 
     def _evaluator(self, inputs: Inputs, ledger: Ledger) -> Evaluator:
+        asks = self.calibrate or self.search.learns_from_logprobs
         return Evaluator(
             student=inputs.student,
             task=inputs.task,
             ledger=ledger,
             objective=chosen_objective(self.objective, self.metric),
-            adapter=asking_for_logprobs(self.adapter) if self.search.learns_from_logprobs else self.adapter,
+            adapter=asking_for_logprobs(self.adapter) if asks else self.adapter,
             seed=self.seed,
         )
 
@@ -300,25 +326,18 @@ class PLD(Teleprompter):
         name = f"{folder.fingerprint}-{digest([rule.model_dump() for rule in induction.rules])}"
         study = open_study(self.storage or folder.study, name=name)
         publish_rules(study, induction.rules)
-        progress = Progress(recorder, self.get_params()["objective"])
-        search = self._rule_search(inputs, induction.rules, evaluator, study, on_trial=progress)
+        progress = Progress(recorder, objective_name(self.objective, self.metric))
+        search = rule_search(
+            inputs,
+            induction.rules,
+            evaluator,
+            study,
+            config=self.search,
+            calibrated=self.calibrate,
+            seed=self.seed,
+            on_trial=progress,
+        )
         progress.best = max((seen.objective or 0.0 for seen in search.seen), default=progress.best)
         with bar("search", "trial", total=search.steps) as progress.bar:
             progress.bar.update(len(search.seen))
             return search.run()
-
-    def _rule_search(
-        self, inputs: Inputs, rules: Sequence[Rule], evaluator: Evaluator, study: Study, **options: Any
-    ) -> RuleSearch:
-        texts = [inputs.task.text(example) for example in inputs.splits.val]
-        return RuleSearch(
-            rules,
-            evaluator,
-            inputs.splits.val,
-            study=study,
-            config=self.search,
-            about=applicability(rules, inputs.texts_by_id, texts),
-            seed=self.seed,
-            count_tokens=getattr(student_lm(inputs.student), "pld_count_tokens", None),
-            **options,
-        )

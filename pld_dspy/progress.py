@@ -10,6 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from .calibration import Calibration
 from .result import PLDResult
 from .run import RunFolder
 from .search import TrialRow
@@ -59,6 +60,8 @@ def record(recorder: Recorder, result: PLDResult, folder: RunFolder) -> None:
             recorder.metric(f"{split}_macro_f1_baseline", comparison.baseline.macro_f1)
             recorder.metric(f"{split}_macro_f1_compiled", comparison.compiled.macro_f1)
             recorder.metric(f"{split}_macro_f1_gain", comparison.difference.macro_f1)
+    if result.calibration is not None:
+        _record_calibration(recorder, result.calibration)
     for name, count in result.counts.items():
         recorder.metric(f"count_{name}", count)
     for stage, value in result.seconds.items():
@@ -67,5 +70,14 @@ def record(recorder: Recorder, result: PLDResult, folder: RunFolder) -> None:
         recorder.metric(f"{role}_calls", sum(cost.calls for cost in stages.values()))
     for path in (folder.config, folder.rules, folder.result, folder.trials, folder.confusion, folder.program):
         recorder.artifact(path)
-    if folder.patches.is_file():
-        recorder.artifact(folder.patches)
+    for path in (folder.patches, folder.calibration):
+        if path.is_file():
+            recorder.artifact(path)
+
+
+def _record_calibration(recorder: Recorder, found: Calibration) -> None:
+    for name, side in (("baseline", found.baseline), ("compiled", found.compiled)):
+        if side.calibrated is not None:
+            recorder.metric(f"test_macro_f1_{name}_calibrated", side.calibrated.score.macro_f1)
+            recorder.metric(f"test_calibration_error_{name}_calibrated", side.calibrated.calibration_error)
+            recorder.metric(f"test_error_at_80_{name}_calibrated", side.calibrated.error_at_80)

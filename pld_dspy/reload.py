@@ -10,6 +10,7 @@ from pathlib import Path
 import dspy
 from pydantic import TypeAdapter, ValidationError
 
+from .calibration import Calibrated, Offsets
 from .command import Command, Model
 from .data import examples, read_rows
 from .errors import DataError, RunError
@@ -53,14 +54,35 @@ class Run:
             raise RunError(f"{folder.config} is damaged: {error}. Compile again.") from error
         return cls(folder, result, command, task)
 
-    def program(self) -> dspy.Module:
-        """Return the compiled program; LMs that the program itself is bound to are kept."""
+    @property
+    def calibrated(self) -> bool:
+        """Whether the run fitted offsets."""
+        return self.folder.calibration.is_file()
+
+    def program(self, *, calibrated: bool = True) -> dspy.Module:
+        """Return the compiled program; LMs that the program itself is bound to are kept.
+
+        Args:
+            calibrated: with the run's calibration where it has one, as :class:`Calibrated`; False leaves it out.
+
+        Raises:
+            RunError: calibration.json is damaged.
+        """
         program = self.command.source.student()
         bound = {name: predictor.lm for name, predictor in program.named_predictors()}
         program.load_state(json.loads(self.folder.program.read_text(encoding="utf-8")))
         for name, predictor in program.named_predictors():
             predictor.lm = bound[name]
-        return program
+        if not (calibrated and self.calibrated):
+            return program
+        try:
+            offsets = Offsets.model_validate_json(self.folder.calibration.read_text(encoding="utf-8"))
+        except ValidationError as error:
+            raise RunError(
+                f"{self.folder.calibration} is damaged: {error.errors()[0]['msg']}. Compile again, or delete it to "
+                "do without."
+            ) from error
+        return Calibrated(program, offsets, target=self.task.predictor)
 
     def examples(self, data: str | None) -> list[dspy.Example]:
         """Return the examples of a table that has the program's fields as columns, else the run's own test split.
@@ -120,8 +142,9 @@ def unfinished(path: Path) -> tuple[Command, PLD]:
         objective=plain["objective"],
         target=plain["target"],
         search=SearchConfig(**search),
-        induce=InduceConfig(wordings=plain["induce_wordings"]),
+        induce=InduceConfig(wordings=plain["induce_wordings"], suspects=plain["induce_suspects"]),
         resolve=ResolveConfig(max_rounds=plain["resolve_max_rounds"]) if "resolve_max_rounds" in plain else None,
+        calibrate=plain.get("calibrate", False),
         run_dir=path,
         tracking=None,
         seed=plain["seed"],

@@ -18,6 +18,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from .calibration import Calibration
 from .errors import RunError
 from .resolve import read_patches
 from .result import Comparison, PLDResult
@@ -76,6 +77,7 @@ def write_report(folder: Path) -> Path:
             progress=_progress_plot(trials) if trials else None,
             effects=_effect_plot(result) if result.insight else None,
             bars=_label_plot(shown, result.labels),
+            curves=_curves(result.calibration),
             patches=read_patches(run.patches) if run.patches.is_file() else [],
             settings=settings,
             with_money=any(cost.money for stages in result.costs.values() for cost in stages.values()),
@@ -181,6 +183,20 @@ def _confusion(score: Score, labels: Sequence[str]) -> dict[str, dict[str, _Cell
 def _cells(counts: Mapping[str, int], answers: Sequence[str]) -> dict[str, _Cell]:
     total = max(sum(counts.values()), 1)
     return {answer: _Cell(counts.get(answer, 0), counts.get(answer, 0) / total) for answer in answers}
+
+
+def _curves(found: Calibration | None) -> Markup | None:
+    """Draw the risk-coverage curves of both students; None without a test set."""
+    if found is None:
+        return None
+    grades = {
+        "compiled, calibrated": found.compiled.calibrated,
+        "compiled": found.compiled.plain,
+        "unchanged, calibrated": found.baseline.calibrated,
+        "unchanged": found.baseline.plain,
+    }
+    curves = {name: (grade.coverage, grade.risk) for name, grade in grades.items() if grade is not None}
+    return plot_risk_coverage(curves) if curves else None
 
 
 def _progress_plot(trials: Sequence[_Trial]) -> Markup:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from .calibration import Calibration
 from .errors import RunError
 from .rules import Rule, RuleSet
 from .scoring import Difference, Score
@@ -54,6 +55,8 @@ class PLDResult(BaseModel):
         test: on examples no stage saw; None without a test set.
         costs: "student" and "teacher" -> stage -> cost.
         seconds: stage -> wall seconds.
+        calibration: what offsets and temperatures make of both students; None where they were not asked for, or not
+            to be had.
         insight: what the search's log says besides: effects, order, shorter sets; None where it learned no model.
         rule_tokens: prompt tokens that the rules add to a call, by the student's own count; None if unknown.
         counts: micro_rules, rules, trials, and rows of each split.
@@ -76,6 +79,7 @@ class PLDResult(BaseModel):
     test: Comparison | None
     costs: dict[str, dict[str, Cost]]
     seconds: dict[str, float]
+    calibration: Calibration | None = None
     insight: Insight | None = None
     rule_tokens: float | None
     counts: dict[str, int]

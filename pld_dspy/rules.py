@@ -135,6 +135,11 @@ class RuleSet(BaseModel):
         return _validated(cls, yaml.safe_load, text)
 
 
+def label_slug(label: str) -> str:
+    """Return a label as rule ids begin with it: lower case, with an underscore for all that is no letter or digit."""
+    return re.sub(r"\W+", "_", label).strip("_").lower() or "label"
+
+
 def strip_rules(instructions: str) -> str:
     """Return ``instructions`` without the delimited block of rules, if there is one."""
     return _BLOCK.sub("", instructions).strip() if _BLOCK.search(instructions) else instructions

@@ -1,14 +1,12 @@
-"""How good a set of answers is: objectives over a whole set, per-label figures, intervals, paired differences."""
+"""How good a set of answers is: figures over the whole set and a label, intervals, paired differences."""
 
 from __future__ import annotations
 
-import inspect
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import dspy
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
@@ -16,13 +14,6 @@ from scipy.stats import beta
 from sklearn.metrics import precision_recall_fscore_support
 
 from .errors import DataError
-
-Objective = Callable[[Sequence[dspy.Example], Sequence[dspy.Prediction]], float]
-"""A figure over a whole set: (examples, predictions) -> float, higher is better. A failed call's prediction is
-an empty ``dspy.Prediction()``."""
-
-Metric = Callable[..., Any]
-"""A per-example DSPy metric of 2, 3 or 5 arguments, giving bool, float or ``Prediction(score=...)``."""
 
 NO_ANSWER = "(none)"
 RESAMPLES = 4000
@@ -166,45 +157,6 @@ def chance_to_win(candidate: NDArray[np.bool_], incumbent: NDArray[np.bool_]) ->
     return float(beta.sf(0.5, 1 + wins, 1 + losses))
 
 
-def mean_metric(metric: Metric) -> Objective:
-    """Turn a per-example DSPy metric into an objective: its mean.
-
-    Args:
-        metric: of (gold, prediction), optionally trace, optionally GEPA's pred_name and pred_trace.
-
-    Raises:
-        DataError: the metric takes none of these forms.
-    """
-    extra = _extra_arguments(metric)
-
-    def objective(examples: Sequence[dspy.Example], predictions: Sequence[dspy.Prediction]) -> float:
-        values = [
-            _number(metric(example, prediction, *[None] * extra)) if prediction.toDict() else 0.0
-            for example, prediction in zip(examples, predictions, strict=True)
-        ]
-        return float(np.mean(values))
-
-    return objective
-
-
-def _extra_arguments(metric: Metric) -> int:
-    signature = inspect.signature(metric)
-    for extra in (3, 1, 0):
-        try:
-            signature.bind(*[None] * (2 + extra))
-        except TypeError:
-            continue
-        return extra
-    raise DataError(
-        f"The metric {getattr(metric, '__name__', metric)!r} takes {signature}. Give one that takes "
-        "(example, prediction), (example, prediction, trace) or GEPA's five arguments."
-    )
-
-
-def _number(value: Any) -> float:
-    return float(value.score if isinstance(value, dspy.Prediction) else value)
-
-
 def _codes(column: Sequence[str | None], labels: Sequence[str]) -> Ints:
     """Number labels 0..k-1; a missing or unknown answer is k."""
     index: dict[str | None, int] = {label: number for number, label in enumerate(labels)}
@@ -266,14 +218,3 @@ def _confusion(golds: Sequence[str], answers: Sequence[str | None], labels: Sequ
         gold: {answer or NO_ANSWER: pairs[gold, answer] for answer in (*labels, None) if pairs[gold, answer]}
         for gold in labels
     }
-
-
-def chosen_objective(objective: str | Objective, metric: Metric | None) -> Objective | str:
-    """Return what the evaluator maximizes."""
-    if metric is not None:
-        if objective != "macro_f1":
-            raise DataError("Give objective= or metric=, not both.")
-        return mean_metric(metric)
-    if callable(objective) or objective in ("macro_f1", "accuracy"):
-        return objective
-    raise DataError(f"objective={objective!r} is unknown. Give 'macro_f1', 'accuracy' or a callable.")

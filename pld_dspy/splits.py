@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import dspy
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from .errors import DataError
@@ -94,6 +95,24 @@ def stratified_halves(
         [example for i, example in enumerate(examples) if i not in second],
         [example for i, example in enumerate(examples) if i in second],
     )
+
+
+def stratified_order(labels: Sequence[str], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return a random order of examples in which every stretch has about the same share of each label.
+
+    Args:
+        labels: n labels.
+        rng: the source of chance.
+
+    Returns:
+        n row numbers; the first k of them are a stratified draw of k rows.
+    """
+    place = np.empty(len(labels))
+    column = np.array(labels)
+    for label in sorted(set(labels)):
+        rows = np.flatnonzero(column == label)
+        place[rng.permutation(rows)] = (np.arange(len(rows)) + rng.random()) / len(rows)
+    return np.argsort(place, kind="stable")
 
 
 def normalized(text: str) -> str:

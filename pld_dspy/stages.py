@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+from optuna import Study
+
+from .calibration import Fitted, Uncalibrated, fitted
 from .evaluation import Evaluator
 from .explain import Explanations, explain
 from .induce import InduceConfig, Induction, induce
-from .inputs import Inputs
+from .inputs import Inputs, student_lm
 from .ledger import Ledger
 from .progress import bar
 from .resolve import Resolution, ResolveConfig, resolve
-from .rules import RuleSet
-from .search import SearchResult
+from .rules import Rule, RuleSet
+from .search import RuleSearch, SearchConfig, SearchResult, applicability
 
 
 def score_baseline(inputs: Inputs, evaluator: Evaluator) -> None:
@@ -49,6 +55,31 @@ def induce_rules(inputs: Inputs, explanations: Explanations, config: InduceConfi
         )
 
 
+def rule_search(
+    inputs: Inputs,
+    rules: Sequence[Rule],
+    evaluator: Evaluator,
+    study: Study,
+    *,
+    config: SearchConfig,
+    seed: int,
+    **options: Any,
+) -> RuleSearch:
+    """Return the search over ``rules``, set up and not yet begun; ``options`` are further ones of ``RuleSearch``."""
+    texts = [inputs.task.text(example) for example in inputs.splits.val]
+    return RuleSearch(
+        rules,
+        evaluator,
+        inputs.splits.val,
+        study=study,
+        config=config,
+        about=applicability(rules, inputs.texts_by_id, texts),
+        seed=seed,
+        count_tokens=getattr(student_lm(inputs.student), "pld_count_tokens", None),
+        **options,
+    )
+
+
 def resolve_errors(
     inputs: Inputs, found: SearchResult, evaluator: Evaluator, config: ResolveConfig, *, seed: int
 ) -> Resolution:
@@ -67,3 +98,10 @@ def resolve_errors(
             seed=seed,
             on_patch=lambda _: shown.update(),
         )
+
+
+def fit_calibration(inputs: Inputs, best: RuleSet | None, evaluator: Evaluator, *, seed: int) -> Fitted | Uncalibrated:
+    """Fit offsets for the unchanged and the chosen student, on all that is not the test set."""
+    train, val = inputs.splits.train, inputs.splits.val
+    with bar("calibrate", "call", total=2 * (len(train) + len(val))) as shown:
+        return fitted(best, train, val, evaluator, seed=seed, on_answer=shown.update)

@@ -11,6 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from .calibration import Calibration
 from .estimate import Estimate
 from .local import LocalModel
 from .result import PLDResult
@@ -42,9 +43,18 @@ def print_result(out: Console, result: PLDResult) -> None:
         tokens = "" if result.rule_tokens is None else f", {result.rule_tokens:.0f} prompt tokens a call"
         out.print(f"{len(result.rules)} of {result.counts['rules']} rules, in order{tokens}:\n")
         out.print("\n".join(rule_lines(result.rules.rules)), end="\n\n", soft_wrap=True)
+    if result.calibration is not None:
+        out.print(_calibration_text(result.calibration), end="\n\n", soft_wrap=True)
     out.print(_cost_table(result))
     for note in result.notes:
         out.print(f"Note: {shown(note)}", soft_wrap=True)
+
+
+def calibration_line(student: str, *, used: bool) -> str:
+    """Return whether a score is with the run's calibration."""
+    if used:
+        return "With the run's calibration (calibration.json)."
+    return f"Without the run's calibration, which was fitted for {shown(student)}."
 
 
 def print_score(out: Console, score: Score) -> None:
@@ -111,6 +121,20 @@ def mlflow_line(tracking: str | Recorder | None) -> str | None:
 
     uri = mlflow.get_tracking_uri() if tracking == "mlflow" else tracking
     return None if uri.startswith("http") else f"MLflow: mlflow ui --backend-store-uri {uri}"
+
+
+def _calibration_text(found: Calibration) -> str:
+    offsets = found.compiled.offsets
+    kept = "no offsets pay" if offsets.gain is None else f"offsets win {_gain(offsets.gain)} out of fold"
+    fitted = f"Calibrated on {found.n} examples: {kept}, temperature {offsets.temperature:.2f}."
+    before, after = found.compiled.plain, found.compiled.calibrated
+    if before is None or after is None or found.difference is None:
+        return fitted
+    return (
+        f"{fitted}\nCalibrated test macro-F1 {_rate(after.score)}, difference {_gain(found.difference)}; calibration "
+        f"error {before.calibration_error:.3f} -> {after.calibration_error:.3f}, error at 80% coverage "
+        f"{before.error_at_80:.3f} -> {after.error_at_80:.3f}."
+    )
 
 
 def _comparison_table(result: PLDResult) -> Table:

@@ -11,7 +11,7 @@ from typing import Any
 import dspy
 
 from .errors import DataError
-from .labels import label_text, label_texts, match_label
+from .labels import is_collection, label_text, label_texts, match_label
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +56,11 @@ class Task:
         name, field = _single(_label_fields(student, marked, target), target)
         predictors = dict(student.named_predictors())
         annotation = predictors[name].signature.output_fields[field].annotation
+        if is_collection(annotation):
+            raise DataError(
+                f"The output field {field!r} gives several labels at once, which is not supported. Give each label a "
+                "predictor of its own with a bool output, and compile them in turn with target='PREDICTOR'."
+            )
         return cls(
             predictor=name,
             label_field=field,
@@ -80,6 +85,11 @@ class Task:
     def text(self, example: dspy.Example) -> str:
         """Return the example's inputs as one text: the bare value, or ``name: value`` lines."""
         return input_text(example.inputs().toDict())
+
+
+def example_id(example: dspy.Example, row: int) -> str:
+    """Return the example's id, or one made from its row in the training set; rules name their support by it."""
+    return str(example.get("id", f"row-{row}"))
 
 
 def input_text(inputs: dict[str, Any]) -> str:

@@ -37,7 +37,7 @@ from pld_dspy.data import read_rows
 from pld_dspy.errors import DataError
 from pld_dspy.rules import MicroRule
 from pld_dspy.splits import Splits, normalized
-from programs.published import deal, distinct, find_file
+from programs.published import deal, distinct, find_file, recorded
 
 ConfusedIntent = Literal[
     "card_arrival",
@@ -114,8 +114,7 @@ def load(
     absent = set(wanted) - {message.intent for message in messages}
     if absent:
         raise DataError(f"No message has the intent {min(absent)!r}. Give BANKING77, and names of its intents.")
-    recorded = {rule.example_id for rule in rationales}
-    train = [message for message in messages if message.id in recorded]
+    train = recorded(messages, rationales)
     rest = list(distinct(messages, lambda message: normalized(message.text), apart=train))
     random.Random(seed).shuffle(rest)
     drawn, val, test = deal(rest, "intent", (0 if train else TRAIN, VAL, TEST))

@@ -24,7 +24,7 @@ import dspy
 from pld_dspy.errors import DataError
 from pld_dspy.rules import MicroRule
 from pld_dspy.splits import Splits
-from programs.published import distinct, families, find_file
+from programs.published import distinct, families, find_file, recorded
 
 Letter = Literal["A", "B", "C", "D"]
 LABELS: tuple[str, ...] = get_args(Letter)
@@ -72,8 +72,7 @@ def load(data: Path | None = None, *, rationales: Sequence[MicroRule] = (), seed
     questions = list(_hub_questions() if data is None else _questions(find_file(data, FILES)))
     numbers = families([question.context for question in questions])
     family = dict(zip((question.id for question in questions), numbers, strict=True))
-    recorded = {rule.example_id for rule in rationales}
-    train = [question for question in questions if question.id in recorded]
+    train = recorded(questions, rationales)
     rest = list(distinct(questions, lambda question: family[question.id], apart=train))
     random.Random(seed).shuffle(rest)
     drawn = 0 if train else TRAIN

@@ -1,4 +1,4 @@
-"""What the loaders of published data share: find the file, keep near-copies together, deal examples into splits."""
+"""What the loaders of published data share: find the file, keep copies together, deal examples into splits."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from pld_dspy.errors import DataError
+from pld_dspy.rules import MicroRule
 from pld_dspy.splits import normalized
 
 SHINGLE = 5
@@ -34,6 +35,12 @@ def find_file(data: Path, names: Sequence[str]) -> Path:
         if (data / name).is_file():
             return data / name
     raise DataError(f"{data} has no {' or '.join(names)}. Give the folder that holds the published file.")
+
+
+def recorded(examples: Iterable[dspy.Example], rationales: Iterable[MicroRule]) -> list[dspy.Example]:
+    """Return the examples that micro-rules were recorded for, found by id; a program's training set."""
+    ids = {rule.example_id for rule in rationales}
+    return [example for example in examples if example.id in ids]
 
 
 def families(texts: Sequence[str]) -> list[int]:

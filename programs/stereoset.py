@@ -22,6 +22,7 @@ import dspy
 from pld_dspy.errors import DataError
 from pld_dspy.rules import MicroRule
 from pld_dspy.splits import Splits, normalized
+from programs.published import deal, distinct, find_file, recorded
 
 BiasType = Literal["gender", "profession", "race", "religion"]
 LABELS: tuple[str, ...] = get_args(BiasType)
@@ -59,44 +60,22 @@ def load(data: Path | None = None, *, rationales: Sequence[MicroRule] = (), seed
     Raises:
         DataError: the file is missing or not in its published form.
     """
-    rows = [
-        row for row in (_hub_rows() if data is None else _file_rows(Path(data))) if row["gold_label"] == "stereotype"
-    ]
-    recorded = {rule.example_id for rule in rationales}
-    train = [row for row in rows if row["sentence_id"] in recorded]
-    rest = list(_apart(rows, train))
+    rows = _hub_rows() if data is None else _file_rows(find_file(data, [FILE]))
+    stereotypes = [row for row in rows if row["gold_label"] == "stereotype"]
+    cluster = {row["sentence_id"]: row["cluster_id"] for row in stereotypes}
+    sentences = [_example(row) for row in stereotypes]
+    train = recorded(sentences, rationales)
+    clusters = distinct(sentences, lambda sentence: cluster[sentence.id], apart=train)
+    rest = list(distinct(clusters, lambda sentence: normalized(sentence.text), apart=train))  # a few texts stand twice
     random.Random(seed).shuffle(rest)
-    sizes = (VAL, TEST) if train else (VAL, TEST, TRAIN)
-    parts = _by_label(rest, sizes)
-    return Splits(*([_example(row) for row in part] for part in (train or parts[2], parts[0], parts[1])))
-
-
-def _by_label(rows: list[dict[str, Any]], sizes: Sequence[int]) -> list[list[dict[str, Any]]]:
-    """Deal rows into parts of so many a label; each cluster has one sentence here, so rows are clusters."""
-    parts: list[list[dict[str, Any]]] = [[] for _ in sizes]
-    for label in LABELS:
-        queue = [row for row in rows if row["bias_type"] == label]
-        for part, size in zip(parts, sizes, strict=True):
-            part += queue[:size]
-            queue = queue[size:]
-    return parts
-
-
-def _apart(rows: Sequence[dict[str, Any]], train: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield rows of other clusters and texts than ``train``, one a cluster and a text: a few texts stand twice."""
-    clusters = {row["cluster_id"] for row in train}
-    texts = {normalized(_text(row)) for row in train}
-    for row in rows:
-        text = normalized(_text(row))
-        if row["cluster_id"] not in clusters and text not in texts:
-            clusters.add(row["cluster_id"])
-            texts.add(text)
-            yield row
+    rest.sort(key=lambda sentence: LABELS.index(sentence.bias_type))
+    val, test, drawn = deal(rest, "bias_type", (VAL, TEST, 0 if train else TRAIN))
+    return Splits(train or drawn, val, test)
 
 
 def _example(row: dict[str, Any]) -> dspy.Example:
     fields = {"id": row["sentence_id"], "text": _text(row), "bias_type": row["bias_type"]}
-    return dspy.Example(**fields).with_inputs("text")
+    return dspy.Example(fields).with_inputs("text")
 
 
 def _text(row: dict[str, Any]) -> str:
@@ -106,9 +85,6 @@ def _text(row: dict[str, Any]) -> str:
 
 
 def _file_rows(path: Path) -> Iterator[dict[str, Any]]:
-    path = path / FILE if path.is_dir() else path
-    if not path.is_file():
-        raise DataError(f"{path} does not exist. Give the folder that holds {FILE}.")
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
             row = json.loads(line)

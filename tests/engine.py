@@ -194,7 +194,8 @@ def scripted_lm(answers: Sequence[str], **settings: Any) -> dspy.LM:
 
 def calls(lm: dspy.LM) -> list[Call]:
     """The requests that reached the engine of ``lm`` (not the ones that DSPy's cache answered), in order."""
-    return lm.engine.calls
+    made: list[Call] = lm.engine.calls
+    return made
 
 
 def rule_following_lm(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,6 +41,18 @@ class Mail(dspy.Signature):
     label: Literal["spam", "work", "home"] = dspy.OutputField()
 
 
+class Team(Enum):
+    BILLING = "billing"
+    TECH = "technical support"
+
+
+class Route(dspy.Signature):
+    """Route the ticket."""
+
+    ticket: str = dspy.InputField()
+    team: Team = dspy.OutputField()
+
+
 def mails(n: int, *, start: int = 0, seed: int = 0) -> list[dspy.Example]:
     """``n`` labelled mails with one keyword each, labels in turn; ``start`` keeps two splits apart."""
     rng = random.Random(f"{seed}-{start}")
@@ -53,7 +66,7 @@ def mail(number: int, label: str, word: str) -> dspy.Example:
 
 
 def keyword(example: dspy.Example) -> str:
-    return example.text.split()[-1]
+    return str(example.text.split()[-1])
 
 
 def instruction(words: str, label: str) -> str:

@@ -8,7 +8,6 @@ import math
 import pickle
 import threading
 from collections.abc import Iterator
-from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
@@ -18,6 +17,7 @@ from dspy import lm15
 from dspy.utils.callback import BaseCallback
 from dspy.utils.exceptions import AdapterParseError
 from engine import auth_error, calls, fn_lm, rule_following_lm, scripted_lm
+from tasks import Route, Team
 
 from pld_dspy import logprobs as logprobs_module
 from pld_dspy.adapter import LabelAdapter
@@ -46,18 +46,6 @@ class Nli(dspy.Signature):
     premise: str = dspy.InputField()
     hypothesis: str = dspy.InputField()
     entailed: bool = dspy.OutputField()
-
-
-class Team(Enum):
-    BILLING = "billing"
-    TECH = "technical support"
-
-
-class Route(dspy.Signature):
-    """Route the ticket."""
-
-    ticket: str = dspy.InputField()
-    team: Team = dspy.OutputField()
 
 
 class Shelve(dspy.Signature):

@@ -130,7 +130,12 @@ def test_the_hub_gives_the_same_messages_with_numbered_labels(monkeypatch: pytes
     columns = {"text": [text for text, _ in rows], "label": [names.index(intent) for _, intent in rows]}
     table = datasets.Dataset.from_dict(columns, features=features)
     asked = []
-    monkeypatch.setattr(datasets, "load_dataset", lambda name, split: asked.append((name, split)) or table)
+
+    def load_dataset(name: str, split: str) -> datasets.Dataset:
+        asked.append((name, split))
+        return table
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     splits = banking77.load()
     assert asked == [(banking77.HUB, "train")]
     example = splits.train[0]

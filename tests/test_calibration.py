@@ -3,7 +3,6 @@
 import asyncio
 import json
 import math
-from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
 from xml.etree import ElementTree
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from dspy import lm15
 from engine import calls, fn_lm
+from tasks import Route, Team
 
 from pld_dspy.adapter import LabelAdapter
 from pld_dspy.calibration import (
@@ -95,6 +95,16 @@ class TestOffsets:
             fit_offsets(scores, [*golds[:-1], "bacon"], LABELS)
         with pytest.raises(ValueError, match="2 offsets do not go with the labels spam, ham, eggs"):
             Offsets(labels=LABELS, values=(0.0, 1.0))
+
+    def test_answers_are_moved_only_where_there_are_offsets_and_a_row(self):
+        rows = np.log([[0.6, 0.3, 0.1], [0.6, 0.3, 0.1], [np.nan] * 3, [np.nan] * 3])
+        own = ["spam", "eggs", "eggs", None]
+        labels, confidence = Offsets.none(LABELS).answer(rows, own)
+        assert labels == own
+        assert confidence == pytest.approx([0.6, 0.1, math.nan, math.nan], nan_ok=True)
+        labels, confidence = TO_HAM.answer(rows, own)
+        assert labels == ["ham", "ham", "eggs", None]
+        assert confidence == pytest.approx([P_HAM, P_HAM, math.nan, math.nan], nan_ok=True)
 
     def test_of_two_labels_the_best_offset_of_all_is_found(self):
         for seed in range(10):
@@ -206,18 +216,6 @@ class Sort(dspy.Signature):
     label: Literal["spam", "ham", "eggs"] = dspy.OutputField()
 
 
-class Team(Enum):
-    BILLING = "billing"
-    TECH = "tech"
-
-
-class Route(dspy.Signature):
-    """Route the ticket."""
-
-    text: str = dspy.InputField()
-    team: Team = dspy.OutputField()
-
-
 class Summarized(dspy.Module):
     """Two predictors, and a prediction made by hand."""
 
@@ -236,12 +234,12 @@ class Summarized(dspy.Module):
 
 
 def student_lm(*, model: str = "custom/calibrated", listing: bool = True) -> dspy.LM:
-    """A student whose probabilities are its text, as ``spam=6 ham=3 eggs=1``; it repeats a text to summarize."""
+    """A student whose probabilities are its text, as ``spam=6 ham=3 not_sure=1``; it repeats a text to summarize."""
 
     def weights(user: str) -> dict[str, float]:
         pairs = [word.split("=") for word in user.split() if "=" in word]
         total = sum(float(weight) for _, weight in pairs)
-        return {label: float(weight) / total for label, weight in pairs}
+        return {label.replace("_", " "): float(weight) / total for label, weight in pairs}
 
     def answer(system: str, user: str) -> str:
         if "summary" in system:
@@ -298,8 +296,10 @@ class TestCalibrated:
         assert prediction.toDict() == {"label": "spam", "confidence": None, "abstained": abstained}
 
     def test_the_label_is_of_the_fields_type(self):
-        offsets = Offsets(labels=("tech", "billing"), values=(5.0, 0.0))
-        assert ask(Calibrated(dspy.Predict(Route), offsets), "billing=6 tech=4").team is Team.TECH
+        offsets = Offsets(labels=("technical support", "billing"), values=(5.0, 0.0))
+        with dspy.context(lm=student_lm(), adapter=LabelAdapter()):
+            prediction = Calibrated(dspy.Predict(Route), offsets)(ticket="billing=6 technical_support=4")
+        assert prediction.team is Team.TECH
 
     def test_of_several_predictors_the_deciding_one_is_calibrated_and_the_others_keep_their_adapter(self):
         lm = student_lm()

@@ -3,6 +3,7 @@
 import csv
 import itertools
 import json
+import math
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ import dspy
 import pytest
 import typer
 import yaml
+from dspy import lm15
 from engine import calls, rule_following_lm
 from typer.testing import CliRunner, Result
 
@@ -213,7 +215,11 @@ class TestCompile:
         write_csv(task / "val.csv", rows)
         monkeypatch.setattr(student.engine, "fn", interrupted)
 
-        stopped = run(*COMPILE, *SMALL[:-1], "2", "--student", "openai/none", "--quiet")
+        handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it for background jobs
+        try:
+            stopped = run(*COMPILE, *SMALL[:-1], "2", "--student", "openai/none", "--quiet")
+        finally:
+            signal.signal(signal.SIGINT, handler)
 
         assert stopped.exit_code == 130
         assert len(calls(student)) < 20
@@ -270,6 +276,70 @@ class TestEstimate:
         assert "search" in result.stdout
 
 
+class TestSuspects:
+    def test_a_doubted_label_is_dropped_where_asked_and_named(self, task: Path, student: dspy.LM) -> None:
+        path = task / "rationales.jsonl"
+        lines = path.read_text(encoding="utf-8").replace("It is about a soup.", "[doubtful label] Is it?")
+        path.write_text(lines, encoding="utf-8")
+
+        result = run(*COMPILE, *SMALL, "--student", "openai/none", "--suspects", "drop", "--quiet")
+
+        assert "Note: Training labels that are doubted: 1, the most doubtful first: train-0 (food" in result.stdout
+        found = json.loads((task / "run" / "result.json").read_text(encoding="utf-8"))
+        assert found["counts"]["suspects_dropped"] == 1
+        assert not any("train-0" in rule["support"] for rule in [*found["rules"]["rules"], *found["bench"]])
+
+    def test_by_default_nothing_is_doubted(self, finished: Path) -> None:
+        found = json.loads((finished / "run" / "result.json").read_text(encoding="utf-8"))
+        assert found["counts"]["suspects_dropped"] == found["counts"]["suspects_down_weighted"] == 0
+        assert found["counts"]["labels_without_rule"] == found["counts"]["about_format"] == 0
+
+
+class TestCalibrate:
+    @pytest.fixture
+    def calibrated(self, task: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+        """What a calibrated compile prints: of a student that is never quite sure, and says food too often."""
+
+        def tokens(system: str, user: str) -> list[lm15.TokenLogprob]:
+            own = lm.engine.fn(system, user)
+            other = next(label for label in SIGNS if label != own)
+            top = (lm15.TopLogprob(own, math.log(0.6)), lm15.TopLogprob(other, math.log(0.4)))
+            return [lm15.TokenLogprob(own, math.log(0.6), top=top)]
+
+        lm = rule_following_lm("food", model="custom/unsure", cache=False, logprobs=tokens)
+        monkeypatch.setattr(command_module, "resolve_lm", lambda spec, **settings: lm)
+        result = run(*COMPILE, *SMALL, "--student", "openai/none", "--calibrate", "--quiet")
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    def test_the_result_stands_beside_the_uncalibrated_one(self, calibrated: str) -> None:
+        assert "Calibrated on 16 examples: no offsets pay, temperature " in calibrated
+        assert "Calibrated test macro-F1 1.000" in calibrated
+        assert "calibration error 0.400 -> 0.0" in calibrated
+        assert '<h2 id="calibration">' in Path("run/report.html").read_text(encoding="utf-8")
+
+    def test_evaluate_takes_the_calibration_along_and_says_so(self, calibrated: str) -> None:
+        assert "With the run's calibration" in run("evaluate", "run").stdout
+        assert json.loads(run("evaluate", "run", "--json").stdout)["calibrated"] is True
+
+        assert "calibration" not in run("evaluate", "run", "--baseline").stdout
+        assert json.loads(run("evaluate", "run", "--json", "--baseline").stdout)["calibrated"] is False
+
+        other = run("evaluate", "run", "--student", "openai/other")
+        assert "Without the run's calibration, which was fitted for openai/none." in other.stdout
+
+    def test_offsets_in_the_run_folder_decide(self, calibrated: str) -> None:
+        path = Path("run/calibration.json")
+        offsets = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps({**offsets, "values": [30.0, 0.0]}), encoding="utf-8")
+        assert json.loads(run("evaluate", "run", "--json").stdout)["per_label"]["food"]["recall"] == 1.0
+        assert json.loads(run("evaluate", "run", "--json").stdout)["per_label"]["sport"]["recall"] == 0.0
+
+    def test_a_damaged_calibration_is_refused(self, calibrated: str) -> None:
+        Path("run/calibration.json").write_text('{"labels": ["food"], "values": []}', encoding="utf-8")
+        assert "calibration.json is damaged" in refused(run("evaluate", "run"))
+
+
 class TestEvaluate:
     def test_json_stands_alone_on_standard_output(
         self, done: Path, student: dspy.LM, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -285,7 +355,7 @@ class TestEvaluate:
         result = run("evaluate", "run", "--json")
 
         found = json.loads(result.stdout)
-        assert set(found) == {"macro_f1", "accuracy", "n", "failures", "per_label", "seconds"}
+        assert set(found) == {"macro_f1", "accuracy", "n", "failures", "per_label", "calibrated", "seconds"}
         assert (found["macro_f1"], found["n"], found["failures"]) == (1.0, 8, 0)
         assert found["per_label"]["food"] == {"precision": 1.0, "recall": 1.0, "f1": 1.0, "n": 4}
         assert capfd.readouterr().out == ""

@@ -1,6 +1,7 @@
 """Cluster health: what is sick is seen, treated and said; what is sound is left alone."""
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from pld_dspy.task import Task
 TOPICS = ("winner prize", "lottery ticket", "jackpot casino", "pills pharmacy", "inherited fortune", "cheap watches")
 
 
-def induced(records: list[MicroRule], *, task: Task | None = None, **config: object) -> Induction:
+def induced(records: list[MicroRule], *, task: Task | None = None, **config: Any) -> Induction:
     settings = InduceConfig(**config)
     return induce(records, task or mail_task(), instructions="", config=settings, ledger=Ledger())
 
@@ -51,7 +52,7 @@ def blobs(count: int, size: int, *, spread: float = 0.02, seed: int = 0) -> np.n
 
 
 class TestWhatIsSound:
-    def test_clusters_of_few_micro_rules_are_left_alone(self):
+    def test_clusters_of_few_micro_rules_are_left_alone(self) -> None:
         records = read_micro_rules(demo.rationales_file())
         task = Task(predictor="self", label_field="budget", labels=demo.LABELS, inputs=("text",))
         found = induced(records, task=task)
@@ -60,7 +61,7 @@ class TestWhatIsSound:
         assert found.counts["noise"] == len(found.noise)
         assert found.diagnosis.startswith(f"{len(records)} micro-rules gave {len(found.rules)} rules, the largest from")
 
-    def test_nothing_to_treat_is_said_too(self, caplog):
+    def test_nothing_to_treat_is_said_too(self, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level("INFO", "pld_dspy.induce"):
             found = induced(micro_rules(mails(60)))
         assert found.diagnosis == "60 micro-rules gave 9 rules, the largest from 9; nothing to treat."
@@ -82,7 +83,7 @@ class TestSickClusters:
             (lambda vectors: np.arange(len(vectors)) % 3, "spam (3 clusters)"),
         ],
     )
-    def test_a_sick_clustering_is_named_and_made_anew(self, clusterer, said):
+    def test_a_sick_clustering_is_named_and_made_anew(self, clusterer, said) -> None:
         records = spam(120)
         found = induced(records, clusterer=clusterer)
         assert f"clustered anew: {said}" in found.diagnosis
@@ -91,29 +92,29 @@ class TestSickClusters:
         assert set().union(*topics_of(found)) == set("012345")
         assert len(found.rules) <= wanted_clusters(120, (0.5, 2.0))[1]
 
-    def test_without_a_band_nothing_is_clustered_anew(self):
+    def test_without_a_band_nothing_is_clustered_anew(self) -> None:
         found = induced(spam(120), clusterer=lambda vectors: np.zeros(len(vectors), dtype=int), band=None, max_share=1)
         assert len(found.rules) == 1
         assert "anew" not in found.diagnosis
 
-    def test_a_rare_label_survives_a_clusterer_that_calls_it_noise(self):
+    def test_a_rare_label_survives_a_clusterer_that_calls_it_noise(self) -> None:
         records = [*spam(40), micro_rule("w", "t", "work", "deadline"), micro_rule("v", "t", "work", "invoice")]
         found = induced(records, clusterer=dbscan(0.05, 5))
         assert "all noise, yet kept as rules: " in found.diagnosis
         assert "work (2)" in found.diagnosis
         assert {label for rule in found.rules for label in rule.labels} == {"spam", "work"}
 
-    def test_labels_without_a_rule_are_named(self):
+    def test_labels_without_a_rule_are_named(self) -> None:
         found = induced(spam(10))
         assert found.diagnosis.endswith("no rule for home, work.")
         assert found.counts["labels_without_rule"] == 2
 
-    def test_a_cluster_that_is_too_big_is_split_and_that_is_said(self):
+    def test_a_cluster_that_is_too_big_is_split_and_that_is_said(self) -> None:
         found = induced(spam(60), clusterer=lambda vectors: np.zeros(len(vectors), dtype=int))
         assert "too big a cluster, split: spam (60 of 60)" in found.diagnosis
         assert len(found.rules) >= 4
 
-    def test_many_labels_are_counted_and_three_named(self):
+    def test_many_labels_are_counted_and_three_named(self) -> None:
         labels = tuple(f"label{i}" for i in range(8))
         task = Task(predictor="self", label_field="label", labels=labels, inputs=("text",))
         found = induced([micro_rule("m", "t", "label0", "word")], task=task)
@@ -129,7 +130,7 @@ class TestSickClusters:
             ([5] * 20, "20 fragments"),
         ],
     )
-    def test_symptoms(self, sizes, expected):
+    def test_symptoms(self, sizes, expected) -> None:
         numbers = np.repeat(np.arange(len(sizes)), 1)
         numbers, weights = np.append(numbers, -1), np.append(sizes, 100 - sum(sizes))
         assert symptom(numbers, weights, band=(3, 10), lump=0.5) == expected
@@ -151,7 +152,7 @@ class TestFormats:
             "Do not add quotation marks around the label.",
         ],
     )
-    def test_rules_about_the_form_of_the_answer_are_known(self, text):
+    def test_rules_about_the_form_of_the_answer_are_known(self, text) -> None:
         assert about_format(text, LABELS)
 
     @pytest.mark.parametrize(
@@ -166,10 +167,10 @@ class TestFormats:
             "Answer with one word only. If the text mentions a meeting, answer work.",
         ],
     )
-    def test_rules_about_the_decision_are_kept(self, text):
+    def test_rules_about_the_decision_are_kept(self, text) -> None:
         assert not about_format(text, LABELS)
 
-    def test_they_are_dropped_and_counted(self):
+    def test_they_are_dropped_and_counted(self) -> None:
         form = [
             MicroRule(example_id=f"f{i}", inputs={}, label="home", rationale="", rule="Answer with one word only.")
             for i in range(30)
@@ -185,7 +186,7 @@ class TestFormats:
 
 
 class TestEps:
-    def test_a_radius_is_picked_that_tells_the_clusters_apart(self):
+    def test_a_radius_is_picked_that_tells_the_clusters_apart(self) -> None:
         vectors = blobs(6, 20)
         assert len(set(dbscan(1.2)(vectors).tolist())) == 1
         eps = pick_eps(vectors, min_samples=6, band=(5, 8))
@@ -193,52 +194,52 @@ class TestEps:
         assert sorted(set(numbers.tolist()) - {-1}) == list(range(6))
         assert (numbers == -1).mean() < 0.1
 
-    def test_induction_asks_for_it_and_names_it(self):
+    def test_induction_asks_for_it_and_names_it(self) -> None:
         found = induced(spam(60), clusterer=dbscan(eps=None, min_samples=3))
         assert "eps picked: spam (0." in found.diagnosis
         assert all(len(topics) == 1 for topics in topics_of(found))
 
     @pytest.mark.parametrize("vectors", [np.ones((1, 1)), np.ones((30, 1)), np.zeros((3, 2))])
-    def test_points_without_any_structure_are_no_obstacle(self, vectors):
+    def test_points_without_any_structure_are_no_obstacle(self, vectors) -> None:
         assert pick_eps(vectors, min_samples=6, band=(2, 4)) > 0
 
-    def test_unpicked_it_is_an_error(self):
+    def test_unpicked_it_is_an_error(self) -> None:
         with pytest.raises(ValueError, match="the doctor picks it"):
             dbscan(eps=None)(blobs(2, 5))
 
-    def test_the_knee_is_where_the_curve_leaves_the_ground(self):
+    def test_the_knee_is_where_the_curve_leaves_the_ground(self) -> None:
         assert knee(np.array([0.1, 0.1, 0.11, 0.12, 0.5, 0.9])) == 0.12
 
 
 class TestSize:
-    def test_up_to_a_limit_points_stand_for_themselves(self):
+    def test_up_to_a_limit_points_stand_for_themselves(self) -> None:
         vectors = blobs(3, 10)
         small = compact(vectors)
         assert small.points is vectors
         assert small.owners.tolist() == list(range(30))
 
-    def test_equal_points_are_collapsed_first(self):
+    def test_equal_points_are_collapsed_first(self) -> None:
         vectors = np.eye(9)[np.arange(MOST + 1) % 9]
         small = compact(vectors)
         assert len(small.points) == 9
         assert small.weights.sum() == MOST + 1
         assert (small.points[small.owners] == vectors).all()
 
-    def test_beyond_it_neighbourhoods_stand_for_points(self):
+    def test_beyond_it_neighbourhoods_stand_for_points(self) -> None:
         vectors = blobs(4, 1000)
         small = compact(vectors)
         assert len(small.points) <= CELLS
         assert small.weights.sum() == len(vectors)
         assert np.einsum("nd,nd->n", small.points[small.owners], vectors).min() > 0.95
 
-    def test_many_equal_micro_rules_still_give_one_rule_a_text(self):
+    def test_many_equal_micro_rules_still_give_one_rule_a_text(self) -> None:
         words = [word for topic in TOPICS for word in topic.split()]
         records = [micro_rule(f"m{i}", f"t{i}", "spam", words[i % 12]) for i in range(MOST + 1)]
         found = induced(records)
         assert "clustered by neighbourhoods: spam (3001 as 12)" in found.diagnosis
         assert {rule.text for rule in found.rules} == {instruction(word, "spam") for word in words}
 
-    def test_a_tree_finds_bunches_and_calls_accidents_noise(self):
+    def test_a_tree_finds_bunches_and_calls_accidents_noise(self) -> None:
         vectors = np.vstack([blobs(5, 20), [[0, 0, 0, 0, 0, 1]]])
         numbers = tree(vectors, np.ones(101, dtype=int), (2, 12))
         assert [len(set(numbers[start : start + 20].tolist())) for start in range(0, 100, 20)] == [1] * 5
@@ -247,20 +248,20 @@ class TestSize:
         heavy[-1] = 9
         assert tree(vectors, heavy, (2, 12))[-1] >= 0
 
-    def test_a_doctor_gives_every_micro_rule_the_cluster_of_its_neighbourhood(self):
+    def test_a_doctor_gives_every_micro_rule_the_cluster_of_its_neighbourhood(self) -> None:
         doctor = Doctor(band=(0.01, 2.0), max_share=1.0)
         numbers = doctor.clusterer("spam", lambda points: points.argmax(axis=1))(blobs(4, 1000))
         assert numbers.tolist() == np.repeat(np.arange(4), 1000).tolist()
         assert list(doctor.findings) == ["compacted"]
 
-    def test_known_groups_are_recovered_where_plain_dbscan_sees_one(self):
+    def test_known_groups_are_recovered_where_plain_dbscan_sees_one(self) -> None:
         doctor, plain = (measure(method, 3000, seed=1) for method in ("doctor", "DBSCAN"))
         assert doctor.recovered > 0.6 * doctor.themes > 10 * plain.recovered
         assert doctor.labels_lost == 0
         assert doctor.rand > plain.rand
 
     @pytest.mark.slow
-    def test_20000_micro_rules_take_seconds(self):
+    def test_20000_micro_rules_take_seconds(self) -> None:
         given = collection(20_000)
         started = time.thread_time()
         found = induced(given.micro_rules, task=given.task)
@@ -274,7 +275,7 @@ class TestSize:
 
 class TestShards:
     @pytest.mark.parametrize("n", [1, 2, 12, 13, 14, 100, 145])
-    def test_parts_fit_and_lose_nothing(self, n):
+    def test_parts_fit_and_lose_nothing(self, n) -> None:
         notes = [f"note {i} " + "x" * (i % 40) for i in range(n)]
         parts = shards(notes, most=12, characters=400)
         assert sorted(note for part in parts for note in part) == sorted(notes)
@@ -282,7 +283,7 @@ class TestShards:
         assert (len(parts) == 1) == (n <= 12)
         assert parts[0][0] == notes[0]
 
-    def test_long_notes_are_cut_so_that_two_fit(self):
+    def test_long_notes_are_cut_so_that_two_fit(self) -> None:
         parts = shards(["a" * 1000, "b" * 10, "c" * 10], most=12, characters=100)
         assert parts == [["a" * 50, "c" * 10], ["b" * 10]]
 
@@ -305,7 +306,7 @@ class TestShards:
         return found, [sections(call.user) for call in calls(lm)]
 
     @pytest.mark.parametrize(("n", "asked"), [(NOTES, 1), (NOTES + 1, 3), (150, 13 + 2 + 1)])
-    def test_every_micro_rule_reaches_the_teacher_and_no_prompt_grows(self, n, asked):
+    def test_every_micro_rule_reaches_the_teacher_and_no_prompt_grows(self, n, asked) -> None:
         found, given = self.synthesized(n)
         [rule] = found.rules
         assert {word for words, _ in rules_in(rule.text) for word in words} == {f"sign{i}" for i in range(n)}
@@ -323,21 +324,21 @@ class TestShards:
         assert found.fallbacks == []
         assert found.rules[0].wordings == ("All of: 3",)
 
-    def test_a_cap_in_between_leaves_the_micro_rules(self):
+    def test_a_cap_in_between_leaves_the_micro_rules(self) -> None:
         found, given = self.synthesized(30, ledger=Ledger(budget=Budget(teacher_calls=2)))
         assert len(given) == 2
         assert found.fallbacks == ["spam-1"]
         assert len(found.rules[0].wordings) == 5
 
 
-def test_bad_settings_are_named():
+def test_bad_settings_are_named() -> None:
     with pytest.raises(DataError, match=r"InduceConfig.band is \(2, 1\); give two multiples above 0"):
         InduceConfig(band=(2, 1))
     with pytest.raises(DataError, match=r"InduceConfig.suspects is 'burn'; give one of keep, drop, down-weight"):
         InduceConfig(suspects="burn")
 
 
-def test_more_texts_get_more_components_up_to_a_bound():
+def test_more_texts_get_more_components_up_to_a_bound() -> None:
     texts = [rule.rule for rule in collection(2001).micro_rules]
     assert embed(texts[:2000], tfidf_svd).shape[1] == 50
     assert embed(texts, tfidf_svd).shape[1] == 100

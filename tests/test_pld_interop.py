@@ -8,9 +8,9 @@ from typing import Any
 
 import dspy
 import pytest
-from dspy.teleprompt import BetterTogether, BootstrapFewShot, Teleprompter
+from dspy.teleprompt import BetterTogether, Teleprompter
 from engine import calls
-from tasks import INSTRUCTIONS, TEST, TRAIN, VAL, Mail, compiled, mail_teacher, mails, pld, student, student_lm
+from tasks import INSTRUCTIONS, TEST, TRAIN, VAL, Mail, compiled, mail_teacher, pld, student, student_lm
 
 from pld_dspy.adapter import LabelAdapter
 from pld_dspy.errors import TooManyErrors
@@ -43,44 +43,6 @@ def test_a_step_of_better_together(tmp_path):
     assert [(one["strategy"], one["score"]) for one in result.candidate_programs] == [("p", 100.0), ("", 33.33)]
     assert RULES_OPEN in result.signature.instructions
     assert len(calls(teacher)) >= len(TRAIN)
-
-
-def test_better_together_hands_on_pld_arguments_by_name(tmp_path):
-    meta = BetterTogether(metric=right, p=pld(tmp_path / "run"))
-    lm = student_lm()
-    with dspy.context(lm=lm, adapter=LabelAdapter()):
-        result = meta.compile(
-            student(lm),
-            trainset=TRAIN,
-            valset=VAL,
-            strategy="p",
-            optimizer_compile_args={"p": {"testset": TEST, "resume": False}},
-        )
-    assert not result.flag_compilation_error_occurred
-    assert (tmp_path / "run" / "result.json").exists()
-
-
-def test_its_result_goes_into_bootstrap_few_shot(tmp_path):
-    lm = student_lm()
-    program = compiled(pld(tmp_path), student(lm))
-    with dspy.context(lm=lm, adapter=LabelAdapter()):
-        shot = BootstrapFewShot(metric=right, max_bootstrapped_demos=2, max_labeled_demos=0).compile(
-            program, trainset=mails(6, start=300)
-        )
-    assert len(shot.demos) == 2
-    assert shot.signature.instructions == program.signature.instructions
-
-
-def test_a_student_with_demos_keeps_them(tmp_path):
-    lm = student_lm()
-    with dspy.context(lm=lm, adapter=LabelAdapter()):
-        shot = BootstrapFewShot(metric=right, max_bootstrapped_demos=1, max_labeled_demos=0).compile(
-            student(lm), trainset=mails(6, start=300)
-        )
-    shot.lm = lm  # its copy of the student forgets the model
-    program = compiled(pld(tmp_path), shot)
-    assert [dict(demo) for demo in program.demos] == [dict(demo) for demo in shot.demos]
-    assert RULES_OPEN in program.signature.instructions
 
 
 def test_dspys_own_evaluation_agrees(tmp_path):

@@ -31,9 +31,10 @@ from pld_dspy.search import SearchConfig
         ({"metric": lambda gold, pred: 1, "objective": "accuracy"}, "not both"),
         ({"objective": "f1"}, r"objective='f1' is unknown"),
         ({"metric": lambda gold: 1}, r"Give one that takes"),
+        ({"tracking": "mlruns"}, r"tracking='mlruns' is not a tracking URI"),
     ],
 )
-def test_a_measure_that_cannot_be_used_is_refused_at_once(settings, said):
+def test_a_setting_that_cannot_be_used_is_refused_at_once(settings, said):
     with pytest.raises(DataError, match=said):
         PLD(**settings)
 
@@ -57,6 +58,14 @@ def test_unusable_data_is_refused_before_the_first_call(tmp_path, name):
     with pytest.raises(DataError, match=said):
         compiled(pld(tmp_path / "run", teacher=teacher), student(lm), **data)
     assert calls(lm) == calls(teacher) == []
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_tracking_setting_made_wrong_later_is_refused_before_the_run_folder_is_opened(tmp_path):
+    optimizer = pld(tmp_path / "run")
+    optimizer.tracking = "mlruns"
+    with pytest.raises(DataError, match="is not a tracking URI"):
+        compiled(optimizer, student(student_lm()))
     assert not (tmp_path / "run").exists()
 
 

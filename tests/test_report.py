@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pld_dspy.calibration import Calibration, Grade, Offsets, StudentCalibration
 from pld_dspy.errors import RunError
 from pld_dspy.report import EXAMPLES_SHOWN, write_report
 from pld_dspy.result import Comparison, Cost, PLDResult
 from pld_dspy.rules import MicroRule, Rule, RuleSet
 from pld_dspy.run import RunFolder
-from pld_dspy.scoring import difference, score
+from pld_dspy.scoring import Score, difference, score
 from pld_dspy.search import TrialRow
 
 LABELS = ("entailment", "contradiction <b>&", "cost $5 to $9")
@@ -65,6 +66,28 @@ def make_result(*, test: bool = True, rules: int = 4) -> PLDResult:
         notes=[f"A note with {EVIL}."],
         seed=0,
         versions={"python": "3.11.7", "dspy": "3.4.1"},
+    )
+
+
+def grade(score: Score, error: float) -> Grade:
+    return Grade(score=score, calibration_error=error, error_at_80=0.125, coverage=(0.5, 1.0), risk=(0.1, 0.2))
+
+
+def calibration(test: Comparison | None) -> Calibration:
+    """What moved the compiled student by its offsets, and left the unchanged student as it was."""
+    moved = Offsets(labels=LABELS, values=(0.0, 1.25, -0.5), temperature=1.5, gain=comparison(96, 3).difference)
+    if test is None:
+        side = StudentCalibration(offsets=moved)
+        return Calibration(baseline=side, compiled=side, n=156)
+    plain = grade(test.baseline, 0.3456)
+    return Calibration(
+        baseline=StudentCalibration(offsets=Offsets.none(LABELS), plain=plain, calibrated=plain),
+        compiled=StudentCalibration(
+            offsets=moved, plain=grade(test.compiled, 0.2345), calibrated=grade(test.compiled, 0.0456)
+        ),
+        n=156,
+        difference=test.difference,
+        difference_to_baseline=test.difference,
     )
 
 
@@ -223,3 +246,24 @@ def test_damaged_trials_are_named(tmp_path: Path) -> None:
     (tmp_path / "trials.csv").write_text("step,kind,objective,told,best\n0,race,,0.5,0.5\n1,race,,much,0.5\n")
     with pytest.raises(RunError, match=r"trials\.csv line 3 .*much"):
         write_report(tmp_path)
+
+
+def test_calibration_stands_beside_the_uncalibrated_result(tmp_path: Path, page: Page) -> None:
+    assert "Calibration" not in page.text
+    result = make_result()
+    write_run(tmp_path, result.model_copy(update={"calibration": calibration(result.test)}))
+    shown = Page(write_report(tmp_path))
+    assert shown.open == []
+    for figure in ("+1.25", "-0.50", "1.50", "0.346", "0.234", "0.046", "0.125", "156 training and validation"):
+        assert figure in shown.text
+    assert "Error rate among the most confident answers" in shown.html
+    assert len(shown.ids) == len(set(shown.ids))
+
+
+def test_calibration_without_a_test_set_shows_its_offsets(tmp_path: Path) -> None:
+    result = make_result(test=False)
+    write_run(tmp_path, result.model_copy(update={"calibration": calibration(None)}))
+    shown = Page(write_report(tmp_path))
+    assert "+1.25" in shown.text
+    assert "no test set to show what it does" in shown.text
+    assert "Error rate among the most confident answers" not in shown.html

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from tasks import micro_rule, rule, rule_set
 
 from pld_dspy.errors import DataError
-from pld_dspy.rules import MicroRule, Rule, RuleSet, read_micro_rules, strip_rules, write_micro_rules
+from pld_dspy.rules import MicroRule, Rule, RuleSet, label_slug, read_micro_rules, strip_rules, write_micro_rules
 
 RECORDED = Path(__file__).parents[1].parent / "shared" / "teacher"
 SPAM = rule("spam-1", "lottery", "spam", "a lottery", "lotteries", support=("m0", "m3")).with_wording(1)
@@ -187,3 +187,10 @@ def test_the_recorded_teacher_outputs_load(name, n, doubtful):
         pytest.skip("the recorded teacher outputs are not part of this checkout")
     records = read_micro_rules(path)
     assert (len(records), sum(record.doubtful for record in records)) == (n, doubtful)
+
+
+@pytest.mark.parametrize(
+    ("label", "slug"), [("Top-up failed?", "top_up_failed"), ("Größe", "größe"), ("+/-", "label"), ("_a_", "a")]
+)
+def test_a_slug_is_a_label_that_a_rule_id_may_begin_with(label, slug):
+    assert label_slug(label) == slug

@@ -3,14 +3,12 @@
 import random
 import time
 
-import dspy
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
-from tasks import mails
 
 from pld_dspy.errors import DataError
-from pld_dspy.scoring import difference, macro_f1, mean_metric, score
+from pld_dspy.scoring import difference, macro_f1, score
 
 LABELS = ("a", "b", "c", "never")
 UNKNOWN = "unknown"
@@ -143,32 +141,3 @@ def test_77_labels_and_400_rows_take_less_than_a_second():
     score(golds, old, labels)
     difference(golds, old, new, labels)
     assert time.thread_time() - started < 1.0
-
-
-def right(gold: dspy.Example, pred: dspy.Prediction) -> bool:
-    return gold.label == pred.label
-
-
-METRICS = {
-    "2": right,
-    "3": lambda gold, pred, trace: float(right(gold, pred)),
-    "3, default": lambda gold, pred, trace=None: right(gold, pred),
-    "5, GEPA": lambda gold, pred, trace, pred_name, pred_trace: dspy.Prediction(
-        score=right(gold, pred), feedback="why"
-    ),
-    "5, defaults": lambda gold, pred, trace=None, pred_name=None, pred_trace=None: right(gold, pred),
-    "any": lambda *args: right(*args[:2]),
-}
-
-
-@pytest.mark.parametrize("name", METRICS)
-def test_a_per_example_metric_counts_as_its_mean_and_a_failed_row_as_zero(name):
-    examples = mails(4)
-    answers = [dspy.Prediction(label=label) for label in ("spam", "work", "spam")]
-    assert mean_metric(METRICS[name])(examples, [*answers, dspy.Prediction()]) == 0.5
-
-
-@pytest.mark.parametrize("metric", [lambda gold: 1, lambda: 1, lambda a, b, c, d: 1])
-def test_a_metric_of_another_shape_is_refused(metric):
-    with pytest.raises(DataError, match=r"takes .*Give one that takes"):
-        mean_metric(metric)

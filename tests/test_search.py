@@ -234,5 +234,5 @@ def test_bad_settings_are_named(settings, said):
 @pytest.mark.parametrize(("calls_", "n"), [(1000, 60), (500, 100), (5000, 40)])
 def test_within_a_number_of_calls(calls_, n):
     config = SearchConfig.within(calls_, n)
-    expected = 3 * n + config.screen_calls + 0.6 * n * config.trials
+    expected = 5 * n + config.screen_calls + 0.6 * n * config.trials
     assert expected == pytest.approx(calls_, rel=0.1)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -57,7 +58,7 @@ def chosen(student: Student, numbers: Sequence[int]) -> RuleSet:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_equal_arguments_give_the_same_student(family):
+def test_equal_arguments_give_the_same_student(family) -> None:
     one, other, different = (make_student(family, 10, 40, seed) for seed in (3, 3, 4))
     assert one.rules == other.rules
     assert one.true_macro_f1(one.planted()) == other.true_macro_f1(other.planted())
@@ -65,12 +66,12 @@ def test_equal_arguments_give_the_same_student(family):
     assert one.true_macro_f1(None) != different.true_macro_f1(None)
 
 
-def test_a_student_is_the_same_in_every_process():
+def test_a_student_is_the_same_in_every_process() -> None:
     student = make_student("chaotic", 20, 100, 0)
     assert student.surface.answers(student.prompt(student.planted()), slice(0, 12)).tolist() == PINNED
 
 
-def test_an_answer_depends_on_prompt_and_example_alone():
+def test_an_answer_depends_on_prompt_and_example_alone() -> None:
     student = make_student("chaotic", 10, 40, 0)
     prompts = [student.prompt(random_set(student.rules, np.random.default_rng(seed), 6)) for seed in range(5)]
     whole = [student.surface.answers(prompt, EVERY) for prompt in prompts]
@@ -78,7 +79,7 @@ def test_an_answer_depends_on_prompt_and_example_alone():
         assert (student.surface.answers(prompt, slice(7, 20)) == answers[7:20]).all()
 
 
-def by_hand(**changes: object) -> Surface:
+def by_hand(**changes: Any) -> Surface:
     """Two labels, which the student never tells apart: rules 0 and 1 are right, 2 is wrong, 3 says nothing."""
     golds = np.array([0, 1] * 4)
     settings = {
@@ -100,7 +101,7 @@ def accuracy(surface: Surface, *numbers: int) -> float:
     return float((surface.answers(tuple((j, 0) for j in numbers), EVERY) == np.array([0, 1] * 4)).mean())
 
 
-def test_a_surface_made_by_hand_has_its_known_best_set():
+def test_a_surface_made_by_hand_has_its_known_best_set() -> None:
     surface = by_hand()
     subsets = [tuple(j for j in range(4) if number >> j & 1) for number in range(16)]
     scores = {subset: accuracy(surface, *subset) for subset in subsets}
@@ -111,19 +112,19 @@ def test_a_surface_made_by_hand_has_its_known_best_set():
     assert scores[(1, 3)] == 1.0
 
 
-def test_rivals_turn_each_other_round():
+def test_rivals_turn_each_other_round() -> None:
     surface = by_hand(pairs=np.array([[0, 1]]))
     assert accuracy(surface, 1) == 1.0
     assert accuracy(surface, 0, 1) < 0.6
 
 
-def test_a_club_counts_once_enough_of_it_are_there():
+def test_a_club_counts_once_enough_of_it_are_there() -> None:
     surface = by_hand(club=np.array([-1, 0, -1, 0]), needed=2)
     assert accuracy(surface, 1) == 0.5
     assert accuracy(surface, 1, 3) == 1.0
 
 
-def test_twins_are_felt_once_and_the_stronger_wording_decides():
+def test_twins_are_felt_once_and_the_stronger_wording_decides() -> None:
     start = np.tile([2.5, 0.0], (8, 1))
     strength = np.full((4, 1), 1.4)
     cover = by_hand().cover[:, [0, 1, 1, 3]]
@@ -133,14 +134,14 @@ def test_twins_are_felt_once_and_the_stronger_wording_decides():
     assert accuracy(replace(apart, strength=strength * 2), 1) == 1.0
 
 
-def test_the_ends_are_heeded_most_and_long_lists_less():
+def test_the_ends_are_heeded_most_and_long_lists_less() -> None:
     weights = heed(9)
     assert weights[0] > weights[-1] > weights[4]
     assert heed(25)[0] < heed(9)[0] < heed(1)[0]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_useful_rules_beat_no_rules_all_rules_and_random_ones(family):
+def test_the_useful_rules_beat_no_rules_all_rules_and_random_ones(family) -> None:
     scores = []
     for seed in range(3):
         student, rng = make_student(family, 30, 60, seed), np.random.default_rng(seed)
@@ -151,7 +152,7 @@ def test_the_useful_rules_beat_no_rules_all_rules_and_random_ones(family):
     assert planted > others[0] + 0.15
 
 
-def test_each_kind_of_rule_does_what_its_name_says():
+def test_each_kind_of_rule_does_what_its_name_says() -> None:
     gains: dict[str, list[float]] = {}
     for seed in range(3):
         student = make_student("additive", 20, 60, seed)
@@ -165,7 +166,7 @@ def test_each_kind_of_rule_does_what_its_name_says():
     assert {len(one.wordings) for one in student.rules} == {2, 3}
 
 
-def test_redundant_rules_add_little_to_the_rules_that_they_repeat():
+def test_redundant_rules_add_little_to_the_rules_that_they_repeat() -> None:
     gains = []
     for seed in range(4):
         student = make_student("additive", 30, 60, seed)
@@ -215,7 +216,7 @@ def test_families_differ_as_promised():
 # The evaluator's face
 
 
-def test_calls_are_counted_by_content():
+def test_calls_are_counted_by_content() -> None:
     student = make_student("additive", 6, 30, 0)
     asked, one = Asked(student), chosen(student, [0, 1])
     first = asked.labels(one, student.valset[:10], stage="search")
@@ -231,14 +232,14 @@ def test_calls_are_counted_by_content():
     assert asked.calls == 43
 
 
-def test_the_objective_is_the_macro_f1_of_the_labels():
+def test_the_objective_is_the_macro_f1_of_the_labels() -> None:
     student = make_student("additive", 6, 30, 0)
     found = Asked(student).evaluate(student.planted(), student.valset, stage="search")
     golds = [example.label for example in student.valset]
     assert found.score.objective == found.score.macro_f1 == scoring.macro_f1(golds, found.labels, LABELS)
 
 
-def test_a_cap_ends_the_calls_and_keeps_those_made():
+def test_a_cap_ends_the_calls_and_keeps_those_made() -> None:
     student = make_student("additive", 6, 30, 0)
     asked = Asked(student, cap=40)
     asked.evaluate(None, student.valset, stage="search")
@@ -257,7 +258,7 @@ TINY = {"plain": methods.plain, "ours": methods.ours_within} | {
 }
 
 
-def test_log_probabilities_go_with_the_labels():
+def test_log_probabilities_go_with_the_labels() -> None:
     student = make_student("chaotic", 6, 30, 0)
     plain, told = (Asked(student, logprobs=told) for told in (False, True))
     bare, rich = (asked.replies(student.planted(), student.valset, stage="search") for asked in (plain, told))
@@ -269,7 +270,7 @@ def test_log_probabilities_go_with_the_labels():
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_every_method_gives_a_set_its_calls_and_its_way(name):
+def test_every_method_gives_a_set_its_calls_and_its_way(name) -> None:
     student = make_student("additive", 6, 40, 0)
     given, again = setting(student, budget=600), setting(student, budget=600)
     outcome = TINY[name](given)
@@ -310,7 +311,7 @@ def test_a_stopped_trial_never_becomes_the_best_of_the_study(name, monkeypatch):
     assert student.prompt(decoded(student.rules, best.params)) == student.prompt(outcome.chosen)
 
 
-def test_the_minibatch_search_evaluates_every_fifth_time():
+def test_the_minibatch_search_evaluates_every_fifth_time() -> None:
     student = make_student("additive", 10, 80, 0)
     outcome = METHODS["tpe_minibatch"].run(setting(student, budget=20 * 80))
     assert outcome.calls <= 20 * 35 + (2 + 4) * 80
@@ -320,7 +321,7 @@ def test_ablations_switch_one_thing_off(monkeypatch):
     seen = {}
 
     class Recorded:
-        def __init__(self, rules, evaluator, valset, *, study, config, about, seed, on_trial):
+        def __init__(self, rules, evaluator, valset, *, study, config, about, seed, on_trial) -> None:
             seen["config"], seen["about"] = config, about
 
         def run(self):
@@ -342,7 +343,7 @@ def test_ablations_switch_one_thing_off(monkeypatch):
     assert seen["config"] == methods.SearchConfig(screen_calls=0, alpha=0, parsimony=0, trials=150)
 
 
-def test_the_space_decodes_its_guards():
+def test_the_space_decodes_its_guards() -> None:
     rules = make_student("additive", 6, 40, 0).rules
     none, everything = guards(rules)
     assert set(none) == set(everything) == set(distributions(rules))
@@ -354,7 +355,7 @@ COMPARED = [("additive", 0), ("additive", 1), ("conflict", 0), ("conflict", 1)]
 
 
 @pytest.mark.slow
-def test_ours_is_as_good_as_full_evaluations_at_a_third_of_the_calls():
+def test_ours_is_as_good_as_full_evaluations_at_a_third_of_the_calls() -> None:
     """A quick sight of what the bench measures with care: on so few students, a point or two is chance."""
     spent, gained = [], []
     for family, seed in COMPARED:
@@ -371,7 +372,7 @@ def test_ours_is_as_good_as_full_evaluations_at_a_third_of_the_calls():
 # Bounds and tables
 
 
-def test_the_bound_is_that_of_a_mean():
+def test_the_bound_is_that_of_a_mean() -> None:
     values = np.random.default_rng(0).normal(0.01, 0.02, 400)
     low, high = summary.bounds([values])
     margin = 1.645 * values.std() / 20
@@ -380,7 +381,7 @@ def test_the_bound_is_that_of_a_mean():
     assert summary.bounds([np.full(5, -0.003)]) == (pytest.approx(-0.003), pytest.approx(-0.003))
 
 
-def test_students_are_drawn_within_their_family():
+def test_students_are_drawn_within_their_family() -> None:
     apart = [np.full(10, 0.1), np.full(10, -0.1)]
     assert summary.bounds(apart) == (pytest.approx(0.0), pytest.approx(0.0))
     assert summary.bounds([np.concatenate(apart)])[0] < -0.02
@@ -402,7 +403,7 @@ def finished(
     )
 
 
-def test_methods_are_compared_student_by_student():
+def test_methods_are_compared_student_by_student() -> None:
     ran = [
         *(finished(REFERENCE, family, seed, 1000, 0.7 + seed / 100) for family in ("a", "b") for seed in range(10)),
         *(finished("ours", "a", seed, 200, 0.71 + seed / 100, [(100, 0.5)]) for seed in range(10)),
@@ -425,7 +426,7 @@ def test_methods_are_compared_student_by_student():
     assert "b (-0.020)" in text
 
 
-def test_parity_that_is_never_reached_is_said_so():
+def test_parity_that_is_never_reached_is_said_so() -> None:
     ran = [finished(REFERENCE, "a", 0, 1000, 0.7), finished("ours", "a", 0, 200, 0.6)]
     row = next(row for row in summary.compare(summary.by_method(ran)) if row.method == "ours")
     assert row.parity is None
@@ -451,7 +452,7 @@ def ran(monkeypatch) -> list[Cell]:
     return cells
 
 
-def test_a_bench_goes_on_where_it_was_left(tmp_path, ran):
+def test_a_bench_goes_on_where_it_was_left(tmp_path: Path, ran) -> None:
     wanted = list(bench.cells(["additive"], [(6, 30)], range(3), ["tpe_50", "ours"]))
     assert len(wanted) == 6
     bench.run_cells(wanted[:4], tmp_path)
@@ -464,7 +465,7 @@ def test_a_bench_goes_on_where_it_was_left(tmp_path, ran):
     assert len(ran) == 7
 
 
-def test_cells_of_other_code_are_run_again(tmp_path, ran):
+def test_cells_of_other_code_are_run_again(tmp_path: Path, ran) -> None:
     wanted = list(bench.cells(["additive"], [(6, 30)], range(2), ["ours"]))
     bench.run_cells(wanted, tmp_path)
     path = tmp_path / bench.CELLS_FILE
@@ -474,18 +475,18 @@ def test_cells_of_other_code_are_run_again(tmp_path, ran):
 
 
 @pytest.mark.slow
-def test_another_process_finds_the_same(tmp_path):
+def test_another_process_finds_the_same(tmp_path: Path) -> None:
     cell = Cell(family="chaotic", k=5, n=30, seed=0, method="tpe_minibatch")
     assert bench.run_cells([cell], tmp_path, jobs=2)[0].curve == bench.run_cell(cell).curve
 
 
-def test_a_damaged_line_is_named(tmp_path):
+def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     (tmp_path / bench.CELLS_FILE).write_text('{"cell": 3}\n')
     with pytest.raises(DataError, match=r"cells.jsonl line 1: cell"):
         bench.run_cells([], tmp_path)
 
 
-def test_the_command_writes_cells_table_and_figures(tmp_path):
+def test_the_command_writes_cells_table_and_figures(tmp_path: Path) -> None:
     arguments = ["synthetic", "--out", str(tmp_path), "--seeds", "1", "--family", "additive"]
     done = CliRunner().invoke(app, [*arguments, "--size", "5x30", "--method", "tpe_halving"])
     assert done.exit_code == 0, done.output
@@ -527,7 +528,7 @@ HALF = "a" * 80
 MANY = [(HALF, HALF)] * 5 + [(SOUND, GOLDS)] + [(GOLDS[1:] + "a", HALF)] * 2
 
 
-def test_a_table_by_hand(tmp_path):
+def test_a_table_by_hand(tmp_path: Path) -> None:
     table = write_table(tmp_path / "table.jsonl", [("aaaa", "ab--"), ("abab", "abab"), ("ba-b", "aaaa")])
     found = replays.replay(table, seeds=3, budgets=[1.0], methods=["random_search"])
     assert (found.calls, found.candidates, found.n) == (12, 3, 4)
@@ -538,7 +539,7 @@ def test_a_table_by_hand(tmp_path):
 
 
 @pytest.mark.parametrize("name", best_arm.METHODS)
-def test_every_method_finds_the_best_arm_within_its_budget(name, tmp_path):
+def test_every_method_finds_the_best_arm_within_its_budget(name, tmp_path: Path) -> None:
     table = write_table(tmp_path / "table.jsonl", MANY, GOLDS)
     row = replays.replay(table, seeds=5, budgets=[0.9], methods=[name]).rows[0]
     if name in ("random_search", "minibatch"):  # the one may not meet the arm, the other compares unequal examples
@@ -551,14 +552,14 @@ def test_every_method_finds_the_best_arm_within_its_budget(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", best_arm.METHODS)
-def test_test_answers_never_decide(name, tmp_path):
+def test_test_answers_never_decide(name, tmp_path: Path) -> None:
     one = write_table(tmp_path / "one.jsonl", MANY, GOLDS)
     other = replace(one, candidates=[line.model_copy(update={"test": ("a",) * 80}) for line in one.candidates])
     calls_made = [replays.replay(table, seeds=4, budgets=[0.4], methods=[name]).rows[0].calls for table in (one, other)]
     assert calls_made[0] == calls_made[1]
 
 
-def test_replays_are_told_as_a_table(tmp_path):
+def test_replays_are_told_as_a_table(tmp_path: Path) -> None:
     text = replays.markdown(replays.replay(write_table(tmp_path / "table.jsonl", MANY, GOLDS), seeds=2, budgets=[0.5]))
     assert "| pooled_race | 320 |" in text
     assert "8 candidates, 80 validation examples; asking everything takes 640 calls" in text
@@ -577,7 +578,7 @@ def arms_of_rules(*, budget: int) -> tuple[Arms, np.ndarray]:
     return Arms(answers, golds, 2, use, np.arange(6) % 2, budget), chance.mean(axis=1)
 
 
-def test_the_pooled_model_knows_arms_that_were_never_asked():
+def test_the_pooled_model_knows_arms_that_were_never_asked() -> None:
     arms, truth = arms_of_rules(budget=700)
     for number in range(32):
         arms.ask(number, np.arange(number * 20, number * 20 + 20) % 120)
@@ -586,7 +587,7 @@ def test_the_pooled_model_knows_arms_that_were_never_asked():
     assert np.abs(found - truth[32:]).mean() < 0.1
 
 
-def test_pooling_finds_better_arms_for_the_same_calls():
+def test_pooling_finds_better_arms_for_the_same_calls() -> None:
     reached = {name: [] for name in ("random_search", "pooled_race")}
     for name, values in reached.items():
         for seed in range(10):
@@ -595,7 +596,7 @@ def test_pooling_finds_better_arms_for_the_same_calls():
     assert np.mean(reached["pooled_race"]) > np.mean(reached["random_search"]) + 0.02
 
 
-def test_arms_count_calls_and_show_only_what_was_asked():
+def test_arms_count_calls_and_show_only_what_was_asked() -> None:
     arms, _ = arms_of_rules(budget=130)
     assert arms.ask(3, np.arange(10))
     assert arms.ask(3, np.arange(20))
@@ -606,7 +607,7 @@ def test_arms_count_calls_and_show_only_what_was_asked():
         arms.right(3, np.arange(21))
 
 
-def test_macro_f1_of_numbers_is_that_of_labels():
+def test_macro_f1_of_numbers_is_that_of_labels() -> None:
     rng = np.random.default_rng(0)
     for _ in range(20):
         golds, answers = rng.integers(4, size=30), rng.integers(5, size=30)
@@ -623,7 +624,7 @@ def test_macro_f1_of_numbers_is_that_of_labels():
         (lambda lines: [lines[0], "{}"], "line 2: digest"),
     ],
 )
-def test_a_spoilt_table_is_refused(tmp_path, spoil, said):
+def test_a_spoilt_table_is_refused(tmp_path: Path, spoil, said) -> None:
     path = tmp_path / "table.jsonl"
     write_table(path, [("aaaa", "ab--"), ("abab", "abab"), ("ba-b", "aaaa")])
     path.write_text("\n".join(spoil(path.read_text().splitlines())) + "\n")
@@ -647,7 +648,7 @@ def quick_search(monkeypatch) -> None:
 
 
 @pytest.mark.usefixtures("quick_search")
-def test_a_collected_table_holds_what_the_student_answers(tmp_path):
+def test_a_collected_table_holds_what_the_student_answers(tmp_path: Path) -> None:
     path, lm = tmp_path / "table.jsonl", student_lm("work")
     collected(path, lm)
     table = Table.load(path)
@@ -665,7 +666,7 @@ def test_a_collected_table_holds_what_the_student_answers(tmp_path):
 
 
 @pytest.mark.usefixtures("quick_search")
-def test_a_collection_goes_on_where_it_was_left(tmp_path):
+def test_a_collection_goes_on_where_it_was_left(tmp_path: Path) -> None:
     whole, path, lm = tmp_path / "whole.jsonl", tmp_path / "table.jsonl", student_lm("work")
     collected(whole, student_lm("work"))
     collected(path, lm, random=2, searched=0)
@@ -677,14 +678,14 @@ def test_a_collection_goes_on_where_it_was_left(tmp_path):
     assert len(calls(lm)) == made
 
 
-def test_a_table_of_something_else_is_not_mixed(tmp_path):
+def test_a_table_of_something_else_is_not_mixed(tmp_path: Path) -> None:
     path = tmp_path / "table.jsonl"
     collected(path, student_lm("work"), random=0, searched=0)
     with pytest.raises(RunError, match="table of another student"):
         collected(path, student_lm("work"), random=0, searched=0, splits=Splits(TRAIN, VAL, TEST[:-1]))
 
 
-def test_the_commands_collect_and_replay(tmp_path, monkeypatch):
+def test_the_commands_collect_and_replay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collect, "resolve_lm", lambda spec: student_lm("food"))
     config, path = tmp_path / "experiment.yaml", tmp_path / "out" / "table.jsonl"
     config.write_text("name: tiny\nprogram: pld_dspy.demo\noptimizers: [pld]\n")

@@ -4,11 +4,12 @@ import random
 from collections import Counter
 
 import dspy
+import numpy as np
 import pytest
 from tasks import LABELS, mail, mail_task, mails
 
 from pld_dspy.errors import DataError
-from pld_dspy.splits import Splits, check_disjoint, normalized, stratified_halves
+from pld_dspy.splits import Splits, check_disjoint, normalized, stratified_halves, stratified_order
 
 
 def text(content: str, **fields: object) -> dspy.Example:
@@ -99,3 +100,17 @@ def test_few_examples_and_a_rare_label_are_no_obstacle(n):
 def test_labels_with_one_example_each_cannot_be_shared_out():
     with pytest.raises(DataError, match="more examples"):
         stratified_halves(mails(3), ["a", "b", "c"], share=0.4, seed=0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_stretch_of_a_stratified_order_has_the_labels_in_proportion(seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(["a", "b", "c"], size=120, p=[0.6, 0.3, 0.1]).tolist()
+    order = stratified_order(labels, rng)
+    assert sorted(order.tolist()) == list(range(120))
+    for label in set(labels):
+        share = labels.count(label) / 120
+        hits = np.array([labels[row] == label for row in order]).cumsum()
+        assert np.abs(hits - share * np.arange(1, 121)).max() <= 2
+    assert not np.array_equal(order, stratified_order(labels, rng)), "it is random"
+    assert stratified_order([], rng).tolist() == []

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -100,32 +101,33 @@ def test_four_workers_on_a_journal_make_every_trial_once(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """A PostgreSQL server of our own on a free loopback port."""
     pytest.importorskip("psycopg", reason="psycopg is not installed")
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     initdb = found[-1] if found else shutil.which("initdb")
     if not initdb:
         pytest.skip("PostgreSQL is not installed")
-    binaries, data = Path(initdb).parent, tmp_path_factory.mktemp("postgres") / "data"
+    # Not under pytest's own folder, which a run beside this one may clear away while the server needs it.
+    with tempfile.TemporaryDirectory(prefix="pld-postgres-") as home:
+        yield from _served(Path(initdb).parent, Path(home))
+
+
+def _served(binaries: Path, home: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    options: dict[str, Any] = {"check": True, "capture_output": True}
+    data = home / "data"
+    options: dict[str, Any] = {"check": True, "capture_output": True, "cwd": home}
     if os.geteuid() == 0:  # the server refuses to run as root
-        shutil.chown(data.parent, "postgres")
-        for folder in data.parents:
-            if folder != data.parent and not os.stat(folder).st_mode & 0o001:
-                folder.chmod(0o711)
+        shutil.chown(home, "postgres")
         options["user"] = "postgres"
-    subprocess.run(
-        [binaries / "initdb", "-D", data, "-U", "pld", "--auth=trust", "--no-sync"], cwd=data.parent, **options
-    )
-    server = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={data} -c fsync=off"
-    control = [binaries / "pg_ctl", "-D", data, "-w", "-l", data / "log"]
-    subprocess.run([*control, "-o", server, "start"], cwd=data, **{**options, "capture_output": False})
+    subprocess.run([binaries / "initdb", "-D", data, "-U", "pld", "--auth=trust", "--no-sync"], **options)
+    server = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={home} -c fsync=off"
+    control = [binaries / "pg_ctl", "-D", data, "-w", "-l", home / "log"]
+    subprocess.run([*control, "-o", server, "start"], **{**options, "capture_output": False})
     yield f"postgresql+psycopg://pld@127.0.0.1:{port}/postgres"
-    subprocess.run([*control, "-m", "immediate", "stop"], cwd=data, **options)
+    subprocess.run([*control, "-m", "immediate", "stop"], **options)
 
 
 def test_four_workers_on_postgresql_make_every_trial_once(tmp_path, postgres):

@@ -14,24 +14,9 @@ from dataclasses import dataclass
 from pld_dspy.rules import MicroRule
 from pld_dspy.task import Task
 
-from .words import (
-    ANSWERS,
-    EVENTS,
-    FILLERS,
-    FORMATS,
-    MEANINGS,
-    MOODS,
-    RARE,
-    STRAY,
-    SUBJECTS,
-    TELLINGS,
-    TEMPLATES,
-    THINGS,
-    VERBS,
-    WRITERS,
-)
+from . import words
 
-LABELS = (*SUBJECTS, *RARE)
+LABELS = (*words.SUBJECTS, *words.RARE)
 RARE_SIZE = 6
 """Micro-rules of a rare label, whatever the size of the collection."""
 NONE = -1
@@ -58,15 +43,15 @@ def collection(n: int, *, seed: int = 0, giant: float = 0.3, noise: float = 0.03
         formats: share of micro-rules about the output's format.
     """
     rng = random.Random(seed)
-    frequent = [(label, event) for label in SUBJECTS for event in EVENTS]
+    departments = list(words.SUBJECTS)
+    frequent = [(label, event) for label in departments for event in words.EVENTS]
     rng.shuffle(frequent)
     weights = [1 / (rank + 2) for rank in range(len(frequent))]
     weights[0] = giant / (1 - giant) * sum(weights[1:])
-    drawn = [
-        (number, label, _rare(rng, label)) for number, label in enumerate(RARE, len(frequent)) for _ in range(RARE_SIZE)
-    ]
-    drawn += [(NONE, label, _stray(rng, label)) for label in rng.choices(list(SUBJECTS), k=round(noise * n))]
-    drawn += [(NONE, label, rng.choice(FORMATS)) for label in rng.choices(list(SUBJECTS), k=round(formats * n))]
+    rare = enumerate(words.RARE, len(frequent))
+    drawn = [(number, label, _rare(rng, label)) for number, label in rare for _ in range(RARE_SIZE)]
+    drawn += [(NONE, label, _stray(rng, label)) for label in rng.choices(departments, k=round(noise * n))]
+    drawn += [(NONE, label, rng.choice(words.FORMATS)) for label in rng.choices(departments, k=round(formats * n))]
     numbers = rng.choices(range(len(frequent)), weights=weights, k=n - len(drawn))
     drawn += [(number, frequent[number][0], _said(rng, *frequent[number])) for number in numbers]
     rng.shuffle(drawn)
@@ -81,33 +66,34 @@ def collection(n: int, *, seed: int = 0, giant: float = 0.3, noise: float = 0.03
 
 
 def _said(rng: random.Random, label: str, event: str) -> str:
-    return _sentence(rng, label, rng.choice(SUBJECTS[label]), rng.choice(EVENTS[event]))
+    return _sentence(rng, label, rng.choice(words.SUBJECTS[label]), rng.choice(words.EVENTS[event]))
 
 
 def _rare(rng: random.Random, label: str) -> str:
-    subject, *events = RARE[label]
+    subject, *events = words.RARE[label]
     return _sentence(rng, label, subject, rng.choice(events))
 
 
 def _stray(rng: random.Random, label: str) -> str:
-    return _sentence(rng, label, rng.choice(STRAY), f"mentions a {rng.choice(STRAY)} or a {rng.choice(STRAY)}")
+    subject, one, other = (rng.choice(words.STRAY) for _ in range(3))
+    return _sentence(rng, label, subject, f"mentions a {one} or a {other}")
 
 
 def _sentence(rng: random.Random, label: str, subject: str, event: str) -> str:
-    answer = rng.choice(ANSWERS)
-    words = {
+    answer = rng.choice(words.ANSWERS)
+    slots = {
         "answer": answer,
         "Answer": answer.capitalize(),
-        "means": rng.choice(MEANINGS),
-        "writer": rng.choice(WRITERS),
-        "says": rng.choice(VERBS),
-        "mood": rng.choice(MOODS),
-        "thing": rng.choice(THINGS),
-        "told": rng.choice(TELLINGS),
+        "means": rng.choice(words.MEANINGS),
+        "writer": rng.choice(words.WRITERS),
+        "says": rng.choice(words.VERBS),
+        "mood": rng.choice(words.MOODS),
+        "thing": rng.choice(words.THINGS),
+        "told": rng.choice(words.TELLINGS),
         "subject": subject,
         "event": event,
         "label": label,
         "other": rng.choice([name for name in LABELS if name != label]),
     }
-    filler = rng.choice(FILLERS).format(**words)
-    return rng.choice(TEMPLATES).format(**words, filler=filler)
+    filler = rng.choice(words.FILLERS).format(**slots)
+    return rng.choice(words.TEMPLATES).format(**slots, filler=filler)

@@ -43,10 +43,6 @@ RARE = {
     "legal": ("solicitor", "threatens a lawsuit", "announces a lawsuit in court"),
     "accessibility": ("screen reader", "cannot read the page", "finds the page unreadable for the blind"),
 }
-LABELS = (*SUBJECTS, *RARE)
-RARE_SIZE = 6
-"""Micro-rules of a rare label, whatever the size of the collection."""
-
 TEMPLATES = (
     "If the {subject} {event}, {answer} {label}{filler}.",
     "When a {writer} {says} that the {subject} {event}{filler}, {answer} {label}, not {other}.",

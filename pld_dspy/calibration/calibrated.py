@@ -126,12 +126,11 @@ class Calibrated(dspy.Module):
             found = prediction.copy(confidence=None, abstained=self.threshold is not None)
         else:
             row = np.array([[logprobs[label] for label in self.labels]])
-            label = (self.calibration.decide(row)[0] if any(self.offsets) else None) or own
-            confidence = float(self.calibration.probabilities(row)[0, self.labels.index(label)])
+            [label], [confidence] = self.calibration.answer(row, [own])
             found = prediction.copy(
-                **{self.label_field: Decision.required(predictor.signature).values[label], ENTRY: logprobs},
-                confidence=confidence,
-                abstained=self.threshold is not None and confidence < self.threshold,
+                **{self.label_field: Decision.required(predictor.signature).values[label or own], ENTRY: logprobs},
+                confidence=float(confidence),
+                abstained=self.threshold is not None and bool(confidence < self.threshold),
             )
         found.set_lm_usage(prediction.get_lm_usage())
         return found

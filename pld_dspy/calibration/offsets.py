@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,12 @@ from ..errors import DataError
 from ..logprobs import ENTRY
 from ..scoring import Difference, Floats, Ints, difference
 from .ascent import ascend
+from .matching import match
 
 logger = logging.getLogger(__name__)
+
+Fit = Callable[[Floats, Ints], Floats]
+"""n x C log-probabilities and n numbers of gold labels -> C offsets."""
 
 FOLDS = 5
 TEMPERATURES = (0.05, 20.0)
@@ -64,6 +69,26 @@ class Offsets(BaseModel):
         sums = np.asarray(logprobs) + self.values
         return [None if np.isnan(row).any() else self.labels[int(row.argmax())] for row in sums]
 
+    def answer(self, logprobs: Floats, own: Sequence[str | None]) -> tuple[list[str | None], Floats]:
+        """Return what a student answers with these offsets, and its confidence.
+
+        Args:
+            logprobs: n x C log-probabilities.
+            own: the student's own n answers. They stand where all offsets are 0, and where a row is NaN.
+
+        Returns:
+            n labels, None where the student gave none; and n confidences, the softmax with the temperature of the
+            sums at the label, NaN where a label or a row is missing.
+        """
+        moved = self.decide(logprobs) if any(self.values) else list(own)
+        labels = [before if None in (before, after) else after for before, after in zip(own, moved, strict=True)]
+        rows = self.probabilities(logprobs)
+        confidence = [
+            math.nan if label is None else row[self.labels.index(label)]
+            for label, row in zip(labels, rows, strict=True)
+        ]
+        return labels, np.array(confidence, dtype=np.float64)
+
 
 def logprob_matrix(predictions: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> Floats:
     """Return the ``label_logprobs`` of n predictions as n x C; a row of NaN for a prediction without them.
@@ -87,7 +112,11 @@ def fit_offsets(
     tolerance: float | None = None,
     seed: int = 0,
 ) -> Offsets | None:
-    """Fit the offsets under which the largest log-probability makes the best macro-F1; keep them only if they pay.
+    """Fit offsets under which the largest log-probability makes the best macro-F1; keep them only if they pay.
+
+    They are fitted in two ways, of which the one that does better on examples it was not fitted on is kept: matching
+    (each label is to come up as often as it is right; see ``match``), which few examples are enough for, and ascent of
+    macro-F1 itself, which takes more and knows more.
 
     Args:
         logprobs: n x C log-probabilities; a row of NaN (no answer) counts as wrong.
@@ -96,18 +125,15 @@ def fit_offsets(
         answers: what the student answered, which the offsets must beat; the labels of largest log-probability where
             None.
         folds: parts of the check.
-        tolerance: macro-F1 that an offset must win for being larger than another; 1/n, about one example, where None.
+        tolerance: macro-F1 that an offset must win in the ascent for being larger than another; 1/n, about one example,
+            where None.
         seed: of the order of labels, the folds and the bootstrap.
 
     Returns:
-        Offsets, of which the commonest gold label's is 0. None where they do not pay: where no offset wins more than
-        the tolerance, where there are fewer than two examples a fold or only one gold label, or where the check
-        fails. The check: examples are dealt into ``folds`` parts, label by label; each part is decided by offsets
-        that were fitted on the other parts; and these decisions must beat ``answers`` by more than the standard error
-        of the difference, which is a fourth, roughly, of the 95% interval of a bootstrap over examples with both
-        answers of one drawn together. Without the margin, offsets would be kept half the time when nothing is to be
-        won; a whole interval would ask more than 100 or 200 examples can show, for an estimate that is honest as it
-        is.
+        Offsets, of which the commonest gold label's is 0. None where they do not pay: where there are fewer than two
+        examples a fold or only one gold label, or where the check fails. The check: examples are dealt into ``folds``
+        parts, label by label; each part is decided by offsets that were fitted on the other parts; and these decisions
+        must beat ``answers`` by more than the standard error of the difference.
 
         The temperature is fitted on the same out-of-fold sums, so that it knows how sure offsets are of examples that
         they have not seen.
@@ -125,19 +151,20 @@ def fit_offsets(
     if len(golds) < 2 * folds or len(set(golds)) < 2:
         logger.info("%d examples of %d labels are too few to check offsets by.", len(golds), len(set(golds)))
         return None
-    values = ascend(scores, gold, tolerance=slack, seed=seed)
-    if not values.any():
-        return None
-    unseen = _out_of_fold(scores, gold, folds=folds, tolerance=slack, seed=seed)
+    ways: list[Fit] = [_matched, partial(ascend, tolerance=slack, seed=seed)]
     plain = Offsets.none(labels)
     before = plain.decide(scores) if answers is None else answers
-    gain = difference(golds, before, plain.decide(unseen), labels, seed=seed)
-    margin = (gain.interval[1] - gain.interval[0]) / _STANDARD_ERRORS
-    if gain.macro_f1 <= margin:
-        logger.info("Offsets change out-of-fold macro-F1 by %+.3f, not over %.3f: left out.", gain.macro_f1, margin)
+    unseen = [_out_of_fold(scores, gold, fit, folds=folds, seed=seed) for fit in ways]
+    gains = [difference(golds, before, plain.decide(sums), labels, seed=seed) for sums in unseen]
+    best = max(range(len(ways)), key=lambda way: gains[way].macro_f1)
+    if not _pays(gains[best]):
         return None
-    temperature = fit_temperature(unseen, golds, labels)
-    return Offsets(labels=tuple(labels), values=tuple(values.tolist()), temperature=temperature, gain=gain)
+    return Offsets(
+        labels=tuple(labels),
+        values=tuple(ways[best](scores, gold).tolist()),
+        temperature=fit_temperature(unseen[best], golds, labels),
+        gain=gains[best],
+    )
 
 
 def fit_temperature(logprobs: Floats, golds: Sequence[str], labels: Sequence[str]) -> float:
@@ -167,7 +194,24 @@ def fit_temperature(logprobs: Floats, golds: Sequence[str], labels: Sequence[str
     return math.exp(float(minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
-def _out_of_fold(scores: Floats, gold: Ints, *, folds: int, tolerance: float, seed: int) -> Floats:
+def _pays(gain: Difference) -> bool:
+    """Whether a gain is over its standard error: a fourth, roughly, of its 95% interval.
+
+    Without the margin, offsets would be kept half the time when nothing is to be won; a whole interval would ask more
+    than 100 or 200 examples can show, for an estimate that is honest as it is.
+    """
+    margin = (gain.interval[1] - gain.interval[0]) / _STANDARD_ERRORS
+    if gain.macro_f1 <= margin:
+        logger.info("Offsets change out-of-fold macro-F1 by %+.3f, not over %.3f: left out.", gain.macro_f1, margin)
+    return gain.macro_f1 > margin
+
+
+def _matched(scores: Floats, gold: Ints) -> Floats:
+    """Offsets under which each label comes up as often as it is right."""
+    return match(scores, np.bincount(gold, minlength=scores.shape[1]) / len(gold))
+
+
+def _out_of_fold(scores: Floats, gold: Ints, fit: Fit, *, folds: int, seed: int) -> Floats:
     """Each example's log-probabilities with the offsets of the folds that it is not in."""
     rng = np.random.default_rng(seed)
     fold = np.empty(len(gold), dtype=np.int64)
@@ -175,7 +219,7 @@ def _out_of_fold(scores: Floats, gold: Ints, *, folds: int, tolerance: float, se
     sums = np.empty_like(scores)
     for number in range(folds):
         inside = fold == number
-        sums[inside] = scores[inside] + ascend(scores[~inside], gold[~inside], tolerance=tolerance, seed=seed)
+        sums[inside] = scores[inside] + fit(scores[~inside], gold[~inside])
     return sums
 
 

@@ -104,16 +104,24 @@ def induce(
         "suspects_dropped": len(decisive) - len(usable),
         "suspects_down_weighted": len(lesser),
         "noise": len(noise),
+        **_rule_counts(rules, synthesis, without_rule, doctor),
+    }
+    diagnosis = one_line(counts, doctor.findings, without_rule)
+    logger.info("%s", diagnosis)
+    fallbacks = [rules[index].id for index in synthesis.fallbacks]
+    return Induction(rules, noise, fallbacks, about_format, list(doubted), counts, diagnosis)
+
+
+def _rule_counts(
+    rules: Sequence[Rule], synthesis: Synthesis, without_rule: Sequence[str], doctor: Doctor
+) -> dict[str, int]:
+    return {
         "rules": len(rules),
         "largest": max(len(rule.support) for rule in rules),
         "in_parts": synthesis.in_parts,
         "labels_without_rule": len(without_rule),
         **{f"labels_{what}": len(labels) for what, labels in doctor.findings.items()},
     }
-    diagnosis = one_line(counts, doctor.findings, without_rule)
-    logger.info("%s", diagnosis)
-    fallbacks = [rules[index].id for index in synthesis.fallbacks]
-    return Induction(rules, noise, fallbacks, about_format, list(doubted), counts, diagnosis)
 
 
 def _without_teacher(clusters: Sequence[Cluster], task: Task, config: InduceConfig) -> list[tuple[str, ...]]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
 from ..embedding import embed
-from ..rules import MicroRule, Rule
+from ..rules import MicroRule, Rule, label_slug
 from ..task import Task
 from .cluster import Floats, groups_of_label, merged
 from .config import InduceConfig
@@ -40,7 +39,7 @@ def named(clusters: Sequence[Cluster], wordings: Sequence[tuple[str, ...]]) -> l
     ranks: Counter[str] = Counter()
     rules = []
     for cluster, texts in zip(clusters, wordings, strict=True):
-        slug = re.sub(r"\W+", "_", cluster.label).strip("_").lower() or "label"
+        slug = label_slug(cluster.label)
         ranks[slug] += 1
         rules.append(
             Rule(

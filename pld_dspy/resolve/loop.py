@@ -15,9 +15,9 @@ from ..rules import Rule, RuleSet
 from .config import ResolveConfig
 from .conflicts import Conflict, conflicts
 from .guard import guard_rows, judge
-from .journal import Journal, OnPatch
 from .mistakes import STAGE, Mistake, mistakes, traced
 from .patch import Edit, Unusable, edited
+from .patch_log import OnPatch, PatchLog
 from .pool import Pool
 from .propose import Proposal, TeacherDesk, unaided
 from .result import Resolution, Source
@@ -72,23 +72,24 @@ def resolve(
     Source: the conflict-resolution loop of Prompt-Level Distillation (arXiv 2602.21103). The typed patches, and the
     test that each of them has to pass, are our own.
     """
-    config, task = config or ResolveConfig(), evaluator.task
-    desk = None
-    if teacher is not None:
-        desk = TeacherDesk(program=teacher, lm=lm, ledger=evaluator.ledger, task=task, instructions=instructions)
+    config = config or ResolveConfig()
     loop = _Loop(
         rules=rules,
         bench=list(bench),
         val=list(val),
-        pool=Pool.of(train, val, task, sample=config.sample, seed=seed),
+        pool=Pool.of(train, val, evaluator.task, sample=config.sample, seed=seed),
         evaluator=evaluator,
         instructions=instructions,
-        desk=desk,
+        desk=None if teacher is None else _desk(teacher, lm, evaluator, instructions),
         config=config,
         seed=seed,
-        journal=Journal(on_patch),
+        log=PatchLog(on_patch),
     )
     return loop.run()
+
+
+def _desk(teacher: dspy.Module, lm: dspy.BaseLM | None, evaluator: Evaluator, instructions: str) -> TeacherDesk:
+    return TeacherDesk(program=teacher, lm=lm, ledger=evaluator.ledger, task=evaluator.task, instructions=instructions)
 
 
 @dataclass(kw_only=True)
@@ -104,7 +105,7 @@ class _Loop:
     desk: TeacherDesk | None
     config: ResolveConfig
     seed: int
-    journal: Journal
+    log: PatchLog
     objective: float = 0.0
     tried: set[str] = field(default_factory=set)
     """Digests of the rule sets that were judged, and of the first."""
@@ -126,8 +127,8 @@ class _Loop:
         return Resolution(
             rules=self.rules,
             bench=self.bench,
-            rounds=self.journal.rounds,
-            patches=self.journal.patches,
+            rounds=self.log.rounds,
+            patches=self.log.patches,
             before=before,
             objective=None if before is None else self.objective,
             stopped=stopped,
@@ -141,7 +142,7 @@ class _Loop:
         try:
             self._settle(groups, self._proposals(groups))
         finally:  # where a cap cuts the round short, what it kept stays
-            self.journal.close(errors=len(found), conflicts=len(groups), objective=self.objective)
+            self.log.close(errors=len(found), conflicts=len(groups), objective=self.objective)
 
     def _conflicts(self, found: Sequence[Mistake], answers: Sequence[str | None]) -> list[Conflict]:
         config = self.config
@@ -165,10 +166,10 @@ class _Loop:
     def _proposals(self, groups: Sequence[Conflict]) -> list[Proposal]:
         if self.desk is None:
             return [Proposal() for _ in groups]
-        tried = [self.journal.remembered(conflict) for conflict in groups]
+        tried = [self.log.remembered(conflict) for conflict in groups]
         proposals = self.desk.propose(groups, tried, self.rules, self.bench, self.pool)
         for conflict, proposal in zip(groups, proposals, strict=True):
-            self.journal.faulty(conflict, proposal)
+            self.log.faulty(conflict, proposal)
         return proposals
 
     def _settle(self, groups: Sequence[Conflict], proposals: Sequence[Proposal]) -> None:
@@ -177,7 +178,7 @@ class _Loop:
         for _ in range(ALTERNATIVES):
             left = []
             for conflict, edits in waiting:
-                if self.journal.judged >= self.config.max_patches:
+                if self.log.judged >= self.config.max_patches:
                     return
                 found = next(edits, None)
                 if found is not None and not self._try(conflict, *found):
@@ -202,12 +203,12 @@ class _Loop:
                     yield source, edit
                     continue
             if source == "teacher":
-                self.journal.unused(conflict, source, kind=patch.kind, after=patch.texts, reason=reason, usable=usable)
+                self.log.unused(conflict, source, kind=patch.kind, after=patch.texts, reason=reason, usable=usable)
 
     def _try(self, conflict: Conflict, source: Source, edit: Edit) -> bool:
         """Judge an edit, keep it if it passes and validation does not fall; return whether that ends the conflict."""
         config = self.config
-        rng = np.random.default_rng([self.seed, self.journal.number])
+        rng = np.random.default_rng([self.seed, self.log.number])
         guard = guard_rows(conflict, edit, self.pool, size=config.guard, rng=rng)
         verdict = judge(self.rules, edit.rules, conflict, guard, self.pool, self.evaluator, alpha=config.alpha)
         kept, reason, objective = False, verdict.reason, None
@@ -219,7 +220,7 @@ class _Loop:
                 self.rules, self.bench, self.objective = edit.rules, edit.bench, objective
         if verdict.asked:
             self.tried.add(edit.rules.digest)
-        self.journal.settled(conflict, source, edit, verdict, kept=kept, reason=reason, objective=objective)
+        self.log.settled(conflict, source, edit, verdict, kept=kept, reason=reason, objective=objective)
         return kept or not verdict.asked
 
     def _value(self, rules: RuleSet) -> float:

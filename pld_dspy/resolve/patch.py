@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import count, islice, product
 from string import ascii_lowercase
 
-from ..rules import Rule, RuleSet
+from ..rules import Rule, RuleSet, label_slug
 from ..signatures import Patch, PatchKind
 from ..splits import normalized
 from .conflicts import Conflict
@@ -124,7 +124,7 @@ def _added(
     for rule in bench:
         if text in rule.wordings:
             return _for_errors(rule.with_wording(rule.wordings.index(text)), conflict)
-    slug = re.sub(r"\W+", "_", conflict.labels[0]).strip("_").lower() or "label"
+    slug = label_slug(conflict.labels[0])
     name = next(name for number in count(1) if (name := f"{slug}-{number}") not in taken)
     return _for_errors(Rule(id=name, wordings=(_checked(text),)), conflict)
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..embedding import embed, tfidf_svd
-from ..task import Task
+from ..splits import stratified_order
+from ..task import Task, example_id
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Pool:
             examples=examples,
             golds=task.golds(examples),
             texts=texts,
-            train={_example_id(train[row], row): place for place, row in enumerate(drawn)},
+            train={example_id(train[row], row): place for place, row in enumerate(drawn)},
             vectors=embed(texts, tfidf_svd),
         )
 
@@ -70,17 +71,9 @@ class Pool:
 
 
 def stratified(labels: Sequence[str], rows: Iterable[int], size: int, rng: np.random.Generator) -> list[int]:
-    """Draw ``size`` of ``rows`` with each label in proportion, in ascending order; all of them where they are fewer.
-
-    Systematic sampling: the rows, shuffled within their labels, taken at equal distances.
-    """
+    """Draw ``size`` of ``rows`` with each label in proportion, in ascending order; all of them where they are fewer."""
     listed = list(rows)
     if len(listed) <= size:
         return listed
-    ordered = sorted(rng.permutation(listed).tolist(), key=lambda row: labels[row])
-    return sorted(ordered[(2 * place + 1) * len(ordered) // (2 * size)] for place in range(size))
-
-
-def _example_id(example: dspy.Example, row: int) -> str:
-    """The id under which rules name a training example as their support."""
-    return str(example.get("id", f"row-{row}"))
+    order = stratified_order([labels[row] for row in listed], rng)
+    return sorted(listed[place] for place in order[:size])

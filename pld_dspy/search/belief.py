@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from .config import SearchConfig
-from .effects import EffectModel, Observation, Posterior, example_weights
-from .logits import LogitModel, LogitPosterior
+from .effects import EffectModel, Observation, example_weights
+from .gaussian import GaussianPosterior
+from .logits import LogitModel
 from .space import Candidate, Space
 from .surrogate import Floats, Surrogate
 from .trials import Asked, Seen
@@ -36,6 +37,7 @@ class Belief:
         config: of the search; without screening there is no model.
         known: number of trials, guards and screened sets, after which the model is chosen and used; 0 for never.
         about: n x K, how much an example is like those a rule came from; used only if it predicts better.
+        calibrated: whether answers are decided with offsets, where there are log-probabilities.
     """
 
     def __init__(
@@ -47,18 +49,20 @@ class Belief:
         *,
         known: int,
         about: Floats | None = None,
+        calibrated: bool = False,
     ) -> None:
         self.space = space
         self.golds = golds
         self.labels = labels
         self.config = config
         self.known = known
+        self.calibrated = calibrated
         self.weights = example_weights(golds)
         self._provenance = [None] if about is None else [None, about]
         self._model: EffectModel | LogitModel | None = None
-        self._fit: tuple[list[int], Posterior | LogitPosterior | None] = ([], None)
+        self._fit: tuple[list[int], GaussianPosterior | None] = ([], None)
 
-    def posterior(self, seen: Sequence[Seen]) -> Posterior | LogitPosterior | None:
+    def posterior(self, seen: Sequence[Seen]) -> GaussianPosterior | None:
         """Return what was learned; None before the screening is over, or where answers teach nothing."""
         screened = [trial for trial in seen if trial.kind not in ("race", "confirm")]
         if not self.known or len(screened) < self.known:
@@ -113,7 +117,10 @@ class Belief:
     def _chosen(self, screened: Sequence[Observation]) -> EffectModel | LogitModel:
         """Choose the model by what it says of unseen candidates."""
         if len(self.labels) <= LOGIT_LABELS and all(one.logits is not None for one in screened):
-            rich = [LogitModel(self.space, self.golds, self.labels, known) for known in self._provenance]
+            rich = [
+                LogitModel(self.space, self.golds, self.labels, known, calibrated=self.calibrated)
+                for known in self._provenance
+            ]
             return min(rich, key=lambda model: model.error(screened)) if len(rich) > 1 else rich[0]
         plain = [
             EffectModel(self.space, self.golds, known, scale=scale) for known in self._provenance for scale in SCALES
@@ -121,7 +128,7 @@ class Belief:
         return min(plain, key=lambda model: model.log_loss(screened))
 
 
-def _draws(posterior: LogitPosterior, rng: np.random.Generator) -> list[Surrogate]:
+def _draws(posterior: GaussianPosterior, rng: np.random.Generator) -> list[Surrogate]:
     return [posterior.draw(rng) for _ in range(DRAWS)]
 
 

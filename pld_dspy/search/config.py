@@ -42,10 +42,11 @@ class SearchConfig:
     def within(cls, calls: int, n: int) -> SearchConfig:
         """Return a configuration that spends about ``calls`` student calls on ``n`` validation examples.
 
-        The unchanged student, all rules and the confirmation take n calls each; of what is left, a bit less than
-        half goes into screening, the rest into races, which end after about 60% of the examples on average.
+        The guards (the unchanged student, all rules, all rules in their second wordings) and the two sets that are
+        confirmed take n calls each; of what is left, a bit less than half goes into screening, the rest into races,
+        which end after about 60% of the examples on average.
         """
-        left = max(calls - 3 * n, 0)
+        left = max(calls - 5 * n, 0)
         return cls(screen_calls=round(0.45 * left), trials=round(0.55 * left / (0.6 * n)))
 
     @property

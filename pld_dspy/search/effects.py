@@ -12,20 +12,17 @@ and examples is that of PromptEval (Polo et al. 2024); the covariates are ours.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GroupKFold
-from threadpoolctl import threadpool_limits
 
 from ..rules import Rule
+from .gaussian import GaussianPosterior, one_thread
 from .space import Candidate, Space
 from .surrogate import Floats, Surrogate
 
@@ -60,30 +57,16 @@ class Observation:
     logits: Floats | None = None
 
 
-@dataclass(frozen=True)
-class Posterior:
-    """Gaussian approximation (Laplace) of the effects, in units of their prior standard deviation."""
+@dataclass(frozen=True, kw_only=True)
+class Posterior(GaussianPosterior):
+    """Gaussian approximation (Laplace) of the effects."""
 
     model: EffectModel
-    mean: Floats
     intercept: float
-    precision: Floats
 
-    @cached_property
-    def _factor(self) -> Floats:
-        with one_thread():
-            return np.asarray(np.linalg.cholesky(self.precision), dtype=np.float64)
-
-    @cached_property
-    def surrogate(self) -> Surrogate:
-        """The student under the posterior mean."""
-        return self.model.surrogate(self.mean, self.intercept)
-
-    def draw(self, rng: np.random.Generator) -> Surrogate:
-        """Return the student under one draw of the effects (Thompson sampling)."""
-        with one_thread():
-            effects = self.mean + solve_triangular(self._factor.T, rng.standard_normal(len(self.mean)))
-        return self.model.surrogate(np.asarray(effects), self.intercept)
+    def student(self, effects: Floats) -> Surrogate:
+        """Return the student under given effects."""
+        return self.model.surrogate(effects, self.intercept)
 
 
 class EffectModel:
@@ -136,7 +119,8 @@ class EffectModel:
         chance = expit(matrix @ mean + intercept)
         curvature = matrix * (chance * (1 - chance))[:, None]
         with one_thread():
-            return Posterior(self, mean, intercept, curvature.T @ matrix + np.eye(len(mean)))
+            precision = curvature.T @ matrix + np.eye(len(mean))
+        return Posterior(mean=mean, precision=precision, model=self, intercept=intercept)
 
     def log_loss(self, observations: Sequence[Observation]) -> float:
         """Return the cross-validated log-loss of answers of unseen candidates."""
@@ -213,9 +197,3 @@ def _regression(matrix: Floats, correct: NDArray[np.bool_]) -> LogisticRegressio
     """With features scaled by their prior sd, an L2 penalty of C = 1 is the Gaussian prior."""
     with one_thread():
         return LogisticRegression(C=1.0, max_iter=200).fit(matrix, correct)
-
-
-def one_thread() -> AbstractContextManager[object]:
-    """Keep BLAS to one thread: at these sizes threads gain nothing, and cost tenfold where cores are busy."""
-    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
-    return limits

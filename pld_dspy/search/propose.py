@@ -9,8 +9,7 @@ import numpy as np
 
 from .belief import Belief
 from .config import SearchConfig
-from .effects import Posterior
-from .logits import LogitPosterior
+from .gaussian import GaussianPosterior
 from .space import Candidate, Space
 from .trials import Seen, asked_in_full, incumbent
 
@@ -64,9 +63,7 @@ class Proposer:
         start = incumbent(seen, self.config.parsimony).candidate
         return posterior.surrogate.best(start, self.config.parsimony)
 
-    def _changed(
-        self, rng: np.random.Generator, seen: Sequence[Seen], posterior: Posterior | LogitPosterior
-    ) -> Candidate:
+    def _changed(self, rng: np.random.Generator, seen: Sequence[Seen], posterior: GaussianPosterior) -> Candidate:
         leaders = sorted(seen, key=lambda trial: -self._value(seen, trial))[:LEADERS]
         asked = {self._digest(trial) for trial in seen}
         for _ in range(REDRAWS):

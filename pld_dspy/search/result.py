@@ -115,6 +115,7 @@ class SearchResult:
         trials: every finished trial.
         stopped: why the search ended early; None if it did not.
         insight: what its log says besides; None where no model was fitted.
+        own_seconds: wall seconds that went into fitting, proposing and telling here, not into waiting for answers.
     """
 
     best: RuleSet | None
@@ -125,3 +126,4 @@ class SearchResult:
     trials: list[TrialRow] = field(default_factory=list)
     stopped: str | None = None
     insight: Insight | None = None
+    own_seconds: float = field(default=0.0, compare=False)

@@ -8,7 +8,9 @@ another worker, reads it and goes on.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import dspy
 import numpy as np
@@ -18,6 +20,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from ..calibration.decided import matched
 from ..errors import BudgetExceeded
 from ..evaluation import Evaluator, Reply
 from ..rules import Rule, RuleSet
@@ -28,7 +31,7 @@ from .insight import CountTokens, Insights, characters
 from .plan import Plan
 from .propose import Proposer
 from .result import SearchResult, TrialRow
-from .sampler import Proposed
+from .sampler import proposing
 from .space import Candidate, Space, stratified_order
 from .surrogate import Floats
 from .trials import KIND, STEP, Asked, Seen, asked_in_full, incumbent
@@ -49,6 +52,8 @@ class RuleSearch:
             predicts held-out answers better than doing without.
         seed: of every random choice.
         on_trial: called once a trial that finishes, here or at another worker.
+        calibrated: whether answers will be decided with offsets that make up for leanings to labels: then sets are
+            compared by what they do besides, where the server gives log-probabilities.
         count_tokens: the student's tokenizer: rendered rules -> prompt tokens; an estimate where None.
         joins: whether this is a further worker on a study whose plan another search has queued and will report.
     """
@@ -62,6 +67,7 @@ class RuleSearch:
         study: optuna.Study,
         config: SearchConfig | None = None,
         about: Floats | None = None,
+        calibrated: bool = False,
         seed: int = 0,
         on_trial: Callable[[TrialRow], object] | None = None,
         count_tokens: CountTokens | None = None,
@@ -73,7 +79,9 @@ class RuleSearch:
         self.study = study
         self.config = config or SearchConfig()
         self.seed = seed
+        self.calibrated = calibrated
         self.golds = evaluator.task.golds(valset)
+        self._truth = np.array([evaluator.task.labels.index(gold) for gold in self.golds])
         self.plan = Plan(study, self.space, self.config, seed)
         self.belief = Belief(
             self.space,
@@ -82,9 +90,11 @@ class RuleSearch:
             self.config,
             known=self.plan.first_race if self.plan.screens else 0,
             about=about,
+            calibrated=calibrated,
         )
         self.proposer = Proposer(self.space, self.belief, self.config, seed)
         self.count_tokens = count_tokens or characters
+        self._waited = 0.0
         self.made = 0
         """Trials made here, not at other workers."""
         self.seen: list[Seen] = []
@@ -105,13 +115,15 @@ class RuleSearch:
         Raises:
             BudgetExceeded: the budget does not even allow scoring the unchanged student.
         """
+        started = time.perf_counter()
         stopped = self.work()
         while self.plan.others_left_work() and stopped is None:
             stopped = self.work()
         self._read()
         if stopped is not None and not self.seen:
             raise BudgetExceeded(stopped)
-        return self._result(stopped)
+        found = self._result(stopped)
+        return replace(found, own_seconds=time.perf_counter() - started - self._waited)
 
     def work(self) -> str | None:
         """Make trials until none waits; return why it stopped before that, if it did."""
@@ -138,9 +150,7 @@ class RuleSearch:
         distributions = self.space.distributions()
         proposal = self._proposal(waiting)
         self.study.sampler = (
-            self._sampler(waiting.user_attrs[STEP])
-            if proposal is None
-            else Proposed(self.space.parameters(proposal), distributions)
+            self._sampler(waiting.user_attrs[STEP]) if proposal is None else proposing(self.space.parameters(proposal))
         )
         trial = self.study.ask(distributions)
         if STEP not in trial.user_attrs:  # other workers took the last ones meanwhile, so Optuna made a new one
@@ -162,11 +172,18 @@ class RuleSearch:
         asked = self._ask(candidate, rules, step, kind)
         objective = None
         if len(asked.rows) == len(self.valset):
-            objective = self.evaluator.evaluate(rules, self.valset, stage="search").score.objective
+            objective = self._objective(rules)
         for name, value in {**asked.attrs(len(self.valset)), "objective": objective}.items():
             trial.set_user_attr(name, value)
         self.study.tell(trial, self.belief.value(self.seen, candidate, asked, objective))
         self.made += 1
+
+    def _objective(self, rules: RuleSet | None) -> float:
+        """Return what the whole validation set's answers, all in the ledger, come to."""
+        own = self.evaluator.evaluate(rules, self.valset, stage="search")
+        if self.calibrated:
+            own = matched(own, self.valset, self.evaluator)
+        return own.score.objective
 
     def _proposal(self, waiting: FrozenTrial) -> Candidate | None:
         step, kind = waiting.user_attrs[STEP], waiting.user_attrs[KIND]
@@ -187,9 +204,13 @@ class RuleSearch:
             rival = incumbent(self.seen, self.config.parsimony)
         asked = Asked(np.empty(0, dtype=np.int64), np.empty(0, dtype=bool), None)
         for block in self._blocks(step, kind):
+            started = time.perf_counter()
             replies = self.evaluator.replies(rules, [self.valset[row] for row in block], stage="search")
+            self._waited += time.perf_counter() - started
             right = np.array([reply.label == self.golds[row] for reply, row in zip(replies, block, strict=True)])
             asked = asked.extended(block, right, _logits(replies, self.evaluator.task.labels))
+            if self.calibrated:
+                asked = asked.matched(self._truth, len(self.evaluator.task.labels))
             if rival is not None and len(asked.rows) < len(self.valset) and self._beaten(candidate, asked, rival, step):
                 break
         return asked.sorted()

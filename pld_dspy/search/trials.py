@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
+from ..calibration.matching import match
 from .result import TrialRow
 from .space import Candidate, Space
 
@@ -32,6 +33,19 @@ class Asked:
         if logits is not None and len(self.rows):
             both = None if self.logits is None else np.vstack([self.logits, logits])
         return Asked(np.append(self.rows, rows), np.append(self.correct, correct), both)
+
+    def matched(self, truth: NDArray[np.int64], labels: int) -> Asked:
+        """Return the same as decided with offsets that make up for leanings to labels; as it is without logits.
+
+        Args:
+            truth: n gold labels of the validation set, as numbers.
+            labels: C.
+        """
+        if self.logits is None:
+            return self
+        gold = truth[self.rows]
+        offsets = match(self.logits, np.bincount(gold, minlength=labels) / len(gold))
+        return replace(self, correct=(self.logits + offsets).argmax(axis=1) == gold)
 
     def sorted(self) -> Asked:
         """Return the same in the order of rows, as a resumed search reads it: sums would differ in the last bit."""

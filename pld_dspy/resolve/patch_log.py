@@ -1,4 +1,4 @@
-"""The journal: every patch and what became of it, for the result, for the teacher and for whoever watches."""
+"""The patch log: every patch and what became of it, for the result, for the teacher and for whoever watches."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REMEMBERED = 6
 
 
 @dataclass
-class Journal:
+class PatchLog:
     """What one run proposed, tried and kept.
 
     Attributes:

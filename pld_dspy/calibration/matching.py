@@ -1,0 +1,43 @@
+"""Matching: offsets that make a student give each label as often as it is right, whatever a prompt makes it lean to.
+
+Nothing is fitted to single answers, only how often each label comes up, so a few dozen examples are enough, and the
+labels of the examples themselves are not needed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..scoring import Floats
+
+ROUNDS = 50
+"""Rounds after which offsets stand to three digits; they move by less each time."""
+
+
+def match(logprobs: Floats, shares: Floats, *, rounds: int = ROUNDS) -> Floats:
+    """Return the offsets under which the mean probability of each label is its share.
+
+    Args:
+        logprobs: m x C log-probabilities; rows of NaN are left out.
+        shares: C shares of the labels, sum 1; a label of share 0 is left as it is.
+        rounds: of the fixed-point iteration, each of which moves every label's mean towards its share.
+
+    Returns:
+        C offsets, that of the commonest label 0.
+
+    Source: prior matching, Liusie, Manakul & Gales 2023, "Mitigating word bias in zero-shot prompt-based
+    classifiers"; the iteration is that of iterative proportional fitting.
+    """
+    known = np.asarray(logprobs)[~np.isnan(logprobs).any(axis=1)]
+    given = shares > 0
+    offsets = np.zeros(len(shares))
+    if not len(known):
+        return offsets
+    weights = np.exp(known - known.max(axis=1, keepdims=True))
+    factor = np.ones(len(shares))
+    for _ in range(rounds):
+        sums = weights * factor
+        means = (sums / sums.sum(axis=1, keepdims=True)).mean(axis=0)
+        factor[given] *= shares[given] / np.maximum(means[given], np.finfo(float).tiny)
+    offsets[given] = np.log(factor[given])
+    return np.asarray(np.where(given, offsets - offsets[int(shares.argmax())], 0.0))

@@ -1,0 +1,160 @@
+"""The stage of a compile: both students calibrated on answers to training and validation, and graded on the test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import dspy
+import numpy as np
+
+from ..errors import BudgetExceeded
+from ..evaluation import Evaluation, Evaluator
+from ..ledger import Answer
+from ..rules import RuleSet
+from ..scoring import Floats, difference
+from ..task import Task
+from .decided import decided, decision_of, logprobs_of
+from .offsets import Offsets, fit_offsets, fit_temperature
+from .result import Calibration, Grade, StudentCalibration
+from .risk import error_at, expected_calibration_error, risk_coverage
+
+STAGE = "calibrate"
+CURVE_POINTS = 100
+COVERAGE = 0.8
+
+NO_LOGPROBS = (
+    "the student's answers carry no label log-probabilities. They need a LabelAdapter, a program that returns the "
+    "prediction of its deciding predictor, and a server that gives them, such as llama.cpp or vLLM."
+)
+
+
+@dataclass(frozen=True)
+class Uncalibrated:
+    """Why nothing could be calibrated, as the end of a sentence."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The offsets of the unchanged and of the compiled student, fitted on ``n`` examples."""
+
+    baseline: Offsets
+    compiled: Offsets
+    n: int
+
+
+def fitted(
+    rules: RuleSet | None,
+    train: Sequence[dspy.Example],
+    val: Sequence[dspy.Example],
+    evaluator: Evaluator,
+    *,
+    seed: int = 0,
+    on_answer: Callable[[], object] | None = None,
+) -> Fitted | Uncalibrated:
+    """Fit offsets and a temperature for the unchanged student and for the one under ``rules``.
+
+    Args:
+        rules: the compiled student's; None where it is the unchanged one.
+        train: labelled examples to fit on.
+        val: more of them, asked first, since their answers are in the ledger: where these carry no log-probabilities,
+            no call is made.
+        evaluator: the student as a function of its rules, under an adapter that asks for log-probabilities.
+        seed: as of ``fit_offsets``.
+        on_answer: called once an answer.
+
+    Returns:
+        Offsets of 0 for a student whose offsets do not pay. ``Uncalibrated`` where there are no log-probabilities, or
+        where a cap on calls is in the way.
+
+    Raises:
+        TooManyErrors: more calls failed than the ledger allows.
+        ModelError: a model rejects credentials or settings.
+    """
+    if decision_of(evaluator) is None:
+        return Uncalibrated(NO_LOGPROBS)
+    examples, task, found = [*val, *train], evaluator.task, []
+    try:
+        for candidate in (None, rules):
+            answers = evaluator.answers(candidate, val, stage=STAGE, on_answer=on_answer)
+            if np.isnan(logprobs_of(answers, task)).any(axis=1).all():
+                return Uncalibrated(NO_LOGPROBS)
+            answers += evaluator.answers(candidate, train, stage=STAGE, on_answer=on_answer)
+            found.append(_fit(answers, examples, task, seed=seed))
+    except BudgetExceeded as error:
+        return Uncalibrated(str(error))
+    return Fitted(baseline=found[0], compiled=found[1], n=len(examples))
+
+
+def graded(
+    fit: Fitted | Uncalibrated | None,
+    examples: Sequence[dspy.Example],
+    pair: tuple[Evaluation, Evaluation] | None,
+    evaluator: Evaluator,
+    *,
+    seed: int = 0,
+) -> Calibration | Uncalibrated | None:
+    """Decide answers to the test set with and without offsets; no call is made.
+
+    Args:
+        fit: the offsets of both students; where there are none, it comes back as it is.
+        examples: the test set.
+        pair: evaluations of the unchanged and of the compiled student on it; None without one.
+        evaluator: as for :func:`fitted`.
+        seed: of the bootstrap.
+    """
+    if not isinstance(fit, Fitted):
+        return fit
+    if pair is None:
+        sides = [StudentCalibration(offsets=offsets) for offsets in (fit.baseline, fit.compiled)]
+        return Calibration(baseline=sides[0], compiled=sides[1], n=fit.n)
+    baseline, compiled = pair
+    baseline_side, _ = _sides(fit.baseline, examples, baseline, evaluator)
+    compiled_side, moved = _sides(fit.compiled, examples, compiled, evaluator)
+    task = evaluator.task
+    golds = task.golds(examples)
+    return Calibration(
+        baseline=baseline_side,
+        compiled=compiled_side,
+        n=fit.n,
+        difference=difference(golds, compiled.labels, moved.labels, task.labels, seed=seed),
+        difference_to_baseline=difference(golds, baseline.labels, moved.labels, task.labels, seed=seed),
+    )
+
+
+def _fit(answers: Sequence[Answer], examples: Sequence[dspy.Example], task: Task, *, seed: int) -> Offsets:
+    """Offsets where they pay, else none but a temperature."""
+    logprobs, golds = logprobs_of(answers, task), task.golds(examples)
+    own = [task.read(answer.outputs) for answer in answers]
+    offsets = fit_offsets(logprobs, golds, task.labels, answers=own, seed=seed)
+    return offsets or Offsets.none(task.labels, temperature=fit_temperature(logprobs, golds, task.labels))
+
+
+def _sides(
+    offsets: Offsets, examples: Sequence[dspy.Example], own: Evaluation, evaluator: Evaluator
+) -> tuple[StudentCalibration, Evaluation]:
+    """Grade a student's answers as they are and as offsets move them; return the latter too."""
+    task = evaluator.task
+    golds = task.golds(examples)
+    moved, confidence = decided(own, offsets, examples, evaluator)
+    _, own_confidence = Offsets.none(task.labels).answer(logprobs_of(own.answers, task), own.labels)
+    side = StudentCalibration(
+        offsets=offsets, plain=_grade(own, golds, own_confidence), calibrated=_grade(moved, golds, confidence)
+    )
+    return side, moved
+
+
+def _grade(evaluation: Evaluation, golds: Sequence[str], confidence: Floats) -> Grade:
+    sure = np.nan_to_num(confidence, nan=0.0).tolist()
+    right = [label == gold for label, gold in zip(evaluation.labels, golds, strict=True)]
+    coverage, risk = risk_coverage(sure, right)
+    points = np.unique(np.linspace(0, len(risk) - 1, CURVE_POINTS).round().astype(int))
+    return Grade(
+        score=evaluation.score,
+        calibration_error=expected_calibration_error(sure, right),
+        error_at_80=error_at(sure, right, coverage=COVERAGE),
+        coverage=tuple(coverage[points].round(4).tolist()),
+        risk=tuple(risk[points].round(4).tolist()),
+    )

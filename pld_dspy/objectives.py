@@ -1,0 +1,203 @@
+"""What the search maximizes: a figure by its name, a user's own, or the mean of a per-example DSPy metric."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import dspy
+import numpy as np
+from sklearn.metrics import f1_score, recall_score
+
+from .errors import DataError
+from .scoring import macro_f1
+
+Objective = Callable[[Sequence[dspy.Example], Sequence[dspy.Prediction]], float]
+"""A figure over a whole set: (examples, predictions) -> float, higher is better. A failed call's prediction is
+an empty ``dspy.Prediction()``."""
+
+Metric = Callable[..., Any]
+"""A per-example DSPy metric of 2, 3 or 5 arguments, giving bool, float or ``Prediction(score=..., feedback=...)``."""
+
+Figure = Callable[[Sequence[str], Sequence[str | None], Sequence[str]], float]
+"""A figure over a whole set of labels: (gold labels, answers, label set) -> float from 0 to 1. A missing answer is
+None, and is wrong for its gold label."""
+
+ONE_LABEL = "f1:"
+"""``f1:LABEL`` names the F1 of one label."""
+
+
+def accuracy(golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> float:
+    """Return the share of right answers; the label set plays no part."""
+    return float(np.mean([gold == answer for gold, answer in zip(golds, answers, strict=True)]))
+
+
+def balanced_accuracy(golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> float:
+    """Return the mean recall over those labels that are among ``golds``, as scikit-learn defines it."""
+    present = sorted(set(golds))
+    return float(recall_score(golds, _texts(answers), labels=present, average="macro", zero_division=0.0))
+
+
+def weighted_f1(golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> float:
+    """Return the mean F1 over labels, each weighted by its share of ``golds``."""
+    return float(f1_score(golds, _texts(answers), labels=list(labels), average="weighted", zero_division=0.0))
+
+
+def label_f1(label: str, golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> float:
+    """Return the F1 of one ``label``; 0 where it is neither a gold label nor answered."""
+    return float(f1_score(golds, _texts(answers), labels=[label], average="macro", zero_division=0.0))
+
+
+NAMED: dict[str, Figure] = {
+    "macro_f1": macro_f1,
+    "weighted_f1": weighted_f1,
+    "accuracy": accuracy,
+    "balanced_accuracy": balanced_accuracy,
+}
+
+
+def chosen_objective(objective: str | Objective, metric: Metric | None) -> Objective | str:
+    """Return what the evaluator maximizes, as far as it can be checked without a label set.
+
+    Args:
+        objective: a key of ``NAMED``, ``f1:LABEL``, or a callable over (examples, predictions).
+        metric: a per-example DSPy metric instead; its mean.
+
+    Raises:
+        DataError: both are given, the name is unknown, or the metric takes other arguments.
+    """
+    if metric is not None:
+        if objective != "macro_f1":
+            raise DataError("Give objective= or metric=, not both.")
+        return MeanMetric(metric)
+    if callable(objective):
+        return partial(_checked, objective)
+    if objective in NAMED or (objective.startswith(ONE_LABEL) and objective != ONE_LABEL):
+        return objective
+    raise DataError(f"objective={objective!r} is unknown. Give one of {', '.join(NAMED)}, f1:LABEL, or a callable.")
+
+
+def figure(objective: str, labels: Sequence[str]) -> Figure:
+    """Return the figure that ``objective`` names.
+
+    Raises:
+        DataError: it names a label that is not one of ``labels``.
+    """
+    if objective in NAMED:
+        return NAMED[objective]
+    label = objective.partition(ONE_LABEL)[2]
+    if label not in labels:
+        raise DataError(
+            f"objective={objective!r} is the F1 of a label that is not in the label set ({', '.join(labels)}). "
+            f"Name one of these after {ONE_LABEL!r}."
+        )
+    return partial(label_f1, label)
+
+
+def check_objective(objective: str | Objective, labels: Sequence[str]) -> None:
+    """Refuse the F1 of a label that the task does not have.
+
+    Raises:
+        DataError: ``objective`` names a label that is not one of ``labels``.
+    """
+    if isinstance(objective, str):
+        figure(objective, labels)
+
+
+def objective_name(objective: str | Objective, metric: Metric | None) -> str:
+    """Return the name under which values of what is maximized are recorded; MLflow refuses most signs in names."""
+    chosen = objective if metric is None else metric
+    return re.sub(r"[^\w. -]", "_", chosen if isinstance(chosen, str) else _name(chosen))
+
+
+@dataclass(frozen=True)
+class MeanMetric:
+    """A per-example DSPy metric as an objective: its mean, where a failed call counts 0.
+
+    Attributes:
+        metric: of (gold, prediction), optionally trace, optionally GEPA's pred_name and pred_trace; gives a bool, a
+            number, or a prediction with ``score`` and perhaps ``feedback``.
+
+    Raises:
+        DataError: the metric takes other arguments, or gives something else.
+    """
+
+    metric: Metric
+
+    def __post_init__(self) -> None:
+        _extra_arguments(self.metric)
+
+    def __call__(self, examples: Sequence[dspy.Example], predictions: Sequence[dspy.Prediction]) -> float:
+        """Return the mean; arguments beyond gold and prediction are None."""
+        extra = [None] * _extra_arguments(self.metric)
+        values = [
+            _number(self.metric(example, prediction, *extra), self.metric) if prediction.toDict() else 0.0
+            for example, prediction in zip(examples, predictions, strict=True)
+        ]
+        return float(np.mean(values))
+
+    def feedback(self, example: dspy.Example, prediction: dspy.Prediction, *, name: str, predictor: dspy.Module) -> str:
+        """Return what the metric says of an answer beside its score; empty where it says nothing.
+
+        Many metrics of GEPA's five arguments say something only when they are asked on behalf of a predictor, so they
+        are asked as GEPA does: with its name, and a trace of one step, in which the program's inputs and answer stand
+        for the predictor's.
+
+        Args:
+            example: the labelled example.
+            prediction: the program's answer.
+            name: of the deciding predictor.
+            predictor: the predictor itself.
+        """
+        trace = [(predictor, example.inputs().toDict(), prediction)]
+        extra = _extra_arguments(self.metric)
+        # With a trace, a metric of three arguments is in DSPy's bootstrapping mode and answers yes or no.
+        said = self.metric(example, prediction, *((trace, name, trace) if extra == 3 else [None] * extra))
+        words = said.get("feedback") if isinstance(said, dspy.Prediction) else None
+        return str(words or "").strip()
+
+
+def _extra_arguments(metric: Metric) -> int:
+    signature = inspect.signature(metric)
+    for extra in (3, 1, 0):
+        try:
+            signature.bind(*[None] * (2 + extra))
+        except TypeError:
+            continue
+        return extra
+    raise DataError(
+        f"The metric {_name(metric)!r} takes {signature}. Give one that takes (example, prediction), "
+        "(example, prediction, trace) or GEPA's five arguments."
+    )
+
+
+def _checked(objective: Objective, examples: Sequence[dspy.Example], predictions: Sequence[dspy.Prediction]) -> float:
+    return _number(objective(examples, predictions), objective)
+
+
+def _number(value: Any, source: Callable[..., Any]) -> float:
+    given = value.get("score") if isinstance(value, dspy.Prediction) else value
+    try:
+        number = float(given)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise DataError(
+            f"{_name(source)!r} gave the score {given!r}. Return a bool, a finite number, or "
+            "dspy.Prediction(score=..., feedback=...)."
+        )
+    return number
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _texts(answers: Sequence[str | None]) -> list[str]:
+    """Answers as scikit-learn takes them: it refuses None, and no label is empty."""
+    return ["" if answer is None else answer for answer in answers]

@@ -1,0 +1,53 @@
+"""What both models learn: a Gaussian posterior of effects, its mean and draws from it as surrogates of the student."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.linalg import solve_triangular
+from threadpoolctl import threadpool_limits
+
+from .surrogate import Floats, Surrogate
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianPosterior(ABC):
+    """A Gaussian posterior of F effects, in units of their prior standard deviation.
+
+    Attributes:
+        mean: F means.
+        precision: F x F, the inverse of the covariance.
+    """
+
+    mean: Floats
+    precision: Floats
+
+    @cached_property
+    def surrogate(self) -> Surrogate:
+        """The student under the posterior mean."""
+        return self.student(self.mean)
+
+    def draw(self, rng: np.random.Generator) -> Surrogate:
+        """Return the student under one draw of the effects (Thompson sampling)."""
+        noise = rng.standard_normal(len(self.mean))
+        with one_thread():
+            return self.student(self.mean + np.asarray(solve_triangular(self._factor.T, noise)))
+
+    @abstractmethod
+    def student(self, effects: Floats) -> Surrogate:
+        """Return the student under given effects."""
+
+    @cached_property
+    def _factor(self) -> Floats:
+        with one_thread():
+            return np.asarray(np.linalg.cholesky(self.precision), dtype=np.float64)
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """Keep BLAS to one thread: at these sizes threads gain nothing, and cost tenfold where cores are busy."""
+    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
+    return limits
