@@ -39,11 +39,11 @@ class LinearClassifier(dspy.Module):
 def tfidf_logistic(setting: Setting) -> dspy.Module:
     """Fit TF-IDF (words and word pairs) and logistic regression on the training texts.
 
-    For macro-F1 labels weigh alike, however rare; for any other objective examples do.
+    For macro-F1 and balanced accuracy labels weigh alike, however rare; for any other objective examples do.
     """
     task = Task.of(setting.student, setting.trainset)
     texts, labels = [task.text(example) for example in setting.trainset], task.golds(setting.trainset)
-    weight = "balanced" if setting.objective == "macro_f1" else None
+    weight = "balanced" if setting.objective in ("macro_f1", "balanced_accuracy") else None
     model = make_pipeline(
         TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2)),
         LogisticRegression(max_iter=1000, class_weight=weight, random_state=setting.seed),

@@ -16,7 +16,7 @@ from .options import (
     Calibrate,
     Estimate,
     Fresh,
-    ObjectiveName,
+    ObjectiveOption,
     ProgramModule,
     ResolveRounds,
     RulesFormat,
@@ -87,7 +87,7 @@ def compile_command(
     teacher_api_key_env: TeacherKey = None,
     adapter: Annotated[AdapterName, model_option(help="How the student is prompted.")] = AdapterName.label,
     target: Annotated[str | None, model_option(help="The deciding predictor, where several could be.")] = None,
-    objective: Annotated[ObjectiveName, search_option(help="To maximize.")] = ObjectiveName.macro_f1,
+    objective: ObjectiveOption = "macro_f1",
     screen_calls: Annotated[int, search_option(help="Student calls that learn the rules' effects.")] = 480,
     trials: Annotated[int, search_option(help="Rule sets raced after that.")] = 24,
     wordings: Annotated[int, search_option(help="Wordings a rule, at most.")] = 5,
@@ -114,7 +114,7 @@ def compile_command(
     model = Model(spec=student, api_base=student_api_base, api_key_env=student_api_key_env)
     command = Command(source=source, rationales=rationales, student=model, adapter=adapter.value, seed=seed)
     pld = PLD(
-        objective=objective.value,
+        objective=objective,
         target=target,
         induce=InduceConfig(wordings=wordings, suspects=suspects.value),
         search=SearchConfig(screen_calls=screen_calls, trials=trials),

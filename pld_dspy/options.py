@@ -18,13 +18,6 @@ class AdapterName(str, Enum):
     json = "json"
 
 
-class ObjectiveName(str, Enum):
-    """What the search maximizes."""
-
-    macro_f1 = "macro_f1"
-    accuracy = "accuracy"
-
-
 class SuspectsName(str, Enum):
     """What becomes of training examples whose label is doubted."""
 
@@ -68,6 +61,10 @@ TeacherBase = Annotated[str | None, base_option("--teacher-api-base")]
 TeacherKey = Annotated[str | None, key_option("--teacher-api-key-env")]
 ProgramModule = Annotated[
     str | None, data_option("--program", metavar="MODULE", help="Module or .py file: student() and load().")
+]
+ObjectiveOption = Annotated[
+    str,
+    search_option("--objective", help="macro_f1, weighted_f1, accuracy, balanced_accuracy or f1:LABEL; to maximize."),
 ]
 ResolveRounds = Annotated[
     int, search_option("--resolve-rounds", min=0, help="Rounds of patching rules for the errors that remain.")

@@ -264,6 +264,7 @@ class PLD(Teleprompter):
         with timed(seconds, "search"):
             search = self._search(inputs, induction, evaluator, folder, recorder)
             folder.write_trials(search.trials)
+        seconds["search_own_code"] = search.own_seconds
         resolution = None
         if self.resolve is not None:
             with timed(seconds, "resolve"):

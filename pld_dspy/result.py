@@ -54,7 +54,7 @@ class PLDResult(BaseModel):
         validation: what the search saw; optimistic, since it chose by it.
         test: on examples no stage saw; None without a test set.
         costs: "student" and "teacher" -> stage -> cost.
-        seconds: stage -> wall seconds.
+        seconds: stage -> wall seconds; "search_own_code" is the part of the search that did not wait for answers.
         calibration: what offsets and temperatures make of both students; None where they were not asked for, or not
             to be had.
         insight: what the search's log says besides: effects, order, shorter sets; None where it learned no model.

@@ -624,7 +624,10 @@ class TestRefusals:
     def test_a_setting_out_of_range(self, task: Path) -> None:
         assert "SearchConfig.trials is -1" in refused(run(*COMPILE, "--trials", "-1"))
 
-    @pytest.mark.parametrize("arguments", [("--objective", "recall"), ("--threads", "0"), ("--no-such-option",)])
+    def test_an_objective_that_does_not_exist(self, task: Path) -> None:
+        assert "objective='recall' is unknown" in refused(run(*COMPILE, "--objective", "recall"))
+
+    @pytest.mark.parametrize("arguments", [("--adapter", "xml"), ("--threads", "0"), ("--no-such-option",)])
     def test_wrong_options(self, task: Path, arguments: tuple[str, ...]) -> None:
         result = run(*COMPILE, *arguments)
         assert result.exit_code == 2

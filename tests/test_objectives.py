@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import dspy
 import pytest
-from engine import calls, fn_lm
+from engine import calls, fn_lm, sections
 from mlflow.utils.validation import _validate_metric_name
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from tasks import (
@@ -18,7 +18,9 @@ from tasks import (
     Team,
     compiled,
     keyword,
+    mail_teacher,
     mails,
+    micro_rule,
     micro_rules,
     pld,
     student,
@@ -30,6 +32,7 @@ from pld_dspy.errors import DataError
 from pld_dspy.evaluation import Evaluator
 from pld_dspy.ledger import Answer, Ledger
 from pld_dspy.objectives import MeanMetric, chosen_objective, figure, objective_name
+from pld_dspy.resolve import ResolveConfig
 from pld_dspy.task import Task
 
 LABELS = ("a", "b", "c", "never")
@@ -274,6 +277,24 @@ def test_answers_are_commented_on_as_those_of_the_deciding_predictor():
     for objective, said in ((MeanMetric(gepa), "self: BILLING, not TECH"), ("macro_f1", "")):
         evaluator = routing(objective)
         assert evaluator.feedback(TICKETS, evaluator.answers(None, TICKETS, stage="check"))[1] == said
+
+
+def test_what_the_metric_says_of_an_error_is_shown_to_the_teacher(tmp_path):
+    """No record tells of dinner, which is taken for work; the metric says whose desk that is."""
+
+    def gepa(gold, pred, trace=None, pred_name=None, pred_trace=None):
+        words = f"{pred.label} takes it from the desk of {gold.label}" if pred_name == "self" else "not for you"
+        return dspy.Prediction(score=right(gold, pred), feedback=words)
+
+    teacher = mail_teacher({"patches": lambda given: "[]"})
+    signs = {**{word: word for words in WORDS.values() for word in words}, "dinner": "garden"}
+    misled = [micro_rule(one.id, one.text, one.label, signs[keyword(one)]) for one in TRAIN]
+    optimizer = pld(tmp_path, metric=gepa, teacher=teacher, resolve=ResolveConfig(max_rounds=1))
+    compiled(optimizer, student(student_lm()), rationales=misled)
+    shown = [sections(call.user)["errors"] for call in calls(teacher) if "errors" in sections(call.user)]
+    assert shown
+    assert all("feedback: " in errors and "not for you" not in errors for errors in shown)
+    assert any("takes it from the desk of home" in errors for errors in shown)
 
 
 def test_a_list_of_labels_is_refused_with_what_to_do_instead():

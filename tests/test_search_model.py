@@ -10,7 +10,7 @@ from tasks import rule
 from pld_dspy.scoring import chance_to_win
 from pld_dspy.search.applicability import applicability
 from pld_dspy.search.effects import EffectModel, Observation, example_weights, own_labels
-from pld_dspy.search.space import Candidate, Space, stratified_order
+from pld_dspy.search.space import Candidate, Space
 
 SPACE = Space((rule("a", "x", "spam", "y", "z"), rule("b", "x", "work"), rule("c", "x", "home", "y")))
 
@@ -55,19 +55,6 @@ def test_random_sets_are_of_all_sizes_or_about_the_most(size, most, mean):
     assert np.quantile(sizes, 0.05) < 0.6 * mean
     assert np.quantile(sizes, 0.95) > 1.4 * mean
     assert np.mean([one.wording for one in drawn]) == pytest.approx(0.5, abs=0.05)
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_every_stretch_of_a_stratified_order_has_the_labels_in_proportion(seed):
-    rng = np.random.default_rng(seed)
-    labels = rng.choice(["a", "b", "c"], size=120, p=[0.6, 0.3, 0.1]).tolist()
-    order = stratified_order(labels, rng)
-    assert sorted(order.tolist()) == list(range(120))
-    for label in set(labels):
-        share = labels.count(label) / 120
-        hits = np.array([labels[row] == label for row in order]).cumsum()
-        assert np.abs(hits - share * np.arange(1, 121)).max() <= 2
-    assert not np.array_equal(order, stratified_order(labels, rng))
 
 
 def simulated(

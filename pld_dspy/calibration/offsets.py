@@ -114,9 +114,8 @@ def fit_offsets(
 ) -> Offsets | None:
     """Fit offsets under which the largest log-probability makes the best macro-F1; keep them only if they pay.
 
-    They are fitted in two ways, of which the one that does better on examples it was not fitted on is kept: matching
-    (each label is to come up as often as it is right; see ``match``), which few examples are enough for, and ascent of
-    macro-F1 itself, which takes more and knows more.
+    They are fitted in two ways, of which the one is kept that does better on examples it was not fitted on: matching
+    (see ``match``), for which few examples are enough, and ascent of macro-F1 itself, which knows more.
 
     Args:
         logprobs: n x C log-probabilities; a row of NaN (no answer) counts as wrong.
@@ -135,8 +134,7 @@ def fit_offsets(
         parts, label by label; each part is decided by offsets that were fitted on the other parts; and these decisions
         must beat ``answers`` by more than the standard error of the difference.
 
-        The temperature is fitted on the same out-of-fold sums, so that it knows how sure offsets are of examples that
-        they have not seen.
+        The temperature is fitted on the same out-of-fold sums: it is to hold for examples that offsets have not seen.
 
     Raises:
         DataError: sizes disagree, or a gold label is not in the label set.
@@ -149,7 +147,6 @@ def fit_offsets(
     scores, gold = _checked(logprobs, golds, labels)
     slack = 1 / len(golds) if tolerance is None else tolerance
     if len(golds) < 2 * folds or len(set(golds)) < 2:
-        logger.info("%d examples of %d labels are too few to check offsets by.", len(golds), len(set(golds)))
         return None
     ways: list[Fit] = [_matched, partial(ascend, tolerance=slack, seed=seed)]
     plain = Offsets.none(labels)

@@ -15,7 +15,7 @@ from ..rules import Rule, RuleSet
 from .config import ResolveConfig
 from .conflicts import Conflict, conflicts
 from .guard import guard_rows, judge
-from .mistakes import STAGE, Mistake, mistakes, traced
+from .mistakes import STAGE, Mistake, commented, mistakes, traced
 from .patch import Edit, Unusable, edited
 from .patch_log import OnPatch, PatchLog
 from .pool import Pool
@@ -155,7 +155,7 @@ class _Loop:
             instructions=self.instructions,
         )
         return conflicts(
-            blamed,
+            commented(blamed, self.rules, self.pool, self.evaluator),
             self.pool,
             answers,
             errors=config.errors_per_call,

@@ -29,6 +29,7 @@ class Mistake:
         answer: the student's label.
         cost: what it costs in recall of its label, in [0, 1]: a rare label's mistakes weigh more, as in macro-F1.
         rule: id of the rule that it leans on; None where no single rule was found.
+        feedback: what the user's metric says of it; empty where that says nothing.
     """
 
     row: int
@@ -37,6 +38,7 @@ class Mistake:
     answer: str
     cost: float
     rule: str | None = None
+    feedback: str = ""
 
 
 def mistakes(pool: Pool, answers: Sequence[str | None]) -> list[Mistake]:
@@ -81,6 +83,20 @@ def traced(
     if blame == "ask":
         return _named(found, rules, pool, evaluator, instructions)
     return _left_out(found, rules, pool, evaluator)
+
+
+def commented(found: Sequence[Mistake], rules: RuleSet, pool: Pool, evaluator: Evaluator) -> list[Mistake]:
+    """Return the mistakes with what the user's metric says of them.
+
+    Args:
+        found: the mistakes.
+        rules: the set under which they were made; the ledger has the answers.
+        pool: holds their examples.
+        evaluator: the student, and the metric's feedback.
+    """
+    examples = pool.take(one.row for one in found)
+    said = evaluator.feedback(examples, evaluator.answers(rules, examples, stage=STAGE))
+    return [replace(one, feedback=words) for one, words in zip(found, said, strict=True)]
 
 
 def _left_out(found: Sequence[Mistake], rules: RuleSet, pool: Pool, evaluator: Evaluator) -> list[Mistake]:

@@ -143,7 +143,8 @@ def unaided(conflict: Conflict, rules: RuleSet, bench: Sequence[Rule], pool: Poo
 
 def _told(mistake: Mistake, pool: Pool) -> str:
     leaned = f"; it leaned on the rule {mistake.rule}" if mistake.rule else ""
-    return f"{pool.texts[mistake.row]}\nright answer: {mistake.gold}; its answer: {mistake.answer}{leaned}"
+    told = f"{pool.texts[mistake.row]}\nright answer: {mistake.gold}; its answer: {mistake.answer}{leaned}"
+    return f"{told}\nfeedback: {mistake.feedback}" if mistake.feedback else told
 
 
 def _read(answer: Answer, conflict: Conflict, rules: RuleSet, bench: Sequence[Rule]) -> Proposal:

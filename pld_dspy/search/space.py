@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,13 +135,3 @@ class Space:
     def _in_order(self, use: NDArray[np.bool_]) -> Candidate:
         keys = (np.arange(len(self)) + 0.5) / max(len(self), 1)
         return Candidate(use, keys, np.zeros(len(self), dtype=np.int64))
-
-
-def stratified_order(labels: Sequence[str], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return a random order of examples in which every stretch has about the same share of each label."""
-    place = np.empty(len(labels))
-    column = np.array(labels)
-    for label in sorted(set(labels)):
-        rows = np.flatnonzero(column == label)
-        place[rng.permutation(rows)] = (np.arange(len(rows)) + rng.random()) / len(rows)
-    return np.argsort(place, kind="stable")

@@ -25,6 +25,7 @@ from ..errors import BudgetExceeded
 from ..evaluation import Evaluator, Reply
 from ..rules import Rule, RuleSet
 from ..scoring import chance_to_win
+from ..splits import stratified_order
 from .belief import Belief
 from .config import SearchConfig
 from .insight import CountTokens, Insights, characters
@@ -32,7 +33,7 @@ from .plan import Plan
 from .propose import Proposer
 from .result import SearchResult, TrialRow
 from .sampler import proposing
-from .space import Candidate, Space, stratified_order
+from .space import Candidate, Space
 from .surrogate import Floats
 from .trials import KIND, STEP, Asked, Seen, asked_in_full, incumbent
 
