@@ -1,4 +1,4 @@
-"""``python -m experiments run CONFIG.yaml``, ``... table CONFIG.yaml`` and ``... speed RUN``."""
+"""``python -m experiments run CONFIG.yaml``, ``... table CONFIG.yaml``; ``... speed RUN``, ladder, effects."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pld_dspy.terminal import FAILED, INTERRUPTED, clean_stdout, hush_libraries
 
 from .command import run_app
 from .config import Experiment
+from .foretold import effects, ladder
 from .runner import run_experiment
 from .speed import speed
 from .table import markdown
@@ -20,6 +21,8 @@ from .table import markdown
 app = typer.Typer(add_completion=False, help="Compare optimizers on a program, under one budget and one objective.")
 Config = Annotated[Path, typer.Argument(help="The experiment's YAML file.")]
 Data = Annotated[Path | None, typer.Option(metavar="FOLDER", help="The published data; overrides the file's.")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder of pld-dspy compile or demo.")]
+BUDGETS = (100, 200, 400, 800)
 Rationales = Annotated[Path | None, typer.Option(metavar="FILE", help="Recorded micro-rules; overrides the file's.")]
 
 
@@ -48,11 +51,26 @@ def table(config: Config, *, data: Data = None, rationales: Rationales = None) -
 
 @app.command("speed")
 def speed_command(
-    run: Annotated[Path, typer.Argument(help="A run folder of pld-dspy compile or demo.")],
+    run: RunArgument,
     n: Annotated[int, typer.Option(help="Test examples to ask.")] = 100,
 ) -> None:
     """Time LabelAdapter against ChatAdapter, and the compiled student against the unchanged one."""
     typer.echo(speed(run, n))
+
+
+@app.command("ladder")
+def ladder_command(
+    run: RunArgument,
+    tokens: Annotated[list[int] | None, typer.Option(min=1, help="Prompt tokens for rules; repeatable.")] = None,
+) -> None:
+    """Score on the test split the best rules that fit into 100, 200, 400 and 800 prompt tokens, by the search's log."""
+    typer.echo(ladder(run, tokens or BUDGETS))
+
+
+@app.command("effects")
+def effects_command(run: RunArgument) -> None:
+    """Leave out every chosen rule in turn, on validation, and compare with the effects that the search's log gives."""
+    typer.echo(effects(run))
 
 
 def _log_progress() -> None:

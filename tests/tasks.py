@@ -6,6 +6,7 @@ any rule set follow from its text.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
@@ -13,7 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import dspy
-from engine import rule_following_lm, teacher_lm
+from dspy import lm15
+from engine import fn_lm, rule_following_lm, rules_in, teacher_lm
 
 from pld_dspy.adapter import LabelAdapter
 from pld_dspy.evaluation import Evaluator
@@ -103,6 +105,36 @@ def micro_rule(example_id: str, text: str, label: str, word: str, *, rationale: 
 def student_lm(default: str | Callable[[str], str] = "work", **settings: Any) -> dspy.LM:
     """A rule follower outside DSPy's cache, so that every request reaches its engine and its log."""
     return rule_following_lm(default, **{"cache": False, **settings})
+
+
+LIKING = {"spam": 0.0, "work": 2.5, "home": 0.0}
+"""What a student likes to answer, whatever the mail."""
+
+
+def leaning_lm(
+    *, listing: bool = True, skill: float = 1.2, liking: Mapping[str, float] = LIKING, **settings: Any
+) -> dspy.LM:
+    """A student that half knows the keywords, is pushed by rules, and likes a label too much."""
+
+    def weights(system: str, user: str) -> dict[str, float]:
+        chance, told = random.Random(user), [label for words, label in rules_in(system) if words[0] in user]
+        logits = {
+            label: chance.gauss(0, 1) + liking[label] + skill * any(word in user for word in words) + (label in told)
+            for label, words in WORDS.items()
+        }
+        total = sum(math.exp(logit) for logit in logits.values())
+        return {label: math.exp(logit) / total for label, logit in logits.items()}
+
+    def answer(system: str, user: str) -> str:
+        given = weights(system, user)
+        return max(given, key=given.__getitem__)
+
+    def tokens(system: str, user: str) -> list[lm15.TokenLogprob]:
+        given, own = weights(system, user), answer(system, user)
+        top = tuple(lm15.TopLogprob(label, math.log(weight)) for label, weight in given.items())
+        return [lm15.TokenLogprob(own, math.log(given[own]), top=top)]
+
+    return fn_lm(answer, model="custom/leaning", cache=False, logprobs=tokens if listing else None, **settings)
 
 
 def mail_teacher(answers: Mapping[str, Callable[[dict[str, str]], str]] | None = None, **settings: Any) -> dspy.LM:

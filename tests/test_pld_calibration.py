@@ -1,8 +1,6 @@
 """A compile that calibrates: what it fits, what that does on the test set, what comes back and what it costs."""
 
 import json
-import math
-import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +8,8 @@ from typing import Any
 import dspy
 import numpy as np
 import pytest
-from dspy import lm15
-from engine import Failure, calls, fn_lm, rules_in
-from tasks import LABELS, TEST, TRAIN, WORDS, Mail, compiled, mail_task, mails, pld, student, student_lm
+from engine import Failure, calls
+from tasks import LABELS, TEST, TRAIN, Mail, compiled, leaning_lm, mail_task, mails, pld, student, student_lm
 
 from pld_dspy.adapter import LabelAdapter
 from pld_dspy.calibration import Calibrated, Offsets
@@ -22,33 +19,6 @@ from pld_dspy.result import PLDResult
 from pld_dspy.run import RunFolder
 from pld_dspy.scoring import macro_f1
 from pld_dspy.tracking import SilentRecorder
-
-LIKING = {"spam": 0.0, "work": 2.5, "home": 0.0}
-"""What a student likes to answer, whatever the mail."""
-
-
-def leaning_lm(*, listing: bool = True, skill: float = 1.2, **settings: Any) -> dspy.LM:
-    """A student that half knows the keywords, is pushed by rules, and likes a label too much."""
-
-    def weights(system: str, user: str) -> dict[str, float]:
-        chance, told = random.Random(user), [label for words, label in rules_in(system) if words[0] in user]
-        logits = {
-            label: chance.gauss(0, 1) + LIKING[label] + skill * any(word in user for word in words) + (label in told)
-            for label, words in WORDS.items()
-        }
-        total = sum(math.exp(logit) for logit in logits.values())
-        return {label: math.exp(logit) / total for label, logit in logits.items()}
-
-    def answer(system: str, user: str) -> str:
-        given = weights(system, user)
-        return max(given, key=given.__getitem__)
-
-    def tokens(system: str, user: str) -> list[lm15.TokenLogprob]:
-        given, own = weights(system, user), answer(system, user)
-        top = tuple(lm15.TopLogprob(label, math.log(weight)) for label, weight in given.items())
-        return [lm15.TokenLogprob(own, math.log(given[own]), top=top)]
-
-    return fn_lm(answer, model="custom/leaning", cache=False, logprobs=tokens if listing else None, **settings)
 
 
 def calibrated(folder: Path | None, lm: dspy.LM, **settings: Any) -> tuple[PLD, dspy.Module]:

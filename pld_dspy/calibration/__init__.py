@@ -1,6 +1,10 @@
 """Calibration: offsets that move a student's decisions to where macro-F1 is best, and how far to trust each answer."""
 
 from .calibrated import Calibrated as Calibrated
+from .decided import decided as decided
+from .decided import logprobs_of as logprobs_of
+from .decided import matched as matched
+from .matching import match as match
 from .offsets import Offsets as Offsets
 from .offsets import fit_offsets as fit_offsets
 from .offsets import fit_temperature as fit_temperature

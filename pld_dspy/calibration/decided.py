@@ -43,8 +43,10 @@ def decided(
     return evaluator.scored(examples, _moved(own, labels, decision_of(evaluator))), confidence
 
 
-def matched(own: Evaluation, examples: Sequence[dspy.Example], evaluator: Evaluator) -> Evaluation:
-    """Return an evaluation with each label given as often as it is right; as it is without log-probabilities.
+def matched(own: Evaluation, examples: Sequence[dspy.Example], evaluator: Evaluator) -> tuple[Evaluation, Offsets]:
+    """Return an evaluation with each label given as often as it is right, and by which offsets.
+
+    Where an answer has no log-probabilities, it comes back as it is, with offsets of 0.
 
     Args:
         own: the student's answers to ``examples`` as they are.
@@ -54,11 +56,11 @@ def matched(own: Evaluation, examples: Sequence[dspy.Example], evaluator: Evalua
     task = evaluator.task
     logprobs = logprobs_of(own.answers, task)
     if np.isnan(logprobs).any():
-        return own
+        return own, Offsets.none(task.labels)
     golds = task.golds(examples)
     shares = np.array([golds.count(label) for label in task.labels]) / len(golds)
     offsets = Offsets(labels=tuple(task.labels), values=tuple(match(logprobs, shares).tolist()))
-    return decided(own, offsets, examples, evaluator)[0]
+    return decided(own, offsets, examples, evaluator)[0], offsets
 
 
 def _moved(own: Evaluation, labels: Sequence[str | None], decision: Decision | None) -> list[Answer]:

@@ -183,7 +183,7 @@ class RuleSearch:
         """Return what the whole validation set's answers, all in the ledger, come to."""
         own = self.evaluator.evaluate(rules, self.valset, stage="search")
         if self.calibrated:
-            own = matched(own, self.valset, self.evaluator)
+            own, _ = matched(own, self.valset, self.evaluator)
         return own.score.objective
 
     def _proposal(self, waiting: FrozenTrial) -> Candidate | None:

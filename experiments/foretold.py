@@ -1,0 +1,166 @@
+"""What the log of a search foretells, against what the student does: shorter rule sets, and effects of rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import dspy
+import numpy as np
+from scipy.stats import spearmanr
+
+from pld_dspy.adapter import asking_for_logprobs
+from pld_dspy.calibration import Offsets, decided, fit_offsets, logprobs_of, matched
+from pld_dspy.errors import DataError
+from pld_dspy.evaluation import Evaluation, Evaluator
+from pld_dspy.ledger import Ledger
+from pld_dspy.progress import bar
+from pld_dspy.reload import Run
+from pld_dspy.rules import RuleSet
+from pld_dspy.scoring import Score
+
+STAGE = "foretold"
+LADDER = (
+    "| at most tokens | rules | tokens | expected on validation | test macro-F1 | test macro-F1, calibrated |\n"
+    "|---|---|---|---|---|---|"
+)
+EFFECTS = (
+    "| rule | effect by the log [95% interval] | left out: objective | left out: chance of the gold label |\n"
+    "|---|---|---|---|"
+)
+
+
+@dataclass(frozen=True)
+class Asker:
+    """A finished run's student under any of its rules; answers are kept with the run's own."""
+
+    opened: Run
+    evaluator: Evaluator
+    val: list[dspy.Example]
+
+    @classmethod
+    @contextmanager
+    def of(cls, run: Path) -> Iterator[Asker]:
+        """Serve the run's student, on the ledger of its compile: what was asked there costs nothing here."""
+        opened = Run.open(run)
+        model, command = opened.command.student, opened.command
+        threads = 1 if model.is_local else dspy.settings.num_threads
+        with dspy.context(lm=model.lm(cache=False), adapter=command.prompting()):
+            evaluator = Evaluator(
+                student=command.source.student(),
+                task=opened.task,
+                ledger=Ledger(opened.folder.predictions, num_threads=threads),
+                adapter=asking_for_logprobs(None),
+                seed=command.seed,
+            )
+            yield cls(opened, evaluator, command.loaded()[1]["valset"])
+
+    def ask(self, rules: RuleSet | None, examples: Sequence[dspy.Example]) -> Evaluation:
+        """Ask all of ``examples``; a bar shows how far it is."""
+        with bar(STAGE, "call", total=len(examples)) as shown:
+            return self.evaluator.evaluate(rules, examples, stage=STAGE, on_answer=shown.update)
+
+
+def ladder(run: Path, tokens: Sequence[int]) -> str:
+    """Score the best rules that fit into so many prompt tokens, and return a table.
+
+    The sets are read off the search's log. Where answers carry log-probabilities, offsets are fitted for each set on
+    the validation examples alone.
+
+    Args:
+        run: a run folder made by ``pld-dspy compile`` or ``pld-dspy demo``.
+        tokens: budgets of the rendered rules.
+    """
+    with Asker.of(run) as asker:
+        test = asker.opened.examples(None)
+        rows = [_rung(asker, None, test)]
+        rows += [_rung(asker, budget, test) for budget in sorted(tokens)]
+    return "\n".join([LADDER, *rows, "", f"{len(test)} test examples, offsets from {len(asker.val)} validation ones."])
+
+
+def effects(run: Path) -> str:
+    """Leave out each chosen rule in turn, and compare what that does on validation with what the log says.
+
+    Args:
+        run: as for :func:`ladder`.
+
+    Returns:
+        A table, the rank correlations, and the calls that leaving out took.
+
+    Raises:
+        DataError: the run's search learned no effects.
+    """
+    with Asker.of(run) as asker:
+        result = asker.opened.result
+        if result.insight is None or len(result.rules) < 3:
+            raise DataError(
+                f"{run} has too few chosen rules with effects. Compile with SearchConfig(screen_calls=...)."
+            )
+        chosen = result.rules.rules
+        told = {effect.rule: effect for effect in result.insight.effects if effect.kind == "rule"}
+        whole = _worth(asker, result.rules)
+        found = {
+            rule.id: np.subtract(whole, _worth(asker, RuleSet(rules=tuple(one for one in chosen if one != rule))))
+            for rule in chosen
+        }
+    rows = [
+        f"| {rule} | {told[rule].mean:+.4f} [{told[rule].interval[0]:+.4f}, {told[rule].interval[1]:+.4f}] "
+        f"| {objective:+.4f} | {chance:+.4f} |"
+        for rule, (objective, chance) in found.items()
+    ]
+    means = [told[rule].mean for rule in found]
+    ranks = [spearmanr(means, column) for column in zip(*found.values(), strict=True)]
+    spent = sum(cost.calls for cost in result.costs["student"].values())
+    return "\n".join(
+        [
+            EFFECTS,
+            *rows,
+            "",
+            f"Rank correlation of the log's effects with the objective's loss {ranks[0].statistic:.2f} "
+            f"(p = {ranks[0].pvalue:.3f}), with the loss in chance of the gold label {ranks[1].statistic:.2f} "
+            f"(p = {ranks[1].pvalue:.3f}); {len(found)} rules, {len(asker.val)} validation examples.",
+            f"Leaving out took {len(found) * len(asker.val)} calls; the effects none beyond the compile's {spent}.",
+        ]
+    )
+
+
+def _rung(asker: Asker, budget: int | None, test: Sequence[dspy.Example]) -> str:
+    result = asker.opened.result
+    rules = RuleSet() if budget is None else result.at_budget(tokens=budget)
+    rung = next((one for one in result.insight.ladder if one.rules == rules), None) if result.insight else None
+    asked = rules if len(rules) else None
+    own = asker.ask(asked, test)
+    offsets = _offsets(asker, asker.ask(asked, asker.val))
+    moved = "" if offsets is None else _shown(decided(own, offsets, test, asker.evaluator)[0].score)
+    expected, size = ("", 0) if rung is None else (f"{rung.expected:.3f}", rung.tokens)
+    name = "no rules" if budget is None else str(budget)
+    return f"| {name} | {len(rules)} | {size} | {expected} | {_shown(own.score)} | {moved} |"
+
+
+def _offsets(asker: Asker, answered: Evaluation) -> Offsets | None:
+    """Offsets fitted on validation answers; those of 0 where they do not pay, None without log-probabilities."""
+    task = asker.opened.task
+    logprobs = logprobs_of(answered.answers, task)
+    if np.isnan(logprobs).any():
+        return None
+    fitted = fit_offsets(logprobs, task.golds(asker.val), task.labels, answers=answered.labels)
+    return fitted or Offsets.none(task.labels)
+
+
+def _worth(asker: Asker, rules: RuleSet) -> tuple[float, float]:
+    """Return the objective on validation, and the mean chance of the gold label; matched where the run calibrates."""
+    own = asker.ask(rules, asker.val)
+    task = asker.opened.task
+    logprobs = logprobs_of(own.answers, task)
+    offsets = Offsets.none(task.labels)
+    if asker.opened.result.calibration is not None:
+        own, offsets = matched(own, asker.val, asker.evaluator)
+    chances = offsets.probabilities(logprobs)
+    gold = [task.labels.index(label) for label in task.golds(asker.val)]
+    return own.score.objective, float(np.nanmean(chances[np.arange(len(gold)), gold]))
+
+
+def _shown(score: Score) -> str:
+    return f"{score.macro_f1:.3f} [{score.interval[0]:.3f}, {score.interval[1]:.3f}]"

@@ -1,0 +1,85 @@
+"""Offsets under which each label comes up as often as it is right, alone and in the search."""
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+from tasks import LABELS, VAL, WORDS, leaning_lm, mail_evaluator, rule
+
+from pld_dspy.adapter import LabelAdapter
+from pld_dspy.calibration import match, matched
+from pld_dspy.scoring import macro_f1
+from pld_dspy.search import RuleSearch, SearchConfig, SearchResult, open_study
+from pld_dspy.search.trials import Asked
+
+RULES = [rule(f"{label}-{word}", word, label) for label, words in WORDS.items() for word in words]
+
+
+@pytest.fixture
+def logprobs() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(120, 3)) * 3 + np.array([0.0, -4.0, 2.0])
+
+
+@pytest.mark.parametrize("shares", [[1 / 3, 1 / 3, 1 / 3], [0.6, 0.3, 0.1]])
+def test_mean_probabilities_become_the_shares(logprobs, shares):
+    offsets = match(logprobs, np.array(shares))
+    assert softmax(logprobs + offsets, axis=1).mean(axis=0) == pytest.approx(shares, abs=1e-3)
+    assert offsets[int(np.argmax(shares))] == 0
+
+
+def test_what_all_examples_lean_to_makes_no_difference(logprobs):
+    shares, leaning = np.ones(3) / 3, np.array([1.5, 0.0, -3.0])
+    moved, plain = match(logprobs + leaning, shares) + leaning, match(logprobs, shares)
+    assert moved - moved[0] == pytest.approx(plain - plain[0], abs=1e-2)
+
+
+def test_missing_rows_and_labels_without_a_share_are_left_out(logprobs):
+    shares = np.array([0.5, 0.5, 0.0])
+    offsets = match(np.vstack([logprobs, np.full((5, 3), np.nan)]), shares)
+    assert np.array_equal(offsets, match(logprobs, shares))
+    assert offsets[2] == 0
+    assert match(np.full((2, 3), np.nan), shares).tolist() == [0, 0, 0]
+
+
+def test_answers_seen_so_far_are_decided_anew():
+    logits = np.log([[0.7, 0.3], [0.9, 0.1]])  # leaning to the first, and the second example more so
+    asked = Asked(np.array([4, 7]), np.array([False, True]), logits)
+    truth = np.zeros(8, dtype=np.int64)
+    truth[4] = 1
+    assert asked.matched(truth, 2).correct.tolist() == [True, True]
+    bare = Asked(np.array([4, 7]), np.array([False, True]), None)
+    assert bare.matched(truth, 2) is bare
+
+
+def searched(liking: float, *, calibrated: bool) -> SearchResult:
+    evaluator = mail_evaluator(leaning_lm(liking={"spam": 0.0, "work": liking, "home": 0.0}))
+    object.__setattr__(evaluator, "adapter", LabelAdapter(logprobs=True))
+    config = SearchConfig(screen_calls=96, trials=4, block=12)
+    return RuleSearch(RULES, evaluator, VAL, study=open_study(), config=config, calibrated=calibrated).run()
+
+
+def test_a_calibrated_search_compares_sets_by_what_they_do_beside_leaning():
+    """However much the student likes a label, the same sets are worth the same: the liking is made up for."""
+    fond, even = searched(4.0, calibrated=True), searched(0.0, calibrated=True)
+    guards = slice(0, 2)
+    assert [one.objective for one in fond.trials[guards]] == [one.objective for one in even.trials[guards]]
+    plain = searched(4.0, calibrated=False)
+    assert plain.baseline < fond.baseline - 0.2
+    assert fond.objective >= even.baseline
+
+
+def test_the_objective_is_that_of_matched_answers():
+    evaluator = mail_evaluator(leaning_lm())
+    object.__setattr__(evaluator, "adapter", LabelAdapter(logprobs=True))
+    own = evaluator.evaluate(None, VAL, stage="test")
+    moved, offsets = matched(own, VAL, evaluator)
+    golds = evaluator.task.golds(VAL)
+    assert moved.score.objective == macro_f1(golds, moved.labels, LABELS) > own.score.objective
+    assert offsets.values[1] < offsets.values[0] - 1, "it made up for the liking for work"
+
+
+def test_without_log_probabilities_nothing_moves():
+    evaluator = mail_evaluator(leaning_lm(listing=False))
+    own = evaluator.evaluate(None, VAL, stage="test")
+    moved, offsets = matched(own, VAL, evaluator)
+    assert moved is own
+    assert not any(offsets.values)
