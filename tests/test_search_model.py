@@ -149,3 +149,19 @@ def test_a_rule_is_about_texts_like_its_support():
     assert (found[:, 2] == 0).all()
     assert found.min() >= 0
     assert found.max() <= 1 + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("objective", "rare"),
+    [
+        ("accuracy", 0.01),
+        ("weighted_f1", 0.01),
+        (lambda examples, predictions: 0.0, 0.01),
+        ("balanced_accuracy", 0.05),
+        ("f1:b", 0.03),
+    ],
+)
+def test_weights_follow_the_objective(objective, rare):
+    weights = example_weights(["a"] * 90 + ["b"] * 10, objective)
+    assert weights.sum() == pytest.approx(1.0)
+    assert weights[-1] == pytest.approx(rare)

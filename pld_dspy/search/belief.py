@@ -37,6 +37,7 @@ class Belief:
         config: of the search; without screening there is no model.
         known: number of trials, guards and screened sets, after which the model is chosen and used; 0 for never.
         about: n x K, how much an example is like those a rule came from; used only if it predicts better.
+        objective: what is maximized, as of ``example_weights``.
         calibrated: whether answers are decided with offsets, where there are log-probabilities.
     """
 
@@ -49,6 +50,7 @@ class Belief:
         *,
         known: int,
         about: Floats | None = None,
+        objective: object = "macro_f1",
         calibrated: bool = False,
     ) -> None:
         self.space = space
@@ -57,7 +59,7 @@ class Belief:
         self.config = config
         self.known = known
         self.calibrated = calibrated
-        self.weights = example_weights(golds)
+        self.weights = example_weights(golds, objective)
         self._provenance = [None] if about is None else [None, about]
         self._model: EffectModel | LogitModel | None = None
         self._fit: tuple[list[int], GaussianPosterior | None] = ([], None)
@@ -118,12 +120,14 @@ class Belief:
         """Choose the model by what it says of unseen candidates."""
         if len(self.labels) <= LOGIT_LABELS and all(one.logits is not None for one in screened):
             rich = [
-                LogitModel(self.space, self.golds, self.labels, known, calibrated=self.calibrated)
+                LogitModel(self.space, self.golds, self.labels, known, weights=self.weights, calibrated=self.calibrated)
                 for known in self._provenance
             ]
             return min(rich, key=lambda model: model.error(screened)) if len(rich) > 1 else rich[0]
         plain = [
-            EffectModel(self.space, self.golds, known, scale=scale) for known in self._provenance for scale in SCALES
+            EffectModel(self.space, self.golds, known, weights=self.weights, scale=scale)
+            for known in self._provenance
+            for scale in SCALES
         ]
         return min(plain, key=lambda model: model.log_loss(screened))
 

@@ -36,6 +36,8 @@ SIZE_SD = 0.5
 CROWD_SD = 0.3
 CROWD_LABELS = 12
 """With more labels than this, pairs of labels are too many to learn from one search."""
+BALANCE = {"accuracy": 0.0, "weighted_f1": 0.0, "balanced_accuracy": 1.0}
+"""How far an objective weighs labels, not examples, alike."""
 SCREENED = 8
 """Fewer candidates than this teach nothing about rules; the model is then not asked."""
 
@@ -76,15 +78,24 @@ class EffectModel:
         space: the rules.
         golds: n gold labels of the validation set.
         about: n x K in [0, 1], how much an example is like those that a rule came from; None if unknown.
+        weights: n weights of the examples, sum 1; those of macro-F1 where None.
         scale: of the prior sd of everything but the examples' difficulty; small where rules do little to the student.
     """
 
-    def __init__(self, space: Space, golds: Sequence[str], about: Floats | None = None, *, scale: float = 1.0) -> None:
+    def __init__(
+        self,
+        space: Space,
+        golds: Sequence[str],
+        about: Floats | None = None,
+        *,
+        weights: Floats | None = None,
+        scale: float = 1.0,
+    ) -> None:
         self.scale = scale
         self.space = space
         self.own = own_labels(space.rules, golds)
         self.about = about
-        self.weights = example_weights(golds)
+        self.weights = example_weights(golds) if weights is None else weights
         self.crowd = _crowd(space.rules, golds)
         self.wordings = max((len(rule.wordings) for rule in space.rules), default=1)
 
@@ -186,11 +197,16 @@ def _crowd(rules: Sequence[Rule], golds: Sequence[str]) -> tuple[Floats, Floats]
     return told.astype(float), gold.astype(float)
 
 
-def example_weights(golds: Sequence[str]) -> Floats:
-    """Return n weights that sum to 1: half macro recall, half accuracy, a linear proxy of macro-F1."""
+def example_weights(golds: Sequence[str], objective: object = "macro_f1") -> Floats:
+    """Return n weights that sum to 1, by which right and wrong come closest to the objective.
+
+    For macro-F1 and the F1 of one label they are half macro recall, half accuracy, a linear proxy; objectives that are
+    means over examples, or may be, weigh all alike.
+    """
+    balance = 0.0 if callable(objective) else BALANCE.get(str(objective), 0.5)
     column = np.array(golds)
     values, inverse, counts = np.unique(column, return_inverse=True, return_counts=True)
-    return np.asarray(0.5 / (len(values) * counts[inverse]) + 0.5 / len(column))
+    return np.asarray(balance / (len(values) * counts[inverse]) + (1 - balance) / len(column))
 
 
 def _regression(matrix: Floats, correct: NDArray[np.bool_]) -> LogisticRegression:

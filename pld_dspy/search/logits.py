@@ -99,6 +99,7 @@ class LogitModel:
         golds: n gold labels of the validation set.
         labels: the C labels, in the order of the observations' log-probabilities.
         about: n x K in [0, 1], how much an example is like those that a rule came from; None if unknown.
+        weights: n weights of the examples, sum 1; those of macro-F1 where None.
         calibrated: whether answers will be decided with offsets that make up for leanings to labels.
     """
 
@@ -109,6 +110,7 @@ class LogitModel:
         labels: Sequence[str],
         about: Floats | None = None,
         *,
+        weights: Floats | None = None,
         calibrated: bool = False,
     ) -> None:
         self.space = space
@@ -118,7 +120,7 @@ class LogitModel:
         self.column = np.array([_answer(rule, labels) for rule in space.rules], dtype=np.int64)
         self.gold = (self.truth[:, None] == self.column[None, :]).astype(float)
         self.about = np.zeros_like(self.gold) if about is None else about
-        self.weights = example_weights(golds)
+        self.weights = example_weights(golds) if weights is None else weights
         self.shares = np.bincount(self.truth, minlength=self.labels) / len(self.truth) if calibrated else None
         k, c = len(space), self.labels
         self.fixed = 4 * k + c * c + k * self.wordings + c

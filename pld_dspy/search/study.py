@@ -91,6 +91,7 @@ class RuleSearch:
             self.config,
             known=self.plan.first_race if self.plan.screens else 0,
             about=about,
+            objective=evaluator.objective,
             calibrated=calibrated,
         )
         self.proposer = Proposer(self.space, self.belief, self.config, seed)
