@@ -85,8 +85,10 @@ def stratified_halves(
             f"Cannot take a share of {share:g} out of {len(examples)} examples in {len(order)} groups. "
             "Give more examples, or the splits themselves."
         )
-    splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
-    codes = np.array([order[key] for key in keys])
+    # Groups are shuffled here: scikit-learn before 1.8 does not keep labels in proportion when it shuffles them itself.
+    number = np.random.default_rng(seed).permutation(len(order))
+    splitter = StratifiedGroupKFold(n_splits=folds)
+    codes = number[[order[key] for key in keys]]
     with warnings.catch_warnings():  # a rare label cannot be in every fold; no caller can do anything about it
         warnings.filterwarnings("ignore", message="The least populated class")
         tests = [test for _, test in splitter.split(np.zeros(len(examples)), np.array(labels), codes)]
