@@ -28,8 +28,8 @@ class SearchConfig:
             trials that an uninterrupted one would.
     """
 
-    screen_calls: int = 480
-    trials: int = 24
+    screen_calls: int = 288
+    trials: int = 16
     block: int = 24
     alpha: float = 0.15
     parsimony: float = 0.0015
