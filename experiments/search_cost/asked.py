@@ -49,6 +49,7 @@ class Asked:
 
     def __init__(self, student: Student, *, cap: int | None = None, logprobs: bool = False) -> None:
         self.task = TASK
+        self.objective = "macro_f1"
         self.calls = 0
         self._student = student
         self._cap = cap
