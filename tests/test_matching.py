@@ -45,9 +45,9 @@ def test_answers_seen_so_far_are_decided_anew():
     asked = Asked(np.array([4, 7]), np.array([False, True]), logits)
     truth = np.zeros(8, dtype=np.int64)
     truth[4] = 1
-    assert asked.matched(truth, 2).correct.tolist() == [True, True]
+    assert asked.matched(truth).correct.tolist() == [True, True]
     bare = Asked(np.array([4, 7]), np.array([False, True]), None)
-    assert bare.matched(truth, 2) is bare
+    assert bare.matched(truth) is bare
 
 
 def searched(liking: float, *, calibrated: bool) -> SearchResult:

@@ -14,7 +14,7 @@ from ..evaluation import Evaluation, Evaluator
 from ..ledger import Answer
 from ..scoring import Floats
 from ..task import Task
-from .matching import match
+from .matching import match_gold
 from .offsets import Offsets, logprob_matrix
 
 
@@ -57,9 +57,8 @@ def matched(own: Evaluation, examples: Sequence[dspy.Example], evaluator: Evalua
     logprobs = logprobs_of(own.answers, task)
     if np.isnan(logprobs).any():
         return own, Offsets.none(task.labels)
-    golds = task.golds(examples)
-    shares = np.array([golds.count(label) for label in task.labels]) / len(golds)
-    offsets = Offsets(labels=tuple(task.labels), values=tuple(match(logprobs, shares).tolist()))
+    gold = np.array([task.labels.index(label) for label in task.golds(examples)])
+    offsets = Offsets(labels=tuple(task.labels), values=tuple(match_gold(logprobs, gold).tolist()))
     return decided(own, offsets, examples, evaluator)[0], offsets
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..scoring import Floats
+from ..scoring import Floats, Ints
 
 ROUNDS = 50
 """Rounds after which offsets stand to three digits; they move by less each time."""
@@ -41,3 +41,13 @@ def match(logprobs: Floats, shares: Floats, *, rounds: int = ROUNDS) -> Floats:
         factor[given] *= shares[given] / np.maximum(means[given], np.finfo(float).tiny)
     offsets[given] = np.log(factor[given])
     return np.asarray(np.where(given, offsets - offsets[int(shares.argmax())], 0.0))
+
+
+def match_gold(logprobs: Floats, gold: Ints) -> Floats:
+    """Return the offsets under which each label comes up as often as it is right.
+
+    Args:
+        logprobs: m x C log-probabilities, as for :func:`match`.
+        gold: m gold labels, as numbers of columns.
+    """
+    return match(logprobs, np.bincount(gold, minlength=np.shape(logprobs)[1]) / len(gold))

@@ -16,7 +16,7 @@ from ..errors import DataError
 from ..logprobs import ENTRY
 from ..scoring import Difference, Floats, Ints, difference
 from .ascent import ascend
-from .matching import match
+from .matching import match_gold
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ def fit_offsets(
     slack = 1 / len(golds) if tolerance is None else tolerance
     if len(golds) < 2 * folds or len(set(golds)) < 2:
         return None
-    ways: list[Fit] = [_matched, partial(ascend, tolerance=slack, seed=seed)]
+    ways: list[Fit] = [match_gold, partial(ascend, tolerance=slack, seed=seed)]
     plain = Offsets.none(labels)
     before = plain.decide(scores) if answers is None else answers
     unseen = [_out_of_fold(scores, gold, fit, folds=folds, seed=seed) for fit in ways]
@@ -201,11 +201,6 @@ def _pays(gain: Difference) -> bool:
     if gain.macro_f1 <= margin:
         logger.info("Offsets change out-of-fold macro-F1 by %+.3f, not over %.3f: left out.", gain.macro_f1, margin)
     return gain.macro_f1 > margin
-
-
-def _matched(scores: Floats, gold: Ints) -> Floats:
-    """Offsets under which each label comes up as often as it is right."""
-    return match(scores, np.bincount(gold, minlength=scores.shape[1]) / len(gold))
 
 
 def _out_of_fold(scores: Floats, gold: Ints, fit: Fit, *, folds: int, seed: int) -> Floats:

@@ -212,7 +212,7 @@ class RuleSearch:
             right = np.array([reply.label == self.golds[row] for reply, row in zip(replies, block, strict=True)])
             asked = asked.extended(block, right, _logits(replies, self.evaluator.task.labels))
             if self.calibrated:
-                asked = asked.matched(self._truth, len(self.evaluator.task.labels))
+                asked = asked.matched(self._truth)
             if rival is not None and len(asked.rows) < len(self.valset) and self._beaten(candidate, asked, rival, step):
                 break
         return asked.sorted()

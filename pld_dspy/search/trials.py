@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
-from ..calibration.matching import match
+from ..calibration.matching import match_gold
 from .result import TrialRow
 from .space import Candidate, Space
 
@@ -34,18 +34,17 @@ class Asked:
             both = None if self.logits is None else np.vstack([self.logits, logits])
         return Asked(np.append(self.rows, rows), np.append(self.correct, correct), both)
 
-    def matched(self, truth: NDArray[np.int64], labels: int) -> Asked:
+    def matched(self, truth: NDArray[np.int64]) -> Asked:
         """Return the same as decided with offsets that make up for leanings to labels; as it is without logits.
 
         Args:
             truth: n gold labels of the validation set, as numbers.
-            labels: C.
         """
         if self.logits is None:
             return self
         gold = truth[self.rows]
-        offsets = match(self.logits, np.bincount(gold, minlength=labels) / len(gold))
-        return replace(self, correct=(self.logits + offsets).argmax(axis=1) == gold)
+        decided = (self.logits + match_gold(self.logits, gold)).argmax(axis=1)
+        return replace(self, correct=decided == gold)
 
     def sorted(self) -> Asked:
         """Return the same in the order of rows, as a resumed search reads it: sums would differ in the last bit."""
