@@ -55,6 +55,7 @@ def explain(
     task: Task,
     *,
     instructions: str,
+    texts: Sequence[str] | None = None,
     recorded: Sequence[MicroRule] = (),
     teacher: dspy.Module | None = None,
     ledger: Ledger,
@@ -67,6 +68,7 @@ def explain(
         trainset: labelled examples.
         task: their labelled decision.
         instructions: the student's own instructions, which tell the teacher what the task is.
+        texts: what the teacher is shown of each training example; its inputs as text where None.
         recorded: micro-rules from a file, matched by example id, else by inputs.
         teacher: takes task, labels, example and label; gives rationale and rule. None: records only.
         ledger: keeps and counts the teacher's answers.
@@ -81,7 +83,7 @@ def explain(
     missing = [row for row in range(len(trainset)) if row not in records]
     told: dict[int, MicroRule] = {}
     if teacher is not None and missing:
-        told = _ask(trainset, task, missing, instructions, teacher, ledger, lm, on_answer)
+        told = _ask(trainset, task, missing, texts, instructions, teacher, ledger, lm, on_answer)
     found = {**records, **told}
     if not found and "explain" in ledger.stopped:
         raise BudgetExceeded(ledger.stopped["explain"])
@@ -106,6 +108,7 @@ def _ask(
     trainset: Sequence[dspy.Example],
     task: Task,
     rows: Sequence[int],
+    texts: Sequence[str] | None,
     instructions: str,
     teacher: dspy.Module,
     ledger: Ledger,
@@ -117,10 +120,10 @@ def _ask(
         {
             "task": instructions,
             "labels": ", ".join(task.labels),
-            "example": task.text(example),
+            "example": task.text(example) if texts is None else texts[row],
             "label": task.gold(example),
         }
-        for example in examples
+        for row, example in zip(rows, examples, strict=True)
     ]
     answers = ledger.ask(teacher, inputs, role="teacher", stage="explain", lm=lm, on_answer=on_answer, to_the_cap=True)
     told = {}

@@ -13,10 +13,11 @@ from .content import adapter_settings, digest, lm_settings, program_state
 from .errors import DataError
 from .explain import Explainer, match_records
 from .induce.generalize import Generalizer
+from .reading import Reader
 from .resolve import Resolver
 from .rules import MicroRule, read_micro_rules, strip_rules
 from .splits import Splits, check_disjoint, normalized, stratified_halves
-from .task import Task, check_examples, check_training_labels, example_id
+from .task import Task, check_examples, check_training_labels, example_id, input_text
 
 VALIDATION_SHARE = 0.4
 """Of the training set, where no validation set is given."""
@@ -72,11 +73,22 @@ class Inputs:
     """The student's own, above any rules."""
     notes: list[str]
     """What a reader should know about how the inputs were taken."""
+    reader: Reader
+    """Gives what the deciding predictor reads of each example."""
+
+    @property
+    def reads_by_id(self) -> dict[str, dict[str, Any]]:
+        """Training example id -> what the deciding predictor reads, by field."""
+        return {example_id(example, row): self.reader.inputs(example) for row, example in enumerate(self.splits.train)}
 
     @property
     def texts_by_id(self) -> dict[str, str]:
-        """Training example id -> input text."""
-        return {example_id(example, row): self.task.text(example) for row, example in enumerate(self.splits.train)}
+        """Training example id -> what the deciding predictor reads, as text."""
+        return {name: input_text(read) for name, read in self.reads_by_id.items()}
+
+    def texts(self, examples: Sequence[dspy.Example]) -> list[str]:
+        """Return what the deciding predictor reads of each of ``examples``, as text."""
+        return [self.reader.text(example) for example in examples]
 
     def fingerprints(self) -> dict[str, str]:
         """Return a digest and the number of rows of each split, and of the recorded rationales."""
@@ -120,7 +132,8 @@ def prepare(
     """
     train, notes = list(trainset), []
     task = Task.of(student, [*train, *(valset or ()), *(testset or ())] if train else [], target=target)
-    check_examples(task, train, split="training", context_tokens=context_tokens)
+    reader = Reader(student, task)
+    check_examples(task, train, split="training", context_tokens=context_tokens, text=reader.text)
     check_training_labels(task, train)
     if valset is None:
         texts = [normalized(task.text(example)) for example in train]  # a text that stands twice stays on one side
@@ -131,7 +144,7 @@ def prepare(
     splits = Splits(train, val, list(testset or ()))
     for name, examples in (("validation", splits.val), ("test", splits.test)):
         if examples or name == "validation":
-            check_examples(task, examples, split=name, context_tokens=context_tokens)
+            check_examples(task, examples, split=name, context_tokens=context_tokens, text=reader.text)
     check_disjoint(task, splits)
     if task.untouched:
         notes.append(f"Predictors left as they were: {', '.join(task.untouched)}.")
@@ -143,7 +156,7 @@ def prepare(
             "No training example would get a micro-rule. Give a teacher, or rationales whose example_id or inputs "
             "match the training examples."
         )
-    return Inputs(student, task, splits, recorded, told_by, instructions, notes)
+    return Inputs(student, task, splits, recorded, told_by, instructions, notes, reader)
 
 
 def teacher_settings(teacher: Teacher | None) -> dict[str, object] | None:

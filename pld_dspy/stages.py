@@ -32,6 +32,7 @@ def explain_examples(inputs: Inputs, ledger: Ledger) -> Explanations:
             inputs.splits.train,
             inputs.task,
             instructions=inputs.instructions,
+            texts=inputs.texts(inputs.splits.train),
             recorded=inputs.recorded,
             teacher=inputs.teacher and inputs.teacher.explainer,
             ledger=ledger,
@@ -47,6 +48,7 @@ def induce_rules(inputs: Inputs, explanations: Explanations, config: InduceConfi
             explanations.micro_rules,
             inputs.task,
             instructions=inputs.instructions,
+            reads=inputs.reads_by_id,
             config=config,
             teacher=inputs.teacher and inputs.teacher.generalizer,
             ledger=ledger,
@@ -66,14 +68,13 @@ def rule_search(
     **options: Any,
 ) -> RuleSearch:
     """Return the search over ``rules``, set up and not yet begun; ``options`` are further ones of ``RuleSearch``."""
-    texts = [inputs.task.text(example) for example in inputs.splits.val]
     return RuleSearch(
         rules,
         evaluator,
         inputs.splits.val,
         study=study,
         config=config,
-        about=applicability(rules, inputs.texts_by_id, texts),
+        about=applicability(rules, inputs.texts_by_id, inputs.texts(inputs.splits.val)),
         seed=seed,
         count_tokens=getattr(student_lm(inputs.student), "pld_count_tokens", None),
         **options,
@@ -92,6 +93,7 @@ def resolve_errors(
             inputs.splits.val,
             evaluator,
             instructions=inputs.instructions,
+            texts=inputs.texts([*inputs.splits.train, *inputs.splits.val]),
             teacher=inputs.teacher and inputs.teacher.resolver,
             lm=inputs.teacher and inputs.teacher.lm,
             config=config,

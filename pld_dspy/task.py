@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,7 +100,12 @@ def input_text(inputs: dict[str, Any]) -> str:
 
 
 def check_examples(
-    task: Task, examples: Sequence[dspy.Example], *, split: str, context_tokens: int | None = None
+    task: Task,
+    examples: Sequence[dspy.Example],
+    *,
+    split: str,
+    context_tokens: int | None = None,
+    text: Callable[[dspy.Example], str] | None = None,
 ) -> None:
     """Refuse examples that cannot be used, naming the row and the remedy.
 
@@ -109,6 +114,7 @@ def check_examples(
         examples: one split.
         split: its name, for messages.
         context_tokens: the student's context in tokens, where known.
+        text: gives what of an example stands in that context; all its inputs where None.
 
     Raises:
         DataError: an empty split, a missing field, a label outside the set, a value of the wrong type, an id
@@ -118,8 +124,11 @@ def check_examples(
         raise DataError(f"The {split} set is empty. Give at least one labelled example.")
     seen: dict[str, int] = {}
     for row, example in enumerate(examples):
-        _check_row(task, example, f"{split} row {row}", context_tokens)
         identifier = example.get("id")
+        named = f"{split} row {row}" + (f" (id {identifier!r})" if identifier is not None else "")
+        _check_row(task, example, named)
+        if context_tokens is not None:
+            _check_length((text or task.text)(example), named, context_tokens)
         if identifier is None:
             continue
         if str(identifier) in seen:
@@ -199,8 +208,7 @@ def _gold_labels(examples: Sequence[dspy.Example], field: str) -> tuple[str, ...
     return tuple(sorted({label_text(gold) for gold in golds if isinstance(gold, (str, int, bool))}))
 
 
-def _check_row(task: Task, example: dspy.Example, row: str, context_tokens: int | None) -> None:
-    named = f"{row} (id {example.get('id')!r})" if example.get("id") is not None else row
+def _check_row(task: Task, example: dspy.Example, named: str) -> None:
     for field in task.inputs:
         if example.get(field) is None:
             raise DataError(f"{named} has no value for the input field {field!r}. Fill it in or drop the row.")
@@ -219,12 +227,11 @@ def _check_row(task: Task, example: dspy.Example, row: str, context_tokens: int 
             f"{named}: the label {label_text(gold)!r} is not in the label set ({', '.join(task.labels)}). "
             "Correct the row, or add the label to the output field's type."
         )
-    _check_length(task, example, named, context_tokens)
 
 
-def _check_length(task: Task, example: dspy.Example, named: str, context_tokens: int | None) -> None:
-    tokens = len(task.text(example)) // CHARACTERS_PER_TOKEN
-    if context_tokens is not None and tokens > context_tokens:
+def _check_length(text: str, named: str, context_tokens: int) -> None:
+    tokens = len(text) // CHARACTERS_PER_TOKEN
+    if tokens > context_tokens:
         raise DataError(
             f"{named} is about {tokens} tokens long, more than the student's context of {context_tokens}. "
             "Shorten it, drop the row, or serve the student with a larger context."

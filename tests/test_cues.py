@@ -34,6 +34,14 @@ def test_stop_words_and_labels_are_no_cues():
     assert cue_wordings([only], LABELS, subject="text") == [None]
 
 
+def test_cues_are_looked_for_in_what_the_student_reads():
+    clusters = [
+        Cluster([said("1", "A lottery", "spam", "A lottery or a jackpot."), said("2", "x", "spam", "Not read.")])
+    ]
+    reads = {"1": {"line": "The jackpot", "number": 7}}
+    assert cue_wordings(clusters, LABELS, subject="line", reads=reads) == ["If the line is about jackpot, answer spam."]
+
+
 def test_the_cues_that_most_examples_share_come_first_and_are_few():
     words = ["alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golfer", "hotel"]
     members = [

@@ -2,7 +2,7 @@
 
 import dspy
 import pytest
-from engine import calls
+from engine import calls, sections
 from tasks import INSTRUCTIONS, KEYWORDS, instruction, mail_task, mail_teacher, mails, micro_rule, micro_rules
 
 from pld_dspy.errors import BudgetExceeded, DataError
@@ -127,3 +127,11 @@ def test_examples_without_ids_are_named_by_their_row():
     found = explained(trainset=rows, lm=mail_teacher())
     assert [rule.example_id for rule in found.micro_rules] == [f"row-{row}" for row in range(9)]
     assert all(any(word in rule.rule for word in KEYWORDS) for rule in found.micro_rules)
+
+
+def test_the_teacher_is_shown_the_texts_that_are_given():
+    lm, texts = mail_teacher(), [f"Read {one.id}" for one in TRAIN]
+    found = explained(lm=lm, texts=texts, recorded=micro_rules(TRAIN[:4]))
+    shown = sorted(sections(call.user)["example"] for call in calls(lm))
+    assert shown == texts[4:]
+    assert [rule.inputs for rule in found.micro_rules] == [one.inputs().toDict() for one in TRAIN]

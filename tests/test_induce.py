@@ -145,7 +145,7 @@ def test_extraction_takes_different_micro_rules_nearest_the_centre_the_sound_one
 
 def test_the_teacher_writes_the_wordings():
     lm = mail_teacher()
-    found = induced(lm=lm, wordings=3)
+    found = induced(lm=lm, wordings=3, cues=False)
     assert len(calls(lm)) == len(found.rules)
     assert {len(rule.wordings) for rule in found.rules} == {3}
     assert found.fallbacks == []
@@ -156,7 +156,18 @@ def test_the_teacher_writes_the_wordings():
 
 def test_wordings_are_cleaned_and_limited():
     lm = mail_teacher({"wordings": lambda given: json.dumps([" A\n rule. ", "", "A rule.", "B.", "C.", "D."])})
-    assert {rule.wordings for rule in induced(lm=lm, wordings=2).rules} == {("A rule.", "B.")}
+    assert {rule.wordings for rule in induced(lm=lm, wordings=2, cues=False).rules} == {("A rule.", "B.")}
+
+
+def test_cues_and_the_most_typical_micro_rule_stand_beside_a_teachers_wordings():
+    lm = mail_teacher({"wordings": lambda given: json.dumps(["First.", "Second.", "Third."])})
+    found, plain = induced(lm=lm), induced()
+    for rule, other in zip(found.rules, plain.rules, strict=True):
+        typical, *rest = other.wordings
+        cue = rest[:1] if rest and rest[0].startswith("If the text is about") else []
+        assert rule.wordings == ("First.", *cue, typical, "Second.", "Third.")[:5]
+    assert any(wording.startswith("If the text is about") for rule in found.rules for wording in rule.wordings)
+    assert "[[ ## count ## ]]\n3" in calls(lm)[0].user
 
 
 @pytest.mark.parametrize("answer", ["[]", '["", " "]', "no list at all", '{"a": 1}'])
@@ -164,7 +175,7 @@ def test_an_unusable_synthesis_falls_back_on_the_micro_rules(answer):
     def wordings(given: dict[str, str]) -> str:
         return answer if "answer work" in given["notes"] else json.dumps([f"Answer {given['label']}."])
 
-    found = induced(lm=mail_teacher({"wordings": wordings}))
+    found = induced(lm=mail_teacher({"wordings": wordings}), cues=False)
     extracted = induced(cues=False)
     assert found.fallbacks == [rule.id for rule in found.rules if rule.labels == ("work",)]
     assert found.fallbacks

@@ -45,6 +45,13 @@ def ids(rules: RuleSet) -> list[str]:
     return [one.id for one in rules.rules]
 
 
+def test_a_pool_takes_the_texts_that_it_is_given_along_with_their_examples():
+    texts = [f"read {one.id}" for one in [*TRAIN, *VAL]]
+    drawn = Pool.of(TRAIN, VAL, mail_task(), texts=texts, sample=20, seed=3)
+    assert len(drawn.texts) == 20 + len(VAL)
+    assert drawn.texts == [f"read {one.id}" for one in drawn.examples]
+
+
 @pytest.mark.parametrize(
     ("written", "kind"),
     [

@@ -148,6 +148,13 @@ def test_an_unusable_row_is_named_with_its_id(change, said):
         check_examples(mail_task(), examples, split="training", context_tokens=100)
 
 
+def test_a_text_is_as_long_as_what_stands_in_the_context():
+    examples = [dspy.Example(mails(1)[0], text="long " * 400).with_inputs("text")]
+    check_examples(mail_task(), examples, split="training", context_tokens=100, text=lambda one: one.text[:400])
+    with pytest.raises(DataError, match="about 101 tokens long"):
+        check_examples(mail_task(), examples, split="training", context_tokens=100, text=lambda one: one.text[:404])
+
+
 @pytest.mark.parametrize("field", ["text", "label"])
 @pytest.mark.parametrize("row", [0, 1])
 def test_a_row_without_a_field_is_named(row, field):

@@ -16,6 +16,7 @@ from pld_dspy.evaluation import Evaluator
 from pld_dspy.induce import induce
 from pld_dspy.ledger import Ledger
 from pld_dspy.local import resolve_lm
+from pld_dspy.reading import Reader
 from pld_dspy.rules import Rule, RuleSet
 from pld_dspy.search import RuleSearch, SearchConfig, applicability, open_study
 from pld_dspy.splits import Splits, check_disjoint
@@ -52,7 +53,9 @@ def collect_table(experiment: Experiment, path: Path, *, random: int, searched: 
     check_disjoint(task, splits)
     if not micro_rules:
         raise DataError(f"The experiment {experiment.name!r} has no rationales to make rules from. Give some.")
-    rules = induce(micro_rules, task, instructions="", ledger=Ledger()).rules
+    reader = Reader(student, task)
+    reads = {str(one.id): reader.inputs(one) for one in splits.train if one.get("id") is not None}
+    rules = induce(micro_rules, task, instructions="", reads=reads, ledger=Ledger()).rules
     path.parent.mkdir(parents=True, exist_ok=True)
     evaluator = Evaluator(
         student=student,
@@ -114,14 +117,15 @@ def _candidates(
         yield "random", random_set(rules, rng, MOST)
     if not searched:
         return
-    texts_by_id = {str(one.id): evaluator.task.text(one) for one in splits.train if one.get("id") is not None}
+    text = Reader(evaluator.student, evaluator.task).text
+    texts_by_id = {str(one.id): text(one) for one in splits.train if one.get("id") is not None}
     found = RuleSearch(
         rules,
         evaluator,
         splits.val,
         study=open_study(path.with_suffix(".study.log")),
         config=SearchConfig(trials=searched),
-        about=applicability(rules, texts_by_id, [evaluator.task.text(one) for one in splits.val]),
+        about=applicability(rules, texts_by_id, [text(one) for one in splits.val]),
         seed=seed,
     ).run()
     for trial in found.trials:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import dspy
 
@@ -58,6 +59,7 @@ def induce(
     task: Task,
     *,
     instructions: str,
+    reads: Mapping[str, Mapping[str, Any]] | None = None,
     config: InduceConfig | None = None,
     teacher: dspy.Module | None = None,
     ledger: Ledger,
@@ -72,6 +74,7 @@ def induce(
             about the answer's format are dropped.
         task: the labelled decision; every label that has another micro-rule keeps at least one rule.
         instructions: the student's own instructions, which tell the teacher what the task is.
+        reads: example id -> what the student reads of it, by field, where that is not what its micro-rule holds.
         config: embedder, clusterer, sizes.
         teacher: takes task, labels, notes, label and count; gives wordings. None: the micro-rules nearest a
             cluster's centre and its cue words are its wordings.
@@ -91,10 +94,11 @@ def induce(
     doctor = Doctor(config.band, config.max_share)
     clusters = clusters_of(usable, task, config, doctor, lesser)
     if teacher is None:
-        synthesis = Synthesis(_without_teacher(clusters, task, config))
+        synthesis = Synthesis([extracted(cluster, config.wordings) for cluster in clusters])
     else:
-        synthesis = synthesized(clusters, task, instructions, config.wordings, teacher, ledger, lm, on_answer)
-    rules = named(clusters, synthesis.wordings)
+        count = max(config.wordings - 2, 1) if config.cues else config.wordings
+        synthesis = synthesized(clusters, task, instructions, count, teacher, ledger, lm, on_answer)
+    rules = named(clusters, _worded(clusters, synthesis, task, config, reads or {}))
     placed = {rule.example_id for cluster in clusters for rule in cluster.members}
     noise = [rule.example_id for rule in usable if rule.example_id not in placed]
     without_rule = sorted(set(task.labels) - {label for rule in rules for label in rule.labels})
@@ -124,16 +128,27 @@ def _rule_counts(
     }
 
 
-def _without_teacher(clusters: Sequence[Cluster], task: Task, config: InduceConfig) -> list[tuple[str, ...]]:
-    """Word each cluster's rule by its most typical micro-rules and, second and where asked for, by its cues."""
-    cues: list[str | None] = [None] * len(clusters)
-    if config.cues:
-        subject = task.inputs[0] if len(task.inputs) == 1 else "example"
-        cues = cue_wordings(clusters, task.labels, subject=subject)
+def _worded(
+    clusters: Sequence[Cluster],
+    synthesis: Synthesis,
+    task: Task,
+    config: InduceConfig,
+    reads: Mapping[str, Mapping[str, Any]],
+) -> list[tuple[str, ...]]:
+    """Return each rule's wordings: the first of the synthesis, its cues, its most typical micro-rule, and the others.
+
+    A small student may follow either better than what a teacher writes, a small teacher above all.
+    """
+    if not config.cues:
+        return synthesis.wordings
+    fields = {name for read in reads.values() for name in read} or set(task.inputs)
+    subject = fields.pop() if len(fields) == 1 else "example"
+    cues = cue_wordings(clusters, task.labels, subject=subject, reads=reads)
     wordings = []
-    for cue, cluster in zip(cues, clusters, strict=True):
-        typical, *others = extracted(cluster, config.wordings)
-        wordings.append((typical, *([cue] if cue else []), *others)[: config.wordings])
+    for cue, cluster, (first, *others) in zip(cues, clusters, synthesis.wordings, strict=True):
+        own = [cue] if cue else []
+        found = dict.fromkeys([first, *own, *extracted(cluster, 1), *others])
+        wordings.append(tuple(found)[: config.wordings])
     return wordings
 
 

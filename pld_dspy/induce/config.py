@@ -21,7 +21,8 @@ class InduceConfig:
         embedder: texts -> vectors; any ``dspy.Embedder`` or callable. Default: TF-IDF and SVD, offline.
         clusterer: vectors of one label -> cluster numbers, -1 for noise. ``dbscan(eps=None)`` has its eps picked.
         wordings: wordings a rule, at most.
-        cues: without a teacher, word each rule by its cue words as well ("If the text is about a, b or c, answer L.").
+        cues: word each rule by its cue words as well ("If the text is about a, b or c, answer L."), and where a
+            teacher writes wordings, by its most typical micro-rule.
         max_share: a cluster with more than this share of its label's micro-rules is split.
         attach: noise joins the nearest cluster of its label from this cosine similarity on.
         merge: clusters of one label whose centres are at least this similar become one rule.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
@@ -24,16 +25,28 @@ PURITY = 0.75
 _WORD = re.compile(r"[^\W\d_][\w'-]+")
 
 
-def cue_wordings(clusters: Sequence[Cluster], labels: Sequence[str], *, subject: str) -> list[str | None]:
+def cue_wordings(
+    clusters: Sequence[Cluster],
+    labels: Sequence[str],
+    *,
+    subject: str,
+    reads: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[str | None]:
     """Return one wording a cluster, such as "If the text is about a, b or c, answer LABEL."; None without cues.
 
     Args:
         clusters: of all labels, since a cue is what other labels' examples lack.
         labels: the label set; a label's own words are no cue.
         subject: what to call an example.
+        reads: example id -> what the student reads of it, by field; a micro-rule's own inputs where there is none.
     """
+    reads = reads or {}
     known = {_stem(word) for label in labels for word in _WORD.findall(label.lower())}
-    shared = {id(rule): _shared(rule, known) for cluster in clusters for rule in cluster.members}
+    shared = {
+        id(rule): _shared(rule, reads.get(rule.example_id, rule.inputs), known)
+        for cluster in clusters
+        for rule in cluster.members
+    }
     by_label: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for cluster in clusters:
         for rule in cluster.members:
@@ -59,9 +72,9 @@ def _cues(found: Sequence[Mapping[str, str]], by_label: Mapping[str, Counter[str
     return [surface[stem] for stem in ranked[:CUES]]
 
 
-def _shared(rule: MicroRule, known: set[str]) -> dict[str, str]:
+def _shared(rule: MicroRule, read: Mapping[str, Any], known: set[str]) -> dict[str, str]:
     """Return the words that a micro-rule shares with its example: stem -> as the example has it."""
-    text = " ".join(str(value) for value in rule.inputs.values())
+    text = " ".join(str(value) for value in read.values())
     words = {_stem(word): word for word in _WORD.findall(text.lower())}
     return {
         stem: words[stem]

@@ -36,6 +36,7 @@ def resolve(
     evaluator: Evaluator,
     *,
     instructions: str,
+    texts: Sequence[str] | None = None,
     teacher: dspy.Module | None = None,
     lm: dspy.BaseLM | None = None,
     config: ResolveConfig | None = None,
@@ -59,6 +60,7 @@ def resolve(
         val: labelled examples to choose by.
         evaluator: the student as a function of its rules; its task and ledger are used throughout.
         instructions: the student's own, which tell the teacher what the task is.
+        texts: what the student reads of each example of ``train``, then of ``val``; its inputs as text where None.
         teacher: takes the input fields of ``ResolveConflict``; gives ``patches``. None: patches without one.
         lm: the teacher's LM, where its predictors are bound to none.
         config: how to spend calls.
@@ -77,7 +79,7 @@ def resolve(
         rules=rules,
         bench=list(bench),
         val=list(val),
-        pool=Pool.of(train, val, evaluator.task, sample=config.sample, seed=seed),
+        pool=Pool.of(train, val, evaluator.task, texts=texts, sample=config.sample, seed=seed),
         evaluator=evaluator,
         instructions=instructions,
         desk=None if teacher is None else _desk(teacher, lm, evaluator, instructions),

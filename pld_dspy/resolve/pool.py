@@ -21,7 +21,7 @@ class Pool:
     Attributes:
         examples: n examples; a row is an index into them.
         golds: their labels.
-        texts: their inputs as text.
+        texts: what the student reads of them.
         train: training example id -> row.
         vectors: n x d unit vectors of the texts.
     """
@@ -34,18 +34,27 @@ class Pool:
 
     @classmethod
     def of(
-        cls, train: Sequence[dspy.Example], val: Sequence[dspy.Example], task: Task, *, sample: int, seed: int
+        cls,
+        train: Sequence[dspy.Example],
+        val: Sequence[dspy.Example],
+        task: Task,
+        *,
+        texts: Sequence[str] | None = None,
+        sample: int,
+        seed: int,
     ) -> Pool:
-        """Draw at most ``sample`` training examples, labels in proportion."""
+        """Draw at most ``sample`` training examples, labels in proportion; ``texts`` are as for ``resolve``."""
         drawn = stratified(task.golds(train), range(len(train)), sample, np.random.default_rng(seed))
         examples = [*(train[row] for row in drawn), *val]
-        texts = [task.text(example) for example in examples]
+        if texts is None:
+            texts = [task.text(example) for example in (*train, *val)]
+        read = [*(texts[row] for row in drawn), *texts[len(train) :]]
         return cls(
             examples=examples,
             golds=task.golds(examples),
-            texts=texts,
+            texts=read,
             train={example_id(train[row], row): place for place, row in enumerate(drawn)},
-            vectors=embed(texts, tfidf_svd),
+            vectors=embed(read, tfidf_svd),
         )
 
     def take(self, rows: Iterable[int]) -> list[dspy.Example]:
