@@ -42,7 +42,7 @@ LABELS: tuple[str, ...] = get_args(Relation)
 FILES = {"dev": ("contract_nli_dev.json", "dev.json"), "test": ("contract_nli_test.json", "test.json")}
 PAGE = "https://stanfordnlp.github.io/contract-nli/"
 EXCERPT_WORDS = 220
-TRAIN, VAL, TEST = 32, 40, 60
+TRAIN, VAL, TEST = 32, 24, 50
 """Examples a label, at most."""
 TRAIN_SHARE, VAL_SHARE = 3 / 4, 1 / 3
 """Of the development contracts, those to train on where none is recorded; of the test file's, those to validate on."""
@@ -140,7 +140,7 @@ def load(data: Path | None = None, *, rationales: Sequence[MicroRule] = (), seed
         seed: of the draw.
 
     Returns:
-        Training (32 examples a label where they are drawn), validation (up to 40) and test splits (up to 60).
+        Training (32 examples a label where they are drawn), validation (up to 24) and test splits (up to 50).
 
     Raises:
         DataError: data is no folder, or a file is missing or not in its published form.

@@ -37,7 +37,7 @@ HUB, HUB_REVISION = "lucasmccabe/logiqa", "refs/convert/parquet"
 BLOCK = 8
 """Lines a question: a blank one, the answer's letter, context, question, and four options."""
 
-TRAIN, VAL, TEST = 96, 120, 200
+TRAIN, VAL, TEST = 64, 80, 150
 
 
 class Question(dspy.Signature):
@@ -64,7 +64,7 @@ def load(data: Path | None = None, *, rationales: Sequence[MicroRule] = (), seed
         seed: of the draw.
 
     Returns:
-        Training (96 questions where they are drawn), validation (120) and test splits (up to 200).
+        Training (64 questions where they are drawn), validation (80) and test splits (up to 150).
 
     Raises:
         DataError: the file is missing or not in its published form.

@@ -70,11 +70,11 @@ def test_a_context_is_in_one_split_and_there_once(tmp_path: Path) -> None:
 def test_recorded_questions_are_the_training_set_and_near_copies_of_their_contexts_are_left_out(tmp_path: Path) -> None:
     long = "Ann sits left of Bob, who sits left of Carl, who sits beside Dora, and nobody else is in the {} hall."
     near = [block(0, context=long.format(size)) for size in ("large", "small")]
-    blocks = [near[0], *(block(number) for number in range(1, 300)), near[1]]
+    blocks = [near[0], *(block(number) for number in range(1, 200)), near[1]]
     splits = logiqa.load(write(tmp_path, blocks), rationales=[record(number) for number in range(5)])
     assert [example.id for example in splits.train] == [f"logiqa-eval-{number}" for number in range(5)]
-    assert "logiqa-eval-300" not in {example.id for example in [*splits.val, *splits.test]}
-    assert (len(splits.val), len(splits.test)) == (logiqa.VAL, 295 - logiqa.VAL)
+    assert "logiqa-eval-200" not in {example.id for example in [*splits.val, *splits.test]}
+    assert (len(splits.val), len(splits.test)) == (logiqa.VAL, 195 - logiqa.VAL)
 
 
 def test_splits_follow_the_seed(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_published_file_gives_the_promised_splits() -> None:
     check_disjoint(task, splits)
     for name, examples in splits.named():
         check_examples(task, examples, split=name, context_tokens=2048)
-    assert [len(examples) for _, examples in splits.named()] == [96, 120, 200]
+    assert [len(examples) for _, examples in splits.named()] == [64, 80, 150]
     assert len({normalized(example.context) for example in everything}) == len(everything)
     assert len(set(families([example.context for example in everything]))) == len(everything)
     assert set(Counter(task.golds(splits.val))) == set(logiqa.LABELS)
