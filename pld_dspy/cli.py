@@ -14,6 +14,7 @@ from .errors import DataError
 from .options import (
     AdapterName,
     Calibrate,
+    ErrorRate,
     Estimate,
     Fresh,
     ObjectiveOption,
@@ -94,6 +95,7 @@ def compile_command(
     suspects: Suspects = SuspectsName.keep,
     resolve_rounds: ResolveRounds = 0,
     calibrate: Calibrate = False,
+    error_rate: ErrorRate = None,
     max_student_calls: Annotated[int | None, search_option(min=0, help="Stop the search there.")] = None,
     max_teacher_calls: Annotated[int | None, search_option(min=0, help="Ask the teacher no more than this.")] = None,
     threads: Threads = None,
@@ -120,6 +122,7 @@ def compile_command(
         search=SearchConfig(screen_calls=screen_calls, trials=trials),
         resolve=ResolveConfig(max_rounds=resolve_rounds) if resolve_rounds else None,
         calibrate=calibrate,
+        error_rate=error_rate,
         budget=Budget(student_calls=max_student_calls, teacher_calls=max_teacher_calls),
         run_dir=out or Path("runs") / source.name,
         tracking=tracking,
@@ -199,7 +202,7 @@ def evaluate(
     """Score a finished run's program, on labelled rows or on its own test split."""
     from .command import Model
     from .reload import Run
-    from .summary import calibration_line, console, print_score
+    from .summary import abstention_line, calibration_line, console, print_score
 
     with clean_stdout():
         hush_libraries()
@@ -212,14 +215,17 @@ def evaluate(
         program = opened.command.source.student() if baseline else opened.program(calibrated=calibrated)
         examples = opened.examples(data)
         with tqdm(total=len(examples), desc="evaluate", unit="call", disable=None, leave=False) as bar:
-            score, seconds = opened.score(program, examples, model=model, on_answer=bar.update)
+            scored = opened.score(program, examples, model=model, on_answer=bar.update)
     if as_json:
-        found = score.model_dump(include={"macro_f1", "accuracy", "n", "failures", "per_label"})
-        typer.echo(json.dumps({**found, "calibrated": calibrated, "seconds": round(seconds, 2)}))
+        found = scored.score.model_dump(include={"macro_f1", "accuracy", "n", "failures", "per_label"})
+        found |= {"calibrated": calibrated, **scored.abstention, "seconds": round(scored.seconds, 2)}
+        typer.echo(json.dumps(found))
     else:
         if opened.calibrated and not baseline:
             typer.echo(calibration_line(opened.command.student.spec, used=calibrated))
-        print_score(console(), score)
+        print_score(console(), scored.score)
+        if scored.applied is not None and scored.answered is not None:
+            typer.echo(abstention_line(scored.applied.error_rate, scored.applied.threshold, scored.answered))
 
 
 @app.command()

@@ -51,6 +51,15 @@ StudentKey = Annotated[str | None, key_option("--student-api-key-env")]
 Calibrate = Annotated[
     bool, typer.Option("--calibrate", help="Fit offsets and confidences on label log-probabilities at the end.")
 ]
+ErrorRate = Annotated[
+    float | None,
+    typer.Option(
+        "--error-rate",
+        metavar="RATE",
+        help="With --calibrate: abstain below a confidence chosen for this error rate.",
+        show_default=False,
+    ),
+]
 Suspects = Annotated[
     SuspectsName, search_option("--suspects", help="What becomes of micro-rules whose example's label is doubted.")
 ]

@@ -10,7 +10,7 @@ import dspy
 import numpy as np
 
 from .audit import Suspect
-from .calibration import Calibration, Uncalibrated
+from .calibration import Abstention, Calibration, Uncalibrated, fewest_answers
 from .evaluation import Evaluation, Evaluator
 from .explain import Explanations
 from .induce import Induction
@@ -154,9 +154,23 @@ def _notes(inputs: Inputs, found: Found, ledger: Ledger) -> list[str]:
         notes.append(f"Resolving stopped early: {resolution.stopped}")
     if isinstance(found.calibration, Uncalibrated):
         notes.append(f"Nothing was calibrated: {found.calibration.reason}")
+    if isinstance(found.calibration, Calibration):
+        notes += _unpromised(found.calibration.compiled.abstention)
     if search.stopped:
         notes.append(f"The search stopped early: {search.stopped}")
     return notes
+
+
+def _unpromised(abstention: Abstention | None) -> list[str]:
+    """That no threshold can promise the wanted error rate, where none can."""
+    if abstention is None or abstention.threshold is not None:
+        return []
+    fewest = fewest_answers(error_rate=abstention.error_rate, delta=abstention.delta)
+    return [
+        f"No confidence can promise the error rate {abstention.error_rate:g} on {abstention.n} training and validation "
+        f"examples: even without an error it takes {fewest}. So there is no threshold, and every question is answered. "
+        "Give more examples, or a higher rate."
+    ]
 
 
 def _doubts(suspects: Sequence[Suspect]) -> str:

@@ -11,7 +11,7 @@ import dspy
 from dspy.teleprompt import Teleprompter
 
 from .adapter import asking_for_logprobs
-from .calibration import Calibrated, graded
+from .calibration import check_error_rate, graded, with_calibration
 from .compose import with_rules
 from .content import digest, plain
 from .estimate import Estimate, estimate
@@ -49,6 +49,8 @@ class PLD(Teleprompter):
         calibrate: fit per-label offsets and a temperature on the answers to training and validation examples, where
             adapter and server give log-probabilities; two calls a training example. :meth:`compile` then returns
             the compiled program within :class:`~pld_dspy.Calibrated`.
+        error_rate: with ``calibrate``, the error rate wanted among answers, over 0 and under 1: the program then
+            abstains below a confidence chosen for it, where so many examples can promise it. None never abstains.
         budget: hard caps on calls and money.
         adapter: the adapter student calls go through; the configured one where None. A program does not store its
             adapter: run the compiled program under the same one.
@@ -77,6 +79,7 @@ class PLD(Teleprompter):
         search: SearchConfig | None = None,
         resolve: ResolveConfig | None = None,
         calibrate: bool = False,
+        error_rate: float | None = None,
         budget: Budget | None = None,
         adapter: dspy.Adapter | None = None,
         run_dir: Path | str | None = None,
@@ -96,6 +99,7 @@ class PLD(Teleprompter):
         self.search = search or SearchConfig()
         self.resolve = resolve
         self.calibrate = calibrate
+        self.error_rate = error_rate
         self.budget = budget or Budget()
         self.adapter = adapter
         self.run_dir = run_dir
@@ -108,6 +112,7 @@ class PLD(Teleprompter):
         self.seed = seed
         self.result: PLDResult | None = None
         chosen_objective(objective, metric)
+        check_error_rate(error_rate, calibrate=calibrate)
         recorder_for(tracking)
 
     def compile(
@@ -163,9 +168,7 @@ class PLD(Teleprompter):
             )
             folder.write_outcome(compiled, self.result)
             record(recorder, self.result, folder)
-        if self.result.calibration is None:
-            return compiled
-        return Calibrated(compiled, self.result.calibration.compiled.offsets, target=inputs.task.predictor)
+        return with_calibration(compiled, self.result.calibration, target=inputs.task.predictor)
 
     def join(
         self,
@@ -241,8 +244,8 @@ class PLD(Teleprompter):
             "context_tokens": self.context_tokens,
             "seed": self.seed,
         }
-        if self.calibrate:
-            settings["calibrate"] = True
+        asked = {"calibrate": self.calibrate or None, "error_rate": self.error_rate}
+        settings |= {name: value for name, value in asked.items() if value is not None}
         for prefix in ("search", "induce", "budget", "resolve"):
             config = getattr(self, prefix)
             if config is not None:
@@ -284,7 +287,7 @@ class PLD(Teleprompter):
             resolution=resolution,
             validation=scores["validation"],
             test=scores.get("test"),
-            calibration=graded(fit, inputs.splits.test, scores.get("test"), evaluator, seed=self.seed),
+            calibration=graded(fit, inputs.splits.test, scores.get("test"), evaluator, error_rate=self.error_rate),
         )
 
     def _inputs(self, student: dspy.Module, *, teacher: TeacherLike, **given: Any) -> Inputs:

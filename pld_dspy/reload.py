@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import dspy
 from pydantic import TypeAdapter, ValidationError
 
-from .calibration import Calibrated, Offsets
+from .calibration import Answered, Applied, Calibrated, Decisions, answered
 from .command import Command, Model
 from .data import examples, read_rows
 from .errors import DataError, RunError
@@ -26,6 +28,31 @@ from .search import SearchConfig
 from .task import Task, check_examples
 
 EVALUATIONS = "evaluations.jsonl"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a program did on labelled examples.
+
+    Attributes:
+        score: with every example answered, whatever the confidence.
+        seconds: that the calls took when they were made.
+        applied: the calibration that was used; None without one.
+        answered: what is answered with its threshold; None where neither a threshold nor an error rate is known.
+    """
+
+    score: Score
+    seconds: float
+    applied: Applied | None = None
+    answered: Answered | None = None
+
+    @property
+    def abstention(self) -> dict[str, Any]:
+        """The wanted error rate, the threshold and what is answered with it, as plain data; empty without these."""
+        if self.applied is None or self.answered is None:
+            return {}
+        wanted, threshold = self.applied.error_rate, self.applied.threshold
+        return {"abstention": {"wanted": wanted, "threshold": threshold, **self.answered.model_dump()}}
 
 
 @dataclass(frozen=True)
@@ -55,6 +82,21 @@ class Run:
         return cls(folder, result, command, task)
 
     @property
+    def applied(self) -> Applied:
+        """The calibration that the run folder holds.
+
+        Raises:
+            RunError: calibration.json is damaged.
+        """
+        try:
+            return Applied.model_validate_json(self.folder.calibration.read_text(encoding="utf-8"))
+        except ValidationError as error:
+            raise RunError(
+                f"{self.folder.calibration} is damaged: {error.errors()[0]['msg']}. Compile again, or delete it to "
+                "do without."
+            ) from error
+
+    @property
     def calibrated(self) -> bool:
         """Whether the run fitted offsets."""
         return self.folder.calibration.is_file()
@@ -75,14 +117,8 @@ class Run:
             predictor.lm = bound[name]
         if not (calibrated and self.calibrated):
             return program
-        try:
-            offsets = Offsets.model_validate_json(self.folder.calibration.read_text(encoding="utf-8"))
-        except ValidationError as error:
-            raise RunError(
-                f"{self.folder.calibration} is damaged: {error.errors()[0]['msg']}. Compile again, or delete it to "
-                "do without."
-            ) from error
-        return Calibrated(program, offsets, target=self.task.predictor)
+        applied = self.applied
+        return Calibrated(program, applied, threshold=applied.threshold, target=self.task.predictor)
 
     def examples(self, data: str | None) -> list[dspy.Example]:
         """Return the examples of a table that has the program's fields as columns, else the run's own test split.
@@ -105,7 +141,7 @@ class Run:
         *,
         model: Model | None = None,
         on_answer: Callable[[], object] | None = None,
-    ) -> tuple[Score, float]:
+    ) -> Scored:
         """Score a program under the run's adapter; answers are kept in the run folder and never asked for twice.
 
         Args:
@@ -113,9 +149,6 @@ class Run:
             examples: labelled examples.
             model: what to run on; the run's own student where None.
             on_answer: called once an answer, for progress.
-
-        Returns:
-            The score, and the seconds that the calls took when they were made.
 
         Raises:
             ModelError: the model cannot be had or refuses.
@@ -126,7 +159,13 @@ class Run:
         with dspy.context(lm=model.lm(cache=False), adapter=self.command.prompting()):
             evaluator = Evaluator(student=student, task=self.task, ledger=ledger, seed=self.command.seed)
             evaluation = evaluator.evaluate(None, examples, stage="evaluate", on_answer=on_answer)
-        return evaluation.score, sum(answer.seconds for answer in evaluation.answers)
+        seconds = sum(answer.seconds for answer in evaluation.answers)
+        if not isinstance(student, Calibrated) or not (applied := self.applied).abstains:
+            return Scored(evaluation.score, seconds)
+        given = [(answer.outputs or {}).get("confidence") for answer in evaluation.answers]
+        confidence = [math.nan if value is None else value for value in given]
+        decisions = Decisions.of(evaluation.labels, self.task.golds(examples), confidence)
+        return Scored(evaluation.score, seconds, applied, answered(decisions, student.threshold))
 
 
 def unfinished(path: Path) -> tuple[Command, PLD]:
@@ -145,6 +184,7 @@ def unfinished(path: Path) -> tuple[Command, PLD]:
         induce=InduceConfig(wordings=plain["induce_wordings"], suspects=plain["induce_suspects"]),
         resolve=ResolveConfig(max_rounds=plain["resolve_max_rounds"]) if "resolve_max_rounds" in plain else None,
         calibrate=plain.get("calibrate", False),
+        error_rate=plain.get("error_rate"),
         run_dir=path,
         tracking=None,
         seed=plain["seed"],

@@ -120,14 +120,14 @@ class RunFolder:
     def write_outcome(self, program: dspy.Module, result: PLDResult) -> None:
         """Write rules.yaml, program.json, confusion.csv and, last, result.json, which marks the run as finished.
 
-        program.json is the user's own program, also where it was calibrated: calibration.json holds the offsets that
-        ``Calibrated`` takes beside it.
+        program.json is the user's own program, also where it was calibrated: calibration.json holds the offsets, and
+        the threshold where an error rate was wanted, that ``Calibrated`` takes beside it.
         """
         self.rules.write_text(result.rules.to_yaml(result.bench), encoding="utf-8")
         self.program.write_text(json.dumps(state_without_lms(program), indent=2, default=str) + "\n")
         self.calibration.unlink(missing_ok=True)
         if result.calibration is not None:
-            self.calibration.write_text(result.calibration.compiled.offsets.model_dump_json(indent=2) + "\n")
+            self.calibration.write_text(result.calibration.compiled.applied.model_dump_json(indent=2) + "\n")
         self._write_confusion(result)
         result.save(self.path)
 

@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from .calibration import Calibration
+from .calibration import Abstention, Answered, Calibration
 from .estimate import Estimate
 from .local import LocalModel
 from .result import PLDResult
@@ -55,6 +55,17 @@ def calibration_line(student: str, *, used: bool) -> str:
     if used:
         return "With the run's calibration (calibration.json)."
     return f"Without the run's calibration, which was fitted for {shown(student)}."
+
+
+def abstention_line(wanted: float | None, threshold: float | None, found: Answered) -> str:
+    """Return what is answered with a threshold, and how often that is wrong; and how often without one."""
+    rate = "No error rate was wanted" if wanted is None else f"Wanted error rate {wanted:g}"
+    where = "no confidence promises it, so all is answered" if threshold is None else f"threshold {threshold:.3f}"
+    wrong = "" if found.error_rate is None else f", error rate {found.error_rate:.3f} ({found.wrong} wrong)"
+    return (
+        f"{rate}, {where}: {found.answered} of {found.n} answered, coverage {found.coverage:.3f}{wrong}; if all are "
+        f"answered, error rate {found.n_wrong / found.n:.3f} ({found.n_wrong} wrong)."
+    )
 
 
 def print_score(out: Console, score: Score) -> None:
@@ -128,13 +139,22 @@ def _calibration_text(found: Calibration) -> str:
     kept = "no offsets pay" if offsets.gain is None else f"offsets win {_gain(offsets.gain)} out of fold"
     fitted = f"Calibrated on {found.n} examples: {kept}, temperature {offsets.temperature:.2f}."
     before, after = found.compiled.plain, found.compiled.calibrated
+    abstaining = "".join(f"\n{line}" for line in _abstention_lines(found.compiled.abstention))
     if before is None or after is None or found.difference is None:
-        return fitted
+        return f"{fitted}{abstaining}"
     return (
         f"{fitted}\nCalibrated test macro-F1 {_rate(after.score)}, difference {_gain(found.difference)}; calibration "
         f"error {before.calibration_error:.3f} -> {after.calibration_error:.3f}, error at 80% coverage "
-        f"{before.error_at_80:.3f} -> {after.error_at_80:.3f}."
+        f"{before.error_at_80:.3f} -> {after.error_at_80:.3f}.{abstaining}"
     )
+
+
+def _abstention_lines(found: Abstention | None) -> Iterator[str]:
+    """A line a split on what is answered; none where no error rate was wanted."""
+    if found is not None:
+        for name, split in (("Validation, out of fold", found.validation), ("Test", found.test)):
+            if split is not None:
+                yield f"{name}: {abstention_line(found.error_rate, found.threshold, split)}"
 
 
 def _comparison_table(result: PLDResult) -> Table:

@@ -17,9 +17,12 @@ from tasks import Route, Team
 from pld_dspy.adapter import LabelAdapter
 from pld_dspy.calibration import (
     Calibrated,
+    Decisions,
     Offsets,
+    answered,
     error_at,
     expected_calibration_error,
+    fewest_answers,
     fit_offsets,
     fit_temperature,
     logprob_matrix,
@@ -27,6 +30,8 @@ from pld_dspy.calibration import (
     threshold_for,
 )
 from pld_dspy.calibration.ascent import _step, ascend
+from pld_dspy.calibration.offsets import fit_out_of_fold
+from pld_dspy.calibration.promise import promise
 from pld_dspy.content import program_state
 from pld_dspy.errors import DataError
 from pld_dspy.ledger import Ledger
@@ -62,6 +67,17 @@ class TestOffsets:
         assert sum(kept) <= 4
         noise = [fit_offsets(*draw(60, skill=0.0, seed=seed), LABELS) is not None for seed in range(20)]
         assert sum(noise) <= 4
+
+    def test_an_example_has_no_part_in_the_offsets_that_decide_it_out_of_fold(self):
+        scores, golds = draw(60, bias=(2.5, 0, -1))
+        offsets, sums = fit_out_of_fold(scores, golds, LABELS)
+        other = scores.copy()
+        other[7] += (0.0, 1.0, 0.0)
+        moved, others = fit_out_of_fold(other, golds, LABELS)
+        assert offsets == fit_offsets(scores, golds, LABELS)
+        assert moved.values != offsets.values, "it has a part in what is applied to others"
+        assert others[7] - other[7] == pytest.approx(sums[7] - scores[7])
+        assert not np.allclose(others - other, sums - scores)
 
     def test_they_must_beat_what_the_student_answers(self):
         scores, golds = draw(120, bias=(2.5, 0, -1))
@@ -166,11 +182,22 @@ class TestRisk:
     def test_the_error_at_a_coverage_is_of_at_least_so_many_answers(self, coverage, error):
         assert error_at(self.SURE, self.RIGHT, coverage=coverage) == pytest.approx(error)
 
-    @pytest.mark.parametrize(("error_rate", "needed"), [(0.05, 104), (0.1, 51)])
+    @pytest.mark.parametrize(("error_rate", "needed"), [(0.05, 104), (0.1, 51), (0.2, 24)])
     def test_answers_without_an_error_promise_what_the_docstring_says(self, error_rate, needed):
+        assert fewest_answers(error_rate=error_rate) == needed
         for n, kept in ((needed, True), (needed - 1, False)):
             threshold = threshold_for(np.linspace(0.2, 0.9, n), [True] * n, error_rate=error_rate)
             assert (threshold == pytest.approx(0.2)) if kept else (threshold is None)
+
+    def test_what_has_no_confidence_is_left_out_of_the_choice_and_not_answered(self):
+        unseen = Decisions.of(["a"] * 40, ["a"] * 30 + ["b"] * 10, [0.9] * 30 + [math.nan] * 10)
+        found = promise(unseen, n_val=35, error_rate=0.2, test=unseen)
+        assert (found.n, found.threshold) == (30, 0.9)
+        assert (found.validation.n, found.validation.answered, found.validation.wrong) == (35, 30, 0)
+        assert (found.test.n, found.test.n_wrong, found.test.coverage, found.test.error_rate) == (40, 10, 0.75, 0.0)
+        every = answered(unseen, None)
+        assert (every.answered, every.wrong, every.error_rate) == (40, 10, 0.25)
+        assert answered(unseen, 1.0).error_rate is None
 
     def test_the_threshold_takes_in_as_many_as_the_bound_allows(self):
         sure = np.linspace(0, 1, 401)

@@ -27,6 +27,7 @@ from pld_dspy import command as command_module
 from pld_dspy.cli import app
 from pld_dspy.errors import DataError
 from pld_dspy.local import CATALOGUE
+from pld_dspy.reload import unfinished
 from pld_dspy.run import RunFolder
 from pld_dspy.search import SearchConfig
 
@@ -297,8 +298,8 @@ class TestSuspects:
 
 class TestCalibrate:
     @pytest.fixture
-    def calibrated(self, task: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-        """What a calibrated compile prints: of a student that is never quite sure, and says food too often."""
+    def unsure(self, task: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A student that is never quite sure, and says food too often."""
 
         def tokens(system: str, user: str) -> list[lm15.TokenLogprob]:
             own = lm.engine.fn(system, user)
@@ -308,6 +309,10 @@ class TestCalibrate:
 
         lm = rule_following_lm("food", model="custom/unsure", cache=False, logprobs=tokens)
         monkeypatch.setattr(command_module, "resolve_lm", lambda spec, **settings: lm)
+
+    @pytest.fixture
+    def calibrated(self, unsure: None) -> str:
+        """What a calibrated compile prints."""
         result = run(*COMPILE, *SMALL, "--student", "openai/none", "--calibrate", "--quiet")
         assert result.exit_code == 0, result.output
         return result.stdout
@@ -338,6 +343,41 @@ class TestCalibrate:
     def test_a_damaged_calibration_is_refused(self, calibrated: str) -> None:
         Path("run/calibration.json").write_text('{"labels": ["food"], "values": []}', encoding="utf-8")
         assert "calibration.json is damaged" in refused(run("evaluate", "run"))
+
+    def test_an_error_rate_gives_a_threshold_that_evaluate_keeps_to(self, unsure: None) -> None:
+        asked = ("--student", "openai/none", "--calibrate", "--error-rate", "0.5", "--quiet")
+        result = run(*COMPILE, *SMALL, *asked)
+        assert result.exit_code == 0, result.output
+        assert "\nTest: Wanted error rate 0.5, threshold " in result.stdout
+        assert "8 of 8 answered, coverage 1.000, error rate 0.000 (0 wrong); if all are answered" in result.stdout
+        assert unfinished(Path("run"))[1].error_rate == 0.5, "helpers search for the same compile"
+
+        path = Path("run/calibration.json")
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(run("evaluate", "run", "--json").stdout)
+        assert saved["error_rate"] == found["abstention"]["wanted"] == 0.5
+        assert saved["threshold"] == found["abstention"]["threshold"]
+        assert (found["abstention"]["n"], found["abstention"]["answered"]) == (8, 8)
+
+        path.write_text(json.dumps({**saved, "threshold": 1.0}), encoding="utf-8")
+        found = json.loads(run("evaluate", "run", "--json").stdout)
+        assert found["accuracy"] == 1.0, "abstentions count neither as wrong nor as right"
+        assert (found["abstention"]["answered"], found["abstention"]["error_rate"]) == (0, None)
+        told = run("evaluate", "run").stdout
+        assert "0 of 8 answered, coverage 0.000; if all are answered, error rate 0.000 (0 wrong)." in told
+        assert "abstention" not in json.loads(run("evaluate", "run", "--json", "--baseline").stdout)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("--error-rate", "0.05"), "error_rate=0.05 needs confidences, and calibrate is off. Turn it on"),
+            (("--calibrate", "--error-rate", "1"), "error_rate=1.0 is out of range. Give one over 0 and under 1."),
+        ],
+    )
+    def test_an_error_rate_that_cannot_be_served_is_refused(
+        self, task: Path, arguments: tuple[str, ...], message: str
+    ) -> None:
+        assert message in refused(run(*COMPILE, *arguments))
 
 
 class TestEvaluate:

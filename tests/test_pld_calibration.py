@@ -9,10 +9,11 @@ import dspy
 import numpy as np
 import pytest
 from engine import Failure, calls
-from tasks import LABELS, TEST, TRAIN, Mail, compiled, leaning_lm, mail_task, mails, pld, student, student_lm
+from tasks import LABELS, TEST, TRAIN, VAL, Mail, compiled, leaning_lm, mail_task, mails, pld, student, student_lm
 
 from pld_dspy.adapter import LabelAdapter
 from pld_dspy.calibration import Calibrated, Offsets
+from pld_dspy.errors import DataError
 from pld_dspy.ledger import Budget
 from pld_dspy.pld import PLD
 from pld_dspy.result import PLDResult
@@ -159,6 +160,60 @@ def test_the_objective_of_the_calibrated_answers_is_the_users(tmp_path):
     side = optimizer.result.calibration.compiled
     answered = sum(row.get("work", 0) for row in side.calibrated.score.confusion.values())
     assert side.calibrated.score.objective == pytest.approx(1 - answered / len(TEST))
+
+
+def test_a_wanted_error_rate_gives_a_threshold_and_the_program_abstains_below_it(tmp_path, done):
+    lm = leaning_lm()
+    optimizer, program = calibrated(tmp_path, lm, error_rate=0.2)
+    side = optimizer.result.calibration.compiled
+    assert side.offsets == done[1].calibration.compiled.offsets
+    assert side.calibrated == done[1].calibration.compiled.calibrated
+    found = side.abstention
+    assert (found.error_rate, found.n) == (0.2, len(TRAIN) + len(VAL))
+    assert program.threshold == found.threshold is not None
+    with dspy.context(lm=lm, adapter=LabelAdapter()):
+        answers = [(program(text=example.text), example.label) for example in TEST]
+    given = [prediction.label == gold for prediction, gold in answers if not prediction.abstained]
+    assert 0 < len(given) < len(TEST)
+    assert (found.test.answered, found.test.wrong) == (len(given), given.count(False))
+    assert found.test.coverage == len(given) / len(TEST)
+    assert found.test.n_wrong / len(TEST) == pytest.approx(1 - side.calibrated.score.accuracy)
+    assert found.validation.n == len(VAL)
+    saved = json.loads(RunFolder(tmp_path).calibration.read_text())
+    assert (saved["error_rate"], saved["threshold"]) == (0.2, found.threshold)
+    assert PLDResult.load(tmp_path) == optimizer.result
+
+
+def test_a_rate_that_so_few_examples_cannot_promise_leaves_everything_answered_and_a_note(tmp_path):
+    optimizer, program = calibrated(tmp_path, leaning_lm(), error_rate=0.05, testset=None)
+    found = optimizer.result.calibration.compiled.abstention
+    assert found.threshold is program.threshold is found.test is None
+    assert found.validation.answered == found.validation.n == len(VAL)
+    [note] = [note for note in optimizer.result.notes if "promise" in note]
+    assert "the error rate 0.05 on 60 training and validation examples: even without an error it takes 104" in note
+    saved = json.loads(RunFolder(tmp_path).calibration.read_text())
+    assert (saved["error_rate"], saved["threshold"]) == (0.05, None)
+
+
+def test_without_an_error_rate_nothing_is_said_of_one(done):
+    _, result, program, path = done
+    assert program.threshold is result.calibration.compiled.abstention is None
+    assert "abstention" not in (path / "result.json").read_text()
+    assert set(json.loads(RunFolder(path).calibration.read_text())) == {"labels", "values", "temperature", "gain"}
+    assert "error_rate" not in PLD(calibrate=True).get_params()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"error_rate": 0.05}, r"error_rate=0\.05 needs confidences.*calibrate=True"),
+        ({"error_rate": 0.0, "calibrate": True}, r"error_rate=0\.0 is out of range"),
+        ({"error_rate": 1.0, "calibrate": True}, r"error_rate=1\.0 is out of range"),
+    ],
+)
+def test_an_error_rate_that_cannot_be_served_is_refused(settings, message):
+    with pytest.raises(DataError, match=message):
+        PLD(**settings)
 
 
 def test_it_is_a_setting_like_others(tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pld_dspy.calibration import Calibration, Grade, Offsets, StudentCalibration
+from pld_dspy.calibration import Abstention, Answered, Calibration, Grade, Offsets, StudentCalibration
 from pld_dspy.errors import RunError
 from pld_dspy.report import EXAMPLES_SHOWN, write_report
 from pld_dspy.result import Comparison, Cost, PLDResult
@@ -258,6 +258,24 @@ def test_calibration_stands_beside_the_uncalibrated_result(tmp_path: Path, page:
         assert figure in shown.text
     assert "Error rate among the most confident answers" in shown.html
     assert len(shown.ids) == len(set(shown.ids))
+
+
+@pytest.mark.parametrize("threshold", [0.8125, None])
+def test_a_threshold_stands_with_what_is_answered(tmp_path: Path, page: Page, threshold: float | None) -> None:
+    assert "among what is answered" not in page.text
+    kept = Answered(n=96, n_wrong=24, answered=64, wrong=2, coverage=64 / 96, error_rate=2 / 64)
+    none = Answered(n=144, n_wrong=36, answered=0, wrong=0, coverage=0.0, error_rate=None)
+    wanted = Abstention(error_rate=0.05, delta=0.05, n=151, threshold=threshold, validation=kept, test=none)
+    result = make_result()
+    found = calibration(result.test)
+    sides = {name: getattr(found, name).model_copy(update={"abstention": wanted}) for name in ("baseline", "compiled")}
+    write_run(tmp_path, result.model_copy(update={"calibration": found.model_copy(update=sides)}))
+    shown = Page(write_report(tmp_path))
+    assert shown.open == []
+    for figure in ("error rate of 0.05", "64 of 96", "0.667", "0.031", "0.250", "0 of 144", "151 confidences"):
+        assert figure in shown.text
+    assert ("0.812" in shown.text) is (threshold is not None)
+    assert ("it answers everything" in shown.text) is (threshold is None)
 
 
 def test_calibration_without_a_test_set_shows_its_offsets(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Calibration: offsets that move a student's decisions to where macro-F1 is best, and how far to trust each answer."""
 
 from .calibrated import Calibrated as Calibrated
+from .calibrated import with_calibration as with_calibration
 from .decided import decided as decided
 from .decided import logprobs_of as logprobs_of
 from .decided import matched as matched
@@ -9,11 +10,18 @@ from .offsets import Offsets as Offsets
 from .offsets import fit_offsets as fit_offsets
 from .offsets import fit_temperature as fit_temperature
 from .offsets import logprob_matrix as logprob_matrix
+from .promise import Decisions as Decisions
+from .promise import answered as answered
+from .promise import check_error_rate as check_error_rate
+from .result import Abstention as Abstention
+from .result import Answered as Answered
+from .result import Applied as Applied
 from .result import Calibration as Calibration
 from .result import Grade as Grade
 from .result import StudentCalibration as StudentCalibration
 from .risk import error_at as error_at
 from .risk import expected_calibration_error as expected_calibration_error
+from .risk import fewest_answers as fewest_answers
 from .risk import risk_coverage as risk_coverage
 from .risk import threshold_for as threshold_for
 from .stage import Fitted as Fitted

@@ -17,6 +17,7 @@ from ..labels import label_text
 from ..logprobs import ENTRY
 from ..task import Task
 from .offsets import Offsets
+from .result import Calibration
 
 
 class Calibrated(dspy.Module):
@@ -134,6 +135,21 @@ class Calibrated(dspy.Module):
             )
         found.set_lm_usage(prediction.get_lm_usage())
         return found
+
+
+def with_calibration(program: dspy.Module, found: Calibration | None, *, target: str) -> dspy.Module:
+    """Return a compiled program within ``Calibrated``, as it was calibrated; the program where it was not.
+
+    Args:
+        program: the compiled program.
+        found: its calibration; None where there is none.
+        target: name of the deciding predictor.
+    """
+    if found is None:
+        return program
+    side = found.compiled
+    threshold = None if side.abstention is None else side.abstention.threshold
+    return Calibrated(program, side.offsets, threshold=threshold, target=target)
 
 
 class _State(BaseModel):

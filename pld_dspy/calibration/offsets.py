@@ -81,13 +81,18 @@ class Offsets(BaseModel):
             sums at the label, NaN where a label or a row is missing.
         """
         moved = self.decide(logprobs) if any(self.values) else list(own)
-        labels = [before if None in (before, after) else after for before, after in zip(own, moved, strict=True)]
+        labels = settled(own, moved)
         rows = self.probabilities(logprobs)
         confidence = [
             math.nan if label is None else row[self.labels.index(label)]
             for label, row in zip(labels, rows, strict=True)
         ]
         return labels, np.array(confidence, dtype=np.float64)
+
+
+def settled(own: Sequence[str | None], moved: Sequence[str | None]) -> list[str | None]:
+    """Return n moved labels; a student's own where nothing was moved, and None where it gave no label."""
+    return [before if None in (before, after) else after for before, after in zip(own, moved, strict=True)]
 
 
 def logprob_matrix(predictions: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> Floats:
@@ -144,6 +149,29 @@ def fit_offsets(
     are, Lipton et al. 2014, "Thresholding classifiers to maximize F1 score"; the margin of one standard error,
     Breiman et al. 1984, "Classification and regression trees".
     """
+    found = fit_out_of_fold(logprobs, golds, labels, answers=answers, folds=folds, tolerance=tolerance, seed=seed)
+    return None if found is None else found[0]
+
+
+def fit_out_of_fold(
+    logprobs: Floats,
+    golds: Sequence[str],
+    labels: Sequence[str],
+    *,
+    answers: Sequence[str | None] | None = None,
+    folds: int = FOLDS,
+    tolerance: float | None = None,
+    seed: int = 0,
+) -> tuple[Offsets, Floats] | None:
+    """Fit offsets as ``fit_offsets`` does, and return besides what they come to on examples that they did not see.
+
+    Returns:
+        The offsets, and n x C sums: the log-probabilities of each example plus offsets that were fitted on the folds
+        it is not in. None where offsets do not pay.
+
+    Raises:
+        DataError: as ``fit_offsets``.
+    """
     scores, gold = _checked(logprobs, golds, labels)
     slack = 1 / len(golds) if tolerance is None else tolerance
     if len(golds) < 2 * folds or len(set(golds)) < 2:
@@ -156,12 +184,13 @@ def fit_offsets(
     best = max(range(len(ways)), key=lambda way: gains[way].macro_f1)
     if not _pays(gains[best]):
         return None
-    return Offsets(
+    offsets = Offsets(
         labels=tuple(labels),
         values=tuple(ways[best](scores, gold).tolist()),
         temperature=fit_temperature(unseen[best], golds, labels),
         gain=gains[best],
     )
+    return offsets, unseen[best]
 
 
 def fit_temperature(logprobs: Floats, golds: Sequence[str], labels: Sequence[str]) -> float:

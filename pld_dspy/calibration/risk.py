@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +16,9 @@ Bools = NDArray[np.bool_]
 
 LOOKS = 10
 """Thresholds that ``threshold_for`` chooses among."""
+
+DELTA = 0.05
+"""The probability with which a promise may fail, where nothing else is said."""
 
 
 def risk_coverage(confidence: Sequence[float], correct: Sequence[bool]) -> tuple[Floats, Floats]:
@@ -50,7 +54,7 @@ def error_at(confidence: Sequence[float], correct: Sequence[bool], *, coverage: 
 
 
 def threshold_for(
-    confidence: Sequence[float], correct: Sequence[bool], *, error_rate: float, delta: float = 0.05
+    confidence: Sequence[float], correct: Sequence[bool], *, error_rate: float, delta: float = DELTA
 ) -> float | None:
     """Return the confidence from which on answers err at most at ``error_rate``, with probability 1 - ``delta``.
 
@@ -75,15 +79,35 @@ def threshold_for(
     Source: Geifman & El-Yaniv 2017, "Selective classification for deep neural networks" (selection with guaranteed
     risk). Their binary search takes the bound to rise with coverage; of few answers, it falls first.
     """
-    for name, value in (("error_rate", error_rate), ("delta", delta)):
-        if not 0.0 < value < 1.0:
-            raise DataError(f"{name}={value} is out of range. Give one over 0 and under 1.")
+    check_rate("error_rate", error_rate)
+    check_rate("delta", delta)
     thresholds, taken, errors = _steps(confidence, correct)
     wanted = taken[-1] * np.arange(LOOKS, 0, -1) / LOOKS
     for step in np.searchsorted(taken, wanted - 1e-9):
         if _highest_rate(int(errors[step]), int(taken[step]), delta / LOOKS) <= error_rate:
             return float(thresholds[step])
     return None
+
+
+def fewest_answers(*, error_rate: float, delta: float = DELTA) -> int:
+    """Return how many answers without any error it takes for ``threshold_for`` to promise ``error_rate``.
+
+    Raises:
+        DataError: a rate is out of range.
+    """
+    check_rate("error_rate", error_rate)
+    check_rate("delta", delta)
+    return math.ceil(math.log(delta / LOOKS) / math.log1p(-error_rate))
+
+
+def check_rate(name: str, value: float) -> None:
+    """Refuse a rate that is not over 0 and under 1.
+
+    Raises:
+        DataError: it is not; the message calls it ``name``.
+    """
+    if not 0.0 < value < 1.0:
+        raise DataError(f"{name}={value} is out of range. Give one over 0 and under 1.")
 
 
 def expected_calibration_error(confidence: Sequence[float], correct: Sequence[bool], *, bins: int = 10) -> float:

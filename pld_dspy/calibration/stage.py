@@ -15,8 +15,9 @@ from ..rules import RuleSet
 from ..scoring import Floats, difference
 from ..task import Task
 from .decided import decided, decision_of, logprobs_of
-from .offsets import Offsets, fit_offsets, fit_temperature
-from .result import Calibration, Grade, StudentCalibration
+from .offsets import Offsets, fit_out_of_fold, fit_temperature, settled
+from .promise import Decisions, promise
+from .result import Abstention, Calibration, Grade, StudentCalibration
 from .risk import error_at, expected_calibration_error, risk_coverage
 
 STAGE = "calibrate"
@@ -37,12 +38,21 @@ class Uncalibrated:
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """The offsets of the unchanged and of the compiled student, fitted on ``n`` examples."""
+class StudentFit:
+    """One student's offsets, and its decisions on the examples they were fitted on, each by offsets of other folds."""
 
-    baseline: Offsets
-    compiled: Offsets
+    offsets: Offsets
+    unseen: Decisions
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What the unchanged and the compiled student were fitted to on ``n`` examples, the first ``n_val`` validation."""
+
+    baseline: StudentFit
+    compiled: StudentFit
     n: int
+    n_val: int
 
 
 def fitted(
@@ -85,7 +95,7 @@ def fitted(
             found.append(_fit(answers, examples, task, seed=seed))
     except BudgetExceeded as error:
         return Uncalibrated(str(error))
-    return Fitted(baseline=found[0], compiled=found[1], n=len(examples))
+    return Fitted(baseline=found[0], compiled=found[1], n=len(examples), n_val=len(val))
 
 
 def graded(
@@ -94,26 +104,36 @@ def graded(
     pair: tuple[Evaluation, Evaluation] | None,
     evaluator: Evaluator,
     *,
-    seed: int = 0,
+    error_rate: float | None = None,
 ) -> Calibration | Uncalibrated | None:
-    """Decide answers to the test set with and without offsets; no call is made.
+    """Decide answers to the test set with and without offsets, and choose a threshold; no call is made.
 
     Args:
         fit: the offsets of both students; where there are none, it comes back as it is.
         examples: the test set.
         pair: evaluations of the unchanged and of the compiled student on it; None without one.
-        evaluator: as for :func:`fitted`.
-        seed: of the bootstrap.
+        evaluator: as for :func:`fitted`; its seed is that of the bootstrap.
+        error_rate: wanted among what is answered, for a threshold that ``promise`` chooses; None chooses none.
+
+    Raises:
+        DataError: the error rate is out of range.
     """
     if not isinstance(fit, Fitted):
         return fit
+
+    def wanted(side: StudentFit, test: Decisions | None) -> Abstention | None:
+        return None if error_rate is None else promise(side.unseen, n_val=fit.n_val, error_rate=error_rate, test=test)
+
     if pair is None:
-        sides = [StudentCalibration(offsets=offsets) for offsets in (fit.baseline, fit.compiled)]
+        sides = [
+            StudentCalibration(offsets=side.offsets, abstention=wanted(side, None))
+            for side in (fit.baseline, fit.compiled)
+        ]
         return Calibration(baseline=sides[0], compiled=sides[1], n=fit.n)
     baseline, compiled = pair
-    baseline_side, _ = _sides(fit.baseline, examples, baseline, evaluator)
-    compiled_side, moved = _sides(fit.compiled, examples, compiled, evaluator)
-    task = evaluator.task
+    baseline_side, _ = _sides(fit.baseline, examples, baseline, evaluator, wanted)
+    compiled_side, moved = _sides(fit.compiled, examples, compiled, evaluator, wanted)
+    task, seed = evaluator.task, evaluator.seed
     golds = task.golds(examples)
     return Calibration(
         baseline=baseline_side,
@@ -124,24 +144,38 @@ def graded(
     )
 
 
-def _fit(answers: Sequence[Answer], examples: Sequence[dspy.Example], task: Task, *, seed: int) -> Offsets:
-    """Offsets where they pay, else none but a temperature."""
+def _fit(answers: Sequence[Answer], examples: Sequence[dspy.Example], task: Task, *, seed: int) -> StudentFit:
+    """Offsets where they pay, else none but a temperature; and what they decide out of fold."""
     logprobs, golds = logprobs_of(answers, task), task.golds(examples)
     own = [task.read(answer.outputs) for answer in answers]
-    offsets = fit_offsets(logprobs, golds, task.labels, answers=own, seed=seed)
-    return offsets or Offsets.none(task.labels, temperature=fit_temperature(logprobs, golds, task.labels))
+    found = fit_out_of_fold(logprobs, golds, task.labels, answers=own, seed=seed)
+    if found is None:
+        offsets = Offsets.none(task.labels, temperature=fit_temperature(logprobs, golds, task.labels))
+        labels, confidence = offsets.answer(logprobs, own)
+    else:
+        offsets, sums = found
+        plain = Offsets.none(task.labels, temperature=offsets.temperature)
+        labels, confidence = plain.answer(sums, settled(own, plain.decide(sums)))
+    return StudentFit(offsets, Decisions.of(labels, golds, confidence))
 
 
 def _sides(
-    offsets: Offsets, examples: Sequence[dspy.Example], own: Evaluation, evaluator: Evaluator
+    fit: StudentFit,
+    examples: Sequence[dspy.Example],
+    own: Evaluation,
+    evaluator: Evaluator,
+    wanted: Callable[[StudentFit, Decisions], Abstention | None],
 ) -> tuple[StudentCalibration, Evaluation]:
     """Grade a student's answers as they are and as offsets move them; return the latter too."""
     task = evaluator.task
     golds = task.golds(examples)
-    moved, confidence = decided(own, offsets, examples, evaluator)
+    moved, confidence = decided(own, fit.offsets, examples, evaluator)
     _, own_confidence = Offsets.none(task.labels).answer(logprobs_of(own.answers, task), own.labels)
     side = StudentCalibration(
-        offsets=offsets, plain=_grade(own, golds, own_confidence), calibrated=_grade(moved, golds, confidence)
+        offsets=fit.offsets,
+        plain=_grade(own, golds, own_confidence),
+        calibrated=_grade(moved, golds, confidence),
+        abstention=wanted(fit, Decisions.of(moved.labels, golds, confidence)),
     )
     return side, moved
 
