@@ -1,4 +1,4 @@
-"""``python -m experiments run CONFIG.yaml``, ``... table CONFIG.yaml``; ``... speed RUN``, ladder, effects."""
+"""``python -m experiments run CONFIG.yaml``, ``... table CONFIG.yaml``; ``... speed RUN``, ladder, effects, stages."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from .config import Experiment
 from .foretold import effects, ladder
 from .runner import run_experiment
 from .speed import speed
+from .stages import stages
 from .table import markdown
 
 app = typer.Typer(add_completion=False, help="Compare optimizers on a program, under one budget and one objective.")
@@ -71,6 +72,12 @@ def ladder_command(
 def effects_command(run: RunArgument) -> None:
     """Leave out every chosen rule in turn, on validation, and compare with the effects that the search's log gives."""
     typer.echo(effects(run))
+
+
+@app.command("stages")
+def stages_command(run: RunArgument) -> None:
+    """Score on the test split all rules, those that the search chose, and those after the conflict loop."""
+    typer.echo(stages(run))
 
 
 def _log_progress() -> None:

@@ -40,7 +40,8 @@ class Found:
 
     Attributes:
         explanations, induction: what explaining and inducing found.
-        search: what the search found, and resolving made of it.
+        searched: what the search found.
+        search: the same after patches; ``searched`` itself where none changed it.
         resolution: what resolving did; None where it was left out.
         validation: evaluations of the unchanged and of the compiled student.
         test: the same on the test set; None without one.
@@ -49,6 +50,7 @@ class Found:
 
     explanations: Explanations
     induction: Induction
+    searched: SearchResult
     search: SearchResult
     resolution: Resolution | None
     validation: Pair
@@ -103,6 +105,7 @@ def outcome(
         improved=search.best is not None,
         rules=search.best or RuleSet(),
         bench=search.bench,
+        searched=None if search is found.searched else found.searched.best or RuleSet(),
         instructions=instructions,
         validation=comparison(task, splits.val, *found.validation, seed=seed),
         test=None if found.test is None else comparison(task, splits.test, *found.test, seed=seed),

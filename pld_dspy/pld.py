@@ -265,7 +265,7 @@ class PLD(Teleprompter):
         with timed(seconds, "induce"):
             induction = induce_rules(inputs, explanations, self.induce, ledger)
         with timed(seconds, "search"):
-            search = self._search(inputs, induction, evaluator, folder, recorder)
+            search = searched = self._search(inputs, induction, evaluator, folder, recorder)
             folder.write_trials(search.trials)
         seconds["search_own_code"] = search.own_seconds
         resolution = None
@@ -283,6 +283,7 @@ class PLD(Teleprompter):
         return Found(
             explanations=explanations,
             induction=induction,
+            searched=searched,
             search=search,
             resolution=resolution,
             validation=scores["validation"],

@@ -50,6 +50,7 @@ class PLDResult(BaseModel):
         improved: False where nothing beat the unchanged student, which then is what came back.
         rules: the chosen rules in order, each with its estimated effect on validation.
         bench: the rules not chosen.
+        searched: what the search chose, where kept patches changed it afterwards; None otherwise.
         instructions: the instructed predictor's full instructions.
         validation: what the search saw; optimistic, since it chose by it.
         test: on examples no stage saw; None without a test set.
@@ -74,6 +75,7 @@ class PLDResult(BaseModel):
     improved: bool
     rules: RuleSet
     bench: list[Rule]
+    searched: RuleSet | None = None
     instructions: str
     validation: Comparison
     test: Comparison | None

@@ -1,4 +1,4 @@
-"""The commands that hold a finished run against what its log foretells, and time it; a deterministic student."""
+"""The commands that ask a finished run again: ladder, effects, stages, speed; a deterministic student."""
 
 import csv
 import re
@@ -91,3 +91,19 @@ def test_speed_compares_adapters_on_the_same_examples(run, lm, monkeypatch):
     ]
     assert rows[0][3] == "1.00"
     assert "9 examples" in text
+
+
+def test_stages_are_scored_on_test_one_by_one(run, lm, monkeypatch):
+    text = experiment(lm, monkeypatch, "stages", str(run))
+    result = PLDResult.load(run)
+    unchanged, everything, searched = (cells(line) for line in text.splitlines()[2:5])
+    assert [row[0] for row in (unchanged, everything, searched)] == ["unchanged", "all rules", "searched"]
+    assert unchanged[3].startswith(f"{result.test.baseline.macro_f1:.3f} [")
+    assert searched[2] == f"{result.validation.compiled.macro_f1:.3f}"
+    assert searched[3].startswith(f"{result.test.compiled.macro_f1:.3f} [")
+    assert searched[5].startswith(f"{result.test.difference.macro_f1:+.3f} [")
+    assert int(everything[1]) == len(result.rules) + len(result.bench)
+    assert f"{len(TEST)} test examples" in text
+    before = len(calls(lm))
+    assert experiment(lm, monkeypatch, "stages", str(run)) == text
+    assert len(calls(lm)) == before, "asked once"

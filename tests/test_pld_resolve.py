@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 from engine import calls
-from tasks import TEST, TRAIN, VAL, keyword, micro_rule, micro_rules, student, student_lm
+from tasks import TEST, TRAIN, VAL, keyword, mails, micro_rule, micro_rules, student, student_lm
 
 from pld_dspy.adapter import LabelAdapter
 from pld_dspy.pld import PLD
 from pld_dspy.report import write_report
 from pld_dspy.resolve import ResolveConfig, read_patches
+from pld_dspy.result import PLDResult
 from pld_dspy.search import SearchConfig
 
 MISREAD = {"jackpot": "invoice", "invoice": "meeting"}
@@ -64,3 +65,19 @@ def test_without_the_setting_there_is_no_loop(tmp_path):
     pld.compile(student(student_lm("work")), trainset=TRAIN, valset=VAL, rationales=micro_rules(TRAIN))
     assert "patches" not in pld.result.counts
     assert not (tmp_path / "patches.jsonl").exists()
+
+
+def test_the_result_keeps_what_the_search_chose_where_patches_changed_it(tmp_path):
+    train, val = mails(150, start=2000), mails(60, start=4000)
+    wrong = [micro_rule(one.id, one.text, one.label, MISREAD.get(keyword(one), keyword(one))) for one in train]
+
+    def compiled_with(resolve: ResolveConfig | None) -> PLDResult:
+        settings = {"search": SearchConfig(screen_calls=0, trials=0), "adapter": LabelAdapter(), "tracking": None}
+        pld = PLD(resolve=resolve, run_dir=tmp_path / f"{resolve is None}", **settings)
+        pld.compile(student(student_lm("work")), trainset=train, valset=val, rationales=wrong)
+        return pld.result
+
+    searched, resolved = compiled_with(None), compiled_with(ResolveConfig(max_rounds=1))
+    assert resolved.counts["patches_kept"] > 0
+    assert resolved.searched == searched.rules != resolved.rules
+    assert searched.searched is None
