@@ -15,7 +15,7 @@ from pld_dspy.search import find_study
 from .asker import Asker
 
 HEADER = (
-    "| student | rules | validation macro-F1 | test macro-F1 | test accuracy | macro-F1 less the unchanged student's |\n"
+    "| student | rules | validation macro-F1 | test macro-F1 | test accuracy | macro-F1 above the unchanged student |\n"
     "|---|---|---|---|---|---|"
 )
 
