@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import dspy
+import numpy as np
 
 from pld_dspy.adapter import asking_for_logprobs
+from pld_dspy.calibration import Offsets, decided, fit_offsets, logprobs_of
 from pld_dspy.evaluation import Evaluation, Evaluator
 from pld_dspy.ledger import Ledger
 from pld_dspy.progress import bar
 from pld_dspy.reload import Run
 from pld_dspy.rules import RuleSet
+from pld_dspy.scoring import Score
 
 STAGE = "asked again"
 
@@ -48,3 +51,23 @@ class Asker:
         """Ask all of ``examples``; a bar shows how far it is."""
         with bar(STAGE, "call", total=len(examples)) as shown:
             return self.evaluator.evaluate(rules, examples, stage=STAGE, on_answer=shown.update)
+
+    def scores(self, rules: RuleSet | None, examples: Sequence[dspy.Example]) -> tuple[Score, Score | None]:
+        """Score ``examples``, as answered and with offsets fitted for these rules on the validation examples alone.
+
+        Without log-probabilities there are no offsets and no second score; where offsets do not pay, both are alike.
+        """
+        answered = self.ask(rules, examples)
+        on_val = self.ask(rules, self.val)
+        task = self.opened.task
+        logprobs = logprobs_of(on_val.answers, task)
+        if np.isnan(logprobs).any():
+            return answered.score, None
+        fitted = fit_offsets(logprobs, task.golds(self.val), task.labels, answers=on_val.labels)
+        moved, _ = decided(answered, fitted or Offsets.none(task.labels), examples, self.evaluator)
+        return answered.score, moved.score
+
+
+def shown(score: Score | None) -> str:
+    """Return macro-F1 and its interval as a table has them; nothing where there is no score."""
+    return "" if score is None else f"{score.macro_f1:.3f} [{score.interval[0]:.3f}, {score.interval[1]:.3f}]"

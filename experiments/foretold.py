@@ -9,13 +9,11 @@ import dspy
 import numpy as np
 from scipy.stats import spearmanr
 
-from pld_dspy.calibration import Offsets, decided, fit_offsets, logprobs_of, matched
+from pld_dspy.calibration import Offsets, logprobs_of, matched
 from pld_dspy.errors import DataError
-from pld_dspy.evaluation import Evaluation
 from pld_dspy.rules import RuleSet
-from pld_dspy.scoring import Score
 
-from .asker import Asker
+from .asker import Asker, shown
 
 LADDER = (
     "| at most tokens | rules | tokens | expected on validation | test macro-F1 | test macro-F1, calibrated |\n"
@@ -95,22 +93,10 @@ def _rung(asker: Asker, budget: int | None, test: Sequence[dspy.Example]) -> str
     rules = RuleSet() if budget is None else result.at_budget(tokens=budget)
     rung = next((one for one in result.insight.ladder if one.rules == rules), None) if result.insight else None
     asked = rules if len(rules) else None
-    own = asker.ask(asked, test)
-    offsets = _offsets(asker, asker.ask(asked, asker.val))
-    moved = "" if offsets is None else _shown(decided(own, offsets, test, asker.evaluator)[0].score)
+    own, moved = asker.scores(asked, test)
     expected, size = ("", 0) if rung is None else (f"{rung.expected:.3f}", rung.tokens)
     name = "no rules" if budget is None else str(budget)
-    return f"| {name} | {len(rules)} | {size} | {expected} | {_shown(own.score)} | {moved} |"
-
-
-def _offsets(asker: Asker, answered: Evaluation) -> Offsets | None:
-    """Offsets fitted on validation answers; those of 0 where they do not pay, None without log-probabilities."""
-    task = asker.opened.task
-    logprobs = logprobs_of(answered.answers, task)
-    if np.isnan(logprobs).any():
-        return None
-    fitted = fit_offsets(logprobs, task.golds(asker.val), task.labels, answers=answered.labels)
-    return fitted or Offsets.none(task.labels)
+    return f"| {name} | {len(rules)} | {size} | {expected} | {shown(own)} | {shown(moved)} |"
 
 
 def _worth(asker: Asker, rules: RuleSet) -> tuple[float, float]:
@@ -124,7 +110,3 @@ def _worth(asker: Asker, rules: RuleSet) -> tuple[float, float]:
     chances = offsets.probabilities(logprobs)
     gold = [task.labels.index(label) for label in task.golds(asker.val)]
     return own.score.objective, float(np.nanmean(chances[np.arange(len(gold)), gold]))
-
-
-def _shown(score: Score) -> str:
-    return f"{score.macro_f1:.3f} [{score.interval[0]:.3f}, {score.interval[1]:.3f}]"

@@ -101,7 +101,8 @@ def test_stages_are_scored_on_test_one_by_one(run, lm, monkeypatch):
     assert unchanged[3].startswith(f"{result.test.baseline.macro_f1:.3f} [")
     assert searched[2] == f"{result.validation.compiled.macro_f1:.3f}"
     assert searched[3].startswith(f"{result.test.compiled.macro_f1:.3f} [")
-    assert searched[5].startswith(f"{result.test.difference.macro_f1:+.3f} [")
+    assert searched[4].startswith(f"{result.test.difference.macro_f1:+.3f} [")
+    assert float(unchanged[5].split()[0]) > float(unchanged[3].split()[0]), "this student leans, and offsets undo it"
     assert int(everything[1]) == len(result.rules) + len(result.bench)
     assert f"{len(TEST)} test examples" in text
     before = len(calls(lm))
