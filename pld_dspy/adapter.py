@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import json
 import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
@@ -16,17 +15,15 @@ from dspy.utils.exceptions import AdapterParseError
 
 from .constraints import Constrain, constrained
 from .content import adapter_settings
-from .decision import Decision
+from .decision import Decision, decision_of
 from .errors import DataError
-from .labels import label_text, match_label
 from .logprobs import REFUSALS, logprob_settings, refuses, with_label_logprobs
 
 logger = logging.getLogger(__name__)
 
 Message = dict[str, Any]
 
-LABEL_LINE = "Answer with exactly one label: "
-CORRECTION = "That is not one of the labels. " + LABEL_LINE
+CORRECTION = "That is not one of the labels. "
 SPARE_TOKENS = 16
 """Room for what a model says around the label when nothing holds it to the label set."""
 
@@ -35,15 +32,16 @@ SPARE_TOKENS = 16
 # format_user_message_content, format_assistant_message_content, format_demos and parse), and it never calls the LM
 # itself: requests are built and sent by dspy.Adapter, which DSPy 3.5 announces to rewrite.
 class LabelAdapter(dspy.Adapter):
-    """Ask for one label with the shortest prompt there is.
+    """Ask for a label, or for several, with the shortest prompt there is.
 
     The system message is the signature's instructions, word for word, and one line with the label set. It is the
     same for every input, so that a server which keeps prompt prefixes reads it once. Each demo is a user turn and
     the bare label; the last user turn is the example and nothing else: the text of a single input field, or
     ``name: value`` lines of several.
 
-    It serves signatures with one output field whose type is a ``Literal``, an ``Enum`` or ``bool``, and no
-    conversation history. All other signatures (with reasoning, say) are left to ``fallback``.
+    It serves signatures with one output field whose type is a ``Literal``, an ``Enum`` or ``bool``, or a list, set or
+    tuple of any number of these, and no conversation history. Several labels are joined by commas; ``label_sets``
+    says how they are read. All other signatures (with reasoning, say) are left to ``fallback``.
 
     An answer that is no label, however spelled, is asked for once more in a short corrective turn. If that fails
     too, the call fails with DSPy's ``AdapterParseError``: a wrong label is never made up.
@@ -116,12 +114,12 @@ class LabelAdapter(dspy.Adapter):
         Raises:
             AdapterParseError: neither answer is a label.
         """
-        decision = Decision.of(signature)
+        decision = decision_of(signature)
         answers: list[dict[str, Any]]
         if decision is None:
             answers = self.fallback(lm, lm_kwargs, signature, demos, inputs)
             return answers
-        options, wish = self._options(lm, lm_kwargs, decision), self._wish(lm, lm_kwargs)
+        options, wish = self._options(lm, lm_kwargs, decision), self._wish(lm, lm_kwargs, decision)
         try:
             answers = self._ask(lm, {**options, **wish}, signature, demos, inputs)
         except REFUSALS:
@@ -140,13 +138,14 @@ class LabelAdapter(dspy.Adapter):
         inputs: dict[str, Any],
     ) -> list[dict[str, Any]]:
         """Ask as :meth:`__call__` does, without blocking."""
-        decision = Decision.of(signature)
+        decision = decision_of(signature)
         answers: list[dict[str, Any]]
         if decision is None:
             answers = await self.fallback.acall(lm, lm_kwargs, signature, demos, inputs)
             return answers
         # What an LM supports may take the import of a whole backend to find out.
-        options, wish = await asyncio.to_thread(self._options, lm, lm_kwargs, decision), self._wish(lm, lm_kwargs)
+        options = await asyncio.to_thread(self._options, lm, lm_kwargs, decision)
+        wish = self._wish(lm, lm_kwargs, decision)
         try:
             answers = await self._aask(lm, {**options, **wish}, signature, demos, inputs)
         except REFUSALS:
@@ -167,7 +166,7 @@ class LabelAdapter(dspy.Adapter):
     ) -> list[Message]:
         """Return the messages of a call: system, demos as turns, the example."""
         messages: list[Message]
-        if Decision.of(signature) is None:
+        if decision_of(signature) is None:
             messages = self.fallback.format(signature, demos, inputs)
         else:
             messages = super().format(signature, demos, inputs)
@@ -175,7 +174,8 @@ class LabelAdapter(dspy.Adapter):
 
     def format_system_message(self, signature: type[dspy.Signature]) -> str:
         """Return the instructions, word for word, and the line with the label set."""
-        return f"{signature.instructions}\n\n{LABEL_LINE}{Decision.required(signature).listed}"
+        decision = Decision.required(signature)
+        return f"{signature.instructions}\n\n{decision.request}{decision.listed}"
 
     def format_user_message_content(
         self,
@@ -202,9 +202,10 @@ class LabelAdapter(dspy.Adapter):
         outputs: Mapping[str, Any],
         missing_field_message: str | None = None,
     ) -> str:
-        """Return the bare label."""
-        value = outputs.get(Decision.required(signature).field)
-        return (missing_field_message or "") if value is None else label_text(value)
+        """Return the bare label, or the joined ones."""
+        decision = Decision.required(signature)
+        value = outputs.get(decision.field)
+        return (missing_field_message or "") if value is None else decision.text(value)
 
     def format_demos(self, signature: type[dspy.Signature], demos: Iterable[Mapping[str, Any]]) -> list[Message]:
         """Return each demo as a user turn and its bare label, in the order given.
@@ -215,7 +216,7 @@ class LabelAdapter(dspy.Adapter):
         decision = Decision.required(signature)
         messages: list[Message] = []
         for demo in demos:
-            label = match_label(self.format_assistant_message_content(signature, demo), decision.labels)
+            label = decision.match(self.format_assistant_message_content(signature, demo))
             text = self.format_user_message_content(signature, demo)
             if label is None or not text:
                 logger.debug("A demo without input or without a known label is left out of the prompt.")
@@ -227,13 +228,13 @@ class LabelAdapter(dspy.Adapter):
         """Return the output field and the label that ``completion`` means, as a value of the field's type.
 
         Raises:
-            AdapterParseError: it means none of the labels, or more than one.
+            AdapterParseError: it means none of the labels, or more than one where one is asked for.
         """
-        decision = Decision.of(signature)
+        decision = decision_of(signature)
         if decision is None:
             outputs: dict[str, Any] = self.fallback.parse(signature, completion)
             return outputs
-        label = match_label(_within_json(completion, decision.field), decision.labels)
+        label = decision.match(completion)
         if label is None:
             tried = "" if self._refused is None else ", even after one correction"
             raise AdapterParseError(
@@ -244,7 +245,7 @@ class LabelAdapter(dspy.Adapter):
                 f"{decision.listed}{tried}. Constrain the answers (constrain=...) or use a model that keeps to "
                 "the label list.",
             )
-        return {decision.field: decision.values[label]}
+        return {decision.field: decision.value(label)}
 
     def _ask(self, lm: dspy.BaseLM, options: dict[str, Any], *request: Any) -> list[dict[str, Any]]:
         answers: list[dict[str, Any]]
@@ -262,14 +263,14 @@ class LabelAdapter(dspy.Adapter):
             answers = await super(LabelAdapter, self._correcting(error)).acall(lm, dict(options), *request)
         return answers
 
-    def _wish(self, lm: dspy.BaseLM, lm_kwargs: dict[str, Any]) -> dict[str, Any]:
-        """The settings that ask for log-probabilities, which a server may refuse."""
-        return logprob_settings(lm, {**lm.kwargs, **lm_kwargs}) if self.logprobs else {}
+    def _wish(self, lm: dspy.BaseLM, lm_kwargs: dict[str, Any], decision: Decision) -> dict[str, Any]:
+        """The settings that ask for log-probabilities, which a server may refuse; several labels have none."""
+        return logprob_settings(lm, {**lm.kwargs, **lm_kwargs}) if self.logprobs and not decision.several else {}
 
     def _finished(
         self, answers: list[dict[str, Any]], decision: Decision, lm: dspy.BaseLM, lm_kwargs: dict[str, Any]
     ) -> list[dict[str, Any]]:
-        if not self.logprobs:
+        if not self.logprobs or decision.several:
             return answers
         wanted_by_caller = bool({**lm.kwargs, **lm_kwargs}.get("logprobs"))
         return with_label_logprobs(answers, decision, lm, keep_tokens=wanted_by_caller)
@@ -283,10 +284,10 @@ class LabelAdapter(dspy.Adapter):
 
     def _correction(self, signature: type[dspy.Signature]) -> list[Message]:
         """The refused answer and the corrective turn. Some servers refuse an empty turn, hence the stand-in."""
-        refused = (self._refused or "").strip()
+        refused, decision = (self._refused or "").strip(), Decision.required(signature)
         return [
             {"role": "assistant", "content": refused if refused not in ("", "None") else "(no answer)"},
-            {"role": "user", "content": CORRECTION + Decision.required(signature).listed},
+            {"role": "user", "content": f"{CORRECTION}{decision.request}{decision.listed}"},
         ]
 
     def _options(self, lm: dspy.BaseLM, lm_kwargs: dict[str, Any], decision: Decision) -> dict[str, Any]:
@@ -296,27 +297,11 @@ class LabelAdapter(dspy.Adapter):
         limited = given.get("max_tokens") is not None or given.get("max_completion_tokens") is not None
         # A reasoning model spends its completion tokens on thinking first.
         if not limited and not lm.supports_reasoning:
-            options["max_tokens"] = _enough_tokens(decision)
-        return constrained(options, lm, constrain=self.constrain, field=decision.field, labels=decision.labels)
+            options["max_tokens"] = SPARE_TOKENS + decision.longest  # a token holds at least one byte of text
+        return constrained(options, lm, constrain=self.constrain, decision=decision)
 
 
 def asking_for_logprobs(adapter: dspy.Adapter | None) -> dspy.Adapter | None:
     """Return ``adapter`` (the configured one where None), asking for log-probabilities where it can."""
     adapter = adapter or dspy.settings.adapter
     return adapter.asking_logprobs() if isinstance(adapter, LabelAdapter) else adapter
-
-
-def _enough_tokens(decision: Decision) -> int:
-    """Tokens that the longest label fits in, bare or as JSON: a token holds at least one byte of text."""
-    return SPARE_TOKENS + max(len(json.dumps({decision.field: label}).encode()) for label in decision.labels)
-
-
-def _within_json(completion: str, field: str) -> str:
-    """The value that a JSON answer gives ``field``, or a JSON string's text; any other answer as it is."""
-    try:
-        value = json.loads(completion)
-    except ValueError:
-        return completion
-    if isinstance(value, dict) and field in value:
-        value = value[field]
-    return value if isinstance(value, str) else completion

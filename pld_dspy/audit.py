@@ -12,8 +12,8 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import dspy
@@ -76,21 +76,57 @@ class Judge(dspy.Module):
         return self.judge(task=task, labels=labels, example=example)
 
 
-def suspects(items: Sequence[Item], task: Task) -> list[Suspect]:
+def audit(
+    micro_rules: Sequence[MicroRule],
+    task: Task,
+    *,
+    instructions: str,
+    ledger: Ledger,
+    texts: Mapping[str, str] | None = None,
+    teacher: dspy.Module | None = None,
+    lm: dspy.BaseLM | None = None,
+    on_answer: Callable[[], object] | None = None,
+) -> list[Suspect]:
+    """Return what the data doubts and what a teacher contradicts, the most doubtful first; arguments as below.
+
+    The teacher is first asked about what the data doubts most, so that a cap on calls leaves out the rest. A label
+    that the data doubts and the teacher confirms stays doubted.
+    """
+    found = {one.example_id: one for one in suspects(micro_rules, task, texts=texts)}
+    scores = {name: one.score for name, one in found.items()}
+    contradicted = contradicted_by_teacher(
+        sorted(micro_rules, key=lambda rule: -scores.get(rule.example_id, 0.0)),
+        task,
+        instructions=instructions,
+        ledger=ledger,
+        texts=texts,
+        teacher=teacher,
+        lm=lm,
+        on_answer=on_answer,
+    )
+    for one in contradicted:
+        before = found.get(one.example_id)
+        found[one.example_id] = one if before is None else replace(one, reason=f"{before.reason}; {one.reason}")
+    return sorted(found.values(), key=_most_doubtful_first)
+
+
+def suspects(items: Sequence[Item], task: Task, *, texts: Mapping[str, str] | None = None) -> list[Suspect]:
     """Find doubtful labels without a call, the most doubtful first.
 
     Args:
         items: micro-rules with their examples' inputs, or labelled examples; time grows with their number.
         task: the labelled decision.
+        texts: example id -> what the student reads of it; the example's inputs where there is none.
 
     Returns:
         Those that a classifier of texts or of micro-rules contradicts, and those whose rationale is marked as
-        doubtful. Only the latter where no classifier can be trusted on this data.
+        doubtful. Only the latter where no classifier can be trusted on this data, or examples have several labels.
     """
-    told = [_told(item, row, task) for row, item in enumerate(items)]
+    told = [_told(item, row, task, texts or {}) for row, item in enumerate(items)]
     marked = {one.id: _marked(one) for one in told if one.doubtful}
-    contradicted = {found.example_id: found for found in _contradicted(told, task)}
-    return sorted({**contradicted, **marked}.values(), key=lambda found: (-found.score, found.example_id))
+    # A text with several labels reads like each of them, so that a classifier would doubt them all.
+    contradicted = {} if task.several else {found.example_id: found for found in _contradicted(told, task)}
+    return sorted({**contradicted, **marked}.values(), key=_most_doubtful_first)
 
 
 def contradicted_by_teacher(
@@ -99,6 +135,7 @@ def contradicted_by_teacher(
     *,
     instructions: str,
     ledger: Ledger,
+    texts: Mapping[str, str] | None = None,
     teacher: dspy.Module | None = None,
     lm: dspy.BaseLM | None = None,
     on_answer: Callable[[], object] | None = None,
@@ -111,6 +148,7 @@ def contradicted_by_teacher(
         task: the labelled decision.
         instructions: the student's own instructions, which tell the teacher what the task is.
         ledger: keeps and counts the answers; a cap on calls leaves the other examples unasked.
+        texts: example id -> what the student reads of it, as for :func:`suspects`.
         teacher: takes task, labels and example; gives reason and answer. :class:`Judge` where None.
         lm: the teacher's LM, where its predictors are bound to none.
         on_answer: called once an answer.
@@ -118,7 +156,7 @@ def contradicted_by_teacher(
     Returns:
         Suspects in the order of ``items``. No answer, or one that is no label, contradicts nothing.
     """
-    told = [_told(item, row, task) for row, item in enumerate(items)]
+    told = [_told(item, row, task, texts or {}) for row, item in enumerate(items)]
     inputs = [{"task": instructions, "labels": ", ".join(task.labels), "example": one.text} for one in told]
     answers = ledger.ask(
         teacher or Judge(), inputs, role="teacher", stage="audit", lm=lm, on_answer=on_answer, to_the_cap=True
@@ -144,11 +182,16 @@ class _Told:
     doubtful: bool
 
 
-def _told(item: Item, row: int, task: Task) -> _Told:
+def _told(item: Item, row: int, task: Task, texts: Mapping[str, str]) -> _Told:
     if isinstance(item, MicroRule):
-        rule = _without_labels(item.rule, task.labels)
-        return _Told(item.example_id, item.label, input_text(item.inputs), rule, item.doubtful)
-    return _Told(example_id(item, row), task.gold(item), task.text(item), "", doubtful=False)
+        rule, text = _without_labels(item.rule, task.labels), texts.get(item.example_id, input_text(item.inputs))
+        return _Told(item.example_id, item.label, text, rule, item.doubtful)
+    name = example_id(item, row)
+    return _Told(name, task.gold(item), texts.get(name, task.text(item)), "", doubtful=False)
+
+
+def _most_doubtful_first(one: Suspect) -> tuple[float, str]:
+    return -one.score, one.example_id
 
 
 def _without_labels(rule: str, labels: Sequence[str]) -> str:

@@ -10,13 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from tqdm import tqdm
 
+from .cli_models import models_app
 from .errors import DataError
 from .options import (
     AdapterName,
+    Audit,
+    AuditName,
     Calibrate,
+    Draws,
     ErrorRate,
     Estimate,
     Fresh,
+    LabelSeparator,
     ObjectiveOption,
     ProgramModule,
     ResolveRounds,
@@ -46,7 +51,6 @@ if TYPE_CHECKING:
 
 DEMO_SCREEN_CALLS, DEMO_TRIALS = 144, 4
 
-
 app = typer.Typer(
     cls=CommandGroup,
     no_args_is_help=True,
@@ -54,7 +58,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Prompt-Level Distillation: labelled examples and reasons in, a short list of rules for a small model out.",
 )
-models_app = typer.Typer(help="The local models: which there are, and fetching one ahead of its first use.")
 app.add_typer(models_app, name="models")
 
 
@@ -78,6 +81,7 @@ def compile_command(
     test: Annotated[str | None, data_option(metavar="FILE", help="To report on.")] = None,
     inputs: Annotated[list[str] | None, data_option("--input", metavar="COL", help="Input column; repeatable.")] = None,
     label: Annotated[str | None, data_option(metavar="COL", help="Label column.")] = None,
+    label_separator: LabelSeparator = None,
     instructions: Annotated[str | None, data_option(metavar="TEXT", help="What the student is to decide.")] = None,
     rationales: Annotated[str | None, data_option(metavar="FILE", help="Recorded micro-rules, JSONL.")] = None,
     student: Student = "local",
@@ -92,7 +96,9 @@ def compile_command(
     screen_calls: Annotated[int, search_option(help="Student calls that learn the rules' effects.")] = 288,
     trials: Annotated[int, search_option(help="Rule sets raced after that.")] = 16,
     wordings: Annotated[int, search_option(help="Wordings a rule, at most.")] = 5,
+    draws: Draws = 1,
     suspects: Suspects = SuspectsName.keep,
+    audit: Audit = AuditName.data,
     resolve_rounds: ResolveRounds = 0,
     calibrate: Calibrate = False,
     error_rate: ErrorRate = None,
@@ -111,14 +117,14 @@ def compile_command(
     from .command import Command, Model
     from .source import chosen_source
 
-    columns = {"inputs": inputs, "label": label, "instructions": instructions}
+    columns = {"inputs": inputs, "label": label, "separator": label_separator, "instructions": instructions}
     source = chosen_source(program, data, {"train": train, "val": val, "test": test, **columns})
     model = Model(spec=student, api_base=student_api_base, api_key_env=student_api_key_env)
     command = Command(source=source, rationales=rationales, student=model, adapter=adapter.value, seed=seed)
     pld = PLD(
         objective=objective,
         target=target,
-        induce=InduceConfig(wordings=wordings, suspects=suspects.value),
+        induce=InduceConfig(wordings=wordings, draws=draws, suspects=suspects.value, audit=audit.value),
         search=SearchConfig(screen_calls=screen_calls, trials=trials),
         resolve=ResolveConfig(max_rounds=resolve_rounds) if resolve_rounds else None,
         calibrate=calibrate,
@@ -269,32 +275,6 @@ def report(run: RunArgument) -> None:
     from .report import write_report
 
     typer.echo(write_report(run))
-
-
-@models_app.callback(invoke_without_command=True)
-def models(ctx: typer.Context) -> None:
-    """The local models: which there are, and fetching one ahead of its first use."""
-    if ctx.invoked_subcommand is None:
-        list_models()
-
-
-@models_app.command("list")
-def list_models() -> None:
-    """List the models that can be fetched by name, and where those are that are here."""
-    from .local import CATALOGUE, find
-    from .summary import console, models_table
-
-    console().print(models_table([(model, find(name)) for name, model in CATALOGUE.items()]))
-
-
-@models_app.command("pull")
-def pull(name: Annotated[str, typer.Argument(metavar="NAME", show_default=False)]) -> None:
-    """Fetch a model, verify it, and print its path."""
-    from .command import Model
-    from .local import fetch
-
-    Model(spec=f"local:{name}").check()
-    typer.echo(fetch(name))
 
 
 def _told(spec: str | None, api_base: str | None, api_key_env: str | None) -> Model | None:

@@ -7,7 +7,7 @@ import copy
 import dspy
 
 from .errors import DataError
-from .rules import RuleSet
+from .rules import RULES_LEAD, RULES_LEAD_SEVERAL, RuleSet
 from .task import Task
 
 
@@ -32,7 +32,8 @@ def with_rules(student: dspy.Module, task: Task, rules: RuleSet | None) -> dspy.
     if task.predictor not in predictors:
         raise DataError(f"The program has no predictor {task.predictor!r}; it has {', '.join(predictors)}.")
     predictor = predictors[task.predictor]
-    instructions = rules.instruct(predictor.signature.instructions)
+    lead = RULES_LEAD_SEVERAL if task.several else RULES_LEAD
+    instructions = rules.instruct(predictor.signature.instructions, lead)
     predictor.signature = predictor.signature.with_instructions(instructions)
     return duplicate
 

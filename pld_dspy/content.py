@@ -22,8 +22,13 @@ _SCALARS = (str, int, float, bool, type(None))
 
 def digest(value: Any) -> str:
     """Return a short digest of a JSON-like value; equal values give equal digests in every process."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=_json)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _json(value: Any) -> Any:
+    # A set's order differs from process to process.
+    return sorted(map(str, value)) if isinstance(value, (set, frozenset)) else str(value)
 
 
 def lm_settings(lm: dspy.BaseLM | None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import dspy
 
 from .errors import DataError
+from .label_sets import NO_LABEL
 
 Row = dict[str, Any]
 
@@ -59,15 +60,23 @@ def read_rows(source: str, split: str | None = None) -> list[Row]:
 
 
 def examples(
-    rows: Sequence[Row], inputs: Sequence[str], label: str, *, source: str = "the table"
+    rows: Sequence[Row],
+    inputs: Sequence[str],
+    label: str,
+    *,
+    source: str = "the table",
+    separator: str | None = None,
 ) -> list[dspy.Example]:
     """Return rows as examples with ``inputs`` marked; other columns but ``id`` are left out.
 
     Args:
         rows: n rows. A cell that a row lacks is None, which the check of the examples refuses by row.
         inputs: names of the input columns.
-        label: name of the label column; text, whole numbers and truth values become label texts.
+        label: name of the label column; text, whole numbers and truth values become label texts, also in a list of
+            several labels.
         source: where the rows are from, for messages.
+        separator: what parts several labels in one cell of text, which then becomes a list; "no label" is an empty
+            list, an empty cell is missing. None where a text is one label.
 
     Raises:
         DataError: a column is in none of the rows, or cannot be used.
@@ -77,24 +86,37 @@ def examples(
     for name in (*inputs, label):
         if name not in there:
             raise DataError(f"{source} has no column {name!r}. It has {', '.join(map(repr, there))}.")
-    return [_example(row, inputs, label) for row in rows]
+    return [_example(row, inputs, label, separator) for row in rows]
 
 
 def label_set(examples: Sequence[dspy.Example], label: str) -> tuple[str, ...]:
     """Return the gold label texts of ``examples``, each once, in alphabetical order."""
-    return tuple(sorted({gold for example in examples if isinstance(gold := example.get(label), str)}))
+    golds = [example.get(label) for example in examples]
+    listed = (one for gold in golds for one in (gold if isinstance(gold, list) else [gold]))
+    return tuple(sorted({one for one in listed if isinstance(one, str)}))
+
+
+def has_several(examples: Sequence[dspy.Example], label: str) -> bool:
+    """Tell whether the label column of ``examples`` holds lists of labels."""
+    return any(isinstance(example.get(label), list) for example in examples)
 
 
 def classifier(
-    inputs: Sequence[str], label: str, labels: Sequence[str], instructions: str | None = None
+    inputs: Sequence[str],
+    label: str,
+    labels: Sequence[str],
+    instructions: str | None = None,
+    *,
+    several: bool = False,
 ) -> dspy.Module:
-    """Return a bare predictor from text ``inputs`` to one of ``labels``.
+    """Return a bare predictor from text ``inputs`` to one of ``labels``, or to a list of them.
 
     Args:
         inputs: names of the input fields.
         label: name of the output field.
         labels: the label set.
         instructions: what to decide; a plain sentence made of the names where None.
+        several: whether its output is a list of labels.
 
     Raises:
         DataError: there is no label, or a field name cannot be used.
@@ -103,7 +125,8 @@ def classifier(
     if not labels:
         raise DataError(f"No row has a label in {label!r}. Label the rows, or name another column.")
     fields: dict[str, Any] = {name: (str, dspy.InputField()) for name in inputs}
-    fields[label] = (Literal.__getitem__(tuple(labels)), dspy.OutputField())
+    kind: Any = Literal.__getitem__(tuple(labels))
+    fields[label] = (list[kind] if several else kind, dspy.OutputField())
     return dspy.Predict(dspy.Signature(fields, instructions or f"Decide the {label} of the {', '.join(inputs)}."))
 
 
@@ -118,14 +141,20 @@ def _check_columns(names: Sequence[str]) -> None:
             raise DataError(f"DSPy programs cannot have a field {name!r}. Rename the column.")
 
 
-def _example(row: Row, inputs: Sequence[str], label: str) -> dspy.Example:
+def _example(row: Row, inputs: Sequence[str], label: str, separator: str | None) -> dspy.Example:
     gold = row.get(label)
+    if separator is not None and isinstance(gold, str):
+        gold = [] if gold.strip() == NO_LABEL else [part.strip() for part in gold.split(separator)]
     fields = {
         **({"id": row["id"]} if row.get("id") is not None else {}),
         **{name: row.get(name) for name in inputs},
-        label: str(gold) if isinstance(gold, int) else gold,
+        label: [_text(one) for one in gold] if isinstance(gold, list) else _text(gold),
     }
     return dspy.Example(fields).with_inputs(*inputs)
+
+
+def _text(label: Any) -> Any:
+    return str(label) if isinstance(label, int) else label
 
 
 def _csv_rows(path: Path) -> Iterator[Row]:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import dspy
 
+from .induce import InduceConfig
 from .ledger import Budget
 from .resolve import ResolveConfig
 from .search import SearchConfig
+from .splits import Splits
 from .task import CHARACTERS_PER_TOKEN, Task
 
 RULE_TOKENS = 40
@@ -51,11 +53,10 @@ def estimate(
     task: Task,
     *,
     instructions: str,
-    trainset: Sequence[dspy.Example],
-    valset: Sequence[dspy.Example],
-    testset: Sequence[dspy.Example],
+    splits: Splits,
     recorded: int,
     has_teacher: bool,
+    induce: InduceConfig,
     search: SearchConfig,
     resolve: ResolveConfig | None = None,
     calibrate: bool = False,
@@ -67,29 +68,32 @@ def estimate(
     Args:
         task: the labelled decision.
         instructions: the student's own.
-        trainset: the training split.
-        valset: the validation split.
-        testset: the test split, which may be empty.
+        splits: the data; the test split may be empty.
         recorded: training examples that need no teacher.
         has_teacher: whether the others are explained and clusters synthesized by a teacher.
+        induce: whether the teacher audits labels, and how often it is asked for a synthesis.
         search: its budget.
         resolve: its limits; None where the loop is left out.
         calibrate: whether both students answer the training examples for it.
         budget: caps and prices.
         models: role -> model name, for prices.
     """
-    asked = (len(trainset) - recorded) if has_teacher else 0
-    clusters = len(trainset) // 2 + len(task.labels) if has_teacher else 0
+    trainset, valset, testset = splits.train, splits.val, splits.test
+    explained = sum(len(task.labels_of(gold)) for gold in task.golds(trainset))  # each label by itself
+    asked = (explained - recorded) if has_teacher else 0
+    audited = explained if has_teacher and induce.audit == "teacher" else 0
+    syntheses = induce.draws * (explained // 2 + len(task.labels)) if has_teacher else 0
     full = len(valset) * (4 + search.trials)
     searched = full + -(-search.screen_calls // search.block) * search.block
     # As many rules as a teacher's clusters or the recorded labels may give: half of the pool in a set on average.
-    pool = len(trainset) // 4 if search.most is None else search.most
+    pool = explained // 4 if search.most is None else search.most
     rules = RULE_TOKENS * pool
     own = len(instructions) // CHARACTERS_PER_TOKEN
     val, test, train = (_mean_tokens(task, split) for split in (valset, testset, trainset))
     stages = [
         _teacher("explain", asked, own + train),
-        _teacher("induce", clusters, own + 12 * RULE_TOKENS),
+        *([_teacher("audit", audited, own + train)] if audited else []),
+        _teacher("induce", syntheses, own + 12 * RULE_TOKENS),
         _student("search", searched, own + rules + val),
         *_resolving(
             resolve,

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import dspy
 
 from .compose import with_rules
+from .labels import COLLECTIONS
 from .ledger import Answer, Ledger
 from .logprobs import ENTRY as LABEL_LOGPROBS
 from .objectives import MeanMetric, Objective, figure
@@ -101,20 +103,20 @@ class Evaluator:
         if callable(self.objective):
             return float(self.objective(examples, self.predictions(examples, answers)))
         golds, labels = self.task.golds(examples), [self.task.read(answer.outputs) for answer in answers]
-        return figure(self.objective, self.task.labels)(golds, labels, self.task.labels)
+        found = figure(self.objective, self.task.labels, several=self.task.several)
+        return found(golds, labels, self.task.labels)
 
     def predictions(self, examples: Sequence[dspy.Example], answers: Sequence[Answer]) -> list[dspy.Prediction]:
         """Return ``answers`` to ``examples`` as predictions; an empty one for a failed call.
 
-        The ledger keeps of an Enum label its value alone. Where the gold label is a member, so is the answer again:
-        a user's metric compares the two.
+        The ledger keeps of an Enum label its value alone, and of a set or tuple of labels a list. Where the gold label
+        is of such a type, so is the answer again: a user's metric compares the two.
         """
         field = self.task.label_field
         found = [answer.prediction() for answer in answers]
         for example, prediction in zip(examples, found, strict=True):
-            gold, given = example[field], prediction.get(field)
-            if isinstance(gold, Enum) and given is not None:
-                prediction[field] = next((member for member in type(gold) if member.value == given), given)
+            if prediction.get(field) is not None:
+                prediction[field] = _typed_like(example[field], prediction[field])
         return found
 
     def feedback(self, examples: Sequence[dspy.Example], answers: Sequence[Answer]) -> list[str]:
@@ -150,3 +152,14 @@ class Evaluator:
             seed=self.seed,
         )
         return Evaluation(labels, list(answers), scored)
+
+
+def _typed_like(gold: Any, given: Any) -> Any:
+    """Return what the ledger kept of an answer as the type of its gold label has it."""
+    if isinstance(gold, Enum):
+        return next((member for member in type(gold) if member.value == given), given)
+    if isinstance(gold, COLLECTIONS) and isinstance(given, list):
+        members = next((type(label) for label in gold if isinstance(label, Enum)), None)
+        by_value = {member.value: member for member in members or ()}
+        return type(gold)(by_value.get(label, label) for label in given)
+    return given

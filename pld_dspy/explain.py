@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import dspy
 
@@ -19,12 +19,16 @@ from .task import Task, example_id, input_text
 logger = logging.getLogger(__name__)
 
 
+Place: TypeAlias = tuple[int, str]
+"""A row of the training set, and one of its gold labels."""
+
+
 @dataclass(frozen=True)
 class Explanations:
     """The micro-rules of a training set, and what had to be left out.
 
     Attributes:
-        micro_rules: at most one an example, in the order of the training set.
+        micro_rules: at most one for each gold label of an example, in the order of the training set.
         unmatched: ids of recorded rationales that belong to no training example.
         doubtful: example ids whose label the rationale's author doubted; their micro-rules are kept.
         failed: example ids that the teacher gave no usable micro-rule for, or that a cap left out.
@@ -64,6 +68,9 @@ def explain(
 ) -> Explanations:
     """Give every training example a micro-rule: the recorded one where there is one, else the teacher's.
 
+    Where an example may have several labels, each of them is explained on its own: a rule is about one label, and
+    examples that share a label need not share the others. An example without any label is not explained.
+
     Args:
         trainset: labelled examples.
         task: their labelled decision.
@@ -80,8 +87,9 @@ def explain(
         BudgetExceeded: nothing is explained since the budget allows no call.
     """
     records, unmatched = match_records(trainset, task, recorded)
-    missing = [row for row in range(len(trainset)) if row not in records]
-    told: dict[int, MicroRule] = {}
+    wanted = [(row, label) for row, gold in enumerate(task.golds(trainset)) for label in task.labels_of(gold)]
+    missing = [place for place in wanted if place not in records]
+    told: dict[Place, MicroRule] = {}
     if teacher is not None and missing:
         told = _ask(trainset, task, missing, texts, instructions, teacher, ledger, lm, on_answer)
     found = {**records, **told}
@@ -92,11 +100,11 @@ def explain(
             "No training example has a micro-rule. Give a teacher, or rationales whose example_id or inputs match "
             "the training examples."
         )
-    absent = [example_id(trainset[row], row) for row in missing if row not in told]
+    absent = list(dict.fromkeys(example_id(trainset[row], row) for row, label in missing if (row, label) not in told))
     result = Explanations(
-        micro_rules=[found[row] for row in sorted(found)],
+        micro_rules=[found[place] for place in wanted if place in found],
         unmatched=unmatched,
-        doubtful=[rule.example_id for rule in found.values() if rule.doubtful],
+        doubtful=list(dict.fromkeys(rule.example_id for rule in found.values() if rule.doubtful)),
         failed=absent if teacher is not None else [],
         unexplained=absent if teacher is None else [],
     )
@@ -107,53 +115,57 @@ def explain(
 def _ask(
     trainset: Sequence[dspy.Example],
     task: Task,
-    rows: Sequence[int],
+    places: Sequence[Place],
     texts: Sequence[str] | None,
     instructions: str,
     teacher: dspy.Module,
     ledger: Ledger,
     lm: dspy.BaseLM | None,
     on_answer: Callable[[], object] | None,
-) -> dict[int, MicroRule]:
-    examples = [trainset[row] for row in rows]
+) -> dict[Place, MicroRule]:
     inputs = [
         {
             "task": instructions,
-            "labels": ", ".join(task.labels),
-            "example": task.text(example) if texts is None else texts[row],
-            "label": task.gold(example),
+            "labels": _listed(task, trainset[row]),
+            "example": task.text(trainset[row]) if texts is None else texts[row],
+            "label": label,
         }
-        for row, example in zip(rows, examples, strict=True)
+        for row, label in places
     ]
     answers = ledger.ask(teacher, inputs, role="teacher", stage="explain", lm=lm, on_answer=on_answer, to_the_cap=True)
     told = {}
-    for row, example, answer in zip(rows, examples, answers, strict=True):
+    for (row, label), answer in zip(places, answers, strict=True):
         rule = str((answer.outputs or {}).get("rule") or "").strip()
         if rule:
-            told[row] = MicroRule(
-                example_id=example_id(example, row),
-                inputs=example.inputs().toDict(),
-                label=task.gold(example),
+            told[row, label] = MicroRule(
+                example_id=example_id(trainset[row], row),
+                inputs=trainset[row].inputs().toDict(),
+                label=label,
                 rationale=str((answer.outputs or {}).get("rationale") or ""),
                 rule=rule,
             )
     return told
 
 
+def _listed(task: Task, example: dspy.Example) -> str:
+    listed = ", ".join(task.labels)
+    return f"{listed} (an example may have several; this one has {task.gold(example)})" if task.several else listed
+
+
 def match_records(
     trainset: Sequence[dspy.Example], task: Task, recorded: Sequence[MicroRule]
-) -> tuple[dict[int, MicroRule], list[str]]:
-    """Match records to training rows by id, else by normalized inputs; the first record of a row counts.
+) -> tuple[dict[Place, MicroRule], list[str]]:
+    """Match records to training rows by id, else by normalized inputs; the first record of a row's label counts.
 
     Returns:
-        Training row -> its record, and the ids of the records that match none.
+        Training row and gold label -> its record, and the ids of the records that match none.
 
     Raises:
-        DataError: a record's label differs from its example's.
+        DataError: a record's label differs from its example's, or is none of them where it has several.
     """
     by_id = {example_id(example, row): row for row, example in enumerate(trainset)}
     by_text = {_text_key(example.inputs().toDict()): row for row, example in enumerate(trainset)}
-    matched: dict[int, MicroRule] = {}
+    matched: dict[Place, MicroRule] = {}
     unmatched = []
     for record in recorded:
         row = by_id.get(record.example_id)
@@ -163,13 +175,19 @@ def match_records(
             unmatched.append(record.example_id)
             continue
         gold = task.gold(trainset[row])
-        if record.label != gold:
+        if record.label not in task.labels_of(gold):
             raise DataError(
                 f"The recorded rationale of {record.example_id!r} gives the label {record.label!r}, but training "
-                f"row {row} is labelled {gold!r}. Correct one of them, or drop the record."
+                f"row {row} is labelled {gold!r}. {_correction(task)}"
             )
-        matched.setdefault(row, record)
+        matched.setdefault((row, record.label), record)
     return matched, unmatched
+
+
+def _correction(task: Task) -> str:
+    if task.several:
+        return "Give a record for each label, under that label alone, or drop the record."
+    return "Correct one of them, or drop the record."
 
 
 def _text_key(inputs: dict[str, Any]) -> str:

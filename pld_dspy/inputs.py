@@ -13,11 +13,12 @@ from .content import adapter_settings, digest, lm_settings, program_state
 from .errors import DataError
 from .explain import Explainer, match_records
 from .induce.generalize import Generalizer
+from .objectives import Objective, check_objective
 from .reading import Reader
 from .resolve import Resolver
 from .rules import MicroRule, read_micro_rules, strip_rules
 from .splits import Splits, check_disjoint, normalized, stratified_halves
-from .task import Task, check_examples, check_training_labels, example_id, input_text
+from .task import Task, check_calibratable, check_examples, check_training_labels, example_id, input_text
 
 VALIDATION_SHARE = 0.4
 """Of the training set, where no validation set is given."""
@@ -90,6 +91,27 @@ class Inputs:
         """Return what the deciding predictor reads of each of ``examples``, as text."""
         return [self.reader.text(example) for example in examples]
 
+    def check_settings(self, *, objective: str | Objective, calibrate: bool) -> None:
+        """Refuse settings that do not fit the labels.
+
+        Raises:
+            DataError: the objective names a label that there is not, or answers of several labels are to be calibrated.
+        """
+        check_objective(objective, self.task.labels)
+        check_calibratable(self.task, calibrate=calibrate)
+
+    def check_explained(self) -> None:
+        """Refuse what there is nothing to learn from.
+
+        Raises:
+            DataError: no training example has a recorded micro-rule, and there is no teacher.
+        """
+        if self.teacher is None and not match_records(self.splits.train, self.task, self.recorded)[0]:
+            raise DataError(
+                "No training example would get a micro-rule. Give a teacher, or rationales whose example_id or inputs "
+                "match the training examples."
+            )
+
     def fingerprints(self) -> dict[str, str]:
         """Return a digest and the number of rows of each split, and of the recorded rationales."""
         found = {
@@ -137,7 +159,7 @@ def prepare(
     check_training_labels(task, train)
     if valset is None:
         texts = [normalized(task.text(example)) for example in train]  # a text that stands twice stays on one side
-        train, val = stratified_halves(train, task.golds(train), share=VALIDATION_SHARE, seed=seed, groups=texts)
+        train, val = stratified_halves(train, task.strata(train), share=VALIDATION_SHARE, seed=seed, groups=texts)
         notes.append(f"No validation set was given: {len(val)} training examples were set aside for it.")
     else:
         val = list(valset)
@@ -150,13 +172,7 @@ def prepare(
         notes.append(f"Predictors left as they were: {', '.join(task.untouched)}.")
     instructions = strip_rules(dict(student.named_predictors())[task.predictor].signature.instructions)
     recorded = read_micro_rules(Path(rationales)) if isinstance(rationales, (str, Path)) else list(rationales or ())
-    told_by = Teacher.of(teacher)
-    if not match_records(train, task, recorded)[0] and told_by is None:
-        raise DataError(
-            "No training example would get a micro-rule. Give a teacher, or rationales whose example_id or inputs "
-            "match the training examples."
-        )
-    return Inputs(student, task, splits, recorded, told_by, instructions, notes, reader)
+    return Inputs(student, task, splits, recorded, Teacher.of(teacher), instructions, notes, reader)
 
 
 def teacher_settings(teacher: Teacher | None) -> dict[str, object] | None:

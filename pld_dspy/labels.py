@@ -12,6 +12,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 SHORTEST_PREFIX = 3
 """Fewer characters are no abbreviation: a lone "B" is more likely an option's letter than the start of a label."""
 
+COLLECTIONS = (list, tuple, set, frozenset)
+"""Types of values that hold several labels at once."""
+
 _EDGES = " \t\r\n\"'`*_.,:;!?()[]{}<>|~#\u201c\u201d\u2018\u2019\u00ab\u00bb"
 _BULLET = re.compile(r"^\s*[-*>]\s+")
 _SEPARATORS = re.compile(r"[\s_-]+")
@@ -50,7 +53,25 @@ def label_texts(annotation: Any) -> tuple[str, ...] | None:
 
 def is_collection(annotation: Any) -> bool:
     """Tell whether a type holds several values at once: a list, set or tuple, also within ``Optional``."""
-    return get_origin(_unwrapped(annotation)) in (list, set, frozenset, tuple)
+    return collection_of(annotation) in COLLECTIONS
+
+
+def collection_of(annotation: Any) -> Any:
+    """Return what a generic type is made of, ``list`` of ``Optional[list[str]]``; None for a plain type."""
+    return get_origin(_unwrapped(annotation))
+
+
+def element_type(annotation: Any) -> Any | None:
+    """Return the type of each value of a type that holds any number of one kind; None for any other type.
+
+    Args:
+        annotation: ``list``, ``set`` or ``frozenset`` of a type, or ``tuple[T, ...]``; also within ``Optional`` or
+            ``Annotated``.
+    """
+    made_of, parts = collection_of(annotation), get_args(_unwrapped(annotation))
+    if made_of is tuple:
+        return parts[0] if parts[1:] == (Ellipsis,) else None
+    return parts[0] if parts and is_collection(annotation) else None
 
 
 def label_text(value: Any) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from sklearn.metrics import f1_score, recall_score
 
 from .errors import DataError
+from .label_sets import indicator
 from .scoring import macro_f1
 
 Objective = Callable[[Sequence[dspy.Example], Sequence[dspy.Prediction]], float]
@@ -26,14 +27,15 @@ Metric = Callable[..., Any]
 
 Figure = Callable[[Sequence[str], Sequence[str | None], Sequence[str]], float]
 """A figure over a whole set of labels: (gold labels, answers, label set) -> float from 0 to 1. A missing answer is
-None, and is wrong for its gold label."""
+None, and is wrong for its gold label. An answer may be several labels joined, as of ``label_sets``; F1 then takes each
+label for a decision of its own."""
 
 ONE_LABEL = "f1:"
 """``f1:LABEL`` names the F1 of one label."""
 
 
 def accuracy(golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> float:
-    """Return the share of right answers; the label set plays no part."""
+    """Return the share of right answers; of several labels, of those that are exactly the gold ones."""
     return float(np.mean([gold == answer for gold, answer in zip(golds, answers, strict=True)]))
 
 
@@ -45,12 +47,37 @@ def balanced_accuracy(golds: Sequence[str], answers: Sequence[str | None], label
 
 def weighted_f1(golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> float:
     """Return the mean F1 over labels, each weighted by its share of ``golds``."""
-    return float(f1_score(golds, _texts(answers), labels=list(labels), average="weighted", zero_division=0.0))
+    columns = range(len(labels))
+    found = f1_score(
+        indicator(golds, labels), indicator(answers, labels), labels=columns, average="weighted", zero_division=0.0
+    )
+    return float(found)
 
 
 def label_f1(label: str, golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> float:
     """Return the F1 of one ``label``; 0 where it is neither a gold label nor answered."""
-    return float(f1_score(golds, _texts(answers), labels=[label], average="macro", zero_division=0.0))
+    column = [list(labels).index(label)]
+    found = f1_score(
+        indicator(golds, labels), indicator(answers, labels), labels=column, average="macro", zero_division=0.0
+    )
+    return float(found)
+
+
+def balanced_accuracy_of_each(golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> float:
+    """Return the balanced accuracy of each label as a yes-or-no decision, on average over labels.
+
+    That is the mean of its recall and of the share of right answers to examples without it: mean recall alone would be
+    best where every label is always answered. A missing answer is wrong for both. Labels that are gold everywhere or
+    nowhere are left out; 0 where that leaves none.
+    """
+    gold, answer = indicator(golds, labels)[:, :-1] == 1, indicator(answers, labels) == 1
+    right = (gold == answer[:, :-1]) & ~answer[:, -1:]
+    with_label, without = gold.sum(axis=0), (~gold).sum(axis=0)
+    decided = (with_label > 0) & (without > 0)
+    if not decided.any():
+        return 0.0
+    recall = (right & gold).sum(axis=0)[decided] / with_label[decided]
+    return float(np.mean((recall + (right & ~gold).sum(axis=0)[decided] / without[decided]) / 2))
 
 
 NAMED: dict[str, Figure] = {
@@ -59,6 +86,8 @@ NAMED: dict[str, Figure] = {
     "accuracy": accuracy,
     "balanced_accuracy": balanced_accuracy,
 }
+NAMED_OF_SEVERAL: dict[str, Figure] = {**NAMED, "balanced_accuracy": balanced_accuracy_of_each}
+"""The same where an answer may hold several labels."""
 
 
 def chosen_objective(objective: str | Objective, metric: Metric | None) -> Objective | str:
@@ -82,14 +111,19 @@ def chosen_objective(objective: str | Objective, metric: Metric | None) -> Objec
     raise DataError(f"objective={objective!r} is unknown. Give one of {', '.join(NAMED)}, f1:LABEL, or a callable.")
 
 
-def figure(objective: str, labels: Sequence[str]) -> Figure:
+def figure(objective: str, labels: Sequence[str], *, several: bool = False) -> Figure:
     """Return the figure that ``objective`` names.
+
+    Args:
+        objective: a key of ``NAMED``, or ``f1:LABEL``.
+        labels: the label set.
+        several: whether an answer may hold several labels.
 
     Raises:
         DataError: it names a label that is not one of ``labels``.
     """
     if objective in NAMED:
-        return NAMED[objective]
+        return (NAMED_OF_SEVERAL if several else NAMED)[objective]
     label = objective.partition(ONE_LABEL)[2]
     if label not in labels:
         raise DataError(

@@ -26,6 +26,13 @@ class SuspectsName(str, Enum):
     down_weight = "down-weight"
 
 
+class AuditName(str, Enum):
+    """Who doubts the labels of training examples."""
+
+    data = "data"
+    teacher = "teacher"
+
+
 class RulesFormat(str, Enum):
     """How rules are printed."""
 
@@ -42,6 +49,10 @@ key_option = partial(
 )
 search_option = partial(typer.Option, rich_help_panel="Search")
 
+LabelSeparator = Annotated[
+    str | None,
+    data_option("--label-separator", metavar="TEXT", help="What parts several labels in one cell, such as '|'."),
+]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
 Student = Annotated[
     str, model_option("--student", metavar="SPEC", help="local, local:NAME, a .gguf path, or PROVIDER/MODEL.")
@@ -62,6 +73,15 @@ ErrorRate = Annotated[
 ]
 Suspects = Annotated[
     SuspectsName, search_option("--suspects", help="What becomes of micro-rules whose example's label is doubted.")
+]
+Draws = Annotated[
+    int, search_option("--draws", min=1, help="Times a teacher words each rule; the search chooses among them.")
+]
+Audit = Annotated[
+    AuditName,
+    search_option(
+        "--audit", help="Who doubts labels: data (with --suspects), or the teacher too, who is not told them."
+    ),
 ]
 Teacher = Annotated[
     str | None, model_option("--teacher", metavar="SPEC", help="As --student; explains what no rationale covers.")

@@ -114,6 +114,7 @@ def outcome(
         calibration=found.calibration if isinstance(found.calibration, Calibration) else None,
         insight=search.insight,
         rule_tokens=_rule_tokens(*found.validation),
+        suspects=found.induction.suspects,
         counts={**_counts(found), **{name: len(examples) for name, examples in splits.named()}},
         stopped=search.stopped,
         notes=[*inputs.notes, *_notes(inputs, found, ledger)],

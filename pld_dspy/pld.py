@@ -10,6 +10,7 @@ from typing import Any
 import dspy
 from dspy.teleprompt import Teleprompter
 
+from . import stages
 from .adapter import asking_for_logprobs
 from .calibration import check_error_rate, graded, with_calibration
 from .compose import with_rules
@@ -17,17 +18,16 @@ from .content import digest, plain
 from .estimate import Estimate, estimate
 from .evaluation import Evaluator
 from .explain import match_records
-from .induce import InduceConfig, Induction
+from .induce import UNSAID, InduceConfig, Induction
 from .inputs import Inputs, Rationales, TeacherLike, prepare, student_lm
 from .ledger import Budget, Ledger
-from .objectives import Metric, Objective, check_objective, chosen_objective, objective_name
+from .objectives import Metric, Objective, chosen_objective, objective_name
 from .outcome import Found, final_scores, outcome, patched
 from .progress import Progress, bar, record, timed
 from .resolve import ResolveConfig
 from .result import PLDResult
 from .run import RunFolder
 from .search import SearchConfig, SearchResult, find_study, open_study, publish_rules
-from .stages import explain_examples, fit_calibration, induce_rules, resolve_errors, rule_search, score_baseline
 from .tracking import Recorder, recorder_for
 
 
@@ -177,12 +177,11 @@ class PLD(Teleprompter):
         trainset: Sequence[dspy.Example],
         valset: Sequence[dspy.Example] | None = None,
         testset: Sequence[dspy.Example] | None = None,
-        teacher: TeacherLike = None,
         rationales: Rationales = None,
     ) -> int:
         """Work on the search of a compile that was started elsewhere, until no trial waits; arguments as there.
 
-        Any number of processes may join, on this or other machines; the compile itself gathers what they find.
+        Any number of processes may join, on any machine and without a teacher; the compile gathers what they find.
 
         Returns:
             The number of trials made here.
@@ -191,14 +190,14 @@ class PLD(Teleprompter):
             RunError: the run folder holds no such compile, or its search has not begun.
         """
         inputs = self._inputs(
-            student, trainset=trainset, valset=valset, testset=testset, teacher=teacher, rationales=rationales
+            student, joins=True, trainset=trainset, valset=valset, testset=testset, teacher=None, rationales=rationales
         )
         folder = RunFolder(self.run_dir)
-        folder.settings()  # a folder without a compile is not to be made into one
-        folder.open(self._settings(inputs), resume=True)
+        told = {"teacher": folder.settings().get("teacher")}  # and a folder without a compile is not made into one
+        folder.open({**self._settings(inputs), **told}, resume=True)
         study, rules = find_study(self.storage or folder.study, prefix=folder.fingerprint)
         evaluator = self._evaluator(inputs, self._ledger(student, folder))
-        search = rule_search(
+        search = stages.rule_search(
             inputs, rules, evaluator, study, config=self.search, calibrated=self.calibrate, seed=self.seed, joins=True
         )
         search.work()
@@ -222,11 +221,10 @@ class PLD(Teleprompter):
         return estimate(
             inputs.task,
             instructions=inputs.instructions,
-            trainset=inputs.splits.train,
-            valset=inputs.splits.val,
-            testset=inputs.splits.test,
+            splits=inputs.splits,
             recorded=len(match_records(inputs.splits.train, inputs.task, inputs.recorded)[0]),
             has_teacher=inputs.teacher is not None,
+            induce=self.induce,
             search=self.search,
             resolve=self.resolve,
             calibrate=self.calibrate,
@@ -250,7 +248,7 @@ class PLD(Teleprompter):
             config = getattr(self, prefix)
             if config is not None:
                 settings |= {f"{prefix}_{name}": value for name, value in asdict(config).items()}
-        return {name: plain(value) for name, value in settings.items()}
+        return {name: plain(value) for name, value in settings.items() if (name, value) not in UNSAID.items()}
 
     def _stages(
         self, inputs: Inputs, folder: RunFolder, ledger: Ledger, recorder: Recorder, seconds: dict[str, float]
@@ -258,12 +256,13 @@ class PLD(Teleprompter):
         """Take the stages in turn, each on what the ones before it found."""
         evaluator = self._evaluator(inputs, ledger)
         with timed(seconds, "baseline"):
-            score_baseline(inputs, evaluator)
+            stages.score_baseline(inputs, evaluator)
         with timed(seconds, "explain"):
-            explanations = explain_examples(inputs, ledger)
+            explanations = stages.explain_examples(inputs, ledger)
             folder.write_micro_rules(explanations.micro_rules)
+        doubted = stages.audit_labels(inputs, explanations, self.induce, ledger, seconds)
         with timed(seconds, "induce"):
-            induction = induce_rules(inputs, explanations, self.induce, ledger)
+            induction = stages.induce_rules(inputs, explanations, self.induce, ledger, doubted)
         with timed(seconds, "search"):
             search = searched = self._search(inputs, induction, evaluator, folder, recorder)
             folder.write_trials(search.trials)
@@ -271,13 +270,13 @@ class PLD(Teleprompter):
         resolution = None
         if self.resolve is not None:
             with timed(seconds, "resolve"):
-                resolution = resolve_errors(inputs, search, evaluator, self.resolve, seed=self.seed)
+                resolution = stages.resolve_errors(inputs, search, evaluator, self.resolve, seed=self.seed)
                 folder.write_patches(resolution.patches)
                 search = patched(search, resolution)
         fit = None
         if self.calibrate:
             with timed(seconds, "calibrate"):
-                fit = fit_calibration(inputs, search.best, evaluator, seed=self.seed)
+                fit = stages.fit_calibration(inputs, search.best, evaluator, seed=self.seed)
         with timed(seconds, "test"):
             scores = final_scores(inputs, search.best, evaluator)
         return Found(
@@ -291,7 +290,7 @@ class PLD(Teleprompter):
             calibration=graded(fit, inputs.splits.test, scores.get("test"), evaluator, error_rate=self.error_rate),
         )
 
-    def _inputs(self, student: dspy.Module, *, teacher: TeacherLike, **given: Any) -> Inputs:
+    def _inputs(self, student: dspy.Module, *, teacher: TeacherLike, joins: bool = False, **given: Any) -> Inputs:
         inputs = prepare(
             student,
             teacher=self.teacher if teacher is None else teacher,
@@ -300,7 +299,10 @@ class PLD(Teleprompter):
             seed=self.seed,
             **given,
         )
-        check_objective(self.objective, inputs.task.labels)
+        inputs.check_settings(objective=self.objective, calibrate=self.calibrate)
+        if not joins:
+            inputs.check_explained()
+            self.induce.check_auditor(inputs.teacher, inputs.task)
         return inputs
 
     def _settings(self, inputs: Inputs) -> dict[str, Any]:
@@ -328,11 +330,11 @@ class PLD(Teleprompter):
         self, inputs: Inputs, induction: Induction, evaluator: Evaluator, folder: RunFolder, recorder: Recorder
     ) -> SearchResult:
         # An answer that was lost and came on resuming changes the rules: then the old trials are not theirs.
-        name = f"{folder.fingerprint}-{digest([rule.model_dump() for rule in induction.rules])}"
+        name = f"{folder.fingerprint}-{digest([rule.model_dump(exclude={'origins'}) for rule in induction.rules])}"
         study = open_study(self.storage or folder.study, name=name)
         publish_rules(study, induction.rules)
         progress = Progress(recorder, objective_name(self.objective, self.metric))
-        search = rule_search(
+        search = stages.rule_search(
             inputs,
             induction.rules,
             evaluator,

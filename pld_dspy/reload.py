@@ -25,7 +25,7 @@ from .result import PLDResult
 from .run import RunFolder
 from .scoring import Score
 from .search import SearchConfig
-from .task import Task, check_examples
+from .task import MultiLabelTask, Task, check_examples
 
 EVALUATIONS = "evaluations.jsonl"
 
@@ -76,7 +76,7 @@ class Run:
         settings = folder.settings()
         command = _command(folder)
         try:
-            task = TypeAdapter(Task).validate_python(settings.get("task"))
+            task = TypeAdapter(MultiLabelTask | Task).validate_python(settings.get("task"))
         except ValidationError as error:
             raise RunError(f"{folder.config} is damaged: {error}. Compile again.") from error
         return cls(folder, result, command, task)
@@ -127,7 +127,9 @@ class Run:
             DataError: the table is unusable, or the run has no test split.
         """
         if data is not None:
-            rows = examples(read_rows(data, "test"), self.task.inputs, self.task.label_field, source=data)
+            separator = getattr(self.command.source, "separator", None)
+            table, fields = read_rows(data, "test"), self.task.inputs
+            rows = examples(table, fields, self.task.label_field, source=data, separator=separator)
             found = [row.without("id") if "id" in row else row for row in rows]  # other fields are no concern here
         elif not (found := self.command.loaded()[1]["testset"]):
             raise DataError(f"{self.folder.path} has no test split. Give labelled rows with --data.")
@@ -181,7 +183,12 @@ def unfinished(path: Path) -> tuple[Command, PLD]:
         objective=plain["objective"],
         target=plain["target"],
         search=SearchConfig(**search),
-        induce=InduceConfig(wordings=plain["induce_wordings"], suspects=plain["induce_suspects"]),
+        induce=InduceConfig(
+            wordings=plain["induce_wordings"],
+            draws=plain.get("induce_draws", 1),
+            suspects=plain["induce_suspects"],
+            audit=plain.get("induce_audit", "data"),
+        ),
         resolve=ResolveConfig(max_rounds=plain["resolve_max_rounds"]) if "resolve_max_rounds" in plain else None,
         calibrate=plain.get("calibrate", False),
         error_rate=plain.get("error_rate"),

@@ -22,7 +22,7 @@ from .calibration import Calibration
 from .errors import RunError
 from .resolve import read_patches
 from .result import Comparison, PLDResult
-from .rules import MicroRule, Rule, read_micro_rules
+from .rules import MicroRule, Rule, by_example, read_micro_rules
 from .run import RunFolder
 from .scoring import NO_ANSWER, Score
 
@@ -162,7 +162,7 @@ def _read_trials(path: Path) -> list[_Trial]:
 
 
 def _examples(rule: Rule, micro_rules: Sequence[MicroRule]) -> _Examples:
-    by_id = {micro_rule.example_id: micro_rule for micro_rule in micro_rules}
+    by_id = by_example(rule, micro_rules)
     known = [example_id for example_id in rule.support if example_id in by_id][:EXAMPLES_SHOWN]
     return _Examples(
         full=[by_id[example_id] for example_id in known],
@@ -176,7 +176,8 @@ def _sides(comparison: Comparison) -> list[tuple[str, Score]]:
 
 def _confusion(score: Score, labels: Sequence[str]) -> dict[str, dict[str, _Cell]]:
     """Return gold label -> answer -> cell, with a column for missing answers only where there are some."""
-    answers = [*labels, NO_ANSWER] if score.failures else list(labels)
+    missing = any(NO_ANSWER in row for row in score.confusion.values())
+    answers = [*labels, NO_ANSWER] if missing else list(labels)
     return {gold: _cells(score.confusion.get(gold, {}), answers) for gold in labels}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from .audit import Suspect
 from .calibration import Calibration
 from .errors import RunError
 from .rules import Rule, RuleSet
@@ -60,6 +61,7 @@ class PLDResult(BaseModel):
             to be had.
         insight: what the search's log says besides: effects, order, shorter sets; None where it learned no model.
         rule_tokens: prompt tokens that the rules add to a call, by the student's own count; None if unknown.
+        suspects: training examples whose label is doubted, the most doubtful first; empty where nobody asked.
         counts: micro_rules, rules, trials, and rows of each split.
         stopped: why the search ended early, if it did.
         notes: what a reader should know, a line each.
@@ -84,6 +86,7 @@ class PLDResult(BaseModel):
     calibration: Calibration | None = None
     insight: Insight | None = None
     rule_tokens: float | None
+    suspects: list[Suspect] = []
     counts: dict[str, int]
     stopped: str | None
     notes: list[str]

@@ -17,12 +17,19 @@ from .errors import DataError
 DOUBT_MARK = "[doubtful label]"
 """A rationale that begins so says that its author doubts the example's gold label."""
 
+TEACHER, CUES, MICRO_RULE, PATCH, UNKNOWN = "teacher", "cues", "micro-rule", "patch", "unknown"
+"""Where a wording came from: a synthesis, the words that set a cluster apart, an example, or a mended error."""
+_JOINED = ", "
+
 RULES_OPEN = "<rules>"
 RULES_CLOSE = "</rules>"
 RULES_LEAD = "Follow these rules. Where several fit, the earlier one decides."
+RULES_LEAD_SEVERAL = "Follow these rules. Where several fit, answer the labels of all of them."
+"""The lead where an answer may hold several labels."""
 
 # The lead is part of the match: a user's own text may hold the same tags.
-_BLOCK = re.compile(rf"\s*{RULES_OPEN}\n{re.escape(RULES_LEAD)}\n.*?\n{RULES_CLOSE}", re.DOTALL)
+_LEADS = "|".join(map(re.escape, (RULES_LEAD, RULES_LEAD_SEVERAL)))
+_BLOCK = re.compile(rf"\s*{RULES_OPEN}\n(?:{_LEADS})\n.*?\n{RULES_CLOSE}", re.DOTALL)
 _TAG = re.compile(r"<\s*/?\s*rules\s*>", re.IGNORECASE)
 
 
@@ -54,11 +61,19 @@ class Rule(BaseModel):
     labels: tuple[str, ...] = ()
     support: tuple[str, ...] = Field(default=(), description="ids of the training examples behind the rule")
     effect: float | None = Field(default=None, description="estimated change of the objective when included")
+    origins: tuple[str, ...] = Field(
+        default=(), description="where each wording came from, several origins joined by commas; empty where unknown"
+    )
 
     @model_validator(mode="after")
-    def _chosen_exists(self) -> Rule:
+    def _wordings_fit(self) -> Rule:
         if self.chosen >= len(self.wordings):
             raise ValueError(f"rule {self.id!r} uses wording {self.chosen} but has {len(self.wordings)}")
+        if self.origins and len(self.origins) != len(self.wordings):
+            raise ValueError(
+                f"rule {self.id!r} has {len(self.origins)} origins for {len(self.wordings)} wordings; give one a "
+                "wording, or none at all"
+            )
         return self
 
     @property
@@ -69,6 +84,10 @@ class Rule(BaseModel):
     def with_wording(self, index: int) -> Rule:
         """Return this rule with wording ``index`` in use."""
         return Rule.model_validate({**self.model_dump(), "chosen": index})
+
+    def wording_from(self, origin: str) -> int | None:
+        """Return the number of the first wording that came from ``origin``; None where none did."""
+        return next((i for i, named in enumerate(self.origins) if origin in named.split(_JOINED)), None)
 
 
 class RuleSet(BaseModel):
@@ -90,17 +109,17 @@ class RuleSet(BaseModel):
         """Return the number of rules."""
         return len(self.rules)
 
-    def render(self) -> str:
-        """Return the delimited, numbered block for a system prompt; empty when there is no rule."""
+    def render(self, lead: str = RULES_LEAD) -> str:
+        """Return the delimited, numbered block for a system prompt, under its lead; empty when there is no rule."""
         if not self.rules:
             return ""
         lines = [f"{number}. {_one_line(rule.text)}" for number, rule in enumerate(self.rules, start=1)]
-        return "\n".join([RULES_OPEN, RULES_LEAD, *lines, RULES_CLOSE])
+        return "\n".join([RULES_OPEN, lead, *lines, RULES_CLOSE])
 
-    def instruct(self, instructions: str) -> str:
+    def instruct(self, instructions: str, lead: str = RULES_LEAD) -> str:
         """Return ``instructions`` word for word with this set's block below, in place of any earlier block."""
         own = strip_rules(instructions)
-        return f"{own}\n\n{self.render()}".strip() if self.rules else own
+        return f"{own}\n\n{self.render(lead)}".strip() if self.rules else own
 
     @property
     def digest(self) -> str:
@@ -135,9 +154,36 @@ class RuleSet(BaseModel):
         return _validated(cls, yaml.safe_load, text)
 
 
+def teacher_draw(number: int) -> str:
+    """Return the origin of what a teacher wrote when asked for the ``number``-th time, from 0."""
+    return f"{TEACHER} draw {number + 1}" if number else TEACHER
+
+
+def is_draw(origin: str) -> bool:
+    """Return whether an origin is what a teacher wrote, the first time or a later one."""
+    return origin == TEACHER or origin.startswith(f"{TEACHER} draw ")
+
+
+def joined_origins(origins: Iterable[str]) -> str:
+    """Return the origins of one wording as one text."""
+    return _JOINED.join(origins)
+
+
+def origins_of(rules: Iterable[Rule]) -> list[str]:
+    """Return the known origins of the rules' wordings, each once, as they come."""
+    named = (origin for rule in rules for joined in rule.origins for origin in joined.split(_JOINED))
+    return [origin for origin in dict.fromkeys(named) if origin != UNKNOWN]
+
+
 def label_slug(label: str) -> str:
     """Return a label as rule ids begin with it: lower case, with an underscore for all that is no letter or digit."""
     return re.sub(r"\W+", "_", label).strip("_").lower() or "label"
+
+
+def by_example(rule: Rule, micro_rules: Iterable[MicroRule]) -> dict[str, MicroRule]:
+    """Return example id -> its micro-rule: the one for a label of ``rule``, where an example has several labels."""
+    fitting_last = sorted(micro_rules, key=lambda one: one.label in rule.labels)
+    return {one.example_id: one for one in fitting_last}
 
 
 def strip_rules(instructions: str) -> str:
@@ -186,11 +232,15 @@ def _one_line(text: str) -> str:
 def _plain(rule: Rule) -> dict[str, Any]:
     """Order the fields for a reader: the text first; the other wordings only where there are some."""
     row: dict[str, Any] = {"id": rule.id, "text": rule.text, "labels": list(rule.labels)}
+    if rule.origins:
+        row["origin"] = rule.origins[rule.chosen]
     if rule.effect is not None:
         row["effect"] = round(rule.effect, 4)
     row["support"] = list(rule.support)
     if len(rule.wordings) > 1:
         row["other_wordings"] = [text for i, text in enumerate(rule.wordings) if i != rule.chosen]
+    if len(rule.origins) > 1:
+        row["other_origins"] = [origin for i, origin in enumerate(rule.origins) if i != rule.chosen]
     return row
 
 
@@ -207,5 +257,7 @@ def _from_plain(row: dict[str, Any]) -> Rule:
     if "wordings" in row:
         return Rule.model_validate(row)
     wordings = (row["text"], *row.get("other_wordings", ()))
+    origins = (row["origin"], *row.get("other_origins", ())) if "origin" in row else ()
     known = {key: row[key] for key in ("id", "labels", "support", "effect") if key in row}
-    return Rule(wordings=wordings, **known)
+    # Who adds or removes a wording by hand need not keep the origins: which belongs to which is then unknown.
+    return Rule(wordings=wordings, origins=origins if len(origins) == len(wordings) else (), **known)

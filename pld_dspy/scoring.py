@@ -1,9 +1,13 @@
-"""How good a set of answers is: figures over the whole set and a label, intervals, paired differences."""
+"""How good a set of answers is: figures over the whole set and a label, intervals, paired differences.
+
+An answer is a text: a label, or several joined (``label_sets``). F1 is of each label as a decision of its own, whether
+it is among the answered ones; accuracy is of whole answers.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +18,7 @@ from scipy.stats import beta
 from sklearn.metrics import precision_recall_fscore_support
 
 from .errors import DataError
+from .label_sets import indicator, labels_in
 
 NO_ANSWER = "(none)"
 RESAMPLES = 4000
@@ -38,6 +43,7 @@ class Score(BaseModel):
 
     macro_f1: float
     accuracy: float
+    """Share of right answers; of answers with several labels, of those with exactly the gold labels."""
     interval: tuple[float, float]
     """95% percentile bootstrap interval of macro_f1 over examples."""
     n: int
@@ -47,7 +53,8 @@ class Score(BaseModel):
     """What the search maximizes; macro_f1 unless the user gave another objective."""
     per_label: dict[str, LabelScore]
     confusion: dict[str, dict[str, int]]
-    """Gold label -> answered label -> count; failures stand under ``(none)``."""
+    """Gold label -> answered label -> count; failures stand under ``(none)``. Where an answer may hold several labels,
+    a missed label counts under each label that was wrongly answered, and under ``(none)`` where there is none."""
 
 
 class Difference(BaseModel):
@@ -65,9 +72,8 @@ class Difference(BaseModel):
 
 
 def macro_f1(golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> float:
-    """Return macro-F1 over a fixed label set; a missing answer is wrong for its gold label and adds no class."""
-    gold, answer = _codes(golds, labels), _codes(answers, labels)
-    return float(_Parts.of(gold, answer, len(labels)).macro_f1(np.ones(len(golds))))
+    """Return macro-F1 over a fixed label set; a missing answer is wrong for its gold labels and adds no class."""
+    return float(_Parts.of(indicator(golds, labels), indicator(answers, labels)).macro_f1(np.ones(len(golds))))
 
 
 def score(
@@ -81,7 +87,7 @@ def score(
     """Score answers against gold labels.
 
     Args:
-        golds: n gold labels, each of ``labels``.
+        golds: n gold labels, each of ``labels``, or several of these joined.
         answers: n answers; None where there is none.
         labels: the label set, in the order to report.
         objective: the user's objective on these answers; macro-F1 where None.
@@ -92,10 +98,8 @@ def score(
     """
     if not golds:
         raise DataError("There are no examples to score. Give at least one.")
-    cells, counts = np.unique(
-        np.stack([_codes(column, labels) for column in (golds, answers)]), axis=1, return_counts=True
-    )
-    parts = _Parts.of(cells[0], cells[1], len(labels))
+    cells, counts, named = _cells(labels, golds, answers)
+    parts = _Parts.of(named[cells[0]], named[cells[1]])
     figure = float(parts.macro_f1(counts))
     draws = np.random.default_rng(seed).multinomial(len(golds), counts / len(golds), size=RESAMPLES)
     low, high = np.quantile(parts.macro_f1(draws), [0.025, 0.975])
@@ -121,10 +125,8 @@ def difference(
 ) -> Difference:
     """Return macro-F1 of ``after`` minus that of ``before`` on the same n examples, with interval and p-value."""
     rng = np.random.default_rng(seed)
-    cells, counts = np.unique(
-        np.stack([_codes(column, labels) for column in (golds, before, after)]), axis=1, return_counts=True
-    )
-    old, new = (_Parts.of(cells[0], answers, len(labels)) for answers in (cells[1], cells[2]))
+    cells, counts, named = _cells(labels, golds, before, after)
+    old, new = (_Parts.of(named[cells[0]], named[answers]) for answers in (cells[1], cells[2]))
     observed = float(new.macro_f1(counts) - old.macro_f1(counts))
 
     draws = rng.multinomial(len(golds), counts / len(golds), size=RESAMPLES)
@@ -157,10 +159,24 @@ def chance_to_win(candidate: NDArray[np.bool_], incumbent: NDArray[np.bool_]) ->
     return float(beta.sf(0.5, 1 + wins, 1 + losses))
 
 
-def _codes(column: Sequence[str | None], labels: Sequence[str]) -> Ints:
-    """Number labels 0..k-1; a missing or unknown answer is k."""
-    index: dict[str | None, int] = {label: number for number, label in enumerate(labels)}
-    return np.array([index.get(label, len(labels)) for label in column], dtype=np.int64)
+def _cells(labels: Sequence[str], *columns: Sequence[str | None]) -> tuple[Ints, Ints, Ints]:
+    """Count the combinations of texts among examples.
+
+    Args:
+        labels: the C labels.
+        columns: k columns of n texts each.
+
+    Returns:
+        The combinations: k x cells numbers of texts; how many examples each has; and the labels that each text names:
+        texts x (C + 1). A label has its own place in the set for a number, a missing or unknown text C, and several
+        joined labels a higher one.
+    """
+    others = sorted({text for column in columns for text in column if text is not None} - set(labels))
+    texts: list[str | None] = [*labels, None, *(text for text in others if labels_in(text, labels) is not None)]
+    numbers = {text: number for number, text in enumerate(texts)}
+    codes = np.array([[numbers.get(text, len(labels)) for text in column] for column in columns], dtype=np.int64)
+    cells, counts = np.unique(codes, axis=1, return_counts=True)
+    return cells, counts, indicator(texts, labels)
 
 
 @dataclass(frozen=True)
@@ -190,10 +206,10 @@ class _Parts:
     golds_and_answers: Floats
 
     @classmethod
-    def of(cls, golds: Ints, answers: Ints, size: int) -> _Parts:
-        one_hot = np.eye(size + 1)
-        hits = one_hot[golds] * one_hot[answers]
-        return cls(2 * hits[:, :size], (one_hot[golds] + one_hot[answers])[:, :size])
+    def of(cls, golds: Ints, answers: Ints) -> _Parts:
+        """Take the labels named by the gold and answered text of each cell: both cells x (labels + 1)."""
+        hits, either = golds * answers, golds + answers
+        return cls((2 * hits[:, :-1]).astype(np.float64), either[:, :-1].astype(np.float64))
 
     def weigh(self, counts: NDArray[Any]) -> _Fractions:
         return _Fractions(counts @ self.twice_hits, counts @ self.golds_and_answers)
@@ -204,8 +220,9 @@ class _Parts:
 
 
 def _per_label(golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> dict[str, LabelScore]:
-    given = [answer if answer is not None else "" for answer in answers]
-    columns = precision_recall_fscore_support(golds, given, labels=list(labels), zero_division=0.0)
+    columns = precision_recall_fscore_support(
+        indicator(golds, labels), indicator(answers, labels), labels=range(len(labels)), zero_division=0.0
+    )
     return {
         label: LabelScore(precision=p, recall=r, f1=f, n=int(n))
         for label, p, r, f, n in zip(labels, *columns, strict=True)
@@ -213,8 +230,21 @@ def _per_label(golds: Sequence[str], answers: Sequence[str | None], labels: Sequ
 
 
 def _confusion(golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> dict[str, dict[str, int]]:
-    pairs = Counter(zip(golds, answers, strict=True))
+    counts: Counter[tuple[str, str | None]] = Counter()
+    for (gold, answer), n in Counter(zip(golds, answers, strict=True)).items():
+        for pair in _taken_for(labels_in(gold, labels) or (), labels_in(answer or "", labels) or ()):
+            counts[pair] += n
     return {
-        gold: {answer or NO_ANSWER: pairs[gold, answer] for answer in (*labels, None) if pairs[gold, answer]}
+        gold: {answer or NO_ANSWER: counts[gold, answer] for answer in (*labels, None) if counts[gold, answer]}
         for gold in labels
     }
+
+
+def _taken_for(golds: Sequence[str], answered: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    """Pair each gold label with itself where it was answered, else with the labels that were wrongly answered."""
+    wrong: Sequence[str | None] = [label for label in answered if label not in golds] or [None]
+    for gold in golds:
+        if gold in answered:
+            yield gold, gold
+        else:
+            yield from ((gold, label) for label in wrong)

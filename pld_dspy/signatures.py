@@ -87,12 +87,13 @@ class Patch(BaseModel):
 
 
 class ResolveConflict(dspy.Signature):
-    """You maintain the ordered rules that a small model follows; where several rules fit, the earlier one decides.
-    You see its rules, examples that it gets wrong under them, and similar examples that it gets right. Propose one to
-    three patches, the best first: rewrite a rule, split one into two or three, add_exception to one, add a new one, or
-    retire one. Each patch is tried alone, on examples that you do not see, and stays only if it mends more than it
-    breaks. So name general signs, never these examples, their names or their numbers. Every rule is one or two
-    sentences of at most 45 words, stands alone and names the label to answer."""
+    """You maintain the ordered rules that a small model follows. Where several rules fit, the earlier one decides, or
+    each of them if it may answer several labels. You see its rules, examples that it gets wrong under them, and similar
+    examples that it gets right. Propose one to three patches, the best first: rewrite a rule, split one into two or
+    three, add_exception to one, add a new one, or retire one. Each patch is tried alone, on examples that you do not
+    see, and stays only if it mends more than it breaks. So name general signs, never these examples, their names or
+    their numbers. Every rule is one or two sentences of at most 45 words, stands alone and names the label to
+    answer."""
 
     task: str = dspy.InputField(desc="what the small model is asked to do")
     labels: str = dspy.InputField(desc="the labels it may answer")

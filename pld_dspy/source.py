@@ -11,9 +11,9 @@ from types import ModuleType
 from typing import Any, Literal
 
 import dspy
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from .data import classifier, examples, label_set, read_rows
+from .data import classifier, examples, has_several, label_set, read_rows
 from .errors import DataError
 from .rules import MicroRule
 from .splits import Splits
@@ -81,6 +81,8 @@ class Tables(BaseModel):
         train, val, test: files or hub data sets.
         inputs, label: columns.
         labels: the label set.
+        separator: what parts several labels in one cell of text, such as "|"; None where a text is one label.
+        several: whether the label column holds lists of labels, after parting.
         instructions: what to decide.
     """
 
@@ -93,6 +95,8 @@ class Tables(BaseModel):
     inputs: tuple[str, ...]
     label: str
     labels: tuple[str, ...] = ()
+    separator: str | None = Field(default=None, min_length=1)
+    several: bool = False
     instructions: str | None = None
 
     @property
@@ -106,7 +110,7 @@ class Tables(BaseModel):
         Raises:
             DataError: the label set is empty, or a column has no usable name.
         """
-        return classifier(self.inputs, self.label, self.labels, self.instructions)
+        return classifier(self.inputs, self.label, self.labels, self.instructions, several=self.several)
 
     def splits(self, rationales: Sequence[MicroRule] = (), seed: int = 0) -> Splits:
         """Read the tables; neither rationales nor seed change what is in them.
@@ -118,13 +122,15 @@ class Tables(BaseModel):
         for split, hub_split in HUB_SPLITS.items():
             source = getattr(self, split)
             rows = [] if source is None else read_rows(source, hub_split)
-            parts[split] = examples(rows, self.inputs, self.label, source=source) if rows else []
+            read = examples(rows, self.inputs, self.label, source=source, separator=self.separator) if rows else []
+            parts[split] = read
         return Splits(**parts)
 
     def with_labels_of(self, splits: Splits) -> Tables:
-        """Return these tables with all gold labels of ``splits`` as the label set."""
-        labels = label_set([*splits.train, *splits.val, *splits.test], self.label)
-        return self.model_copy(update={"labels": labels})
+        """Return these tables with all gold labels of ``splits`` as the label set, and whether there are several."""
+        labelled = [*splits.train, *splits.val, *splits.test]
+        found = {"labels": label_set(labelled, self.label), "several": has_several(labelled, self.label)}
+        return self.model_copy(update=found)
 
     def rationales_file(self) -> str | None:
         """Return None: tables come without rationales."""

@@ -7,13 +7,14 @@ from typing import Any
 
 from optuna import Study
 
+from .audit import Suspect, audit
 from .calibration import Fitted, Uncalibrated, fitted
 from .evaluation import Evaluator
 from .explain import Explanations, explain
 from .induce import InduceConfig, Induction, induce
 from .inputs import Inputs, student_lm
 from .ledger import Ledger
-from .progress import bar
+from .progress import bar, timed
 from .resolve import Resolution, ResolveConfig, resolve
 from .rules import Rule, RuleSet
 from .search import RuleSearch, SearchConfig, SearchResult, applicability
@@ -41,8 +42,35 @@ def explain_examples(inputs: Inputs, ledger: Ledger) -> Explanations:
         )
 
 
-def induce_rules(inputs: Inputs, explanations: Explanations, config: InduceConfig, ledger: Ledger) -> Induction:
-    """Generalize the micro-rules into rules."""
+def audit_labels(
+    inputs: Inputs, explanations: Explanations, config: InduceConfig, ledger: Ledger, seconds: dict[str, float]
+) -> list[Suspect] | None:
+    """Have the labels of explained examples doubted by the data and by the teacher; None where that is not asked for.
+
+    The seconds are noted here, since most compiles leave this out.
+    """
+    if config.audit != "teacher":
+        return None
+    with timed(seconds, "audit"), bar("audit", "example", total=len(explanations.micro_rules)) as shown:
+        return audit(
+            explanations.micro_rules,
+            inputs.task,
+            instructions=inputs.instructions,
+            ledger=ledger,
+            texts=inputs.texts_by_id,
+            lm=inputs.teacher and inputs.teacher.lm,
+            on_answer=shown.update,
+        )
+
+
+def induce_rules(
+    inputs: Inputs,
+    explanations: Explanations,
+    config: InduceConfig,
+    ledger: Ledger,
+    doubted: Sequence[Suspect] | None = None,
+) -> Induction:
+    """Generalize the micro-rules into rules; ``doubted`` labels are as for ``induce``."""
     with bar("induce", "rule") as shown:
         return induce(
             explanations.micro_rules,
@@ -54,6 +82,7 @@ def induce_rules(inputs: Inputs, explanations: Explanations, config: InduceConfi
             ledger=ledger,
             lm=inputs.teacher and inputs.teacher.lm,
             on_answer=shown.update,
+            doubted=doubted,
         )
 
 

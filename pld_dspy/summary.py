@@ -15,7 +15,7 @@ from .calibration import Abstention, Answered, Calibration
 from .estimate import Estimate
 from .local import LocalModel
 from .result import PLDResult
-from .rules import MicroRule, Rule
+from .rules import MicroRule, Rule, by_example
 from .scoring import Difference, Score
 from .tracking import Recorder
 
@@ -102,7 +102,7 @@ def rule_lines(rules: Sequence[Rule]) -> Iterator[str]:
 def why_lines(rule: Rule, micro_rules: Sequence[MicroRule]) -> Iterator[str]:
     """Yield a rule's text and the examples, rationales and micro-rules that support it."""
     yield shown(rule.text)
-    by_id = {micro_rule.example_id: micro_rule for micro_rule in micro_rules}
+    by_id = by_example(rule, micro_rules)
     for example_id in rule.support:
         micro_rule = by_id.get(example_id)
         if micro_rule is None:

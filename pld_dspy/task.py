@@ -6,12 +6,13 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import dspy
 
 from .errors import DataError
-from .labels import is_collection, label_text, label_texts, match_label
+from .label_sets import check_joinable, joined, labels_in, match_labels
+from .labels import COLLECTIONS, element_type, is_collection, label_text, label_texts, match_label
 
 logger = logging.getLogger(__name__)
 
@@ -56,22 +57,36 @@ class Task:
         name, field = _single(_label_fields(student, marked, target), target)
         predictors = dict(student.named_predictors())
         annotation = predictors[name].signature.output_fields[field].annotation
-        if is_collection(annotation):
+        element = element_type(annotation)
+        if is_collection(annotation) and element is None:
             raise DataError(
-                f"The output field {field!r} gives several labels at once, which is not supported. Give each label a "
-                "predictor of its own with a bool output, and compile them in turn with target='PREDICTOR'."
+                f"The output field {field!r} is of type {annotation}, a fixed number of values. Give it a list of "
+                "labels, such as list[Literal['a', 'b']], or one label."
             )
-        return cls(
-            predictor=name,
-            label_field=field,
-            labels=label_texts(annotation) or _gold_labels(examples, field),
-            inputs=inputs,
-            untouched=tuple(other for other in predictors if other != name),
-        )
+        untouched = tuple(other for other in predictors if other != name)
+        found: dict[str, Any] = {"predictor": name, "label_field": field, "inputs": inputs, "untouched": untouched}
+        if element is None:
+            return cls(labels=label_texts(annotation) or _gold_labels(examples, field), **found)
+        labels = label_texts(element) or _gold_label_sets(examples, field)
+        check_joinable(labels)
+        return MultiLabelTask(labels=labels, answers="several", **found)
+
+    @property
+    def several(self) -> bool:
+        """Whether an answer may hold several labels at once, or none."""
+        return False
 
     def gold(self, example: dspy.Example) -> str:
         """Return the example's gold label as text of the label set."""
         return label_text(example[self.label_field])
+
+    def labels_of(self, text: str) -> tuple[str, ...]:
+        """Return the labels that a gold or answered text stands for."""
+        return (text,)
+
+    def strata(self, examples: Sequence[dspy.Example]) -> list[str]:
+        """Return one label an example, by which to draw examples in proportion."""
+        return self.golds(examples)
 
     def golds(self, examples: Sequence[dspy.Example]) -> list[str]:
         """Return the gold labels of ``examples``, in order."""
@@ -85,6 +100,43 @@ class Task:
     def text(self, example: dspy.Example) -> str:
         """Return the example's inputs as one text: the bare value, or ``name: value`` lines."""
         return input_text(example.inputs().toDict())
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiLabelTask(Task):
+    """A decision for any number of labels at once, each of the label set.
+
+    An answer is one text here as well: its labels joined in the order of the label set, as of
+    :func:`~pld_dspy.label_sets.joined`.
+
+    Attributes:
+        answers: tells such a task from others where it is stored.
+    """
+
+    answers: Literal["several"]
+
+    @property
+    def several(self) -> bool:
+        """Whether an answer may hold several labels at once, or none."""
+        return True
+
+    def gold(self, example: dspy.Example) -> str:
+        """Return the example's gold labels as one text."""
+        return joined(map(label_text, example[self.label_field]), self.labels)
+
+    def labels_of(self, text: str) -> tuple[str, ...]:
+        """Return the labels that a gold or answered text stands for."""
+        return labels_in(text, self.labels) or ()
+
+    def strata(self, examples: Sequence[dspy.Example]) -> list[str]:
+        """Return each example's rarest label: many sets of labels stand once, and cannot be in proportion."""
+        golds = self.golds(examples)
+        counts = Counter(label for gold in golds for label in self.labels_of(gold))
+        return [min(self.labels_of(gold), key=lambda label: counts[label], default=gold) for gold in golds]
+
+    def read(self, outputs: dict[str, Any] | None) -> str | None:
+        """Return the labels that ``outputs`` give as one text; None where one is unknown, or for no answer."""
+        return match_labels((outputs or {}).get(self.label_field), self.labels)
 
 
 def example_id(example: dspy.Example, row: int) -> str:
@@ -151,9 +203,23 @@ def check_training_labels(task: Task, trainset: Sequence[dspy.Example]) -> None:
         raise DataError(
             f"Every training example has the label {only!r}. There is nothing to decide: add examples of another label."
         )
-    absent = [label for label in task.labels if label not in counts]
+    shown = {label for gold in counts for label in task.labels_of(gold)}
+    absent = [label for label in task.labels if label not in shown]
     if absent:
         logger.warning("No training example has the label %s: no rule can be learned for it.", absent)
+
+
+def check_calibratable(task: Task, *, calibrate: bool) -> None:
+    """Refuse to calibrate answers that may hold several labels.
+
+    Raises:
+        DataError: ``calibrate`` is wanted for such answers.
+    """
+    if calibrate and task.several:
+        raise DataError(
+            f"calibrate=True moves a choice between labels, and the output field {task.label_field!r} may hold several "
+            "at once. Leave it out."
+        )
 
 
 def _field_names(examples: Sequence[dspy.Example]) -> tuple[tuple[str, ...], set[str]]:
@@ -181,9 +247,10 @@ def _label_fields(student: dspy.Module, marked: set[str], target: str | None) ->
         for field, info in predictor.signature.output_fields.items()
         if field in marked and target in (None, name, field)
     ]
-    typed = [(name, field) for name, field, info in pairs if label_texts(info.annotation)]
-    if typed:
-        return typed
+    single = [(name, field) for name, field, info in pairs if label_texts(info.annotation)]
+    several = [(name, field) for name, field, info in pairs if label_texts(element_type(info.annotation))]
+    if single or several:
+        return single or several
     found = [(name, field) for name, field, _ in pairs]
     if not found:
         outputs = {name: list(p.signature.output_fields) for name, p in student.named_predictors()}
@@ -208,6 +275,11 @@ def _gold_labels(examples: Sequence[dspy.Example], field: str) -> tuple[str, ...
     return tuple(sorted({label_text(gold) for gold in golds if isinstance(gold, (str, int, bool))}))
 
 
+def _gold_label_sets(examples: Sequence[dspy.Example], field: str) -> tuple[str, ...]:
+    golds = [gold for example in examples if isinstance(gold := example.get(field), COLLECTIONS)]
+    return tuple(sorted({label_text(label) for gold in golds for label in gold}))
+
+
 def _check_row(task: Task, example: dspy.Example, named: str) -> None:
     for field in task.inputs:
         if example.get(field) is None:
@@ -217,14 +289,31 @@ def _check_row(task: Task, example: dspy.Example, named: str) -> None:
     gold = example.get(task.label_field)
     if gold is None:
         raise DataError(f"{named} has no value for the label field {task.label_field!r}. Label or drop the row.")
+    if task.several:
+        _check_labels(task, gold, named)
+        return
     if isinstance(gold, (list, tuple, dict, set, float)) and label_text(gold) not in task.labels:
         raise DataError(
             f"{named}: the label field {task.label_field!r} is a {type(gold).__name__}, not a single label. "
             f"Give one of {', '.join(task.labels)}."
         )
-    if label_text(gold) not in task.labels:
+    _check_label(task, gold, named)
+
+
+def _check_labels(task: Task, gold: Any, named: str) -> None:
+    if not isinstance(gold, COLLECTIONS):
         raise DataError(
-            f"{named}: the label {label_text(gold)!r} is not in the label set ({', '.join(task.labels)}). "
+            f"{named}: the label field {task.label_field!r} is a {type(gold).__name__}, not a list of labels. "
+            f"Give a list, which may be empty, of {', '.join(task.labels)}."
+        )
+    for label in gold:
+        _check_label(task, label, named)
+
+
+def _check_label(task: Task, label: Any, named: str) -> None:
+    if label_text(label) not in task.labels:
+        raise DataError(
+            f"{named}: the label {label_text(label)!r} is not in the label set ({', '.join(task.labels)}). "
             "Correct the row, or add the label to the output field's type."
         )
 

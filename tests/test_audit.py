@@ -7,13 +7,29 @@ import dspy
 import numpy as np
 import pytest
 from engine import auth_error, calls
-from tasks import INSTRUCTIONS, LABELS, WORDS, keyword, mail_task, mail_teacher, mails, micro_rule, micro_rules
+from tasks import (
+    INSTRUCTIONS,
+    LABELS,
+    TRAIN,
+    WORDS,
+    compiled,
+    keyword,
+    mail_task,
+    mail_teacher,
+    mails,
+    micro_rule,
+    micro_rules,
+    pld,
+    student,
+    student_lm,
+)
 
 from experiments.label_noise import audited, flip
-from pld_dspy.audit import FOLDS, MARGIN, Judge, Suspect, _without_labels, contradicted_by_teacher, suspects
-from pld_dspy.errors import ModelError
+from pld_dspy.audit import FOLDS, MARGIN, Judge, Suspect, _without_labels, audit, contradicted_by_teacher, suspects
+from pld_dspy.errors import DataError, ModelError
 from pld_dspy.induce import InduceConfig, Induction, induce
 from pld_dspy.ledger import Budget, Ledger
+from pld_dspy.result import PLDResult
 from pld_dspy.rules import DOUBT_MARK, MicroRule
 
 MAILS = mails(150)
@@ -168,6 +184,111 @@ class TestByTheTeacher:
 
         found = contradicted_by_teacher(MAILS[:6], mail_task(), instructions="", ledger=Ledger(), teacher=Stern())
         assert {one.label for one in found} == {"spam", "work"}
+
+
+class TestByBoth:
+    def asked(self, records: list[MicroRule], lm: dspy.LM, ledger: Ledger, **given: object) -> list[Suspect]:
+        return audit(records, mail_task(), instructions=INSTRUCTIONS, ledger=ledger, lm=lm, **given)
+
+    def test_what_either_doubts_is_doubted_and_both_say_why(self):
+        records = [*micro_rules(relabelled()), doubting("d", "home", "dinner")]
+        records[5] = records[5].model_copy(update={"inputs": {"text": f"Mail 5 about the {WORDS['home'][0]} of work"}})
+        lm = mail_teacher(
+            {
+                "reason": lambda given: "So it is.",
+                "answer": lambda given: (
+                    "spam" if "of work" in given["example"] else truth(given["example"].split()[-1])
+                ),
+            }
+        )
+        found = self.asked(records, lm, Ledger())
+        by_id = {one.example_id: one for one in found}
+        assert set(by_id) == {*(f"m{row}" for row in WRONG), "m5", "d"}
+        assert by_id["m5"].reason == "the teacher, not told the label, answers spam: So it is."
+        assert by_id["m3"].reason.startswith("its text and micro-rule read like")
+        assert by_id["m3"].reason.endswith(
+            f"; the teacher, not told the label, answers {truth(keyword(MAILS[3]))}: So it is."
+        )
+        assert by_id["d"].reason == "its rationale doubts the label"
+        assert [one.score for one in found] == [1.0] * len(found)
+
+    def test_a_cap_leaves_out_what_nobody_doubts(self):
+        lm, ledger = TestByTheTeacher.judge(), Ledger(budget=Budget(teacher_calls=len(WRONG)))
+        found = self.asked(micro_rules(relabelled()), lm, ledger)
+        assert {one.example_id for one in found} == {f"m{row}" for row in WRONG}
+        assert len(calls(lm)) == len(WRONG)
+        assert all(MAILS[row].text in "".join(call.user for call in calls(lm)) for row in WRONG)
+
+    def test_what_the_student_reads_is_judged(self):
+        records = [record.model_copy(update={"inputs": {"text": "in an attachment"}}) for record in micro_rules(MAILS)]
+        texts = {mail.id: mail.text for mail in relabelled()}
+        lm = TestByTheTeacher.judge()
+        found = self.asked(records[:30], lm, Ledger(), texts=texts)
+        assert found == []
+        assert [call.user.count("attachment") for call in calls(lm)] == [0] * 30
+        wrong = [record.model_copy(update={"inputs": {"text": "none"}}) for record in micro_rules(relabelled())]
+        doubted = suspects(wrong, mail_task(), texts=texts)
+        assert doubted[0].reason.startswith("its text and micro-rule read like")
+
+
+class TestInACompile:
+    ROWS = (4, 11)
+
+    def train(self) -> list[dspy.Example]:
+        changed = {row: LABELS[(LABELS.index(TRAIN[row].label) + 1) % 3] for row in self.ROWS}
+        return [mail.copy(label=changed.get(row, mail.label)).with_inputs("text") for row, mail in enumerate(TRAIN)]
+
+    def compiled(self, **settings: object) -> tuple[PLDResult, dspy.LM]:
+        teacher = TestByTheTeacher.judge()
+        optimizer = pld(teacher=teacher, induce=InduceConfig(wordings=1, **settings))
+        compiled(optimizer, student(student_lm()), trainset=self.train())
+        assert optimizer.result is not None
+        return optimizer.result, teacher
+
+    @pytest.fixture(autouse=True)
+    def in_a_folder_of_its_own(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+
+    def test_doubted_labels_are_listed_and_nothing_else_changes(self):
+        plain, before = self.compiled()
+        listed, teacher = self.compiled(audit="teacher")
+        assert {one.example_id for one in listed.suspects} == {f"m{row}" for row in self.ROWS}
+        assert plain.suspects == []
+        assert (listed.rules, listed.bench) == (plain.rules, plain.bench)
+        assert listed.costs["teacher"]["audit"].calls == len(TRAIN) == len(calls(teacher)) - len(calls(before))
+        assert list(listed.seconds)[:4] == ["baseline", "explain", "audit", "induce"]
+        assert "audit" not in plain.seconds
+        assert PLDResult.model_validate_json(listed.model_dump_json()) == listed
+
+    def test_the_policy_is_applied_to_them(self):
+        found, _ = self.compiled(audit="teacher", suspects="drop")
+        supporting = {one for rule in (*found.rules.rules, *found.bench) for one in rule.support}
+        assert not supporting & {f"m{row}" for row in self.ROWS}
+        assert found.counts["suspects_dropped"] == len(self.ROWS)
+
+    def test_without_a_teacher_it_is_refused_before_any_call(self):
+        lm = student_lm()
+        optimizer = pld(teacher=None, induce=InduceConfig(audit="teacher"))
+        with pytest.raises(DataError, match=r'audit is "teacher" and there is no teacher. Give one, as PLD'):
+            compiled(optimizer, student(lm), rationales=micro_rules(TRAIN))
+        assert calls(lm) == []
+
+    def test_the_estimate_counts_audit_and_draws(self):
+        def calls_by_stage(**settings: object) -> dict[str, int]:
+            optimizer = pld(induce=InduceConfig(**settings))
+            stages = optimizer.estimate(student(student_lm()), trainset=TRAIN, rationales=micro_rules(TRAIN[:9])).stages
+            return {stage.stage: stage.calls for stage in stages if stage.role == "teacher"}
+
+        plain, more = calls_by_stage(), calls_by_stage(audit="teacher", draws=3)
+        assert "audit" not in plain
+        assert more["audit"] >= more["explain"] + 1
+        assert more["induce"] == 3 * plain["induce"]
+
+    def test_older_run_folders_stay_open(self):
+        params = pld().get_params()
+        assert {"induce_draws", "induce_audit"}.isdisjoint(params)
+        more = pld(induce=InduceConfig(draws=2, audit="teacher")).get_params()
+        assert (more["induce_draws"], more["induce_audit"]) == (2, "teacher")
 
 
 class TestPolicy:

@@ -26,6 +26,7 @@ from typer.testing import CliRunner, Result
 from pld_dspy import command as command_module
 from pld_dspy.cli import app
 from pld_dspy.errors import DataError
+from pld_dspy.induce import InduceConfig
 from pld_dspy.local import CATALOGUE
 from pld_dspy.reload import unfinished
 from pld_dspy.run import RunFolder
@@ -289,6 +290,18 @@ class TestSuspects:
         found = json.loads((task / "run" / "result.json").read_text(encoding="utf-8"))
         assert found["counts"]["suspects_dropped"] == 1
         assert not any("train-0" in rule["support"] for rule in [*found["rules"]["rules"], *found["bench"]])
+
+    def test_an_audit_by_a_teacher_needs_one(self, task: Path) -> None:
+        said = refused(run(*COMPILE, *SMALL, "--audit", "teacher", "--quiet"))
+        assert "there is no teacher. Give one, as PLD(teacher=...) or --teacher" in said
+
+    def test_audit_and_draws_are_in_the_estimate(self, task: Path) -> None:
+        told = ("--teacher", "local", "--estimate")
+        plain, more = run(*COMPILE, *told), run(*COMPILE, *told, "--audit", "teacher", "--draws", "3")
+        assert "audit" not in plain.stdout
+        assert re.search(r"audit +teacher +8 ", more.stdout), more.output
+        asked = [int(re.search(r"induce +teacher +(\d+) ", found.stdout)[1]) for found in (plain, more)]
+        assert asked[1] == 3 * asked[0]
 
     def test_by_default_nothing_is_doubted(self, finished: Path) -> None:
         found = json.loads((finished / "run" / "result.json").read_text(encoding="utf-8"))
@@ -690,6 +703,9 @@ def test_options_default_to_what_the_library_defaults_to() -> None:
 
     assert options["screen_calls"].default == search.screen_calls
     assert options["trials"].default == search.trials
+    induce = InduceConfig()
+    for name in ("wordings", "draws", "suspects", "audit"):
+        assert getattr(options[name].default, "value", options[name].default) == getattr(induce, name)
 
 
 def test_help_is_there_without_loading_dspy() -> None:

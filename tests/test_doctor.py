@@ -301,7 +301,9 @@ class TestShards:
             records,
             mail_task(),
             instructions=INSTRUCTIONS,
-            config=InduceConfig(clusterer=lambda vectors: np.zeros(len(vectors), int), max_share=1, band=None),
+            config=InduceConfig(
+                clusterer=lambda vectors: np.zeros(len(vectors), int), max_share=1, band=None, cues=False
+            ),
             teacher=Generalizer(),
             ledger=ledger or Ledger(),
             lm=lm,

@@ -3,6 +3,7 @@
 import json
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import dspy
@@ -15,6 +16,7 @@ from pld_dspy.embedding import embed, tfidf_svd
 from pld_dspy.errors import DataError
 from pld_dspy.induce import InduceConfig, Induction, induce
 from pld_dspy.induce.cluster import dbscan, groups_of_label, hdbscan, merged
+from pld_dspy.induce.draws import TEMPERATURE, redrawn
 from pld_dspy.induce.generalize import Generalizer
 from pld_dspy.ledger import Budget, Ledger
 from pld_dspy.rules import DOUBT_MARK, MicroRule
@@ -170,6 +172,106 @@ def test_cues_and_the_most_typical_micro_rule_stand_beside_a_teachers_wordings()
     assert "[[ ## count ## ]]\n3" in calls(lm)[0].user
 
 
+def changeable_teacher(*texts: str, **settings: object) -> dspy.LM:
+    """A teacher that words every cluster anew each time it is asked: draw d gives ``texts[d]`` and two more."""
+    asked: Counter[str] = Counter()
+
+    def wordings(given: dict[str, str]) -> str:
+        number = asked[given["notes"]]
+        asked[given["notes"]] += 1
+        return json.dumps([texts[number], f"Second of {number}.", f"Third of {number}."])
+
+    return mail_teacher({"wordings": wordings}, **settings)
+
+
+class TestDraws:
+    def test_each_draw_words_every_rule_and_none_is_cut_off(self):
+        lm = changeable_teacher("A.", "B.", "C.", "D.")
+        found, plain = induced(lm=lm, draws=4), induced()
+        assert len(calls(lm)) == 4 * len(found.rules)
+        for rule, other in zip(found.rules, plain.rules, strict=True):
+            typical, *rest = other.wordings
+            cue = [text for text in rest if text.startswith("If the text is about")]
+            ways = ["A.", *cue, typical, "B.", "C.", "D."]
+            assert rule.wordings == (*ways, "Second of 0.")[:6]
+            named = [
+                "teacher",
+                *["cues"] * len(cue),
+                "micro-rule",
+                *(f"teacher draw {n}" for n in (2, 3, 4)),
+                "teacher",
+            ]
+            assert rule.origins == tuple(named)[:6]
+
+    def test_the_first_draw_is_the_only_one_that_a_single_draw_asks_for(self, tmp_path):
+        def run(lm: dspy.LM, draws: int) -> Induction:
+            config, ledger = InduceConfig(draws=draws), Ledger(tmp_path / "ledger.jsonl")
+            return induce(
+                RECORDS, mail_task(), instructions="", config=config, teacher=Generalizer(), ledger=ledger, lm=lm
+            )
+
+        first = changeable_teacher("A.", "never")
+        single = run(first, 1)
+        more = changeable_teacher("B.", "C.")
+        tripled = run(more, 3)
+        assert len(calls(more)) == 2 * len(single.rules)
+        assert {rule.wordings[0] for rule in tripled.rules} == {"A."}
+        assert all({"B.", "C."} < set(rule.wordings) for rule in tripled.rules)
+        silent = changeable_teacher()
+        assert run(silent, 3) == tripled
+        assert calls(silent) == []
+
+    def test_further_draws_sample_where_the_teacher_would_repeat_itself(self):
+        greedy = mail_teacher(temperature=0.0, seed=5)
+        lms = [mail_teacher(), greedy, mail_teacher(temperature=1.0)]
+        settings = [redrawn(Generalizer(), 2, lm).generalize.config for lm in lms]
+        assert settings == [
+            {"rollout_id": 2},
+            {"rollout_id": 2, "temperature": TEMPERATURE, "seed": 7},
+            {"rollout_id": 2},
+        ]
+        teacher = Generalizer()
+        teacher.generalize.lm = greedy
+        again = redrawn(teacher, 1, None)
+        assert again.generalize.lm is greedy
+        assert teacher.generalize.config == {}
+        assert redrawn(teacher, 0, None) is teacher
+
+    def test_a_text_of_several_draws_stands_once_and_names_them(self):
+        found = induced(lm=changeable_teacher("A.", "A.", "B."), draws=3, cues=False)
+        for rule in found.rules:
+            assert rule.wordings[:2] == ("A.", "B.")
+            assert rule.origins[:2] == ("teacher, teacher draw 2", "teacher draw 3")
+            assert rule.wording_from("teacher draw 2") == 0
+
+    def test_a_draw_that_fails_leaves_the_others(self):
+        lm = changeable_teacher("", "B.")
+        lm.engine.fn = failing_first(lm.engine.fn)
+        found = induced(lm=lm, draws=2, cues=False)
+        assert found.fallbacks == []
+        for rule in found.rules:
+            assert rule.origins[:2] == ("micro-rule", "teacher draw 2")
+            assert rule.wordings[1] == "B."
+
+    def test_without_a_teacher_draws_mean_nothing(self):
+        assert induced(draws=3) == induced()
+        assert {origin for rule in induced().rules for origin in rule.origins} == {"micro-rule", "cues"}
+
+
+def failing_first(answer: Callable[[str, str], str]) -> Callable[[str, str], str]:
+    """The same, but nothing usable the first time a prompt is seen."""
+    seen: set[str] = set()
+
+    def answering(system: str, user: str) -> str:
+        said = answer(system, user)
+        if user in seen:
+            return said
+        seen.add(user)
+        return "[[ ## wordings ## ]]\n[]\n\n[[ ## completed ## ]]"
+
+    return answering
+
+
 @pytest.mark.parametrize("answer", ["[]", '["", " "]', "no list at all", '{"a": 1}'])
 def test_an_unusable_synthesis_falls_back_on_the_micro_rules(answer):
     def wordings(given: dict[str, str]) -> str:
@@ -232,6 +334,10 @@ def test_bad_settings_and_inputs_are_named():
         induced([])
     with pytest.raises(DataError, match=r"InduceConfig.wordings is 0"):
         InduceConfig(wordings=0)
+    with pytest.raises(DataError, match=r"InduceConfig.draws is 0"):
+        InduceConfig(draws=0)
+    with pytest.raises(DataError, match=r"InduceConfig.audit is 'me'; give one of data, teacher"):
+        InduceConfig(audit="me")
     with pytest.raises(DataError, match=r"InduceConfig.max_share is 1.5"):
         InduceConfig(max_share=1.5)
 

@@ -297,13 +297,6 @@ def test_what_the_metric_says_of_an_error_is_shown_to_the_teacher(tmp_path):
     assert any("takes it from the desk of home" in errors for errors in shown)
 
 
-def test_a_list_of_labels_is_refused_with_what_to_do_instead():
-    tagger = dspy.Predict("text -> label: list[Literal['spam', 'work']]")
-    examples = [dspy.Example(text=f"Mail {n}", label=["spam", "work"][: n + 1]).with_inputs("text") for n in range(2)]
-    with pytest.raises(DataError, match=r"'label' gives several labels at once.*a bool output.*in turn with target="):
-        Task.of(tagger, examples)
-
-
 class Tagger(dspy.Module):
     """Tells of each tag by a predictor of its own whether it applies."""
 

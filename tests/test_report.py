@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pld_dspy.audit import Suspect
 from pld_dspy.calibration import Abstention, Answered, Calibration, Grade, Offsets, StudentCalibration
 from pld_dspy.errors import RunError
 from pld_dspy.report import EXAMPLES_SHOWN, write_report
@@ -14,7 +15,8 @@ from pld_dspy.result import Comparison, Cost, PLDResult
 from pld_dspy.rules import MicroRule, Rule, RuleSet
 from pld_dspy.run import RunFolder
 from pld_dspy.scoring import Score, difference, score
-from pld_dspy.search import TrialRow
+from pld_dspy.search import Insight, TrialRow
+from pld_dspy.search.result import Effect, OrderSpread, OriginValue
 
 LABELS = ("entailment", "contradiction <b>&", "cost $5 to $9")
 EVIL = "<script>alert('x')</script>"
@@ -246,6 +248,44 @@ def test_damaged_trials_are_named(tmp_path: Path) -> None:
     (tmp_path / "trials.csv").write_text("step,kind,objective,told,best\n0,race,,0.5,0.5\n1,race,,much,0.5\n")
     with pytest.raises(RunError, match=r"trials\.csv line 3 .*much"):
         write_report(tmp_path)
+
+
+def test_doubted_labels_and_origins_of_wordings_are_listed(tmp_path: Path, page: Page) -> None:
+    assert "Doubted labels" not in page.text
+    assert "worded by" not in page.text
+    result = make_result()
+    worded = RuleSet(rules=tuple(one.model_copy(update={"origins": ("teacher", "cues")}) for one in result.rules.rules))
+    insight = Insight(
+        effects=[Effect(kind="rule", rule="r0", wording=None, mean=0.1, interval=(0.0, 0.2))],
+        order=OrderSpread(own=0.8, mean=0.7, sd=0.1),
+        ladder=[],
+        gain_of_1000_calls=0.01,
+        origins=[
+            OriginValue(origin="teacher", rules=4, asked=3, expected=0.7654, interval=(0.7111, 0.8222)),
+            OriginValue(origin="teacher draw 2", rules=4, asked=4, expected=0.7, interval=(0.6, 0.8)),
+        ],
+        draw_spread=0.0654,
+    )
+    doubted = [
+        Suspect("ex<i>7", LABELS[1], LABELS[2], 1.0, f"the teacher says {EVIL}"),
+        Suspect("e8", "x", None, 0.5, ""),
+    ]
+    write_run(tmp_path, result.model_copy(update={"suspects": doubted, "rules": worded, "insight": insight}))
+    shown = Page(write_report(tmp_path))
+    assert shown.open == []
+    assert "script" not in shown.tags
+    assert "i" not in shown.tags
+    listed = shown.text[shown.text.index("Doubted labels") : shown.text.index("Precision, recall")]
+    for text in ("2 training examples", "ex<i>7", LABELS[1], LABELS[2], f"the teacher says {EVIL}"):
+        assert text in listed
+    for text in (
+        "worded by: teacher",
+        "Second wording of 0. (cues)",
+        "0.765",
+        "[0.711, 0.822]",
+        "to the best it is 0.065",
+    ):
+        assert text in shown.text
 
 
 def test_calibration_stands_beside_the_uncalibrated_result(tmp_path: Path, page: Page) -> None:

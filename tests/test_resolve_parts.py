@@ -87,6 +87,24 @@ def test_a_rewrite_puts_the_new_wording_before_the_old_ones():
     assert ids(done.rules) == ["spam-1", "home-1"]
 
 
+def test_wordings_of_patches_say_so_and_the_others_keep_their_origins():
+    told = RULES.rules[0].model_copy(
+        update={"origins": tuple(f"way {i}" for i, _ in enumerate(RULES.rules[0].wordings))}
+    )
+    rules = RuleSet(rules=(told, *RULES.rules[1:]))
+
+    def made(kind: str, *texts: str) -> list[tuple[str, ...]]:
+        patch = Patch(kind=kind, rule="" if kind == "add" else told.id, texts=texts)
+        return [one.origins for one in edited(patch, rules, BENCH, conflict()).new]
+
+    assert made("rewrite", "New.") == made("add_exception", "If x, answer home.") == [("patch", *told.origins)]
+    assert made("split", "A.", "B.") == [("patch",), ("patch",)]
+    assert made("add", "New.") == [("patch",)]
+    assert made("rewrite", told.wordings[-1]) == [told.origins]
+    unknown = ("unknown",) * len(told.wordings)
+    assert [one.origins for one in edit("rewrite", "New.").new] == [("patch", *unknown)]
+
+
 def test_a_rewrite_to_a_wording_that_is_there_brings_it_back():
     done = edit("rewrite", instruction("jackpot", "spam"))
     assert (done.new[0].chosen, done.new[0].wordings) == (1, SPAM.wordings)

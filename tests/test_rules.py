@@ -53,6 +53,24 @@ def test_yaml_keeps_what_the_student_reads_and_leaves_the_bench_out():
     assert found.rules[1].effect == 0.1235
 
 
+def test_a_wording_remembers_where_it_came_from():
+    told = SPAM.model_copy(update={"origins": ("teacher", "cues", "micro-rule, teacher draw 2")})
+    rules, same = rule_set(told, WORK), rule_set(SPAM, WORK)
+    assert (rules.digest, rules.render()) == (same.digest, same.render())
+    assert told.with_wording(2).origins == told.origins
+    assert [told.wording_from(origin) for origin in ("cues", "teacher draw 2", "draw 2", "patch")] == [1, 2, None, None]
+    text = rules.to_yaml()
+    assert "origin: cues" in text
+    assert RuleSet.from_yaml(text).rules[0].origins == ("cues", "teacher", "micro-rule, teacher draw 2")
+    edited = text.replace("  - If the text mentions lotteries, answer spam.\n", "")
+    assert len(RuleSet.from_yaml(edited).rules[0].wordings) == 2
+    assert RuleSet.from_yaml(edited).rules[0].origins == ()
+    assert "origin" not in same.to_yaml()
+    assert RuleSet.from_json(rules.to_json()) == rules
+    with pytest.raises(ValidationError, match="has 1 origins for 3 wordings; give one a wording"):
+        Rule.model_validate({**SPAM.model_dump(), "origins": ("teacher",)})
+
+
 @pytest.mark.parametrize("text", NASTY)
 def test_any_text_survives_yaml_and_json(text):
     rules = rule_set(Rule(id="a", wordings=(text,)))

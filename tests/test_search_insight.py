@@ -2,13 +2,14 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 from engine import calls
 from tasks import WORDS, mail_evaluator, mails, rule, student_lm
 
 from pld_dspy.rules import RuleSet
 from pld_dspy.search import Insight, RuleSearch, SearchConfig, SearchResult, open_study
-from pld_dspy.search.insight import characters
+from pld_dspy.search.insight import Insights, characters
 
 VAL = mails(60)
 NEEDED = [rule(f"{label}-{word}", word, label) for label in ("spam", "home") for word in WORDS[label]]
@@ -100,6 +101,52 @@ def test_more_calls_are_worth_less_the_more_were_made(searched):
         config=SearchConfig(screen_calls=120, trials=0, block=10),
     ).run()
     assert short.insight.gain_of_1000_calls > insight.gain_of_1000_calls
+
+
+class TestOrigins:
+    @pytest.fixture(scope="class")
+    def drawn(self) -> RuleSearch:
+        """A teacher whose second draw names a word that no mail has, and cues for one rule only."""
+        rules = [
+            rule(one.id, word, label, "submarine").model_copy(update={"origins": ("teacher", "teacher draw 2")})
+            for one, (word, label) in zip(NEEDED, [(w, k) for k in ("spam", "home") for w in WORDS[k]], strict=True)
+        ]
+        cued = rule(rules[0].id, "lottery", "spam", "submarine", "a lottery").model_copy(
+            update={"origins": ("teacher", "teacher draw 2", "cues")}
+        )
+        search = RuleSearch(
+            [cued, *rules[1:]],
+            mail_evaluator(student_lm("work")),
+            VAL,
+            study=open_study(),
+            config=SearchConfig(screen_calls=800, trials=4, block=40),
+        )
+        search.work()
+        return search
+
+    def test_the_chosen_set_is_valued_in_the_wordings_of_each_origin(self, drawn):
+        insight = drawn.run().insight
+        rows = {row.origin: row for row in insight.origins}
+        assert set(rows) == {"teacher", "teacher draw 2", "cues"}
+        first, second, cues = rows["teacher"], rows["teacher draw 2"], rows["cues"]
+        assert first.rules == second.rules == second.asked >= 4
+        assert (cues.rules, cues.asked) == (1, 1)
+        assert first.interval[0] > second.interval[1]
+        assert all(row.interval[0] <= row.expected <= row.interval[1] for row in rows.values())
+        assert insight.draw_spread == pytest.approx(first.expected - second.expected)
+        assert abs(cues.expected - insight.order.own) < insight.draw_spread / 4
+
+    def test_what_no_trial_used_is_left_out(self, drawn):
+        seen = [trial for trial in drawn.seen if not trial.candidate.wording[trial.candidate.use].any()]
+        posterior = drawn.belief.posterior(drawn.seen)
+        insights = Insights(drawn.space, drawn.belief, seen, 0)
+        draws = [posterior.draw(np.random.default_rng(i)) for i in range(3)]
+        rows = insights._origins(posterior.surrogate, draws, drawn.space.all())
+        assert [row.origin for row in rows] == ["teacher"]
+
+    def test_rules_of_one_origin_or_of_none_have_nothing_to_compare(self, searched):
+        assert searched[2].origins == []
+        assert searched[2].draw_spread is None
 
 
 def test_without_a_model_there_is_no_insight():

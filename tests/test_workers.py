@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from engine import calls
 from optuna.trial import TrialState
-from tasks import TRAIN, VAL, micro_rules, student, student_lm
+from tasks import TRAIN, VAL, mail_teacher, micro_rules, student, student_lm
 
 import pld_dspy.search.plan
 from pld_dspy.adapter import LabelAdapter
@@ -137,6 +137,18 @@ def test_four_workers_on_postgresql_make_every_trial_once(tmp_path, postgres):
 def test_joining_before_there_is_a_search_says_so(tmp_path):
     with pytest.raises(RunError, match="not a run folder"):
         pld(tmp_path / "run", None).join(student(student_lm()), **DATA)
+
+
+def test_a_compile_with_a_live_teacher_is_joined_without_one(tmp_path):
+    splits = {"trainset": TRAIN, "valset": VAL}
+    compiler = PLD(
+        teacher=mail_teacher(), search=SEARCH, run_dir=tmp_path / "run", tracking=None, adapter=LabelAdapter()
+    )
+    compiler.compile(student(student_lm()), **splits)
+    worker = pld(tmp_path / "run", None)
+    assert worker.join(student(student_lm()), **splits) == 0
+    with pytest.raises(RunError, match="another compile"):
+        worker.join(student(student_lm()), trainset=TRAIN[1:], valset=VAL)
 
 
 def test_a_trial_whose_worker_is_lost_is_made_again(tmp_path, monkeypatch):

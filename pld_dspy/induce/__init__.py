@@ -13,18 +13,19 @@ from ..audit import Suspect, suspects
 from ..embedding import Embedder
 from ..errors import DataError
 from ..ledger import Ledger
-from ..rules import MicroRule, Rule
-from ..task import Task
+from ..rules import MicroRule, Rule, teacher_draw
+from ..task import Task, input_text
 from .assemble import clusters_of, named
 from .cluster import Clusterer
-from .config import InduceConfig, SuspectPolicy
-from .cues import cue_wordings
+from .config import UNSAID, InduceConfig, SuspectPolicy
 from .diagnosis import one_line
 from .doctor import Doctor
+from .draws import redrawn
 from .formats import without_format
 from .generalize import Cluster, Synthesis, extracted, synthesized
+from .wordings import worded
 
-__all__ = ["Clusterer", "Embedder", "InduceConfig", "Induction", "induce"]
+__all__ = ["UNSAID", "Clusterer", "Embedder", "InduceConfig", "Induction", "induce"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +37,10 @@ class Induction:
     Attributes:
         rules: one a cluster, wording 0 in use.
         noise: ids of examples whose micro-rule joined no cluster.
-        fallbacks: rules whose teacher synthesis failed and that use their micro-rules instead.
+        fallbacks: rules whose teacher synthesis failed, in every draw, and that use their micro-rules instead.
         about_format: ids of examples whose micro-rule was about the answer's format, and was dropped.
-        suspects: examples whose label is doubted, the most doubtful first; empty where nobody asked.
+        suspects: examples whose label is doubted, the most doubtful first, whatever the policy made of them; empty
+            where nobody asked.
         counts: what happened, in numbers: of micro-rules (``micro_rules`` given, ``about_format``, ``noise``,
             ``suspects_dropped``, ``suspects_down_weighted``), of rules (``rules``, ``in_parts``), of the micro-rules
             behind the ``largest`` rule, and of labels (``labels_without_rule``, ``labels_split`` and the like).
@@ -81,7 +83,7 @@ def induce(
         ledger: keeps and counts the teacher's answers.
         lm: the teacher's LM, where its predictors are bound to none.
         on_answer: called once an answer of the teacher.
-        doubted: what ``config.suspects`` is applied to; where None, what the audit finds without a call.
+        doubted: what ``config.suspects`` is applied to; where None, what the audit of the data finds.
 
     Raises:
         DataError: there is no micro-rule, or none that is about the decision.
@@ -89,16 +91,13 @@ def induce(
     config = config or InduceConfig()
     decisive, about_format = _decisive(micro_rules, task)
     if doubted is None:
-        doubted = [] if config.suspects == "keep" else suspects(decisive, task)
+        texts = {name: input_text(dict(read)) for name, read in (reads or {}).items()}
+        doubted = [] if config.suspects == "keep" else suspects(decisive, task, texts=texts)
     usable, lesser = _under_policy(decisive, doubted, config.suspects)
     doctor = Doctor(config.band, config.max_share)
     clusters = clusters_of(usable, task, config, doctor, lesser)
-    if teacher is None:
-        synthesis = Synthesis([extracted(cluster, config.wordings) for cluster in clusters])
-    else:
-        count = max(config.wordings - 2, 1) if config.cues else config.wordings
-        synthesis = synthesized(clusters, task, instructions, count, teacher, ledger, lm, on_answer)
-    rules = named(clusters, _worded(clusters, synthesis, task, config, reads or {}))
+    draws = _draws(clusters, task, instructions, config, teacher, ledger, lm, on_answer)
+    rules = named(clusters, worded(clusters, draws, task, config, reads or {}))
     placed = {rule.example_id for cluster in clusters for rule in cluster.members}
     noise = [rule.example_id for rule in usable if rule.example_id not in placed]
     without_rule = sorted(set(task.labels) - {label for rule in rules for label in rule.labels})
@@ -108,12 +107,34 @@ def induce(
         "suspects_dropped": len(decisive) - len(usable),
         "suspects_down_weighted": len(lesser),
         "noise": len(noise),
-        **_rule_counts(rules, synthesis, without_rule, doctor),
+        **_rule_counts(rules, draws[0], without_rule, doctor),
     }
     diagnosis = one_line(counts, doctor.findings, without_rule)
     logger.info("%s", diagnosis)
-    fallbacks = [rules[index].id for index in synthesis.fallbacks]
+    unusable = set.intersection(*(set(draw.fallbacks) for draw in draws))
+    fallbacks = [rules[index].id for index in sorted(unusable)]
     return Induction(rules, noise, fallbacks, about_format, list(doubted), counts, diagnosis)
+
+
+def _draws(
+    clusters: Sequence[Cluster],
+    task: Task,
+    instructions: str,
+    config: InduceConfig,
+    teacher: dspy.Module | None,
+    ledger: Ledger,
+    lm: dspy.BaseLM | None,
+    on_answer: Callable[[], object] | None,
+) -> list[Synthesis]:
+    """Have all clusters worded, by the teacher as often as wanted; by their micro-rules where there is none."""
+    if teacher is None:
+        return [Synthesis([extracted(cluster, config.wordings) for cluster in clusters])]
+    count = max(config.wordings - 2, 1) if config.cues else config.wordings
+    found = []
+    for number in range(config.draws):
+        asked, origin = redrawn(teacher, number, lm), teacher_draw(number)
+        found.append(synthesized(clusters, task, instructions, count, asked, ledger, lm, on_answer, origin=origin))
+    return found
 
 
 def _rule_counts(
@@ -126,30 +147,6 @@ def _rule_counts(
         "labels_without_rule": len(without_rule),
         **{f"labels_{what}": len(labels) for what, labels in doctor.findings.items()},
     }
-
-
-def _worded(
-    clusters: Sequence[Cluster],
-    synthesis: Synthesis,
-    task: Task,
-    config: InduceConfig,
-    reads: Mapping[str, Mapping[str, Any]],
-) -> list[tuple[str, ...]]:
-    """Return each rule's wordings: the first of the synthesis, its cues, its most typical micro-rule, and the others.
-
-    A small student may follow either better than what a teacher writes, a small teacher above all.
-    """
-    if not config.cues:
-        return synthesis.wordings
-    fields = {name for read in reads.values() for name in read} or set(task.inputs)
-    subject = fields.pop() if len(fields) == 1 else "example"
-    cues = cue_wordings(clusters, task.labels, subject=subject, reads=reads)
-    wordings = []
-    for cue, cluster, (first, *others) in zip(cues, clusters, synthesis.wordings, strict=True):
-        own = [cue] if cue else []
-        found = dict.fromkeys([first, *own, *extracted(cluster, 1), *others])
-        wordings.append(tuple(found)[: config.wordings])
-    return wordings
 
 
 def _decisive(micro_rules: Sequence[MicroRule], task: Task) -> tuple[list[MicroRule], list[str]]:

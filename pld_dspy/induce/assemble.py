@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -34,8 +34,13 @@ def clusters_of(
     return sorted(clusters, key=lambda cluster: (-cluster.weight, cluster.members[0].example_id))
 
 
-def named(clusters: Sequence[Cluster], wordings: Sequence[tuple[str, ...]]) -> list[Rule]:
-    """Name rules by label and rank, as ``religion-2``: short enough to read in a table of trials."""
+def named(clusters: Sequence[Cluster], wordings: Sequence[Mapping[str, str]]) -> list[Rule]:
+    """Name rules by label and rank, as ``religion-2``: short enough to read in a table of trials.
+
+    Args:
+        clusters: one a rule.
+        wordings: for each, its texts in order -> where they came from.
+    """
     ranks: Counter[str] = Counter()
     rules = []
     for cluster, texts in zip(clusters, wordings, strict=True):
@@ -44,7 +49,8 @@ def named(clusters: Sequence[Cluster], wordings: Sequence[tuple[str, ...]]) -> l
         rules.append(
             Rule(
                 id=f"{slug}-{ranks[slug]}",
-                wordings=texts,
+                wordings=tuple(texts),
+                origins=tuple(texts.values()),
                 labels=cluster.labels,
                 support=tuple(rule.example_id for rule in cluster.members),
             )

@@ -10,7 +10,7 @@ from typing import Any
 import dspy
 
 from ..ledger import Answer, Ledger
-from ..rules import MicroRule
+from ..rules import MICRO_RULE, TEACHER, MicroRule
 from ..signatures import GeneralizeRules
 from ..task import CHARACTERS_PER_TOKEN, Task
 from .shards import shards
@@ -52,18 +52,20 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Synthesis:
-    """What a teacher made of clusters.
+    """What was made of clusters, by a teacher or without one.
 
     Attributes:
         wordings: those of each cluster's rule.
         fallbacks: indices of the clusters whose answer was unusable, or not asked for since a cap was reached:
             those fall back on their micro-rules, since a label must not lose its rule to that.
         in_parts: how many clusters had too many notes for one prompt.
+        origin: where the wordings came from, fallbacks aside.
     """
 
     wordings: list[tuple[str, ...]]
     fallbacks: list[int] = field(default_factory=list)
     in_parts: int = 0
+    origin: str = MICRO_RULE
 
 
 class Generalizer(dspy.Module):
@@ -92,6 +94,8 @@ def synthesized(
     ledger: Ledger,
     lm: dspy.BaseLM | None,
     on_answer: Callable[[], object] | None,
+    *,
+    origin: str = TEACHER,
 ) -> Synthesis:
     """Ask the teacher for ``count`` wordings a cluster; where its notes outgrow a prompt, for one of each part first.
 
@@ -104,6 +108,7 @@ def synthesized(
         ledger: keeps and counts the answers.
         lm: the teacher's LM, where its predictors are bound to none.
         on_answer: called once an answer.
+        origin: what to call the teacher as the source of the wordings.
     """
 
     def ask(wanted: Sequence[tuple[int, list[str]]], count: int) -> list[tuple[str, ...]]:
@@ -127,6 +132,7 @@ def synthesized(
         wordings=[texts or extracted(cluster, count) for texts, cluster in zip(found, clusters, strict=True)],
         fallbacks=[index for index, texts in enumerate(found) if not texts],
         in_parts=len(parted),
+        origin=origin,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 from .mistakes import Mistake
@@ -37,7 +37,7 @@ class Conflict:
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels that should have been answered, the most frequent first."""
-        return tuple(label for label, _ in Counter(one.gold for one in self.mistakes).most_common())
+        return tuple(label for label, _ in Counter(_wanted(self.mistakes)).most_common())
 
 
 def conflicts(
@@ -73,3 +73,8 @@ def conflicts(
         near = pool.nearest([one.row for one in shown], right, neighbours)
         made.append(Conflict(shown, shown[0].rule, tuple(near)))
     return made
+
+
+def _wanted(found: Sequence[Mistake]) -> Iterator[str]:
+    for one in found:
+        yield from one.missed or (one.gold,)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -27,9 +27,11 @@ class Mistake:
         example_id: as rules name it in their support.
         gold: its label.
         answer: the student's label.
-        cost: what it costs in recall of its label, in [0, 1]: a rare label's mistakes weigh more, as in macro-F1.
+        cost: what it costs in recall of its labels, in [0, 1] each: a rare label's mistakes weigh more, as in macro-F1.
         rule: id of the rule that it leans on; None where no single rule was found.
         feedback: what the user's metric says of it; empty where that says nothing.
+        missed: the gold labels that a patch is to bring about, where the gold text may stand for several.
+        wrong: the answered labels that it is to do away with, likewise.
     """
 
     row: int
@@ -39,6 +41,8 @@ class Mistake:
     cost: float
     rule: str | None = None
     feedback: str = ""
+    missed: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()
 
 
 def mistakes(pool: Pool, answers: Sequence[str | None]) -> list[Mistake]:
@@ -50,16 +54,26 @@ def mistakes(pool: Pool, answers: Sequence[str | None]) -> list[Mistake]:
         pool: n examples.
         answers: the student's n labels.
     """
-    sizes = Counter(pool.golds[row] for row in pool.train.values())
+    sizes = Counter(label for row in pool.train.values() for label in pool.task.labels_of(pool.golds[row]))
     found = [
-        Mistake(row, example_id, gold, answer, 1 / sizes[gold])
+        _mistake(pool, row, example_id, answer, sizes)
         for example_id, row in pool.train.items()
-        if (answer := answers[row]) is not None and answer != (gold := pool.golds[row])
+        if (answer := answers[row]) is not None and answer != pool.golds[row]
     ]
     cost: dict[tuple[str, str], float] = defaultdict(float)
     for one in found:
         cost[one.gold, one.answer] += one.cost
     return sorted(found, key=lambda one: (-cost[one.gold, one.answer], one.gold, one.answer, one.row))
+
+
+def _mistake(pool: Pool, row: int, example_id: str, answer: str, sizes: Mapping[str, int]) -> Mistake:
+    """Tell what is missed and what is wrong; where an answer only lacks labels or only has too many, all labels."""
+    gold = pool.golds[row]
+    golds, answered = pool.task.labels_of(gold), pool.task.labels_of(answer)
+    missed = tuple(label for label in golds if label not in answered) or golds
+    wrong = tuple(label for label in answered if label not in golds) or answered
+    cost = sum(1 / sizes[label] for label in missed)
+    return Mistake(row, example_id, gold, answer, cost, missed=missed, wrong=wrong)
 
 
 def traced(
@@ -107,7 +121,7 @@ def _left_out(found: Sequence[Mistake], rules: RuleSet, pool: Pool, evaluator: E
     """
     without: dict[int, list[tuple[str, str | None]]] = defaultdict(list)
     for rule in rules.rules:
-        suspected = [one for one in found if one.answer in rule.labels or not rule.labels]
+        suspected = [one for one in found if not rule.labels or {one.answer, *one.wrong} & set(rule.labels)]
         if suspected:
             rest = RuleSet(rules=tuple(other for other in rules.rules if other is not rule))
             examples = pool.take(one.row for one in suspected)

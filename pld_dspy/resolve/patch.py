@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice, product
 from string import ascii_lowercase
+from typing import Any
 
-from ..rules import Rule, RuleSet, label_slug
+from ..rules import PATCH, UNKNOWN, Rule, RuleSet, label_slug
 from ..signatures import Patch, PatchKind
 from ..splits import normalized
 from .conflicts import Conflict
@@ -102,7 +103,7 @@ def _replacements(
             raise Unusable(f"a split takes 2 to {MOST_PARTS} texts, not {len(texts)}")
         names = islice((name for name in _part_names(old.id) if name not in taken), len(texts))
         return tuple(
-            _for_errors(old.model_copy(update={"id": name, "wordings": (_checked(text),), "chosen": 0}), conflict)
+            _for_errors(old.model_copy(update={"id": name, **_written(_checked(text))}), conflict)
             for name, text in zip(names, texts, strict=True)
         )
     text = _single(kind, texts)
@@ -111,8 +112,14 @@ def _replacements(
     if text in old.wordings:
         return (_for_errors(old.with_wording(old.wordings.index(text)), conflict),)
     # The newest wording comes first: it is the one that a later search takes for the rule itself.
-    update = {"wordings": (_checked(text), *old.wordings), "chosen": 0}
-    return (_for_errors(old.model_copy(update=update), conflict),)
+    return (_for_errors(old.model_copy(update=_written(_checked(text), old)), conflict),)
+
+
+def _written(text: str, former: Rule | None = None) -> dict[str, Any]:
+    """Return the fields of a rule in a patch's wording, before the ``former`` rule's own ones where these are kept."""
+    kept = former.wordings if former is not None else ()
+    origins = former.origins if former is not None and former.origins else (UNKNOWN,) * len(kept)
+    return {"wordings": (text, *kept), "origins": (PATCH, *origins), "chosen": 0}
 
 
 def _added(
@@ -126,7 +133,7 @@ def _added(
             return _for_errors(rule.with_wording(rule.wordings.index(text)), conflict)
     slug = label_slug(conflict.labels[0])
     name = next(name for number in count(1) if (name := f"{slug}-{number}") not in taken)
-    return _for_errors(Rule(id=name, wordings=(_checked(text),)), conflict)
+    return _for_errors(Rule(id=name, **_written(_checked(text))), conflict)
 
 
 def _for_errors(rule: Rule, conflict: Conflict) -> Rule:

@@ -24,6 +24,7 @@ class Pool:
         texts: what the student reads of them.
         train: training example id -> row.
         vectors: n x d unit vectors of the texts.
+        task: the labelled decision, which tells of texts what labels they stand for.
     """
 
     examples: list[dspy.Example]
@@ -31,6 +32,7 @@ class Pool:
     texts: list[str]
     train: dict[str, int]
     vectors: NDArray[np.float64]
+    task: Task
 
     @classmethod
     def of(
@@ -44,7 +46,7 @@ class Pool:
         seed: int,
     ) -> Pool:
         """Draw at most ``sample`` training examples, labels in proportion; ``texts`` are as for ``resolve``."""
-        drawn = stratified(task.golds(train), range(len(train)), sample, np.random.default_rng(seed))
+        drawn = stratified(task.strata(train), range(len(train)), sample, np.random.default_rng(seed))
         examples = [*(train[row] for row in drawn), *val]
         if texts is None:
             texts = [task.text(example) for example in (*train, *val)]
@@ -55,6 +57,7 @@ class Pool:
             texts=read,
             train={example_id(train[row], row): place for place, row in enumerate(drawn)},
             vectors=embed(read, tfidf_svd),
+            task=task,
         )
 
     def take(self, rows: Iterable[int]) -> list[dspy.Example]:

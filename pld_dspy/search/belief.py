@@ -59,7 +59,7 @@ class Belief:
         self.config = config
         self.known = known
         self.calibrated = calibrated
-        self.weights = example_weights(golds, objective)
+        self.weights = example_weights(golds, objective, labels=labels)
         self._provenance = [None] if about is None else [None, about]
         self._model: EffectModel | LogitModel | None = None
         self._fit: tuple[list[int], GaussianPosterior | None] = ([], None)
@@ -125,7 +125,7 @@ class Belief:
             ]
             return min(rich, key=lambda model: model.error(screened)) if len(rich) > 1 else rich[0]
         plain = [
-            EffectModel(self.space, self.golds, known, weights=self.weights, scale=scale)
+            EffectModel(self.space, self.golds, known, labels=self.labels, weights=self.weights, scale=scale)
             for known in self._provenance
             for scale in SCALES
         ]

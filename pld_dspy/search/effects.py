@@ -11,8 +11,10 @@ and examples is that of PromptEval (Polo et al. 2024); the covariates are ours.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GroupKFold
 
+from ..label_sets import labels_in
 from ..rules import Rule
 from .gaussian import GaussianPosterior, one_thread
 from .space import Candidate, Space
@@ -78,6 +81,7 @@ class EffectModel:
         space: the rules.
         golds: n gold labels of the validation set.
         about: n x K in [0, 1], how much an example is like those that a rule came from; None if unknown.
+        labels: the label set, where a gold text may join several of its labels.
         weights: n weights of the examples, sum 1; those of macro-F1 where None.
         scale: of the prior sd of everything but the examples' difficulty; small where rules do little to the student.
     """
@@ -88,15 +92,16 @@ class EffectModel:
         golds: Sequence[str],
         about: Floats | None = None,
         *,
+        labels: Sequence[str] = (),
         weights: Floats | None = None,
         scale: float = 1.0,
     ) -> None:
         self.scale = scale
         self.space = space
-        self.own = own_labels(space.rules, golds)
+        self.own = own_labels(space.rules, golds, labels)
         self.about = about
-        self.weights = example_weights(golds) if weights is None else weights
-        self.crowd = _crowd(space.rules, golds)
+        self.weights = example_weights(golds, labels=labels) if weights is None else weights
+        self.crowd = _crowd(space.rules, golds, labels)
         self.wordings = max((len(rule.wordings) for rule in space.rules), default=1)
 
     def features(self, candidate: Candidate, rows: NDArray[np.int64]) -> Floats:
@@ -181,32 +186,48 @@ class EffectModel:
         return matrix, correct, groups
 
 
-def own_labels(rules: Sequence[Rule], golds: Sequence[str]) -> Floats:
-    """Return n x K: 1 where the example's gold label is the rule's first (its answer), else 0."""
-    answers = np.array([rule.labels[0] if rule.labels else "" for rule in rules])
-    return np.asarray(np.array(golds)[:, None] == answers[None, :], dtype=np.float64)
-
-
-def _crowd(rules: Sequence[Rule], golds: Sequence[str]) -> tuple[Floats, Floats] | None:
-    """Return K x C labels that rules answer and n x C gold labels: many rules for one label drown out another."""
-    labels = sorted({*golds, *(rule.labels[0] for rule in rules if rule.labels)})
-    if len(labels) > CROWD_LABELS:
-        return None
+def own_labels(rules: Sequence[Rule], golds: Sequence[str], labels: Sequence[str] = ()) -> Floats:
+    """Return n x K: 1 where the rule's first label (its answer) is gold, else 0; ``labels`` as of ``EffectModel``."""
     answers = [rule.labels[0] if rule.labels else "" for rule in rules]
-    told, gold = (np.array(column)[:, None] == np.array(labels)[None, :] for column in (answers, golds))
-    return told.astype(float), gold.astype(float)
+    found = [_named(gold, labels) for gold in golds]
+    return np.array([[answer in named for answer in answers] for named in found], dtype=np.float64)
 
 
-def example_weights(golds: Sequence[str], objective: object = "macro_f1") -> Floats:
+def _crowd(rules: Sequence[Rule], golds: Sequence[str], labels: Sequence[str]) -> tuple[Floats, Floats] | None:
+    """Return K x C labels that rules answer and n x C gold labels: many rules for one label drown out another."""
+    named = [_named(gold, labels) for gold in golds]
+    answers = [rule.labels[0] if rule.labels else "" for rule in rules]
+    known = sorted({*chain.from_iterable(named), *filter(None, answers)})
+    if len(known) > CROWD_LABELS:
+        return None
+    told, gold = (
+        np.array([[label in row for label in known] for row in rows], dtype=np.float64)
+        for rows in ([(answer,) for answer in answers], named)
+    )
+    return told, gold
+
+
+def example_weights(golds: Sequence[str], objective: object = "macro_f1", *, labels: Sequence[str] = ()) -> Floats:
     """Return n weights that sum to 1, by which right and wrong come closest to the objective.
 
     For macro-F1 and the F1 of one label they are half macro recall, half accuracy, a linear proxy; objectives that are
     means over examples, or may be, weigh all alike.
+
+    Args:
+        golds: n gold texts.
+        objective: what is maximized.
+        labels: the label set, where a gold text may join several of its labels.
     """
     balance = 0.0 if callable(objective) else BALANCE.get(str(objective), 0.5)
-    column = np.array(golds)
-    values, inverse, counts = np.unique(column, return_inverse=True, return_counts=True)
-    return np.asarray(balance / (len(values) * counts[inverse]) + (1 - balance) / len(column))
+    named = [_named(gold, labels) or (gold,) for gold in golds]  # no label at all is a kind of example, too
+    counts = Counter(chain.from_iterable(named))
+    recall = [sum(balance / (len(counts) * counts[label]) for label in found) for found in named]
+    return np.asarray(recall) + (1 - balance) / len(golds)
+
+
+def _named(gold: str, labels: Sequence[str]) -> tuple[str, ...]:
+    found = labels_in(gold, labels) if labels else None
+    return (gold,) if found is None else found
 
 
 def _regression(matrix: Floats, correct: NDArray[np.bool_]) -> LogisticRegression:

@@ -13,9 +13,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ..rules import RuleSet
+from ..rules import RuleSet, is_draw, origins_of
 from .belief import Belief
-from .result import Effect, Insight, Kind, OrderSpread, Rung
+from .result import Effect, Insight, Kind, OrderSpread, OriginValue, Rung
 from .space import Candidate, Space
 from .surrogate import Surrogate
 from .trials import Seen, asked_in_full
@@ -62,11 +62,14 @@ class Insights:
         rng = np.random.default_rng(self.seed)
         count = cache(count_tokens)
         draws = [posterior.draw(rng) for _ in range(DRAWS)]
+        origins = self._origins(posterior.surrogate, draws, chosen.candidate)
         return Insight(
             effects=self._effects(posterior.surrogate, draws, chosen.candidate),
             order=self._order(posterior.surrogate, chosen.candidate, rng),
             ladder=self._ladder(posterior.surrogate, chosen, count),
             gain_of_1000_calls=self._outlook(draws, chosen.candidate),
+            origins=origins,
+            draw_spread=_draw_spread(origins),
         )
 
     def _effects(self, mean: Surrogate, draws: Sequence[Surrogate], chosen: Candidate) -> list[Effect]:
@@ -91,6 +94,29 @@ class Insights:
         return [
             Effect(kind=kind, rule=rule, wording=wording, mean=float(m), interval=(float(a), float(b)))
             for (kind, rule, wording, *_), m, a, b in zip(rows, gaps(mean), low, high, strict=True)
+        ]
+
+    def _origins(self, mean: Surrogate, draws: Sequence[Surrogate], chosen: Candidate) -> list[OriginValue]:
+        """Put the chosen rules into the wordings of one origin after the other."""
+        used = np.flatnonzero(chosen.use)
+        tried = {(j, trial.candidate.wording[j]) for trial in self.seen for j in np.flatnonzero(trial.candidate.use)}
+        named = origins_of(self.space.rules[j] for j in used)
+        rows: list[tuple[str, int, int]] = []
+        sides: list[Candidate] = []
+        for origin in named if len(named) > 1 else ():
+            own = [(j, number) for j in used if (number := self.space.rules[j].wording_from(origin)) is not None]
+            if asked := sum(pair in tried for pair in own):
+                wording = chosen.wording.copy()
+                for j, number in own:
+                    wording[j] = number
+                rows.append((origin, len(own), asked))
+                sides.append(Candidate(chosen.use, chosen.key, wording))
+        if not sides:
+            return []
+        low, high = np.quantile([drawn.neighbours(chosen, sides) for drawn in draws], LEVEL, axis=0)
+        return [
+            OriginValue(origin=origin, rules=rules, asked=asked, expected=value, interval=(float(a), float(b)))
+            for (origin, rules, asked), value, a, b in zip(rows, mean.neighbours(chosen, sides), low, high, strict=True)
         ]
 
     def _order(self, mean: Surrogate, chosen: Candidate, rng: np.random.Generator) -> OrderSpread:
@@ -154,3 +180,8 @@ class Insights:
 
     def _rules(self, trial: Seen) -> RuleSet:
         return self.space.rule_set(trial.candidate)
+
+
+def _draw_spread(origins: Sequence[OriginValue]) -> float | None:
+    values = [one.expected for one in origins if is_draw(one.origin)]
+    return max(values) - min(values) if len(values) > 1 else None

@@ -85,6 +85,27 @@ class Rung(BaseModel):
     asked: bool
 
 
+class OriginValue(BaseModel):
+    """The chosen set with every rule in a wording of one origin, as far as it has one.
+
+    Attributes:
+        origin: where the wordings come from, such as "cues", or the second draw of the teacher.
+        rules: how many of the chosen rules have such a wording; the others stand in the chosen one.
+        asked: how many of these wordings some trial used. The less, the more of the figure is the prior's, which
+            takes all wordings of a rule for alike.
+        expected: the set's objective on validation, by the model.
+        interval: 95% of the posterior.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    origin: str
+    rules: int
+    asked: int
+    expected: float
+    interval: tuple[float, float]
+
+
 class Insight(BaseModel):
     """What the log of a search says for free.
 
@@ -93,6 +114,9 @@ class Insight(BaseModel):
         order: the order-sensitivity of the chosen set.
         ladder: ever longer sets, each better than all shorter ones.
         gain_of_1000_calls: what one thousand more student calls are expected to add to the objective.
+        origins: of each origin of wordings that a trial used, what the chosen set is worth in it; empty where all
+            wordings are of one.
+        draw_spread: the best less the worst of ``origins`` among draws of the teacher; None with fewer than two.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -101,6 +125,8 @@ class Insight(BaseModel):
     order: OrderSpread
     ladder: list[Rung]
     gain_of_1000_calls: float
+    origins: list[OriginValue] = []
+    draw_spread: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import dspy
 import numpy as np
@@ -82,7 +83,6 @@ class RuleSearch:
         self.seed = seed
         self.calibrated = calibrated
         self.golds = evaluator.task.golds(valset)
-        self._truth = np.array([evaluator.task.labels.index(gold) for gold in self.golds])
         self.plan = Plan(study, self.space, self.config, seed)
         self.belief = Belief(
             self.space,
@@ -105,6 +105,11 @@ class RuleSearch:
         self.on_trial = on_trial
         if not joins:
             self.plan.queue([trial.step for trial in self.seen])
+
+    @cached_property
+    def _truth(self) -> NDArray[np.int64]:
+        """The validation examples' labels by number, for answers that are decided with offsets."""
+        return np.array([self.evaluator.task.labels.index(gold) for gold in self.golds])
 
     @property
     def steps(self) -> int:
