@@ -43,9 +43,13 @@ def tfidf_logistic(setting: Setting) -> dspy.Module:
     """
     task = Task.of(setting.student, setting.trainset)
     texts, labels = [task.text(example) for example in setting.trainset], task.golds(setting.trainset)
-    weight = "balanced" if setting.objective in ("macro_f1", "balanced_accuracy") else None
-    model = make_pipeline(
-        TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2)),
-        LogisticRegression(max_iter=1000, class_weight=weight, random_state=setting.seed),
-    )
+    model = linear_model(balanced=setting.objective in ("macro_f1", "balanced_accuracy"), seed=setting.seed)
     return LinearClassifier(model.fit(texts, labels), task.label_field, digest([texts, labels]))
+
+
+def linear_model(*, balanced: bool, seed: int = 0) -> Pipeline:
+    """Return TF-IDF (words and word pairs) and logistic regression, to be fitted on texts and labels."""
+    return make_pipeline(
+        TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2)),
+        LogisticRegression(max_iter=1000, class_weight="balanced" if balanced else None, random_state=seed),
+    )

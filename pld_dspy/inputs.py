@@ -101,12 +101,14 @@ class Inputs:
         check_calibratable(self.task, calibrate=calibrate)
 
     def check_explained(self) -> None:
-        """Refuse what there is nothing to learn from.
+        """Refuse records that contradict the examples, and examples that there is nothing to learn from.
 
         Raises:
-            DataError: no training example has a recorded micro-rule, and there is no teacher.
+            DataError: a record's label is not its example's; or no training example has a recorded micro-rule, and
+                there is no teacher.
         """
-        if self.teacher is None and not match_records(self.splits.train, self.task, self.recorded)[0]:
+        matched, _ = match_records(self.splits.train, self.task, self.recorded)
+        if not matched and self.teacher is None:
             raise DataError(
                 "No training example would get a micro-rule. Give a teacher, or rationales whose example_id or inputs "
                 "match the training examples."

@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,11 @@ class RunFolder:
     """The files of one compile.
 
     Args:
-        path: the folder; None makes ``runs/pld-DATE-TIME`` below the working directory.
+        path: the folder; None makes ``runs/pld-DATE-TIME`` below the working directory, one that is not there yet.
     """
 
     def __init__(self, path: Path | str | None = None) -> None:
-        self.path = Path(path) if path is not None else Path("runs") / f"pld-{datetime.now():%Y%m%d-%H%M%S}"
+        self.path = Path(path) if path is not None else _unused(Path("runs") / f"pld-{datetime.now():%Y%m%d-%H%M%S}")
         self.config = self.path / "config.yaml"
         self.predictions = self.path / "predictions.jsonl"
         self.study = self.path / "study.log"
@@ -155,6 +156,12 @@ class RunFolder:
         for path in vars(self).values():
             if isinstance(path, Path) and path.is_file():
                 path.unlink()
+
+
+def _unused(path: Path) -> Path:
+    """Return ``path``, numbered where it exists: two compiles may begin within one second."""
+    numbered = (path.with_name(f"{path.name}-{number}") for number in count(2))
+    return path if not path.exists() else next(other for other in numbered if not other.exists())
 
 
 def state_without_lms(program: dspy.Module) -> dict[str, Any]:

@@ -352,5 +352,7 @@ class TestExperiment:
     @pytest.mark.parametrize("near", [False, True])
     def test_flips_are_found_where_texts_tell_the_labels_apart(self, near):
         found = audited([mail.text for mail in MAILS], [mail.label for mail in MAILS], near=near, seed=0)
-        assert found.wrong == 15
+        assert found.wrong == 12
         assert found.right == found.doubted > found.wrong / 2
+        true, flipped, sound = found.macro_f1
+        assert true >= sound >= flipped

@@ -25,6 +25,7 @@ from pld_dspy.induce import InduceConfig
 from pld_dspy.pld import PLD
 from pld_dspy.result import PLDResult
 from pld_dspy.rules import RuleSet, read_micro_rules
+from pld_dspy.run import RunFolder
 from pld_dspy.search import SearchConfig
 
 FILES = {
@@ -283,3 +284,14 @@ def test_no_key_and_no_address_is_ever_in_the_folder(tmp_path, provider):
         assert provider.encode() not in content, path.name
     moved = dspy.LM("openai/tiny", api_base="http://127.0.0.1:9/v1", api_key="another", cache=False)
     compiled(pld(tmp_path, teacher=None), student(moved), **data)  # without a call: nobody listens there
+
+
+def test_compiles_that_begin_within_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folders = []
+    for seed in range(3):
+        folder = RunFolder()
+        folder.open({"seed": seed}, resume=True)
+        folders.append(folder.path)
+    assert len(set(folders)) == 3
+    assert all(folder.parent == Path("runs") for folder in folders)
