@@ -52,20 +52,24 @@ class Asker:
         with bar(STAGE, "call", total=len(examples)) as shown:
             return self.evaluator.evaluate(rules, examples, stage=STAGE, on_answer=shown.update)
 
-    def scores(self, rules: RuleSet | None, examples: Sequence[dspy.Example]) -> tuple[Score, Score | None]:
-        """Score ``examples``, as answered and with offsets fitted for these rules on the validation examples alone.
+    def calibrated(self, answered: Evaluation, examples: Sequence[dspy.Example], on_val: Evaluation) -> Score | None:
+        """Score answers with offsets that are fitted on the validation answers under the same rules alone.
 
-        Without log-probabilities there are no offsets and no second score; where offsets do not pay, both are alike.
+        Args:
+            answered: the answers to ``examples``.
+            examples: n labelled examples.
+            on_val: the answers to the validation examples.
+
+        Returns:
+            None without log-probabilities; where offsets do not pay, the score of the answers as they are.
         """
-        answered = self.ask(rules, examples)
-        on_val = self.ask(rules, self.val)
         task = self.opened.task
         logprobs = logprobs_of(on_val.answers, task)
         if np.isnan(logprobs).any():
-            return answered.score, None
+            return None
         fitted = fit_offsets(logprobs, task.golds(self.val), task.labels, answers=on_val.labels)
         moved, _ = decided(answered, fitted or Offsets.none(task.labels), examples, self.evaluator)
-        return answered.score, moved.score
+        return moved.score
 
 
 def shown(score: Score | None) -> str:

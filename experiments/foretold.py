@@ -93,10 +93,11 @@ def _rung(asker: Asker, budget: int | None, test: Sequence[dspy.Example]) -> str
     rules = RuleSet() if budget is None else result.at_budget(tokens=budget)
     rung = next((one for one in result.insight.ladder if one.rules == rules), None) if result.insight else None
     asked = rules if len(rules) else None
-    own, moved = asker.scores(asked, test)
+    own = asker.ask(asked, test)
+    moved = asker.calibrated(own, test, asker.ask(asked, asker.val))
     expected, size = ("", 0) if rung is None else (f"{rung.expected:.3f}", rung.tokens)
     name = "no rules" if budget is None else str(budget)
-    return f"| {name} | {len(rules)} | {size} | {expected} | {shown(own)} | {shown(moved)} |"
+    return f"| {name} | {len(rules)} | {size} | {expected} | {shown(own.score)} | {shown(moved)} |"
 
 
 def _worth(asker: Asker, rules: RuleSet) -> tuple[float, float]:

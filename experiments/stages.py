@@ -38,7 +38,7 @@ def stages(run: Path) -> str:
         for name, rules in _stages(asker):
             asked = rules if len(rules) else None
             on_val, on_test = (asker.ask(asked, examples) for examples in (asker.val, test))
-            _, moved = asker.scores(asked, test)
+            moved = asker.calibrated(on_test, test, on_val)
             unchanged = unchanged or on_test
             gap = difference(task.golds(test), unchanged.labels, on_test.labels, task.labels)
             gained = f"{gap.macro_f1:+.3f} [{gap.interval[0]:+.3f}, {gap.interval[1]:+.3f}], p = {gap.p_value:.4f}"
