@@ -28,11 +28,11 @@ class SearchConfig:
             trials that an uninterrupted one would.
     """
 
-    screen_calls: int = 288
-    trials: int = 16
+    screen_calls: int = 960
+    trials: int = 10
     block: int = 24
     alpha: float = 0.15
-    parsimony: float = 0.0015
+    parsimony: float = 0.0003
     moves: int = 6
     logprobs: bool = True
     most: int | None = None
