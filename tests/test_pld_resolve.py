@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from engine import calls
-from tasks import TEST, TRAIN, VAL, keyword, mails, micro_rule, micro_rules, student, student_lm
+from tasks import TEST, TRAIN, VAL, keyword, mail_teacher, mails, micro_rule, micro_rules, student, student_lm
 
 from pld_dspy.adapter import LabelAdapter
 from pld_dspy.pld import PLD
@@ -40,6 +40,14 @@ def test_the_loop_leaves_its_patches_and_counts(compiled):
     assert "resolve" in pld.result.seconds
     assert pld.result.costs["student"]["resolve"].calls > 0
     assert "Patches" in write_report(pld.run_dir).read_text(encoding="utf-8")
+
+
+def test_a_teacher_of_no_use_is_told_of_in_the_notes(tmp_path):
+    settings = {"search": SearchConfig(screen_calls=0, trials=0), "adapter": LabelAdapter(), "tracking": None}
+    teacher = mail_teacher({"patches": lambda given: "[]"})
+    pld = PLD(teacher=teacher, resolve=ResolveConfig(), run_dir=tmp_path, **settings)
+    pld.compile(student(student_lm("work")), trainset=TRAIN, valset=VAL, rationales=WRONG)
+    assert any("not asked again" in note for note in pld.result.notes)
 
 
 def test_what_comes_back_is_never_worse_on_validation_than_the_search(compiled):

@@ -8,7 +8,7 @@ from typing import Any
 
 import dspy
 import pytest
-from engine import auth_error, calls, fn_lm, sections, timeout_error
+from engine import auth_error, calls, fn_lm, rules_in, sections, timeout_error
 from tasks import INSTRUCTIONS, instruction, mail, mail_evaluator, mail_teacher, mails, rule, rule_set, student_lm
 
 from pld_dspy.errors import DataError, ModelError
@@ -119,11 +119,13 @@ def test_the_teacher_sees_errors_rules_and_what_must_stay_right():
 
 
 def test_a_patch_that_does_harm_is_refused():
-    found = resolved(lm=teacher(HARMFUL))
+    found = resolved(lm=teacher(HARMFUL), max_rounds=1)
     [patch] = found.patches
     assert not patch.kept
-    assert patch.losses > patch.wins
-    assert "does harm" in patch.reason
+    assert patch.losses >= patch.wins > 0
+    assert patch.reason.startswith("it breaks too much: ")
+    assert patch.asked < 6 + 40, "of 80: it is given up when it can win no more"
+    assert patch.gain is None
     assert found.rules == WRONG
     assert found.objective == found.before
 
@@ -148,19 +150,23 @@ def test_a_patch_that_knows_its_errors_by_heart_is_refused():
         numbers = [re.match(r"Mail \d+", text)[0] for text in json.loads(given["errors"])]
         return json.dumps([{"kind": "add", "rule": "spam-1", "texts": [instruction(", ".join(numbers), "home")]}])
 
-    found = resolved(lm=answering(by_heart))
+    found = resolved(lm=answering(by_heart), max_rounds=1)
     [patch] = found.patches
-    assert (patch.wins, patch.losses, patch.kept) == (0, 0, False)
-    assert "too uncertain" in patch.reason
+    assert (patch.wins, patch.losses, patch.kept, patch.gain) == (0, 0, False, None)
+    told = re.match(
+        r"it mends too little: 0 wins and 0 losses on (\d+) of 80 other examples, (\d+) of them errors", patch.reason
+    )
+    asked, errors = map(int, told.groups())
+    assert patch.asked == 6 + asked
+    assert 0 < asked <= errors + 8 < 40, "only the guard's errors can be won"
 
 
 def test_one_win_is_not_enough():
     train = [one for one in TRAIN if "dinner" not in one.text] + [mail(300 + n, "home", "dinner") for n in range(6)]
     val = [one for one in VAL if "dinner" not in one.text] + [mail(400, "home", "dinner")]
-    [patch] = resolved(lm=teacher(REWRITE), train=train, val=val, guard=200).patches
-    assert (patch.wins, patch.losses, patch.kept) == (1, 0, False)
-    assert patch.gain > 0
-    assert "too uncertain" in patch.reason
+    [patch] = resolved(lm=teacher(REWRITE), train=train, val=val, guard=200, max_rounds=1).patches
+    assert (patch.kept, patch.asked) == (False, 6), "nobody need be asked to know"
+    assert re.search("it mends too little: .* on 0 of .* examples, 1 of them errors", patch.reason)
 
 
 def test_a_split_rule_goes_to_the_bench_and_its_parts_stand_in_its_place():
@@ -243,8 +249,69 @@ def test_rules_can_be_made_from_nothing():
 
 def test_a_round_that_does_not_improve_is_the_last():
     lm = teacher(HARMFUL)
-    found = resolved(lm=lm, max_rounds=5)
+    found = resolved(lm=lm, max_rounds=5, blame="none")
     assert len(found.rounds) == len(calls(lm)) == 1
+
+
+def test_a_teacher_of_whom_nothing_is_kept_gives_way_to_patches_without_one():
+    lm = teacher(HARMFUL)
+    found = resolved(lm=lm, max_rounds=5, bench=[rule("home-7", "dinner", "home")])
+    assert [(patch.round, patch.source, patch.kind, patch.kept) for patch in found.patches] == [
+        (1, "teacher", "rewrite", False),
+        (2, "unaided", "add", True),
+    ]
+    assert len(calls(lm)) == 1
+    assert len(found.rounds) == 3
+    assert found.objective == 1.0
+    told = "Nothing that the teacher proposed in round 1 was kept (0 unusable, 1 refused), so it was not asked again."
+    assert found.dismissed == told
+
+
+def test_a_teacher_of_no_use_is_not_asked_again_where_patches_without_one_mend_something():
+    lm = teacher()
+    rules = rule_set(rule("spam-9", "meeting", "spam"), *WRONG.rules)
+    found = resolved(rules, lm=lm, max_rounds=5)
+    asked_of = len({call.user.split("[[ ## tried ## ]]")[0] for call in calls(lm)})
+    assert asked_of == found.rounds[0].conflicts
+    assert len(found.rounds) > 1
+    assert [patch.kept for patch in found.patches if patch.kind == "retire"].count(True) == 1
+    assert "(2 unusable, 0 refused)" in found.dismissed
+
+
+def test_a_teacher_of_some_use_is_asked_again():
+    rules, lm = two_errors()
+    found = resolved(rules, lm=lm)
+    assert found.dismissed is None
+    assert {patch.round for patch in found.patches if patch.source == "teacher"} == {1, 2}
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["", "I had dinner", "{input}", "{input} right answer: home", WRONG.rules[1].text.upper(), WRONG.rules[0].text],
+)
+def test_a_teacher_that_repeats_what_it_is_shown_costs_no_student_call(said):
+    def repeat(given: dict[str, str]) -> str:
+        text = said.format(input=json.loads(given["errors"])[0].split("\n")[0])
+        return json.dumps([{"kind": "add", "texts": [text]}] if text else [])
+
+    lm, student = answering(repeat), student_lm()
+    found = resolved(lm=lm, student=student, blame="none", max_rounds=5)
+    assert len(calls(student)) == len(TRAIN) + len(VAL)
+    assert len(calls(lm)) == 2, "asked once more, with the reason"
+    [patch] = found.patches
+    assert (patch.usable, patch.asked, len(found.rounds)) == (False, 0, 1)
+    assert "unusable: " + patch.reason in sections(calls(lm)[-1].user)["tried"]
+    assert "(1 unusable, 0 refused)" in found.dismissed
+
+
+@pytest.mark.parametrize(("config", "asked"), [({}, 6), ({"errors_per_call": 3}, 3), ({"blame_calls": 2}, 2)])
+def test_only_errors_that_a_conflict_shows_are_traced(config, asked):
+    """There are more errors about dinner; under HOME alone, nothing else is asked."""
+    student = student_lm()
+    found = resolved(lm=teacher(REWRITE), student=student, max_rounds=1, **config)
+    assert found.rounds[0].errors == len(DINNERS) > 6
+    assert sum(len(rules_in(call.system)) == 1 for call in calls(student)) == asked
+    assert found.objective == 1.0
 
 
 def two_errors() -> tuple[RuleSet, dspy.LM]:
@@ -280,7 +347,7 @@ def test_the_best_set_on_validation_comes_back_not_the_last():
     """Dinner is home in training, and spam in the few mails of the validation set: the guard is misled by numbers."""
     train = [*mails(60), *(mail(number, "home", "dinner") for number in range(300, 330))]
     val = [one for one in VAL if "dinner" not in one.text] + [mail(500 + n, "spam", "dinner") for n in range(3)]
-    found = resolved(lm=teacher(REWRITE), train=train, val=val)
+    found = resolved(lm=teacher(REWRITE), train=train, val=val, max_rounds=1)
     [patch] = found.patches
     assert (patch.kept, patch.gain > 0, patch.wins > 10) == (False, True, True)
     assert patch.objective < found.objective == found.before == 1.0
@@ -439,11 +506,12 @@ def test_an_error_without_an_answer_is_left_alone():
     assert found.rounds[0].errors == len(wrong) < sum(one.label != "home" for one in TRAIN)
 
 
+@pytest.mark.parametrize("bound", [None, 5])
 @pytest.mark.parametrize("blame", ["leave_out", "ask", "none"])
-def test_the_calls_stay_within_the_bounds(blame):
+def test_the_calls_stay_within_the_bounds(blame, bound):
     rules, lm = two_errors()
     student = student_lm()
-    config = {"blame": blame, "max_patches": 3, "sample": 30, "guard": 10}
+    config = {"blame": blame, "blame_calls": bound, "max_patches": 3, "sample": 30, "guard": 10}
     resolved(rules, lm=lm, student=student, **config)
     bounds = ResolveConfig(**config)
     assert len(calls(student)) <= bounds.most_student_calls(train=len(TRAIN), val=len(VAL), rules=3)
@@ -465,6 +533,7 @@ def test_the_seed_decides_what_is_drawn():
         ({"max_rounds": 0}, "ResolveConfig.max_rounds is 0; give at least 1"),
         ({"guard": 0}, "ResolveConfig.guard is 0"),
         ({"neighbours": -1}, "ResolveConfig.neighbours is -1"),
+        ({"blame_calls": 0}, "ResolveConfig.blame_calls is 0; give at least 1, None for no bound"),
         ({"alpha": 0.5}, r"ResolveConfig.alpha is 0.5"),
         ({"blame": "guess"}, "ResolveConfig.blame='guess' is unknown. Give one of leave_out, ask, none"),
     ],

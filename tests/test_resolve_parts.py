@@ -10,12 +10,15 @@ from engine import Call, calls, fn_lm, rules_in
 from pydantic import ValidationError
 from tasks import INSTRUCTIONS, instruction, keyword, mail, mail_evaluator, mail_task, mails, rule, rule_set, student_lm
 
-from pld_dspy.resolve.conflicts import Conflict, conflicts
-from pld_dspy.resolve.guard import guard_rows
-from pld_dspy.resolve.mistakes import Mistake, mistakes, traced
+from pld_dspy.resolve.blame import traced
+from pld_dspy.resolve.conflicts import Conflict, conflicts, shortlisted
+from pld_dspy.resolve.guard import guard_rows, judge, until_refused
+from pld_dspy.resolve.mistakes import Mistake, mistakes
 from pld_dspy.resolve.patch import Edit, Unusable, edited
 from pld_dspy.resolve.pool import Pool, stratified
+from pld_dspy.resolve.screening import screened
 from pld_dspy.rules import Rule, RuleSet
+from pld_dspy.scoring import chance_to_win
 from pld_dspy.signatures import Patch
 
 TRAIN, VAL = mails(60), mails(30, start=100)
@@ -215,13 +218,15 @@ TRACED = rule_set(
 )
 
 
-def trace(lm: dspy.LM, blame: str, rules: RuleSet = TRACED) -> tuple[dict[str, str | None], list[Call]]:
+def trace(
+    lm: dspy.LM, blame: str, rules: RuleSet = TRACED, *, bound: int | None = None
+) -> tuple[dict[str, str | None], list[Call]]:
     """Return the keyword of each mistake with the rule it is traced to, and the calls that this took."""
     examples = pool([mail(n, "home", word) for n, word in enumerate(["dinner", "garden", "laundry"])])
     evaluator = mail_evaluator(lm)
     found = mistakes(examples, evaluator.labels(rules, examples.examples, stage="before"))
     before = len(calls(lm))
-    done = traced(found, rules, examples, evaluator, blame=blame, instructions=INSTRUCTIONS)
+    done = traced(found, rules, examples, evaluator, blame=blame, calls=bound, instructions=INSTRUCTIONS)
     return {keyword(examples.examples[one.row]): one.rule for one in done}, calls(lm)[before:]
 
 
@@ -229,7 +234,7 @@ def test_leaving_rules_out_finds_the_one_that_an_error_leans_on():
     """Without spam-2, dinner is right; garden is wrong without either of its two rules; laundry leans on none."""
     blamed, asked = trace(student_lm("spam"), "leave_out")
     assert blamed == {"dinner": "spam-2", "garden": None, "laundry": None}
-    assert len(asked) == 3 * 3  # each of three errors without each of three rules that answer spam
+    assert len(asked) == 2 * 3 + 2  # without each of three rules that answer spam, but dinner not after spam-2
     assert {len(rules_in(call.system)) for call in asked} == {4}
     assert all("meeting" in call.system for call in asked)
 
@@ -245,6 +250,45 @@ def test_the_rule_without_which_the_answer_is_right_comes_before_one_without_whi
 
     rules = rule_set(rule("spam-1", "lottery", "spam"), rule("spam-2", "garden", "spam"))
     assert set(trace(fn_lm(answer, cache=False), "leave_out", rules)[0].values()) == {"spam-2"}
+
+
+def blamed_on(rules: list[Rule], *, bound: int | None = None) -> tuple[list[str | None], int]:
+    """Return the rules that six errors about dinner, taken for spam, are traced to, and the calls that it took."""
+    lm = student_lm()
+    train = [mail(0, "spam", "dinner"), *(mail(n + 1, "home", "dinner") for n in range(6))]
+    examples, evaluator, tried = pool(train), mail_evaluator(lm), rule_set(*rules, HOME)
+    found = mistakes(examples, evaluator.labels(tried, examples.examples[: len(train)], stage="before") + [None] * 30)
+    before = len(calls(lm))
+    done = traced(found, tried, examples, evaluator, blame="leave_out", calls=bound, instructions=INSTRUCTIONS)
+    return [one.rule for one in done], len(calls(lm)) - before
+
+
+DECOYS = [rule(f"spam-{n}", f"zeppelin{n}", "spam") for n in range(1, 7)]
+
+
+def test_an_error_that_a_rules_absence_mends_is_asked_no_further():
+    culprit = rule("spam-9", "dinner", "spam")
+    assert blamed_on([culprit, *DECOYS]) == (["spam-9"] * 6, 6)  # not 7 x 6
+    assert blamed_on([*DECOYS, culprit]) == (["spam-9"] * 6, 7 * 6)
+
+
+def test_rules_drawn_from_examples_like_the_errors_are_left_out_first():
+    culprit = rule("spam-9", "dinner", "spam", support=["m0"])
+    assert blamed_on([*DECOYS, culprit]) == (["spam-9"] * 6, 6)
+
+
+def test_among_rules_without_support_the_one_suspected_of_most_errors_is_left_out_first():
+    """Home's own rules are suspected of none of them, a rule without labels of all."""
+    culprit = rule("spam-9", "dinner", "spam")
+    others = [rule(f"work-{n}", f"zeppelin{n}", "work") for n in range(4)]
+    assert blamed_on([*others, culprit], bound=6) == (["spam-9"] * 6, 6)
+
+
+def test_diagnosis_ends_at_its_bound():
+    culprit = rule("spam-9", "dinner", "spam", support=["m0"])
+    assert blamed_on([*DECOYS, culprit], bound=4) == (["spam-9"] * 4 + [None] * 2, 4)
+    unsupported = rule("spam-9", "dinner", "spam")
+    assert blamed_on([*DECOYS, unsupported], bound=15) == ([None] * 6, 15)
 
 
 def test_a_rule_without_labels_is_always_left_out():
@@ -264,6 +308,7 @@ def test_the_student_can_be_asked_which_rule_decided():
     assert blamed == {"dinner": "spam-2", "garden": None, "laundry": None}
     assert len(asked) == 3
     assert asked[0].system.endswith("0 | 1 | 2 | 3 | 4 | 5")
+    assert trace(fn_lm(answer, cache=False), "ask", bound=1) == (blamed, asked[:1])
 
 
 def test_a_student_that_names_no_number_names_no_rule():
@@ -282,6 +327,15 @@ def test_conflicts_are_errors_of_one_rule_or_of_one_confusion():
     assert (made[0].labels, made[0].example_ids) == (("home", "work"), ("m2", "m5"))
     limited = conflicts(found, pool(), answers, errors=1, neighbours=2, most=1)
     assert [(one.rule, one.rows) for one in limited] == [("spam-1", [2])]
+
+
+def test_no_more_errors_of_a_kind_are_listed_than_a_conflict_shows():
+    found = [*(mistake(n) for n in range(5)), mistake(5, "work"), mistake(6, "work"), mistake(7, "spam", "work")]
+    listed = shortlisted(found, errors=2, most=9)
+    assert [one.row for one in listed] == [0, 1, 5, 6, 7]
+    assert sum(one.cost for one in listed) == pytest.approx(sum(one.cost for one in found))
+    assert [round(one.cost, 3) for one in listed] == [0.25, 0.25, 0.1, 0.1, 0.1]
+    assert shortlisted(found, errors=2, most=2) == listed[:4]
 
 
 def test_neighbours_are_correct_training_examples_nearby():
@@ -315,6 +369,106 @@ def test_a_guard_holds_the_neighbours_the_nearest_and_a_draw_of_the_rest_but_no_
 def test_a_guard_is_all_there_is_where_that_is_less():
     assert sorted([*guard(500), 5, 8]) == list(range(90))
     assert guard(1, neighbours=(2, 11)) == [2, 11]
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.15, 0.4])
+def test_giving_up_early_refuses_what_asking_all_would_refuse_and_nothing_else(alpha):
+    rng = np.random.default_rng(0)
+    given_up = 0
+    for _ in range(100):
+        n, before, after = rng.integers(0, 40), *rng.uniform(0.1, 1, size=2)
+        was, now = np.sort(rng.random(n) < before), rng.random(n) < after
+        asked = 0
+        while rest := until_refused(now[:asked], was, alpha=alpha):
+            asked += rest
+        assert (chance_to_win(now[:asked], was[:asked]) > 1 - alpha) == (chance_to_win(now, was) > 1 - alpha)
+        if 0 < asked < n:
+            given_up += 1
+            assert until_refused(now[: asked - 1], was, alpha=alpha) == 1, "no answer was asked too many"
+    assert given_up > 10
+
+
+def test_a_patch_that_has_too_few_errors_to_win_by_is_given_up_unasked():
+    right, one_wrong = np.ones(50, dtype=bool), np.array([False, *[True] * 49])
+    nothing = np.zeros(0, dtype=bool)
+    assert until_refused(nothing, right, alpha=0.15) == until_refused(nothing, one_wrong, alpha=0.15) == 0
+    two_wrong = np.array([False, False, *[True] * 48])
+    assert until_refused(nothing, two_wrong, alpha=0.15) == 1
+    assert until_refused(np.array([True, True]), two_wrong, alpha=0.15) == 1
+    assert until_refused(np.array([True, True, False]), two_wrong, alpha=0.15) == 0
+
+
+def test_a_patch_without_a_guard_is_not_trusted():
+    rules = rule_set(rule("spam-1", "about", "spam"))
+    verdict = judge(rules, RuleSet(), conflict(), [], pool(), mail_evaluator(student_lm("home")), alpha=0.15)
+    assert (verdict.passed, verdict.asked, verdict.gain) == (False, 2, None)
+    assert "on 0 of 0 other examples" in verdict.reason
+
+
+def screen(kind: str, *texts: str, to: str = "", rules: RuleSet = RULES) -> None:
+    patch = Patch(kind=kind, rule=to, texts=texts)
+    screened(patch, edited(patch, rules, BENCH, conflict()), rules, conflict(), pool())
+
+
+@pytest.mark.parametrize(
+    ("kind", "texts", "said"),
+    [
+        (
+            "add",
+            [
+                "...",
+            ],
+            "a text has no words",
+        ),
+        ("add", [TRAIN[5].text], "repeats the input of the error m5"),
+        ("add", [f"About the {keyword(TRAIN[8])}: Mail 8."], "names none of the labels"),
+        (
+            "rewrite",
+            [f"{TRAIN[5].text} right answer: home; its answer: spam; it leaned on the rule spam-1"],
+            "error m5",
+        ),
+        ("add", [f'If the text says "{TRAIN[8].text}", answer home.'], "error m8"),
+        ("add", ["Think twice."], "names none of the labels"),
+        ("split", ["If it is new, answer spam.", "Otherwise think."], "names none of the labels"),
+        ("split", ["If it is new, answer spam.", "If it is the new: answer SPAM"], "two of its texts say the same"),
+        ("split", ["If it is new, answer spam.", HOME.text.upper()], "the rule home-1 says that already"),
+        ("add", ["IF a text mentions dinner: answer home!"], "the rule home-1 says that already"),
+        ("add", [f"home-1: {HOME.text}"], "the rule home-1 says that already"),
+        ("add", [instruction("jackpot", "spam")], "the rule spam-1 says that already"),
+        ("rewrite", [HOME.text], "the rule home-1 says that already"),
+        ("rewrite", ["If text mentions the winner - answer spam"], "it leaves the rule spam-1 as it is"),
+        ("add_exception", ["answer spam"], "the rule spam-1 says that already"),
+        ("add_exception", [SPAM.text], "it leaves the rule spam-1 as it is"),
+    ],
+)
+def test_a_text_that_holds_nothing_new_is_refused_before_the_student_is_asked(kind, texts, said):
+    with pytest.raises(Unusable, match=said):
+        screen(kind, *texts)
+
+
+@pytest.mark.parametrize(
+    ("kind", "texts"),
+    [
+        ("rewrite", [instruction("jackpot", "spam")]),
+        ("rewrite", [instruction("winner", "home")]),
+        ("add", [BENCH[0].text]),
+        ("add", [f"If the text mentions {keyword(TRAIN[5])} or tells of a family supper, answer home."]),
+        ("add", [f"If the sender plans a party, as in {TRAIN[5].text}, answer home."]),
+        ("add", ["Answer home."]),
+        ("add_exception", ["if it is old, answer home."]),
+        ("split", [instruction("winner", "spam"), instruction("prize", "spam")]),
+        ("retire", []),
+    ],
+)
+def test_a_text_with_anything_new_in_it_is_tried(kind, texts):
+    screen(kind, *texts)
+
+
+def test_a_rule_that_names_no_label_may_be_reworded_without_one():
+    bare = rule_set(Rule(id="note", wordings=("Read the whole text.",)), HOME)
+    screen("rewrite", "Read every word.", to="note", rules=bare)
+    with pytest.raises(Unusable, match="none of the labels"):
+        screen("rewrite", "Read every word.", to="home-1", rules=bare)
 
 
 def test_a_stratified_draw_keeps_the_share_of_each_label():

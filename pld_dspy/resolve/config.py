@@ -16,16 +16,19 @@ class ResolveConfig:
 
     Attributes:
         max_rounds: rounds of finding errors and trying patches, at most; a round that does not improve validation
-            is the last.
+            is the last, but for one in which nothing of the teacher's was kept: patches without it may follow.
         errors_per_call: errors of one kind that the teacher is shown at once.
         neighbours: correct examples nearby that it is shown beside them.
         max_patches: patches that are tried a round, at most.
-        alpha: a patch must win with a posterior probability above ``1 - alpha``, and is dropped below ``alpha``.
+        alpha: a patch must win with a posterior probability above ``1 - alpha``; it is given up as soon as nothing that
+            is left to ask can bring it there.
         guard: examples on which a patch is judged, at most.
         sample: training examples that the student answers a round, at most; a stratified draw of them.
         blame: how the rule that an error leaned on is found. "leave_out" asks the student again without each of the
             rules for the label that it answered; "ask" has it name the rule, one call an error, which small
             models do badly; "none" leaves it to the teacher.
+        blame_calls: questions that this takes a round, at most: the most suspected rules are left out first, and errors
+            that are not reached have no known rule. None for no bound.
     """
 
     max_rounds: int = 2
@@ -36,11 +39,16 @@ class ResolveConfig:
     guard: int = 80
     sample: int = 200
     blame: Blame = "leave_out"
+    blame_calls: int | None = 120
 
     def __post_init__(self) -> None:
         for name in ("max_rounds", "errors_per_call", "max_patches", "guard", "sample"):
             if getattr(self, name) < 1:
                 raise DataError(f"ResolveConfig.{name} is {getattr(self, name)}; give at least 1.")
+        if self.blame_calls is not None and self.blame_calls < 1:
+            raise DataError(
+                f"ResolveConfig.blame_calls is {self.blame_calls}; give at least 1, None for no bound, or blame='none'."
+            )
         if self.neighbours < 0:
             raise DataError(f"ResolveConfig.neighbours is {self.neighbours}; give at least 0.")
         if not 0 < self.alpha < 0.5:
@@ -48,15 +56,13 @@ class ResolveConfig:
         if self.blame not in get_args(Blame):
             raise DataError(f"ResolveConfig.blame={self.blame!r} is unknown. Give one of {', '.join(get_args(Blame))}.")
 
-    @property
-    def errors_traced(self) -> int:
-        """Errors of a round whose rule is looked for, at most."""
-        return self.errors_per_call * self.max_patches
-
     def most_student_calls(self, *, train: int, val: int, rules: int) -> int:
         """Bound the student calls of the whole loop from above, for such splits and sets of at most so many rules."""
         sample = min(self.sample, train)
-        traced = min(self.errors_traced, sample) * {"leave_out": rules, "ask": 1, "none": 0}[self.blame]
+        errors = min(self.errors_per_call * self.max_patches, sample)
+        traced = errors * {"leave_out": rules, "ask": 1, "none": 0}[self.blame]
+        if self.blame_calls is not None:
+            traced = min(traced, self.blame_calls)
         judged = min(self.errors_per_call + max(self.guard, self.neighbours), sample + val)
         tried = self.max_patches * (2 * judged + val)  # under both rule sets, and on validation where it passes
         return self.max_rounds * (sample + val + traced + tried)

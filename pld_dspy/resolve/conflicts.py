@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .mistakes import Mistake
 from .pool import Pool
@@ -38,6 +38,28 @@ class Conflict:
     def labels(self) -> tuple[str, ...]:
         """The labels that should have been answered, the most frequent first."""
         return tuple(label for label, _ in Counter(_wanted(self.mistakes)).most_common())
+
+
+def shortlisted(found: Sequence[Mistake], *, errors: int, most: int) -> list[Mistake]:
+    """Return the mistakes that conflicts can be made of: the first of each confusion of one label with another.
+
+    No conflict shows more than ``errors`` of a kind, so it pays to trace no more. Those listed bear the cost of the
+    others of their confusion, so that it ranks by all of them.
+
+    Args:
+        found: the mistakes, the costliest confusions first.
+        errors: mistakes a conflict, at most.
+        most: conflicts, at most.
+    """
+    kinds: dict[tuple[str, str], list[Mistake]] = defaultdict(list)
+    for one in found:
+        kinds[one.gold, one.answer].append(one)
+    listed = [
+        replace(one, cost=one.cost * len(kind) / min(len(kind), errors))
+        for kind in kinds.values()
+        for one in kind[:errors]
+    ]
+    return listed[: errors * most]
 
 
 def conflicts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,8 +19,8 @@ from .mistakes import STAGE
 from .patch import Edit
 from .pool import Pool, stratified
 
-BLOCK = 20
-"""Guard examples asked at once; after each block a patch that does harm is given up."""
+BLOCK = 8
+"""Guard examples asked at once, at least: in smaller blocks, calls that could be under way together would wait."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +67,12 @@ def judge(
 
     1. it mends at least one of the errors that it was made for. They count no further, since it was written for them;
     2. on the guard, the posterior probability that it is right more often is above ``1 - alpha``
-       (:func:`~pld_dspy.scoring.chance_to_win`: only examples that just one of the two gets right say anything). It is
-       given up as soon as that falls below ``alpha``;
+       (:func:`~pld_dspy.scoring.chance_to_win`: only examples that just one of the two gets right say anything);
     3. the objective on the guard rises: under macro-F1, wins on a frequent label do not make up for losses on a
        rare one.
+
+    The guard's examples that the unpatched student gets wrong are asked first, since wins come from them alone. A patch
+    is given up as soon as no outcome of the rest could let it win: which patches pass is as if all had been asked.
 
     Raises:
         BudgetExceeded: a cap allows no further student call.
@@ -87,30 +90,31 @@ def judge(
 def _compared(
     before: RuleSet,
     after: RuleSet,
-    examples: Sequence[dspy.Example],
+    guard: Sequence[dspy.Example],
     evaluator: Evaluator,
     *,
     alpha: float,
     asked: int,
 ) -> Verdict:
-    old = evaluator.answers(before, examples, stage=STAGE)
-    was = _right(evaluator, examples, old)
+    was = _right(evaluator, guard, evaluator.answers(before, guard, stage=STAGE))
+    order = np.argsort(was, kind="stable")
+    examples, was = [guard[place] for place in order], was[order]
     new: list[Answer] = []
-    chance = 0.5
-    while len(new) < len(examples) and chance >= alpha:
-        new += evaluator.answers(after, examples[len(new) : len(new) + BLOCK], stage=STAGE)
+    now = np.zeros(0, dtype=bool)
+    while rest := until_refused(now, was, alpha=alpha):
+        new += evaluator.answers(after, examples[len(new) : len(new) + max(rest, BLOCK)], stage=STAGE)
         now = _right(evaluator, examples, new)
-        chance = chance_to_win(now, was[: len(new)])
-    compared = examples[: len(new)]
-    wins, losses = int((now & ~was[: len(new)]).sum()), int((was[: len(new)] & ~now).sum())
-    gain = evaluator.value(compared, new) - evaluator.value(compared, old[: len(new)])
-    tally = f"{wins} wins and {losses} losses on {len(new)} other examples"
+    met = was[: len(new)]
+    wins, losses = int((now & ~met).sum()), int((met & ~now).sum())
+    gain = None
+    if examples and len(new) == len(examples):
+        old = evaluator.answers(before, examples, stage=STAGE)  # the ledger has them
+        gain = evaluator.value(examples, new) - evaluator.value(examples, old)
+    tally = f"{wins} wins and {losses} losses on {len(new)} of {len(was)} other examples, {(~was).sum()} of them errors"
     refusal = None
-    if chance < alpha:
-        refusal = f"it does harm: {tally}"
-    elif chance <= 1 - alpha:
-        refusal = f"too uncertain: {tally}"
-    elif gain <= 0:
+    if chance_to_win(now, met) <= 1 - alpha:
+        refusal = f"{'it breaks too much' if losses else 'it mends too little'}: {tally}"
+    elif gain is not None and gain <= 0:
         refusal = f"the objective falls by {-gain:.3f}, with {tally}"
     return Verdict(
         passed=refusal is None,
@@ -122,8 +126,27 @@ def _compared(
     )
 
 
+def until_refused(now: NDArray[np.bool_], was: NDArray[np.bool_], *, alpha: float) -> int:
+    """Return how many more examples it takes, at least, to be sure that a patch does not win; 0 where that is sure.
+
+    Until then, every further answer must go against the patch; where even that would not settle it, all that are left
+    are needed. An answer in its favour never makes it sooner, so asking so many at once wastes none.
+
+    Args:
+        now: k flags, whether the patched student was right, of the first k examples.
+        was: n flags, k <= n, whether the unpatched one was; all that it got wrong come first.
+        alpha: it wins with a posterior probability above ``1 - alpha``.
+    """
+
+    def lost(more: int) -> bool:
+        against = np.concatenate([now, np.zeros(more, dtype=bool), np.ones(len(was) - len(now) - more, dtype=bool)])
+        return chance_to_win(against, was) <= 1 - alpha
+
+    return bisect_left(range(len(was) - len(now)), x=True, key=lost)
+
+
 def _right(evaluator: Evaluator, examples: Sequence[dspy.Example], answers: Sequence[Answer]) -> NDArray[np.bool_]:
     """Return which of ``answers``, to the first of ``examples``, are right."""
     golds = evaluator.task.golds(examples[: len(answers)])
     given = (evaluator.task.read(answer.outputs) for answer in answers)
-    return np.array([answer == gold for answer, gold in zip(given, golds, strict=True)])
+    return np.array([answer == gold for answer, gold in zip(given, golds, strict=True)], dtype=np.bool_)

@@ -12,10 +12,11 @@ import numpy as np
 from ..errors import BudgetExceeded
 from ..evaluation import Evaluator
 from ..rules import Rule, RuleSet
+from .blame import traced
 from .config import ResolveConfig
-from .conflicts import Conflict, conflicts
+from .conflicts import Conflict, conflicts, shortlisted
 from .guard import guard_rows, judge
-from .mistakes import STAGE, Mistake, commented, mistakes, traced
+from .mistakes import STAGE, Mistake, commented, mistakes
 from .patch import Edit, Unusable, edited
 from .patch_log import OnPatch, PatchLog
 from .pool import Pool
@@ -48,7 +49,8 @@ def resolve(
     A round asks the training examples, groups the errors by the rule they lean on, and gets patches for each group. A
     patch that wins on its guard (see :func:`~pld_dspy.resolve.guard.judge`) is kept unless validation falls under it;
     so the last set is the best one on validation. Without a teacher, or where it has nothing usable to say, rules are
-    retired, reworded, or brought back from the bench under the same test.
+    retired, reworded, or brought back from the bench under the same test. A teacher of whom nothing is kept in a round
+    is not asked again; such patches follow where its own took their place.
 
     Every answer comes through the ledger, and all chance is seeded: run again after a kill, the loop asks nothing
     twice and ends where it would have.
@@ -111,6 +113,7 @@ class _Loop:
     objective: float = 0.0
     tried: set[str] = field(default_factory=set)
     """Digests of the rule sets that were judged, and of the first."""
+    dismissed: str | None = None
 
     def run(self) -> Resolution:
         """Make rounds until one does not improve validation, or a cap is reached."""
@@ -120,8 +123,8 @@ class _Loop:
             self.tried.add(self.rules.digest)
             for _ in range(self.config.max_rounds):
                 start = self.objective
-                self._round()
-                if self.objective <= start:
+                untried = self._dismiss(self._round())
+                if self.objective <= start and not untried:
                     break
         except BudgetExceeded as error:
             logger.warning("Resolving stopped early: %s", error)
@@ -134,26 +137,43 @@ class _Loop:
             before=before,
             objective=None if before is None else self.objective,
             stopped=stopped,
+            dismissed=self.dismissed,
         )
 
-    def _round(self) -> None:
-        """Find errors, get patches for them and settle these."""
+    def _round(self) -> list[Conflict]:
+        """Find errors, get patches for them and settle these; return the conflicts for which the teacher had some."""
         answers = self.evaluator.labels(self.rules, self.pool.examples, stage=STAGE)
         found = mistakes(self.pool, answers)
         groups = self._conflicts(found, answers)
         try:
-            self._settle(groups, self._proposals(groups))
+            proposals = self._proposals(groups)
+            self._settle(groups, proposals)
         finally:  # where a cap cuts the round short, what it kept stays
             self.log.close(errors=len(found), conflicts=len(groups), objective=self.objective)
+        return [conflict for conflict, proposal in zip(groups, proposals, strict=True) if proposal.patches]
+
+    def _dismiss(self, answered: Sequence[Conflict]) -> bool:
+        """Ask a teacher no more that was of no use; return whether there are patches to try that its own stood before.
+
+        Args:
+            answered: the last round's conflicts for which it had patches.
+        """
+        reason = self.log.useless()
+        if reason is None:
+            return False
+        logger.warning("%s", reason)
+        self.desk, self.dismissed = None, reason
+        return any(next(self._edits(conflict, Proposal()), None) for conflict in answered)
 
     def _conflicts(self, found: Sequence[Mistake], answers: Sequence[str | None]) -> list[Conflict]:
         config = self.config
         blamed = traced(
-            found[: config.errors_traced],
+            shortlisted(found, errors=config.errors_per_call, most=config.max_patches),
             self.rules,
             self.pool,
             self.evaluator,
             blame=config.blame,
+            calls=config.blame_calls,
             instructions=self.instructions,
         )
         return conflicts(

@@ -1,18 +1,13 @@
-"""Mistakes: which training examples the student gets wrong, and which rule each wrong answer leans on."""
+"""Mistakes: which training examples the student gets wrong, and what is known of each wrong answer."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
-
-import dspy
 
 from ..evaluation import Evaluator
 from ..rules import RuleSet
-from ..signatures import NameRule
-from .config import Blame
 from .pool import Pool
 
 STAGE = "resolve"
@@ -28,6 +23,7 @@ class Mistake:
         gold: its label.
         answer: the student's label.
         cost: what it costs in recall of its labels, in [0, 1] each: a rare label's mistakes weigh more, as in macro-F1.
+            One that stands for others of its kind bears a share of theirs.
         rule: id of the rule that it leans on; None where no single rule was found.
         feedback: what the user's metric says of it; empty where that says nothing.
         missed: the gold labels that a patch is to bring about, where the gold text may stand for several.
@@ -76,29 +72,6 @@ def _mistake(pool: Pool, row: int, example_id: str, answer: str, sizes: Mapping[
     return Mistake(row, example_id, gold, answer, cost, missed=missed, wrong=wrong)
 
 
-def traced(
-    found: Sequence[Mistake], rules: RuleSet, pool: Pool, evaluator: Evaluator, *, blame: Blame, instructions: str
-) -> list[Mistake]:
-    """Return the mistakes with the rule that each leans on, as far as one can be found.
-
-    Args:
-        found: the mistakes.
-        rules: the set under which they were made.
-        pool: holds their examples.
-        evaluator: the student; what it is asked here is diagnosis only.
-        blame: the way.
-        instructions: the student's own.
-
-    Raises:
-        BudgetExceeded: a cap allows no further student call.
-    """
-    if not found or not len(rules) or blame == "none":
-        return list(found)
-    if blame == "ask":
-        return _named(found, rules, pool, evaluator, instructions)
-    return _left_out(found, rules, pool, evaluator)
-
-
 def commented(found: Sequence[Mistake], rules: RuleSet, pool: Pool, evaluator: Evaluator) -> list[Mistake]:
     """Return the mistakes with what the user's metric says of them.
 
@@ -111,48 +84,3 @@ def commented(found: Sequence[Mistake], rules: RuleSet, pool: Pool, evaluator: E
     examples = pool.take(one.row for one in found)
     said = evaluator.feedback(examples, evaluator.answers(rules, examples, stage=STAGE))
     return [replace(one, feedback=words) for one, words in zip(found, said, strict=True)]
-
-
-def _left_out(found: Sequence[Mistake], rules: RuleSet, pool: Pool, evaluator: Evaluator) -> list[Mistake]:
-    """Blame the first rule without which the answer is right, else the first without which it is another one.
-
-    Only rules for the label that was answered are left out. Asking rule by rule, not mistake by mistake, lets a server
-    read each prompt's start once.
-    """
-    without: dict[int, list[tuple[str, str | None]]] = defaultdict(list)
-    for rule in rules.rules:
-        suspected = [one for one in found if not rule.labels or {one.answer, *one.wrong} & set(rule.labels)]
-        if suspected:
-            rest = RuleSet(rules=tuple(other for other in rules.rules if other is not rule))
-            examples = pool.take(one.row for one in suspected)
-            for one, answer in zip(suspected, evaluator.labels(rest, examples, stage=STAGE), strict=True):
-                without[one.row].append((rule.id, answer))
-    return [replace(one, rule=_decisive(one, without[one.row])) for one in found]
-
-
-def _decisive(mistake: Mistake, without: Sequence[tuple[str, str | None]]) -> str | None:
-    mending = (rule_id for rule_id, answer in without if answer == mistake.gold)
-    changing = (rule_id for rule_id, answer in without if answer not in (None, mistake.answer))
-    return next(mending, None) or next(changing, None)
-
-
-def _named(
-    found: Sequence[Mistake], rules: RuleSet, pool: Pool, evaluator: Evaluator, instructions: str
-) -> list[Mistake]:
-    """Have the student name the rule by its number."""
-    numbers = tuple(str(number) for number in range(len(rules) + 1))
-    signature = NameRule.with_updated_fields("rule", type_=Literal.__getitem__(numbers))
-    inputs = [
-        {"task": instructions, "rules": rules.render(), "example": pool.texts[one.row], "answer": one.answer}
-        for one in found
-    ]
-    answers = evaluator.ledger.ask(
-        dspy.Predict(signature),
-        inputs,
-        role="student",
-        stage=STAGE,
-        lm=dict(evaluator.student.named_predictors())[evaluator.task.predictor].lm or evaluator.lm,
-        adapter=evaluator.adapter,
-    )
-    said = [int((answer.outputs or {}).get("rule", 0)) for answer in answers]
-    return [replace(one, rule=rules.rules[n - 1].id if n else None) for one, n in zip(found, said, strict=True)]

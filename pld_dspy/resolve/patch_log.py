@@ -101,6 +101,21 @@ class PatchLog:
         self.rounds.append(ended)
         logger.info("%s", ended)
 
+    def useless(self) -> str | None:
+        """Say that nothing was kept of what the teacher proposed in the last round; None where some of it was.
+
+        None also where it proposed nothing because it was not asked, or its answers were lost.
+        """
+        last = len(self.rounds)
+        made = [patch for patch in self.patches if patch.round == last and patch.source == "teacher"]
+        if not made or any(patch.kept for patch in made):
+            return None
+        unusable = sum(not patch.usable for patch in made)
+        return (
+            f"Nothing that the teacher proposed in round {last} was kept ({unusable} unusable, {len(made) - unusable} "
+            "refused), so it was not asked again."
+        )
+
     def remembered(self, conflict: Conflict) -> list[str]:
         """Say which patches for these errors, or of their rule, were refused in earlier rounds."""
         return [

@@ -17,6 +17,7 @@ from .conflicts import Conflict
 from .mistakes import STAGE, Mistake
 from .patch import Unusable, edited
 from .pool import Pool
+from .screening import screened
 
 
 class Resolver(dspy.Module):
@@ -96,14 +97,16 @@ class TeacherDesk:
             ModelError: it rejects credentials or settings.
         """
         asked = [self._inputs(one, said, rules, pool) for one, said in zip(conflicts, tried, strict=True)]
-        found = [_read(answer, one, rules, bench) for answer, one in zip(self._ask(asked), conflicts, strict=True)]
+        found = [
+            _read(answer, one, rules, bench, pool) for answer, one in zip(self._ask(asked), conflicts, strict=True)
+        ]
         again = [place for place, one in enumerate(found) if one.faults and not one.patches]
         corrected = [
             {**asked[place], "tried": [*tried[place], *(str(fault) for fault in found[place].faults)]}
             for place in again
         ]
         for place, answer in zip(again, self._ask(corrected), strict=True):
-            second = _read(answer, conflicts[place], rules, bench)
+            second = _read(answer, conflicts[place], rules, bench, pool)
             found[place] = second if second.patches or second.faults else found[place]
         return found
 
@@ -147,21 +150,22 @@ def _told(mistake: Mistake, pool: Pool) -> str:
     return f"{told}\nfeedback: {mistake.feedback}" if mistake.feedback else told
 
 
-def _read(answer: Answer, conflict: Conflict, rules: RuleSet, bench: Sequence[Rule]) -> Proposal:
-    """Sort an answer's patches into those that fit the rules and those that do not."""
+def _read(answer: Answer, conflict: Conflict, rules: RuleSet, bench: Sequence[Rule], pool: Pool) -> Proposal:
+    """Sort an answer's patches into those worth a try and those that cannot be used."""
     if answer.outputs is None:
         if answer == NOT_ASKED or (answer.error or "").startswith(LOST):
             return Proposal()
         return Proposal(faults=[Fault("malformed", (), answer.error or "")])
-    proposal = Proposal()
-    for row in answer.outputs.get("patches") or ():
+    rows = answer.outputs.get("patches") or ()
+    proposal = Proposal(faults=[] if rows else [Fault("malformed", (), "it proposes no patch")])
+    for row in rows:
         try:
             patch = Patch.model_validate(row)
         except ValidationError as error:
             proposal.faults.append(Fault("malformed", (), error.errors()[0]["msg"]))
             continue
         try:
-            edited(patch, rules, bench, conflict)
+            screened(patch, edited(patch, rules, bench, conflict), rules, conflict, pool)
         except Unusable as error:
             proposal.faults.append(Fault(patch.kind, patch.texts, str(error)))
         else:

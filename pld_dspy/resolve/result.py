@@ -21,18 +21,19 @@ class PatchRecord(BaseModel):
 
     Attributes:
         round: from 1.
-        kind: what it does; "malformed" for a teacher's answer from which nothing could be read.
+        kind: what it does; "malformed" for a teacher's answer that holds no patch, or none that could be read.
         source: "teacher", or "unaided": another wording, a rule of the bench, or a rule less.
         changed, made: ids of the rules that it took away or changed, and of those that stand in their place.
         before, after: the texts of these.
         errors: ids of the training examples that it was made for.
-        usable: False for what could not be read, or not be put into effect.
+        usable: False for what could not be read, not be put into effect, or plainly held nothing new.
         kept: whether it stayed.
         reason: why it was kept or refused.
         wins, losses: guard examples that only the patched, and only the unpatched, student got right; the errors that
             the patch was made for are not among them.
         asked: examples that it was judged on.
-        gain: difference of the objective on these, without the errors that it was made for; None if it was not judged.
+        gain: difference of the objective on these, without the errors that it was made for; None if it was not judged,
+            or given up before all of them were asked.
         objective: on validation under the patch; None where it was not asked.
     """
 
@@ -91,6 +92,8 @@ class Resolution:
         before, objective: objective on validation of the given and of the returned rules; None where a cap allowed
             no call at all.
         stopped: the cap that ended the loop; None if none did.
+        dismissed: why the teacher was asked no more: nothing that it proposed in a round was kept. None where it was of
+            use, or there was none.
     """
 
     rules: RuleSet
@@ -100,6 +103,7 @@ class Resolution:
     before: float | None = None
     objective: float | None = None
     stopped: str | None = None
+    dismissed: str | None = None
 
     @property
     def kept(self) -> list[PatchRecord]:
