@@ -6,9 +6,9 @@ Contracts", CC BY 4.0; the published development and test files, 17 hypotheses a
 
 A contract is longer than a small model reads well, so the program has two steps. ``retrieve`` picks the spans nearest
 to the hypothesis, with no model. ``decide``, the one predictor and so the one that PLD instructs, reads these alone.
-What retrieval misses is lost: on the contracts of the recorded rationales, 78% of the entailed and contradicted
-hypotheses have at least one span of their gold evidence in the excerpt. Figures are those of this program, not of a
-model that is given the whole contract or the evidence.
+What retrieval misses is lost: on the contracts of the recorded rationales, 79% of the entailed and contradicted
+hypotheses have at least one span of their gold evidence in the excerpt of at most 200 words; 77% would with 180 words,
+and 80% with 220. Figures are those of this program, not of a model that is given the whole contract or the evidence.
 
 Splits are made by contract, near-copies of a contract counting as the same one; the 17 hypotheses are the same in all
 splits. Training: the examples of recorded rationales, and without any, a draw from three quarters of the development
@@ -21,6 +21,7 @@ and not to be set beside those on the whole test file.
 from __future__ import annotations
 
 import random
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,7 +42,9 @@ LABELS: tuple[str, ...] = get_args(Relation)
 
 FILES = {"dev": ("contract_nli_dev.json", "dev.json"), "test": ("contract_nli_test.json", "test.json")}
 PAGE = "https://stanfordnlp.github.io/contract-nli/"
-EXCERPT_WORDS = 220
+EXCERPT_WORDS = 200
+SAYS = re.compile(r"[^\W\d_]{2}")
+"""Two letters in a row: without any, a span is a number, a letter of a list, or a line to write on."""
 TRAIN, VAL, TEST = 32, 24, 50
 """Examples a label, at most."""
 TRAIN_SHARE, VAL_SHARE = 3 / 4, 1 / 3
@@ -78,23 +81,26 @@ class ContractReader(dspy.Module):
         return self.decide(excerpt=self.retrieve(contract, hypothesis), hypothesis=hypothesis)
 
     def retrieve(self, contract: str, hypothesis: str) -> str:
-        """Return the spans with the highest TF-IDF cosine to the hypothesis that fit, in their order, one a line.
+        """Return the spans nearest to the hypothesis by TF-IDF that fit, in their order, one a line.
 
-        Words are cut into overlapping pieces of four letters, so that "disclose" is near "disclosure". A span of more
-        words than the whole excerpt may have counts with its beginning; one that no longer fits makes way for the next.
+        Words are cut into overlapping pieces of four letters, so that "disclose" is near "disclosure". Nearness is the
+        sum over shared pieces, divided by the square root of the span's words as in Lucene's classic similarity: the
+        cosine puts a long clause, of which a part is evidence, behind headings. A span of more words than the whole
+        excerpt may have counts with its beginning; one that no longer fits makes way for the next, and one that says
+        nothing, such as "4." or "____", is left out.
         """
-        spans = [" ".join(line.split()[: self.words]) for line in contract.splitlines() if line.strip()]
-        vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(4, 4), sublinear_tf=True)
+        spans = [" ".join(line.split()[: self.words]) for line in contract.splitlines() if SAYS.search(line)]
+        vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(4, 4), sublinear_tf=True, norm=None)
         vectors = vectorizer.fit_transform([hypothesis, *spans])
         # By rarity once more: what all spans speak of (the confidential information) tells none of them apart.
         query = vectors[0].multiply(vectorizer.idf_)
-        nearness = (vectors[1:] @ query.T).toarray().ravel()
+        lengths = [len(span.split()) for span in spans]
+        nearness = (vectors[1:] @ query.T).toarray().ravel() / np.sqrt(lengths)
         chosen, left = [], self.words
         for row in np.argsort(-nearness, kind="stable"):
-            length = len(spans[row].split())
-            if length <= left:
+            if lengths[row] <= left:
                 chosen.append(row)
-                left -= length
+                left -= lengths[row]
         return "\n".join(spans[row] for row in sorted(chosen))
 
 

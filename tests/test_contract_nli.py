@@ -94,6 +94,22 @@ def test_a_span_longer_than_the_excerpt_counts_with_its_beginning_and_an_empty_c
     assert reader.retrieve("", "Notices are given.") == ""
 
 
+def test_spans_that_say_nothing_take_no_room() -> None:
+    reader = contract_nli.ContractReader(words=20)
+    assert reader.retrieve("4.\n____________\n(a)\nNotices are given in writing.\n12.3", "Notices.") == CONTRACT[2]
+    assert reader.retrieve("4.\n____", "Notices are given.") == ""
+
+
+def test_a_long_clause_of_which_a_part_is_near_comes_before_a_heading() -> None:
+    heading = "4. Notices"
+    clause = (
+        "Any notices that one of the parties gives under this agreement are given in writing, by registered mail or by "
+        "courier, and they take effect on the day after the day of their receipt by the other party."
+    )
+    reader = contract_nli.ContractReader(words=len(clause.split()))
+    assert reader.retrieve(f"{heading}\n{CONTRACT[3]}\n{clause}", "All notices are given in writing.") == clause
+
+
 def test_pld_instructs_the_deciding_predictor_and_it_reads_the_excerpt_alone() -> None:
     lm = fn_lm(lambda system, user: "Contradiction", cache=False)
     student = contract_nli.ContractReader(words=12)
@@ -240,4 +256,4 @@ def test_the_excerpt_is_short_and_holds_evidence_as_often_as_the_module_says() -
                 excerpt = student.retrieve("\n".join(spans), published["labels"][key]["hypothesis"])
                 assert len(excerpt.split()) <= contract_nli.EXCERPT_WORDS
                 hits.append(bool({spans[row] for row in annotation["spans"]} & set(excerpt.split("\n"))))
-    assert sum(hits) / len(hits) == pytest.approx(0.78, abs=0.01)
+    assert sum(hits) / len(hits) == pytest.approx(0.79, abs=0.005)
