@@ -1,4 +1,4 @@
-"""``python -m experiments run CONFIG.yaml``, ``... table CONFIG.yaml``; ``... speed RUN``, ladder, effects, stages."""
+"""``python -m experiments run CONFIG.yaml``, table; ``... stages RUN``, speed, ladder, effects; ``spread RUN RUN``."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from pld_dspy.terminal import FAILED, INTERRUPTED, clean_stdout, hush_libraries
 from .command import run_app
 from .config import Experiment
 from .foretold import effects, ladder
+from .plain_search import plain_search
 from .runner import run_experiment
+from .seeds import read_seeds
 from .speed import speed
+from .spread import draw, spread
 from .stages import stages
 from .table import markdown
 
@@ -24,6 +27,7 @@ Config = Annotated[Path, typer.Argument(help="The experiment's YAML file.")]
 Data = Annotated[Path | None, typer.Option(metavar="FOLDER", help="The published data; overrides the file's.")]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder of pld-dspy compile or demo.")]
 BUDGETS = (100, 200, 400, 800)
+TIMES = (1, 2, 4)
 Rationales = Annotated[Path | None, typer.Option(metavar="FILE", help="Recorded micro-rules; overrides the file's.")]
 
 
@@ -74,10 +78,33 @@ def effects_command(run: RunArgument) -> None:
     typer.echo(effects(run))
 
 
+@app.command("plain")
+def plain_command(
+    run: RunArgument,
+    times: Annotated[
+        list[int] | None, typer.Option(min=1, help="Calls, in those of the run's search; repeatable.")
+    ] = None,
+) -> None:
+    """Search the run's rules again, every trial on all validation examples, with 1, 2 and 4 times the calls."""
+    typer.echo(plain_search(run, times or TIMES))
+
+
 @app.command("stages")
 def stages_command(run: RunArgument) -> None:
     """Score on the test split all rules, those that the search chose, and those after the conflict loop."""
     typer.echo(stages(run))
+
+
+@app.command("spread")
+def spread_command(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders that differ in the seed alone.")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw a line a seed into this .png or .svg.")] = None,
+) -> None:
+    """Compare the seeds of one program: each run's test scores, and their mean, deviation and range; asks no model."""
+    seeds = read_seeds(runs)
+    if out is not None:
+        draw(seeds, out)
+    typer.echo(spread(seeds))
 
 
 def _log_progress() -> None:

@@ -11,9 +11,10 @@ import dspy
 import numpy as np
 
 from pld_dspy.adapter import asking_for_logprobs
-from pld_dspy.calibration import Offsets, decided, fit_offsets, logprobs_of
+from pld_dspy.calibration import Offsets, decided, fit_offsets, logprobs_of, matched
 from pld_dspy.evaluation import Evaluation, Evaluator
 from pld_dspy.ledger import Ledger
+from pld_dspy.objectives import chosen_objective
 from pld_dspy.progress import bar
 from pld_dspy.reload import Run
 from pld_dspy.rules import RuleSet
@@ -42,6 +43,7 @@ class Asker:
                 student=command.source.student(),
                 task=opened.task,
                 ledger=Ledger(opened.folder.predictions, num_threads=threads),
+                objective=chosen_objective(opened.folder.settings()["settings"]["objective"], None),
                 adapter=asking_for_logprobs(None),
                 seed=command.seed,
             )
@@ -52,8 +54,15 @@ class Asker:
         with bar(STAGE, "call", total=len(examples)) as shown:
             return self.evaluator.evaluate(rules, examples, stage=STAGE, on_answer=shown.update)
 
-    def calibrated(self, answered: Evaluation, examples: Sequence[dspy.Example], on_val: Evaluation) -> Score | None:
-        """Score answers with offsets that are fitted on the validation answers under the same rules alone.
+    def value(self, rules: RuleSet | None) -> float:
+        """Return the objective on validation as the run's search saw it: with matched offsets where it calibrates."""
+        own = self.ask(rules, self.val)
+        if self.opened.calibrated:
+            own, _ = matched(own, self.val, self.evaluator)
+        return own.score.objective
+
+    def moved(self, answered: Evaluation, examples: Sequence[dspy.Example], on_val: Evaluation) -> Evaluation | None:
+        """Return answers as offsets move them that are fitted on the validation answers under the same rules alone.
 
         Args:
             answered: the answers to ``examples``.
@@ -61,15 +70,19 @@ class Asker:
             on_val: the answers to the validation examples.
 
         Returns:
-            None without log-probabilities; where offsets do not pay, the score of the answers as they are.
+            None without log-probabilities; where offsets do not pay, the answers as they are.
         """
         task = self.opened.task
         logprobs = logprobs_of(on_val.answers, task)
         if np.isnan(logprobs).any():
             return None
         fitted = fit_offsets(logprobs, task.golds(self.val), task.labels, answers=on_val.labels)
-        moved, _ = decided(answered, fitted or Offsets.none(task.labels), examples, self.evaluator)
-        return moved.score
+        return decided(answered, fitted or Offsets.none(task.labels), examples, self.evaluator)[0]
+
+    def calibrated(self, answered: Evaluation, examples: Sequence[dspy.Example], on_val: Evaluation) -> Score | None:
+        """Return the score of :meth:`moved`; arguments and None as there."""
+        moved = self.moved(answered, examples, on_val)
+        return None if moved is None else moved.score
 
 
 def shown(score: Score | None) -> str:

@@ -2,9 +2,13 @@
 
 A tenth of the labels is flipped, to any other label or to the nearest one (by the centres of the labels' texts, which
 is how people err), and the audit that costs no call is asked which labels it doubts. What doubting is worth is shown by
-a linear classifier on TF-IDF: its macro-F1 on a fifth of the texts, true labels, after training on the others with true
-labels, with the flipped ones, and with the flipped ones less those doubted. Of recorded rationales the audit is asked,
-without their marks, which labels their author doubted.
+a linear support vector machine on TF-IDF: its macro-F1 on a fifth of the texts, true labels, after training on the
+others with true labels, with the flipped ones, and with the flipped ones less those doubted. Of recorded rationales the
+audit is asked, without their marks, which labels their author doubted.
+
+Why that classifier, on every data set: it is a usual first choice for short texts (Wang and Manning 2012, "Baselines
+and Bigrams"), has one optimum whatever the seed, and is no relation of the audit's naive Bayes. On 8,000 messages with
+77 labels it is fitted in half a second, logistic regression in six, and each draw fits three.
 """
 
 from __future__ import annotations
@@ -19,10 +23,12 @@ import dspy
 import numpy as np
 import typer
 from numpy.typing import NDArray
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics import f1_score
 from sklearn.model_selection import train_test_split
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.svm import LinearSVC
 
-from optimizers.linear import linear_model
 from pld_dspy.audit import Item, suspects
 from pld_dspy.data import read_rows
 from pld_dspy.embedding import embed, tfidf_svd
@@ -105,12 +111,23 @@ def audited(texts: Sequence[str], labels: Sequence[str], *, near: bool, seed: in
     unseen = [texts[row] for row in test]
 
     def macro_f1(rows: Sequence[int], numbers: NDArray[np.int64]) -> float:
-        model = linear_model(balanced=True).fit([told[row] for row in rows], numbers[rows])
+        model = classifier().fit([told[row] for row in rows], numbers[rows])
         return float(f1_score(given[test], model.predict(unseen), average="macro"))
 
     everything = range(len(told))
     figures = macro_f1(everything, true), macro_f1(everything, flipped), macro_f1(sound, flipped)
     return replace(found, macro_f1=figures)
+
+
+def classifier() -> Pipeline:
+    """Return TF-IDF (words and word pairs) and a linear support vector machine per label, to be fitted on texts.
+
+    Labels weigh alike, however rare, as in macro-F1.
+    """
+    # The seed matters to the solver's path alone, but without one the last digits would differ from run to run.
+    return make_pipeline(
+        TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2)), LinearSVC(class_weight="balanced", random_state=0)
+    )
 
 
 def flip(given: NDArray[np.int64], nearest: NDArray[np.int64] | None, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import dspy
 from scipy.stats import binomtest
 
 from pld_dspy.evaluation import Evaluation
@@ -13,6 +14,7 @@ from pld_dspy.scoring import Score, difference
 from pld_dspy.search import find_study
 
 from .asker import Asker, shown
+from .staged import ALL, LOOP, SEARCHED, UNCHANGED, Stage, Stages
 
 HEADER = (
     "| student | rules | validation macro-F1 | test macro-F1 | above the unchanged student | calibrated | accuracy |\n"
@@ -21,7 +23,7 @@ HEADER = (
 
 
 def stages(run: Path) -> str:
-    """Ask the test examples under the rules of each stage, and return a table.
+    """Ask the test examples under the rules of each stage, leave stages.json in the run folder, and return a table.
 
     All rules are those of the search's study in their first wordings, the most supported first: what Prompt-Level
     Distillation gives without a search. Calibrated figures are with offsets fitted for these rules on the validation
@@ -32,31 +34,47 @@ def stages(run: Path) -> str:
     """
     with Asker.of(run) as asker:
         test = asker.opened.examples(None)
-        task = asker.opened.task
-        rows: list[str] = []
-        unchanged: Evaluation | None = None
-        for name, rules in _stages(asker):
-            asked = rules if len(rules) else None
-            on_val, on_test = (asker.ask(asked, examples) for examples in (asker.val, test))
-            moved = asker.calibrated(on_test, test, on_val)
-            unchanged = unchanged or on_test
-            gap = difference(task.golds(test), unchanged.labels, on_test.labels, task.labels)
-            gained = f"{gap.macro_f1:+.3f} [{gap.interval[0]:+.3f}, {gap.interval[1]:+.3f}], p = {gap.p_value:.4f}"
-            rows.append(
-                f"| {name} | {len(rules)} | {on_val.score.macro_f1:.3f} | {shown(on_test.score)} "
-                f"| {gained if asked else ''} | {shown(moved)} | {_accuracy(on_test.score)} |"
-            )
-    return "\n".join([HEADER, *rows, "", _spent(asker, len(test))])
+        found = tuple(_asked(asker, test))
+    Stages.of(asker.opened.result, found).save(run)
+    return "\n".join([HEADER, *(_row(stage) for stage in found), "", _spent(asker, len(test))])
 
 
-def _stages(asker: Asker) -> Iterator[tuple[str, RuleSet]]:
+def _asked(asker: Asker, test: Sequence[dspy.Example]) -> Iterator[Stage]:
+    task = asker.opened.task
+    unchanged: Evaluation | None = None
+    for name, rules in _rule_sets(asker):
+        asked = rules if len(rules) else None
+        on_val, on_test = (asker.ask(asked, examples) for examples in (asker.val, test))
+        unchanged = unchanged or on_test
+        gap = difference(task.golds(test), unchanged.labels, on_test.labels, task.labels) if asked else None
+        yield Stage(
+            name=name,
+            rules=len(rules),
+            validation=on_val.score,
+            test=on_test.score,
+            difference=gap,
+            calibrated=asker.calibrated(on_test, test, on_val),
+        )
+
+
+def _rule_sets(asker: Asker) -> Iterator[tuple[str, RuleSet]]:
     result, folder = asker.opened.result, asker.opened.folder
     _, rules = find_study(folder.study, prefix=folder.fingerprint)
-    yield "unchanged", RuleSet()
-    yield "all rules", RuleSet(rules=tuple(rules))
-    yield "searched", result.rules if result.searched is None else result.searched
+    yield UNCHANGED, RuleSet()
+    yield ALL, RuleSet(rules=tuple(rules))
+    yield SEARCHED, result.rules if result.searched is None else result.searched
     if result.searched is not None:
-        yield "after the loop", result.rules
+        yield LOOP, result.rules
+
+
+def _row(stage: Stage) -> str:
+    gap, gained = stage.difference, ""
+    if gap is not None:
+        gained = f"{gap.macro_f1:+.3f} [{gap.interval[0]:+.3f}, {gap.interval[1]:+.3f}], p = {gap.p_value:.4f}"
+    return (
+        f"| {stage.name} | {stage.rules} | {stage.validation.macro_f1:.3f} | {shown(stage.test)} | {gained} "
+        f"| {shown(stage.calibrated)} | {_accuracy(stage.test)} |"
+    )
 
 
 def _accuracy(score: Score) -> str:

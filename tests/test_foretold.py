@@ -1,4 +1,4 @@
-"""The commands that ask a finished run again: ladder, effects, stages, speed; a deterministic student."""
+"""The commands that ask a finished run again: ladder, effects, stages, plain, speed; a deterministic student."""
 
 import csv
 import re
@@ -11,6 +11,7 @@ from tasks import TEST, TRAIN, VAL, leaning_lm, micro_rules
 from typer.testing import CliRunner
 
 from experiments.__main__ import app
+from experiments.staged import Stages
 from pld_dspy import command as command_module
 from pld_dspy.cli import app as pld_app
 from pld_dspy.result import PLDResult
@@ -105,6 +106,38 @@ def test_stages_are_scored_on_test_one_by_one(run, lm, monkeypatch):
     assert float(unchanged[5].split()[0]) > float(unchanged[3].split()[0]), "this student leans, and offsets undo it"
     assert int(everything[1]) == len(result.rules) + len(result.bench)
     assert f"{len(TEST)} test examples" in text
+    left = Stages.load(run, result)
+    assert [f"{one.test.macro_f1:.3f}" for one in left.stages] == [
+        row[3].split()[0] for row in (unchanged, everything, searched)
+    ]
+    assert [one.difference is None for one in left.stages] == [True, False, False]
+    assert left.test("unchanged") == result.test.baseline
+    assert left.test("searched") == result.test.compiled
     before = len(calls(lm))
     assert experiment(lm, monkeypatch, "stages", str(run)) == text
     assert len(calls(lm)) == before, "asked once"
+    assert Stages.load(run, result) == left
+
+
+def test_a_plain_search_is_given_multiples_of_the_calls_and_goes_on(run, lm, monkeypatch):
+    once = experiment(lm, monkeypatch, "plain", str(run), "--times", "1")
+    after_one = len(calls(lm))
+    text = experiment(lm, monkeypatch, "plain", str(run), "--times", "2", "--times", "1")
+    ours, one, two = (cells(line) for line in text.splitlines()[2:5])
+    assert [row[0] for row in (ours, one, two)] == ["PLD", "plain, 1 times", "plain, 2 times"]
+    result = PLDResult.load(run)
+    spent = result.costs["student"]["search"].calls
+    assert [int(row[1].replace(",", "")) for row in (ours, one, two)] == [spent, spent, 2 * spent]
+    assert cells(once.splitlines()[3]) == one, "the shorter search is the first part of the longer one"
+    assert float(two[3]) >= float(one[3])
+    assert ours[4].startswith(f"{result.test.compiled.macro_f1:.3f} [")
+    added = len(calls(lm)) - after_one
+    assert 0 < added <= spent + len(TEST), "no set is paid for twice"
+    assert experiment(lm, monkeypatch, "plain", str(run), "--times", "1", "--times", "2") == text
+    assert len(calls(lm)) == after_one + added
+
+
+def test_a_plain_search_sees_what_the_runs_search_saw(run, lm, monkeypatch):
+    text = experiment(lm, monkeypatch, "plain", str(run), "--times", "1")
+    own = {float(row["objective"]) for row in csv.DictReader((run / "trials.csv").open()) if row["objective"]}
+    assert min(abs(float(cells(text.splitlines()[2])[3]) - value) for value in own) < 5e-4, "with matched offsets"

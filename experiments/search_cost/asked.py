@@ -85,11 +85,15 @@ class Asked:
         """Return the same as answers of a ledger."""
         return [Answer(outputs={"label": label}) for label in self.labels(rules, examples, stage=stage)]
 
+    def value(self, examples: Sequence[dspy.Example], answers: Sequence[Answer]) -> float:
+        """Return macro-F1 of answers to ``examples``."""
+        return macro_f1(self.task.golds(examples), [self.task.read(answer.outputs) for answer in answers], LABELS)
+
     def evaluate(self, rules: RuleSet | None, examples: Sequence[dspy.Example], *, stage: str) -> Asking:
         """Ask all of ``examples`` under ``rules`` and score the answers."""
-        labels = self.labels(rules, examples, stage=stage)
-        figure = macro_f1(self.task.golds(examples), labels, LABELS)
-        return Asking(labels, Figures(figure, figure))
+        answers = self.answers(rules, examples, stage=stage)
+        figure = self.value(examples, answers)
+        return Asking([self.task.read(answer.outputs) for answer in answers], Figures(figure, figure))
 
     def _all_replies(self, prompt: Prompt) -> list[Reply]:
         logits = self._student.surface.logits(prompt, self._student.validation)
