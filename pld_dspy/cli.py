@@ -169,6 +169,7 @@ def demo(
     *,
     student: Student = "local",
     calibrate: Calibrate = False,
+    error_rate: ErrorRate = None,
     tracking: Tracking = "mlflow",
     out: Annotated[Path, typer.Option(help="The run folder.")] = Path("runs/demo"),
     seed: Seed = 0,
@@ -183,7 +184,7 @@ def demo(
 
     command = Command(source=Program(module="pld_dspy.demo"), student=Model(spec=student), seed=seed)
     search = SearchConfig(screen_calls=DEMO_SCREEN_CALLS, trials=DEMO_TRIALS)
-    pld = PLD(search=search, calibrate=calibrate, run_dir=out, tracking=tracking, seed=seed)
+    pld = PLD(search=search, calibrate=calibrate, error_rate=error_rate, run_dir=out, tracking=tracking, seed=seed)
     _compile(command, pld, None, fresh=fresh, estimate=estimate)
 
 

@@ -83,8 +83,6 @@ def estimate(
     asked = (explained - recorded) if has_teacher else 0
     audited = explained if has_teacher and induce.audit == "teacher" else 0
     syntheses = induce.draws * (explained // 2 + len(task.labels)) if has_teacher else 0
-    full = len(valset) * (4 + search.trials)
-    searched = full + -(-search.screen_calls // search.block) * search.block
     # As many rules as a teacher's clusters or the recorded labels may give: half of the pool in a set on average.
     pool = explained // 4 if search.most is None else search.most
     rules = RULE_TOKENS * pool
@@ -94,7 +92,7 @@ def estimate(
         _teacher("explain", asked, own + train),
         *([_teacher("audit", audited, own + train)] if audited else []),
         _teacher("induce", syntheses, own + 12 * RULE_TOKENS),
-        _student("search", searched, own + rules + val),
+        _student("search", search.most_calls(len(valset)), own + rules + val),
         *_resolving(
             resolve,
             asks_teacher=has_teacher,

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 import dspy
 import numpy as np
 
 from .audit import Suspect
 from .calibration import Abstention, Calibration, Uncalibrated, fewest_answers
-from .evaluation import Evaluation, Evaluator
+from .evaluation import Evaluation
 from .explain import Explanations
 from .induce import Induction
-from .inputs import Inputs
-from .ledger import UNCAPPED, Ledger
-from .progress import bar
+from .job import Job
+from .ledger import Ledger
 from .resolve import Resolution
 from .result import Comparison, Cost, PLDResult, versions
 from .rules import RuleSet
 from .scoring import difference
 from .search import SearchResult
+from .stages import Pair
 from .task import Task
-
-Pair: TypeAlias = tuple[Evaluation, Evaluation]
-"""The unchanged and the compiled student on the same examples."""
-
 
 INDUCED = ("about_format", "suspects_dropped", "suspects_down_weighted", "in_parts", "labels_without_rule")
 """Counts of ``Induction.counts`` that a result repeats."""
@@ -69,34 +64,15 @@ def comparison(
     )
 
 
-def final_scores(inputs: Inputs, best: RuleSet | None, evaluator: Evaluator) -> dict[str, Pair]:
-    """Score the unchanged and the chosen student; validation answers are all in the ledger already."""
-    scores = {}
-    for name, examples in inputs.splits.named():
-        if name != "train":
-            stage = "search" if name == "validation" else UNCAPPED
-            with bar(name, "call", total=2 * len(examples)) as shown:
-                scores[name] = (
-                    evaluator.evaluate(None, examples, stage=stage, on_answer=shown.update),
-                    evaluator.evaluate(best, examples, stage=stage, on_answer=shown.update),
-                )
-    return scores
-
-
-def outcome(
-    inputs: Inputs, found: Found, *, instructions: str, ledger: Ledger, seconds: dict[str, float], seed: int
-) -> PLDResult:
+def outcome(job: Job, found: Found, *, instructions: str) -> PLDResult:
     """Return the result of a compile.
 
     Args:
-        inputs: what was given.
+        job: the compile, all stages of it done.
         found: what the stages found.
         instructions: the instructed predictor's full instructions.
-        ledger: the costs.
-        seconds: stage -> wall seconds.
-        seed: of the compile.
     """
-    task, splits, search = inputs.task, inputs.splits, found.search
+    task, splits, search, seed = job.inputs.task, job.inputs.splits, found.search, job.seed
     return PLDResult(
         labels=task.labels,
         predictor=task.predictor,
@@ -109,15 +85,15 @@ def outcome(
         instructions=instructions,
         validation=comparison(task, splits.val, *found.validation, seed=seed),
         test=None if found.test is None else comparison(task, splits.test, *found.test, seed=seed),
-        costs=_costs(ledger),
-        seconds={stage: round(value, 2) for stage, value in seconds.items()},
+        costs=_costs(job.ledger),
+        seconds={stage: round(value, 2) for stage, value in job.seconds.items()},
         calibration=found.calibration if isinstance(found.calibration, Calibration) else None,
         insight=search.insight,
         rule_tokens=_rule_tokens(*found.validation),
         suspects=found.induction.suspects,
         counts={**_counts(found), **{name: len(examples) for name, examples in splits.named()}},
         stopped=search.stopped,
-        notes=[*inputs.notes, *_notes(inputs, found, ledger)],
+        notes=[*job.inputs.notes, *_notes(job, found)],
         seed=seed,
         versions=versions(),
     )
@@ -138,11 +114,11 @@ def _counts(found: Found) -> dict[str, int]:
     }
 
 
-def _notes(inputs: Inputs, found: Found, ledger: Ledger) -> list[str]:
+def _notes(job: Job, found: Found) -> list[str]:
     induction, search, resolution = found.induction, found.search, found.resolution
     notes = [induction.diagnosis] if induction.diagnosis else []
-    notes += [f"The stage {stage!r} stopped early: {cause}" for stage, cause in ledger.stopped.items()]
-    if inputs.teacher is None:
+    notes += [f"The stage {stage!r} stopped early: {cause}" for stage, cause in job.ledger.stopped.items()]
+    if job.inputs.teacher is None:
         notes.append(
             "No teacher: each rule's wordings are the micro-rules nearest its cluster's centre, and its cue words."
         )
@@ -156,6 +132,8 @@ def _notes(inputs: Inputs, found: Found, ledger: Ledger) -> list[str]:
         notes.append("No rule set beat the unchanged student on validation: the student came back unchanged.")
     if resolution is not None and resolution.stopped:
         notes.append(f"Resolving stopped early: {resolution.stopped}")
+    if resolution is not None and resolution.dismissed:
+        notes.append(resolution.dismissed)
     if isinstance(found.calibration, Uncalibrated):
         notes.append(f"Nothing was calibrated: {found.calibration.reason}")
     if isinstance(found.calibration, Calibration):
@@ -186,10 +164,12 @@ def _doubts(suspects: Sequence[Suspect]) -> str:
     return f"Training labels that are doubted: {len(suspects)}, the most doubtful first: {', '.join([*named, *more])}."
 
 
-def patched(found: SearchResult, resolution: Resolution) -> SearchResult:
+def patched(found: SearchResult, resolution: Resolution | None) -> SearchResult:
     """Return what the search found with the patches that were kept, where they beat the unchanged student."""
+    if resolution is None or not resolution.kept:
+        return found
     objective = resolution.objective or 0.0
-    if not resolution.kept or objective <= found.baseline:
+    if objective <= found.baseline:
         return found
     best = resolution.rules if len(resolution.rules) else None
     return replace(found, best=best, bench=resolution.bench, objective=objective)

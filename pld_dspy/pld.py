@@ -14,20 +14,21 @@ from . import stages
 from .adapter import asking_for_logprobs
 from .calibration import check_error_rate, graded, with_calibration
 from .compose import with_rules
-from .content import digest, plain
+from .content import plain
 from .estimate import Estimate, estimate
 from .evaluation import Evaluator
 from .explain import match_records
-from .induce import UNSAID, InduceConfig, Induction
+from .induce import UNSAID, InduceConfig
 from .inputs import Inputs, Rationales, TeacherLike, prepare, student_lm
+from .job import Job
 from .ledger import Budget, Ledger
 from .objectives import Metric, Objective, chosen_objective, objective_name
-from .outcome import Found, final_scores, outcome, patched
-from .progress import Progress, bar, record, timed
+from .outcome import Found, outcome, patched
+from .progress import Progress, record
 from .resolve import ResolveConfig
 from .result import PLDResult
 from .run import RunFolder
-from .search import SearchConfig, SearchResult, find_study, open_study, publish_rules
+from .search import SearchConfig, find_study
 from .tracking import Recorder, recorder_for
 
 
@@ -156,19 +157,41 @@ class PLD(Teleprompter):
         folder.open(self._settings(inputs), resume=resume)
         if self.origin is not None:
             folder.add_settings("command", self.origin)
-        ledger = self._ledger(student, folder)
-        seconds: dict[str, float] = {}
+        job = self._job(inputs, folder)
         with recorder.run(folder.name):
             recorder.params(self.get_params())
-            found = self._stages(inputs, folder, ledger, recorder, seconds)
+            found = self._found(job, recorder)
             compiled = with_rules(student, inputs.task, found.search.best)
             instructions = dict(compiled.named_predictors())[inputs.task.predictor].signature.instructions
-            self.result = outcome(
-                inputs, found, instructions=instructions, ledger=ledger, seconds=seconds, seed=self.seed
-            )
+            self.result = outcome(job, found, instructions=instructions)
             folder.write_outcome(compiled, self.result)
             record(recorder, self.result, folder)
         return with_calibration(compiled, self.result.calibration, target=inputs.task.predictor)
+
+    def _found(self, job: Job, recorder: Recorder) -> Found:
+        """Take the stages in turn, each on what the ones before it found."""
+        stages.score_baseline(job)
+        explanations = stages.explain_examples(job)
+        doubted = stages.audit_labels(job, explanations, self.induce)
+        induction = stages.induce_rules(job, explanations, self.induce, doubted)
+        progress = Progress(recorder, objective_name(self.objective, self.metric))
+        searched = stages.search_rules(
+            job, induction.rules, self.search, progress=progress, storage=self.storage, calibrated=self.calibrate
+        )
+        resolution = stages.resolve_errors(job, searched, self.resolve)
+        search = patched(searched, resolution)
+        fit = stages.fit_calibration(job, search.best) if self.calibrate else None
+        validation, test = stages.final_scores(job, search.best)
+        return Found(
+            explanations=explanations,
+            induction=induction,
+            searched=searched,
+            search=search,
+            resolution=resolution,
+            validation=validation,
+            test=test,
+            calibration=graded(fit, job.inputs.splits.test, test, job.evaluator, error_rate=self.error_rate),
+        )
 
     def join(
         self,
@@ -196,10 +219,8 @@ class PLD(Teleprompter):
         told = {"teacher": folder.settings().get("teacher")}  # and a folder without a compile is not made into one
         folder.open({**self._settings(inputs), **told}, resume=True)
         study, rules = find_study(self.storage or folder.study, prefix=folder.fingerprint)
-        evaluator = self._evaluator(inputs, self._ledger(student, folder))
-        search = stages.rule_search(
-            inputs, rules, evaluator, study, config=self.search, calibrated=self.calibrate, seed=self.seed, joins=True
-        )
+        job = self._job(inputs, folder)
+        search = stages.rule_search(job, rules, study, self.search, calibrated=self.calibrate, joins=True)
         search.work()
         return search.made
 
@@ -250,46 +271,6 @@ class PLD(Teleprompter):
                 settings |= {f"{prefix}_{name}": value for name, value in asdict(config).items()}
         return {name: plain(value) for name, value in settings.items() if (name, value) not in UNSAID.items()}
 
-    def _stages(
-        self, inputs: Inputs, folder: RunFolder, ledger: Ledger, recorder: Recorder, seconds: dict[str, float]
-    ) -> Found:
-        """Take the stages in turn, each on what the ones before it found."""
-        evaluator = self._evaluator(inputs, ledger)
-        with timed(seconds, "baseline"):
-            stages.score_baseline(inputs, evaluator)
-        with timed(seconds, "explain"):
-            explanations = stages.explain_examples(inputs, ledger)
-            folder.write_micro_rules(explanations.micro_rules)
-        doubted = stages.audit_labels(inputs, explanations, self.induce, ledger, seconds)
-        with timed(seconds, "induce"):
-            induction = stages.induce_rules(inputs, explanations, self.induce, ledger, doubted)
-        with timed(seconds, "search"):
-            search = searched = self._search(inputs, induction, evaluator, folder, recorder)
-            folder.write_trials(search.trials)
-        seconds["search_own_code"] = search.own_seconds
-        resolution = None
-        if self.resolve is not None:
-            with timed(seconds, "resolve"):
-                resolution = stages.resolve_errors(inputs, search, evaluator, self.resolve, seed=self.seed)
-                folder.write_patches(resolution.patches)
-                search = patched(search, resolution)
-        fit = None
-        if self.calibrate:
-            with timed(seconds, "calibrate"):
-                fit = stages.fit_calibration(inputs, search.best, evaluator, seed=self.seed)
-        with timed(seconds, "test"):
-            scores = final_scores(inputs, search.best, evaluator)
-        return Found(
-            explanations=explanations,
-            induction=induction,
-            searched=searched,
-            search=search,
-            resolution=resolution,
-            validation=scores["validation"],
-            test=scores.get("test"),
-            calibration=graded(fit, inputs.splits.test, scores.get("test"), evaluator, error_rate=self.error_rate),
-        )
-
     def _inputs(self, student: dspy.Module, *, teacher: TeacherLike, joins: bool = False, **given: Any) -> Inputs:
         inputs = prepare(
             student,
@@ -310,14 +291,12 @@ class PLD(Teleprompter):
         own = {name: value for name, value in self.get_params().items() if not name.startswith("budget_")}
         return {"settings": own, **inputs.settings(self.adapter or dspy.settings.adapter)}
 
-    def _ledger(self, student: dspy.Module, folder: RunFolder) -> Ledger:
-        local = hasattr(student_lm(student), "pld_server")
+    def _job(self, inputs: Inputs, folder: RunFolder) -> Job:
+        local = hasattr(student_lm(inputs.student), "pld_server")
         threads = self.num_threads or (1 if local else dspy.settings.num_threads)
-        return Ledger(folder.predictions, budget=self.budget, max_errors=self.max_errors, num_threads=threads)
-
-    def _evaluator(self, inputs: Inputs, ledger: Ledger) -> Evaluator:
+        ledger = Ledger(folder.predictions, budget=self.budget, max_errors=self.max_errors, num_threads=threads)
         asks = self.calibrate or self.search.learns_from_logprobs
-        return Evaluator(
+        evaluator = Evaluator(
             student=inputs.student,
             task=inputs.task,
             ledger=ledger,
@@ -325,26 +304,4 @@ class PLD(Teleprompter):
             adapter=asking_for_logprobs(self.adapter) if asks else self.adapter,
             seed=self.seed,
         )
-
-    def _search(
-        self, inputs: Inputs, induction: Induction, evaluator: Evaluator, folder: RunFolder, recorder: Recorder
-    ) -> SearchResult:
-        # An answer that was lost and came on resuming changes the rules: then the old trials are not theirs.
-        name = f"{folder.fingerprint}-{digest([rule.model_dump(exclude={'origins'}) for rule in induction.rules])}"
-        study = open_study(self.storage or folder.study, name=name)
-        publish_rules(study, induction.rules)
-        progress = Progress(recorder, objective_name(self.objective, self.metric))
-        search = stages.rule_search(
-            inputs,
-            induction.rules,
-            evaluator,
-            study,
-            config=self.search,
-            calibrated=self.calibrate,
-            seed=self.seed,
-            on_trial=progress,
-        )
-        progress.best = max((seen.objective or 0.0 for seen in search.seen), default=progress.best)
-        with bar("search", "trial", total=search.steps) as progress.bar:
-            progress.bar.update(len(search.seen))
-            return search.run()
+        return Job(inputs=inputs, folder=folder, ledger=ledger, evaluator=evaluator, seed=self.seed)

@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .calibration import Calibration
+from .calibration import Abstention, Calibration
 from .result import PLDResult
 from .run import RunFolder
 from .search import TrialRow
@@ -76,8 +76,24 @@ def record(recorder: Recorder, result: PLDResult, folder: RunFolder) -> None:
 
 
 def _record_calibration(recorder: Recorder, found: Calibration) -> None:
+    if found.difference_to_baseline is not None:
+        recorder.metric("test_macro_f1_gain_calibrated", found.difference_to_baseline.macro_f1)
     for name, side in (("baseline", found.baseline), ("compiled", found.compiled)):
         if side.calibrated is not None:
             recorder.metric(f"test_macro_f1_{name}_calibrated", side.calibrated.score.macro_f1)
-            recorder.metric(f"test_calibration_error_{name}_calibrated", side.calibrated.calibration_error)
-            recorder.metric(f"test_error_at_80_{name}_calibrated", side.calibrated.error_at_80)
+        for student, grade in ((name, side.plain), (f"{name}_calibrated", side.calibrated)):
+            if grade is not None:
+                recorder.metric(f"test_calibration_error_{student}", grade.calibration_error)
+                recorder.metric(f"test_error_at_80_{student}", grade.error_at_80)
+        if side.offsets.gain is not None:
+            recorder.metric(f"out_of_fold_macro_f1_gain_{name}_calibrated", side.offsets.gain.macro_f1)
+        if side.abstention is not None:
+            _record_abstention(recorder, f"{name}_calibrated", side.abstention)
+
+
+def _record_abstention(recorder: Recorder, student: str, found: Abstention) -> None:
+    recorder.metric(f"threshold_{student}", found.threshold)
+    for split, kept in (("val", found.validation), ("test", found.test)):
+        if kept is not None:
+            recorder.metric(f"{split}_coverage_{student}", kept.coverage)
+            recorder.metric(f"{split}_error_answered_{student}", kept.error_rate)

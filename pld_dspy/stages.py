@@ -1,62 +1,68 @@
-"""The stages of a compile, each with its progress bar, on checked inputs."""
+"""The stages of a compile: each takes what those before it found, is timed, and has its progress bar."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
+import dspy
 from optuna import Study
 
 from .audit import Suspect, audit
 from .calibration import Fitted, Uncalibrated, fitted
-from .evaluation import Evaluator
+from .content import digest
+from .evaluation import Evaluation
 from .explain import Explanations, explain
 from .induce import InduceConfig, Induction, induce
-from .inputs import Inputs, student_lm
-from .ledger import Ledger
-from .progress import bar, timed
+from .inputs import student_lm
+from .job import Job
+from .ledger import UNCAPPED
+from .progress import Progress, bar, timed
 from .resolve import Resolution, ResolveConfig, resolve
 from .rules import Rule, RuleSet
-from .search import RuleSearch, SearchConfig, SearchResult, applicability
+from .search import RuleSearch, SearchConfig, SearchResult, applicability, open_study, publish_rules
+
+Pair: TypeAlias = tuple[Evaluation, Evaluation]
+"""The unchanged and the compiled student on the same examples."""
 
 
-def score_baseline(inputs: Inputs, evaluator: Evaluator) -> None:
+def score_baseline(job: Job) -> None:
     """Score the unchanged student before anything is paid for; the search finds its answers in the ledger."""
-    with bar("baseline", "call", total=len(inputs.splits.val)) as shown:
-        evaluator.answers(None, inputs.splits.val, stage="baseline", on_answer=shown.update)
+    val = job.inputs.splits.val
+    with timed(job.seconds, "baseline"), bar("baseline", "call", total=len(val)) as shown:
+        job.evaluator.answers(None, val, stage="baseline", on_answer=shown.update)
 
 
-def explain_examples(inputs: Inputs, ledger: Ledger) -> Explanations:
+def explain_examples(job: Job) -> Explanations:
     """Have each training example explained, by records or by the teacher."""
-    with bar("explain", "example") as shown:
-        return explain(
+    inputs = job.inputs
+    with timed(job.seconds, "explain"), bar("explain", "example") as shown:
+        found = explain(
             inputs.splits.train,
             inputs.task,
             instructions=inputs.instructions,
             texts=inputs.texts(inputs.splits.train),
             recorded=inputs.recorded,
             teacher=inputs.teacher and inputs.teacher.explainer,
-            ledger=ledger,
+            ledger=job.ledger,
             lm=inputs.teacher and inputs.teacher.lm,
             on_answer=shown.update,
         )
+        job.folder.write_micro_rules(found.micro_rules)
+        return found
 
 
-def audit_labels(
-    inputs: Inputs, explanations: Explanations, config: InduceConfig, ledger: Ledger, seconds: dict[str, float]
-) -> list[Suspect] | None:
-    """Have the labels of explained examples doubted by the data and by the teacher; None where that is not asked for.
-
-    The seconds are noted here, since most compiles leave this out.
-    """
+def audit_labels(job: Job, explanations: Explanations, config: InduceConfig) -> list[Suspect] | None:
+    """Have the labels of explained examples doubted by the data and the teacher; None where that is not asked for."""
     if config.audit != "teacher":
         return None
-    with timed(seconds, "audit"), bar("audit", "example", total=len(explanations.micro_rules)) as shown:
+    inputs = job.inputs
+    with timed(job.seconds, "audit"), bar("audit", "example", total=len(explanations.micro_rules)) as shown:
         return audit(
             explanations.micro_rules,
             inputs.task,
             instructions=inputs.instructions,
-            ledger=ledger,
+            ledger=job.ledger,
             texts=inputs.texts_by_id,
             lm=inputs.teacher and inputs.teacher.lm,
             on_answer=shown.update,
@@ -64,14 +70,11 @@ def audit_labels(
 
 
 def induce_rules(
-    inputs: Inputs,
-    explanations: Explanations,
-    config: InduceConfig,
-    ledger: Ledger,
-    doubted: Sequence[Suspect] | None = None,
+    job: Job, explanations: Explanations, config: InduceConfig, doubted: Sequence[Suspect] | None
 ) -> Induction:
     """Generalize the micro-rules into rules; ``doubted`` labels are as for ``induce``."""
-    with bar("induce", "rule") as shown:
+    inputs = job.inputs
+    with timed(job.seconds, "induce"), bar("induce", "rule") as shown:
         return induce(
             explanations.micro_rules,
             inputs.task,
@@ -79,60 +82,110 @@ def induce_rules(
             reads=inputs.reads_by_id,
             config=config,
             teacher=inputs.teacher and inputs.teacher.generalizer,
-            ledger=ledger,
+            ledger=job.ledger,
             lm=inputs.teacher and inputs.teacher.lm,
             on_answer=shown.update,
             doubted=doubted,
         )
 
 
-def rule_search(
-    inputs: Inputs,
+def search_rules(
+    job: Job,
     rules: Sequence[Rule],
-    evaluator: Evaluator,
-    study: Study,
-    *,
     config: SearchConfig,
-    seed: int,
-    **options: Any,
-) -> RuleSearch:
+    *,
+    progress: Progress,
+    storage: str | None = None,
+    calibrated: bool = False,
+) -> SearchResult:
+    """Search for the best choice, wording and order of ``rules``, or go on with a search of them that was killed.
+
+    Args:
+        job: the compile.
+        rules: what to search among.
+        config: how to spend calls.
+        progress: told of each finished trial.
+        storage: where the study is kept; a journal in the run folder where None.
+        calibrated: as for ``RuleSearch``.
+    """
+    with timed(job.seconds, "search"):
+        # An answer that was lost and came on resuming changes the rules: then the old trials are not theirs.
+        name = f"{job.folder.fingerprint}-{digest([rule.model_dump(exclude={'origins'}) for rule in rules])}"
+        study = open_study(storage or job.folder.study, name=name)
+        publish_rules(study, rules)
+        search = rule_search(job, rules, study, config, calibrated=calibrated, on_trial=progress)
+        progress.best = max((seen.objective or 0.0 for seen in search.seen), default=progress.best)
+        with bar("search", "trial", total=search.steps) as progress.bar:
+            progress.bar.update(len(search.seen))
+            found = search.run()
+        job.folder.write_trials(found.trials)
+    job.seconds["search_own_code"] = found.own_seconds
+    return found
+
+
+def rule_search(job: Job, rules: Sequence[Rule], study: Study, config: SearchConfig, **options: Any) -> RuleSearch:
     """Return the search over ``rules``, set up and not yet begun; ``options`` are further ones of ``RuleSearch``."""
+    inputs = job.inputs
     return RuleSearch(
         rules,
-        evaluator,
+        job.evaluator,
         inputs.splits.val,
         study=study,
         config=config,
         about=applicability(rules, inputs.texts_by_id, inputs.texts(inputs.splits.val)),
-        seed=seed,
+        seed=job.seed,
         count_tokens=getattr(student_lm(inputs.student), "pld_count_tokens", None),
         **options,
     )
 
 
-def resolve_errors(
-    inputs: Inputs, found: SearchResult, evaluator: Evaluator, config: ResolveConfig, *, seed: int
-) -> Resolution:
-    """Put the student's remaining errors to the teacher, and keep the patches that pay."""
-    with bar("resolve", "patch") as shown:
-        return resolve(
+def resolve_errors(job: Job, found: SearchResult, config: ResolveConfig | None) -> Resolution | None:
+    """Put the student's remaining errors to the teacher, and keep the patches that pay; None without ``config``."""
+    if config is None:
+        return None
+    inputs = job.inputs
+    train, val = inputs.splits.train, inputs.splits.val
+    with timed(job.seconds, "resolve"), bar("resolve", "patch") as shown:
+        resolution = resolve(
             found.best or RuleSet(),
             found.bench,
-            inputs.splits.train,
-            inputs.splits.val,
-            evaluator,
+            train,
+            val,
+            job.evaluator,
             instructions=inputs.instructions,
-            texts=inputs.texts([*inputs.splits.train, *inputs.splits.val]),
+            texts=inputs.texts([*train, *val]),
             teacher=inputs.teacher and inputs.teacher.resolver,
             lm=inputs.teacher and inputs.teacher.lm,
             config=config,
-            seed=seed,
+            seed=job.seed,
             on_patch=lambda _: shown.update(),
         )
+        job.folder.write_patches(resolution.patches)
+        return resolution
 
 
-def fit_calibration(inputs: Inputs, best: RuleSet | None, evaluator: Evaluator, *, seed: int) -> Fitted | Uncalibrated:
+def fit_calibration(job: Job, best: RuleSet | None) -> Fitted | Uncalibrated:
     """Fit offsets for the unchanged and the chosen student, on all that is not the test set."""
-    train, val = inputs.splits.train, inputs.splits.val
-    with bar("calibrate", "call", total=2 * (len(train) + len(val))) as shown:
-        return fitted(best, train, val, evaluator, seed=seed, on_answer=shown.update)
+    train, val = job.inputs.splits.train, job.inputs.splits.val
+    with timed(job.seconds, "calibrate"), bar("calibrate", "call", total=2 * (len(train) + len(val))) as shown:
+        return fitted(best, train, val, job.evaluator, seed=job.seed, on_answer=shown.update)
+
+
+def final_scores(job: Job, best: RuleSet | None) -> tuple[Pair, Pair | None]:
+    """Score the unchanged and the chosen student on validation, all of it in the ledger already, and on the test set.
+
+    Returns:
+        Validation, and test; None for the latter without a test set.
+    """
+
+    def both(name: str, examples: Sequence[dspy.Example], stage: str) -> Pair:
+        with bar(name, "call", total=2 * len(examples)) as shown:
+            return (
+                job.evaluator.evaluate(None, examples, stage=stage, on_answer=shown.update),
+                job.evaluator.evaluate(best, examples, stage=stage, on_answer=shown.update),
+            )
+
+    splits = job.inputs.splits
+    with timed(job.seconds, "test"):
+        validation = both("validation", splits.val, "search")
+        return validation, both("test", splits.test, UNCAPPED) if splits.test else None

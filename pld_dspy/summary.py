@@ -44,7 +44,7 @@ def print_result(out: Console, result: PLDResult) -> None:
         out.print(f"{len(result.rules)} of {result.counts['rules']} rules, in order{tokens}:\n")
         out.print("\n".join(rule_lines(result.rules.rules)), end="\n\n", soft_wrap=True)
     if result.calibration is not None:
-        out.print(_calibration_text(result.calibration), end="\n\n", soft_wrap=True)
+        _print_calibration(out, result.calibration)
     out.print(_cost_table(result))
     for note in result.notes:
         out.print(f"Note: {shown(note)}", soft_wrap=True)
@@ -134,19 +134,42 @@ def mlflow_line(tracking: str | Recorder | None) -> str | None:
     return None if uri.startswith("http") else f"MLflow: mlflow ui --backend-store-uri {uri}"
 
 
-def _calibration_text(found: Calibration) -> str:
+def _print_calibration(out: Console, found: Calibration) -> None:
+    """Print both students with calibration beside them without, and what is answered with a threshold."""
     offsets = found.compiled.offsets
     kept = "no offsets pay" if offsets.gain is None else f"offsets win {_gain(offsets.gain)} out of fold"
-    fitted = f"Calibrated on {found.n} examples: {kept}, temperature {offsets.temperature:.2f}."
-    before, after = found.compiled.plain, found.compiled.calibrated
-    abstaining = "".join(f"\n{line}" for line in _abstention_lines(found.compiled.abstention))
-    if before is None or after is None or found.difference is None:
-        return f"{fitted}{abstaining}"
-    return (
-        f"{fitted}\nCalibrated test macro-F1 {_rate(after.score)}, difference {_gain(found.difference)}; calibration "
-        f"error {before.calibration_error:.3f} -> {after.calibration_error:.3f}, error at 80% coverage "
-        f"{before.error_at_80:.3f} -> {after.error_at_80:.3f}.{abstaining}"
+    out.print(
+        f"Calibrated on {found.n} training and validation examples; compiled, {kept}, temperature "
+        f"{offsets.temperature:.2f}.",
+        soft_wrap=True,
     )
+    if found.difference is not None and found.difference_to_baseline is not None:
+        out.print(_calibration_table(found))
+        out.print(
+            f"Difference by calibration {_gain(found.difference)}; compiled and calibrated against the unchanged "
+            f"student {_gain(found.difference_to_baseline)}.",
+            soft_wrap=True,
+        )
+    for line in _abstention_lines(found.compiled.abstention):
+        out.print(line, soft_wrap=True)
+    out.print()
+
+
+def _calibration_table(found: Calibration) -> Table:
+    headings = dict.fromkeys(("as it is", "calibrated", "calibration error", "error at 80% coverage"), "left")
+    table = _table("test macro-F1", **headings, n="right")
+    for name, side in (("unchanged", found.baseline), ("compiled", found.compiled)):
+        if side.plain is not None and side.calibrated is not None:
+            before, after = side.plain, side.calibrated
+            table.add_row(
+                name,
+                _rate(before.score),
+                _rate(after.score),
+                f"{before.calibration_error:.3f} -> {after.calibration_error:.3f}",
+                f"{before.error_at_80:.3f} -> {after.error_at_80:.3f}",
+                str(after.score.n),
+            )
+    return table
 
 
 def _abstention_lines(found: Abstention | None) -> Iterator[str]:

@@ -16,8 +16,10 @@ from tasks import Route, Team
 
 from pld_dspy.adapter import LabelAdapter
 from pld_dspy.calibration import (
+    Bin,
     Calibrated,
     Decisions,
+    Grade,
     Offsets,
     answered,
     error_at,
@@ -26,6 +28,7 @@ from pld_dspy.calibration import (
     fit_offsets,
     fit_temperature,
     logprob_matrix,
+    reliability,
     risk_coverage,
     threshold_for,
 )
@@ -35,8 +38,8 @@ from pld_dspy.calibration.promise import promise
 from pld_dspy.content import program_state
 from pld_dspy.errors import DataError
 from pld_dspy.ledger import Ledger
-from pld_dspy.report import plot_risk_coverage
-from pld_dspy.scoring import macro_f1
+from pld_dspy.plots import plot_reliability, plot_risk_coverage
+from pld_dspy.scoring import macro_f1, score
 
 LABELS = ("spam", "ham", "eggs")
 
@@ -219,11 +222,21 @@ class TestRisk:
         assert expected_calibration_error([1.0] * 4, [True, False] * 2) == pytest.approx(0.5)
         assert expected_calibration_error([0.25, 0.75], [False, True], bins=1) == pytest.approx(0)
 
+    def test_reliability_has_an_entry_a_range_that_holds_answers(self):
+        sure, right, n = reliability([0.55, 0.05, 1.0, 0.52, 0.95], [True, False, True, False, True])
+        assert sure == pytest.approx([0.05, 0.535, 0.975])
+        assert right.tolist() == [0, 0.5, 1]
+        assert n.tolist() == [1, 2, 2]
+        [[mean], [share], [count]] = reliability([0.2, 0.6], [True, False], bins=1)
+        assert (mean, share, count) == (pytest.approx(0.4), 0.5, 2)
+
     def test_unusable_input_is_refused(self):
         with pytest.raises(DataError, match="2 confidences do not go with 1 answers"):
             risk_coverage([0.1, 0.2], [True])
         with pytest.raises(DataError, match="0 confidences"):
             risk_coverage([], [])
+        with pytest.raises(DataError, match="Answer 0 has no confidence"):
+            reliability([float("nan")], [True])
         with pytest.raises(DataError, match="Answer 1 has no confidence"):
             risk_coverage([0.1, float("nan")], [True, True])
         with pytest.raises(DataError, match=r"error_rate=0\.0 is out of range"):
@@ -234,6 +247,16 @@ class TestRisk:
     def test_the_plot_is_svg_with_names_escaped(self):
         svg = plot_risk_coverage({"a <b>": risk_coverage(self.SURE, self.RIGHT)})
         assert "a <b>: 0.400 of all answers" in ElementTree.fromstring(str(svg)).attrib["aria-label"]
+        assert "wanted" not in svg
+        assert "wanted error rate 0.05" in plot_risk_coverage({"a": ((0.5, 1.0), (0.0, 0.25))}, wanted=0.05)
+
+    def test_the_plot_of_reliability_names_the_calibration_errors(self):
+        bins = (Bin(confidence=0.4, accuracy=0.5, n=1), Bin(confidence=0.9, accuracy=1.0, n=2))
+        scored = score(["spam", "ham", "ham"], ["spam", "ham", "ham"], LABELS)
+        grade = Grade(score=scored, calibration_error=0.1234, error_at_80=0, coverage=(1,), risk=(0,), reliability=bins)
+        svg = ElementTree.fromstring(str(plot_reliability({"a <b>": grade})))
+        assert "a <b>: calibration error 0.123" in svg.attrib["aria-label"]
+        assert "a <b>" in "".join(svg.itertext())
 
 
 class Sort(dspy.Signature):

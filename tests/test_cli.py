@@ -277,6 +277,17 @@ class TestEstimate:
         assert result.exit_code == 0, result.output
         assert "search" in result.stdout
 
+    def test_the_demo_can_be_told_of_an_error_rate(self, student: dspy.LM, monkeypatch: pytest.MonkeyPatch) -> None:
+        def interrupted(system: str, user: str) -> str:
+            raise KeyboardInterrupt
+
+        assert "error_rate=0.1 needs confidences, and calibrate is off" in refused(run("demo", "--error-rate", "0.1"))
+        monkeypatch.setattr(student.engine, "fn", interrupted)
+        told = ("--calibrate", "--error-rate", "0.1", "--student", "openai/none", "--tracking", "none")
+        assert run("demo", *told).exit_code == 130
+        pld = unfinished(Path("runs/demo"))[1]
+        assert (pld.calibrate, pld.error_rate) == (True, 0.1)
+
 
 class TestSuspects:
     def test_a_doubted_label_is_dropped_where_asked_and_named(self, task: Path, student: dspy.LM) -> None:
@@ -331,9 +342,15 @@ class TestCalibrate:
         return result.stdout
 
     def test_the_result_stands_beside_the_uncalibrated_one(self, calibrated: str) -> None:
-        assert "Calibrated on 16 examples: no offsets pay, temperature " in calibrated
-        assert "Calibrated test macro-F1 1.000" in calibrated
-        assert "calibration error 0.400 -> 0.0" in calibrated
+        assert "Calibrated on 16 training and validation examples; compiled, no offsets pay, temperature" in calibrated
+        shown = (
+            r"compiled +1\.000 \[1\.00, 1\.00\] +1\.000 \[1\.00, 1\.00\] +0\.400 -> 0\.0\d\d +0\.000 -> 0\.000 +8 *\n"
+        )
+        assert re.search(shown, calibrated), calibrated
+        assert re.search(
+            r"unchanged +0\.333 \[.+\] +0\.333 \[.+\] +0\.\d+ -> 0\.\d+ +0\.500 -> 0\.500 +8 *\n", calibrated
+        )
+        assert "Difference by calibration +0.000 [+0.00, +0.00], p = 1.0000; compiled and calibrated" in calibrated
         assert '<h2 id="calibration">' in Path("run/report.html").read_text(encoding="utf-8")
 
     def test_evaluate_takes_the_calibration_along_and_says_so(self, calibrated: str) -> None:

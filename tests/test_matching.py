@@ -6,7 +6,7 @@ from scipy.special import softmax
 from tasks import LABELS, VAL, WORDS, leaning_lm, mail_evaluator, rule
 
 from pld_dspy.adapter import LabelAdapter
-from pld_dspy.calibration import match, matched
+from pld_dspy.calibration import match, matched, matched_answers
 from pld_dspy.scoring import macro_f1
 from pld_dspy.search import RuleSearch, SearchConfig, SearchResult, open_study
 from pld_dspy.search.trials import Asked
@@ -75,6 +75,7 @@ def test_the_objective_is_that_of_matched_answers():
     golds = evaluator.task.golds(VAL)
     assert moved.score.objective == macro_f1(golds, moved.labels, LABELS) > own.score.objective
     assert offsets.values[1] < offsets.values[0] - 1, "it made up for the liking for work"
+    assert evaluator.value(VAL, matched_answers(own.answers, VAL, evaluator)) == moved.score.objective
 
 
 def test_without_log_probabilities_nothing_moves():
@@ -82,4 +83,5 @@ def test_without_log_probabilities_nothing_moves():
     own = evaluator.evaluate(None, VAL, stage="test")
     moved, offsets = matched(own, VAL, evaluator)
     assert moved is own
+    assert matched_answers(own.answers, VAL, evaluator) == own.answers
     assert not any(offsets.values)

@@ -46,6 +46,10 @@ def test_offsets_undo_what_a_student_likes_and_the_test_set_shows_it(done):
         assert side.calibrated.calibration_error < side.plain.calibration_error
         assert side.calibrated.coverage[-1] == 1
         assert side.calibrated.risk[-1] == pytest.approx(1 - side.calibrated.score.accuracy, abs=1e-4)
+        bins = side.calibrated.reliability
+        assert sum(one.n for one in bins) == len(TEST)
+        gap = sum(one.n * abs(one.confidence - one.accuracy) for one in bins) / len(TEST)
+        assert gap == pytest.approx(side.calibrated.calibration_error, abs=1e-4)
     compiled_score = found.compiled.calibrated.score.macro_f1
     assert found.difference.macro_f1 == pytest.approx(compiled_score - done[1].test.compiled.macro_f1)
     assert found.difference_to_baseline.macro_f1 == pytest.approx(compiled_score - done[1].test.baseline.macro_f1)

@@ -1,5 +1,6 @@
 """The report of a small synthetic run, whose texts are chosen to break careless HTML."""
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from pld_dspy.audit import Suspect
-from pld_dspy.calibration import Abstention, Answered, Calibration, Grade, Offsets, StudentCalibration
+from pld_dspy.calibration import Abstention, Answered, Bin, Calibration, Grade, Offsets, StudentCalibration
 from pld_dspy.errors import RunError
 from pld_dspy.report import EXAMPLES_SHOWN, write_report
 from pld_dspy.result import Comparison, Cost, PLDResult
@@ -72,7 +73,9 @@ def make_result(*, test: bool = True, rules: int = 4) -> PLDResult:
 
 
 def grade(score: Score, error: float) -> Grade:
-    return Grade(score=score, calibration_error=error, error_at_80=0.125, coverage=(0.5, 1.0), risk=(0.1, 0.2))
+    bins = (Bin(confidence=0.6, accuracy=0.5, n=44), Bin(confidence=0.9, accuracy=0.8, n=100))
+    curve = {"coverage": (0.5, 1.0), "risk": (0.1, 0.2)}
+    return Grade(score=score, calibration_error=error, error_at_80=0.125, reliability=bins, **curve)
 
 
 def calibration(test: Comparison | None) -> Calibration:
@@ -289,14 +292,25 @@ def test_doubted_labels_and_origins_of_wordings_are_listed(tmp_path: Path, page:
 
 
 def test_calibration_stands_beside_the_uncalibrated_result(tmp_path: Path, page: Page) -> None:
-    assert "Calibration" not in page.text
+    assert "alibrat" not in page.text
     result = make_result()
-    write_run(tmp_path, result.model_copy(update={"calibration": calibration(result.test)}))
+    found = calibration(result.test)
+    better = found.model_copy(update={"difference_to_baseline": result.validation.difference})
+    write_run(tmp_path, result.model_copy(update={"calibration": better}))
     shown = Page(write_report(tmp_path))
     assert shown.open == []
+    assert "script" not in shown.tags
+    headline = shown.text[: shown.text.index("Macro-F1 over")]
+    score = found.compiled.calibrated.score
+    assert f"Compiled and calibrated{score.macro_f1:.3f}" in re.sub(r" \[| (?=\d)", "", headline)
+    assert f"Difference with calibration{result.validation.difference.macro_f1:+.3f}" in headline.replace(" +", "+")
+    table = shown.text[shown.text.index("On test, with and without") : shown.text.index("by calibration")]
+    assert table.count(" 144 ") == 4, "examples of either student, with calibration and without"
     for figure in ("+1.25", "-0.50", "1.50", "0.346", "0.234", "0.046", "0.125", "156 training and validation"):
         assert figure in shown.text
     assert "Error rate among the most confident answers" in shown.html
+    assert "compiled, calibrated: calibration error 0.046" in shown.html
+    assert shown.tags.count("svg") == 4
     assert len(shown.ids) == len(set(shown.ids))
 
 
@@ -316,6 +330,7 @@ def test_a_threshold_stands_with_what_is_answered(tmp_path: Path, page: Page, th
         assert figure in shown.text
     assert ("0.812" in shown.text) is (threshold is not None)
     assert ("it answers everything" in shown.text) is (threshold is None)
+    assert "wanted error rate 0.05" in shown.html
 
 
 def test_calibration_without_a_test_set_shows_its_offsets(tmp_path: Path) -> None:
@@ -324,4 +339,18 @@ def test_calibration_without_a_test_set_shows_its_offsets(tmp_path: Path) -> Non
     shown = Page(write_report(tmp_path))
     assert "+1.25" in shown.text
     assert "no test set to show what it does" in shown.text
+    assert "Compiled and calibrated" not in shown.text
     assert "Error rate among the most confident answers" not in shown.html
+
+
+def test_a_calibrated_result_of_an_earlier_version_has_no_plot_of_reliability(tmp_path: Path) -> None:
+    result = make_result()
+    write_run(tmp_path, result.model_copy(update={"calibration": calibration(result.test)}))
+    path = tmp_path / "result.json"
+    old = json.loads(path.read_text(encoding="utf-8"))
+    for side in (old["calibration"]["baseline"], old["calibration"]["compiled"]):
+        del side["plain"]["reliability"], side["calibrated"]["reliability"]
+    path.write_text(json.dumps(old), encoding="utf-8")
+    shown = Page(write_report(tmp_path))
+    assert "Error rate among the most confident answers" in shown.html
+    assert "Share of right answers" not in shown.html

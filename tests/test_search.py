@@ -236,3 +236,11 @@ def test_within_a_number_of_calls(calls_, n):
     config = SearchConfig.within(calls_, n)
     expected = 5 * n + config.screen_calls + 0.6 * n * config.trials
     assert expected == pytest.approx(calls_, rel=0.1)
+
+
+@pytest.mark.parametrize("settings", [{}, {"screen_calls": 0}], ids=["screened", "plain"])
+def test_a_search_without_races_asks_as_many_as_it_may(settings):
+    config = SearchConfig(**{"screen_calls": 90, "trials": 4, "block": 12, "alpha": 0, **settings})
+    reworded = [one.model_copy(update={"wordings": (one.text, f"{one.text} ")}) for one in SHORT["rules"]]
+    found = search(student_lm(), config, rules=reworded, val=SHORT["val"]).run()
+    assert sum(trial.asked for trial in found.trials) == config.most_calls(len(SHORT["val"]))

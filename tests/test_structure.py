@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "experiments": {"pld_dspy", "programs", "optimizers"},
 }
 STAGES = {"explain", "induce", "search", "resolve"}
-ON_TOP = {"cli", "cli_models", "report", "summary", "terminal"}
+ON_TOP = {"cli", "cli_models", "plots", "report", "summary", "terminal"}
 """Parts of the command line, imported by each other and by __main__ only."""
 
 MAY_PRINT = {"cli", "cli_models", "summary", "terminal"}

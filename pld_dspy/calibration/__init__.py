@@ -5,6 +5,7 @@ from .calibrated import with_calibration as with_calibration
 from .decided import decided as decided
 from .decided import logprobs_of as logprobs_of
 from .decided import matched as matched
+from .decided import matched_answers as matched_answers
 from .matching import match as match
 from .offsets import Offsets as Offsets
 from .offsets import fit_offsets as fit_offsets
@@ -16,12 +17,14 @@ from .promise import check_error_rate as check_error_rate
 from .result import Abstention as Abstention
 from .result import Answered as Answered
 from .result import Applied as Applied
+from .result import Bin as Bin
 from .result import Calibration as Calibration
 from .result import Grade as Grade
 from .result import StudentCalibration as StudentCalibration
 from .risk import error_at as error_at
 from .risk import expected_calibration_error as expected_calibration_error
 from .risk import fewest_answers as fewest_answers
+from .risk import reliability as reliability
 from .risk import risk_coverage as risk_coverage
 from .risk import threshold_for as threshold_for
 from .stage import Fitted as Fitted

@@ -39,8 +39,8 @@ def decided(
         examples: n labelled examples.
         evaluator: what scored them.
     """
-    labels, confidence = offsets.answer(logprobs_of(own.answers, evaluator.task), own.labels)
-    return evaluator.scored(examples, _moved(own, labels, decision_of(evaluator))), confidence
+    answers, confidence = _decided(own.answers, offsets, evaluator)
+    return evaluator.scored(examples, answers), confidence
 
 
 def matched(own: Evaluation, examples: Sequence[dspy.Example], evaluator: Evaluator) -> tuple[Evaluation, Offsets]:
@@ -53,16 +53,41 @@ def matched(own: Evaluation, examples: Sequence[dspy.Example], evaluator: Evalua
         examples: n labelled examples.
         evaluator: what scored them.
     """
-    task = evaluator.task
-    logprobs = logprobs_of(own.answers, task)
+    offsets = _matching(own.answers, examples, evaluator.task)
+    return (decided(own, offsets, examples, evaluator)[0], offsets) if any(offsets.values) else (own, offsets)
+
+
+def matched_answers(answers: Sequence[Answer], examples: Sequence[dspy.Example], evaluator: Evaluator) -> list[Answer]:
+    """Return n answers with each label given as often as it is right: :func:`matched`, without what scoring costs.
+
+    Args:
+        answers: the student's answers to ``examples`` as they are.
+        examples: n labelled examples.
+        evaluator: the student.
+    """
+    return _decided(answers, _matching(answers, examples, evaluator.task), evaluator)[0]
+
+
+def _matching(answers: Sequence[Answer], examples: Sequence[dspy.Example], task: Task) -> Offsets:
+    """The offsets under which each label is given as often as it is right; of 0 where log-probabilities are missing."""
+    logprobs = logprobs_of(answers, task)
     if np.isnan(logprobs).any():
-        return own, Offsets.none(task.labels)
+        return Offsets.none(task.labels)
     gold = np.array([task.labels.index(label) for label in task.golds(examples)])
-    offsets = Offsets(labels=tuple(task.labels), values=tuple(match_gold(logprobs, gold).tolist()))
-    return decided(own, offsets, examples, evaluator)[0], offsets
+    return Offsets(labels=tuple(task.labels), values=tuple(match_gold(logprobs, gold).tolist()))
 
 
-def _moved(own: Evaluation, labels: Sequence[str | None], decision: Decision | None) -> list[Answer]:
+def _decided(answers: Sequence[Answer], offsets: Offsets, evaluator: Evaluator) -> tuple[list[Answer], Floats]:
+    """The answers with the labels that offsets decide on, and their confidences."""
+    task = evaluator.task
+    own = [task.read(answer.outputs) for answer in answers]
+    labels, confidence = offsets.answer(logprobs_of(answers, task), own)
+    return _moved(answers, own, labels, decision_of(evaluator)), confidence
+
+
+def _moved(
+    answers: Sequence[Answer], own: Sequence[str | None], labels: Sequence[str | None], decision: Decision | None
+) -> list[Answer]:
     """The answers with other labels in them, for objectives that read predictions."""
     return [
         answer
@@ -70,5 +95,5 @@ def _moved(own: Evaluation, labels: Sequence[str | None], decision: Decision | N
         else replace(
             answer, outputs={**(answer.outputs or {}), decision.field: to_jsonable_python(decision.values[label])}
         )
-        for answer, before, label in zip(own.answers, own.labels, labels, strict=True)
+        for answer, before, label in zip(answers, own, labels, strict=True)
     ]

@@ -10,6 +10,22 @@ from ..scoring import Difference, Score
 from .offsets import Offsets
 
 
+class Bin(BaseModel):
+    """The answers of one range of confidence.
+
+    Attributes:
+        confidence: their mean confidence, 0 to 1.
+        accuracy: the share of right ones among them.
+        n: how many they are.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    confidence: float
+    accuracy: float
+    n: int
+
+
 class Grade(BaseModel):
     """How one student did on the test set, and what its confidence is worth.
 
@@ -20,6 +36,7 @@ class Grade(BaseModel):
         calibration_error: expected calibration error, 0 to 1.
         error_at_80: error rate among the most confident answers that make up 80% of all.
         coverage, risk: points of the risk-coverage curve, from few answers to all; at most ``CURVE_POINTS``.
+        reliability: the ranges that ``calibration_error`` is a mean over; none in results of earlier versions.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -29,6 +46,7 @@ class Grade(BaseModel):
     error_at_80: float
     coverage: tuple[float, ...]
     risk: tuple[float, ...]
+    reliability: tuple[Bin, ...] = ()
 
 
 class Answered(BaseModel):

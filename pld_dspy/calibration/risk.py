@@ -1,4 +1,4 @@
-"""How far to trust confidences: risk against coverage, a threshold with a bound, calibration error."""
+"""How far to trust confidences: risk against coverage, a threshold with a bound, reliability, calibration error."""
 
 from __future__ import annotations
 
@@ -110,6 +110,33 @@ def check_rate(name: str, value: float) -> None:
         raise DataError(f"{name}={value} is out of range. Give one over 0 and under 1.")
 
 
+def reliability(
+    confidence: Sequence[float], correct: Sequence[bool], *, bins: int = 10
+) -> tuple[Floats, Floats, Floats]:
+    """Return (confidence, accuracy, n) of ``bins`` equal ranges of confidence; those without an answer are left out.
+
+    Args:
+        confidence: n confidences, in any order.
+        correct: n times whether the answer is right.
+        bins: ranges that 0 to 1 is cut into.
+
+    Returns:
+        Three arrays, one entry a range, from the lowest up: the mean confidence, the share of right answers, and how
+        many answers there are.
+
+    Raises:
+        DataError: as ``risk_coverage``.
+
+    Source: the reliability diagram, Niculescu-Mizil & Caruana 2005, "Predicting good probabilities with supervised
+    learning".
+    """
+    sure, right = _checked(confidence, correct)
+    place = np.clip((sure * bins).astype(np.int64), 0, bins - 1)
+    _, place, counts = np.unique(place, return_inverse=True, return_counts=True)
+    n = counts.astype(np.float64)
+    return np.bincount(place, weights=sure) / n, np.bincount(place, weights=right) / n, n
+
+
 def expected_calibration_error(confidence: Sequence[float], correct: Sequence[bool], *, bins: int = 10) -> float:
     """Return the mean distance of confidence and accuracy over ``bins`` equal ranges of confidence, by their answers.
 
@@ -120,10 +147,8 @@ def expected_calibration_error(confidence: Sequence[float], correct: Sequence[bo
 
     Source: Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian binning"; Guo et al. 2017.
     """
-    sure, right = _checked(confidence, correct)
-    place = np.clip((sure * bins).astype(np.int64), 0, bins - 1)
-    gaps = np.bincount(place, weights=sure - right, minlength=bins)
-    return float(np.abs(gaps).sum() / len(sure))
+    sure, right, n = reliability(confidence, correct, bins=bins)
+    return float((n * np.abs(sure - right)).sum() / n.sum())
 
 
 def _steps(confidence: Sequence[float], correct: Sequence[bool]) -> tuple[Floats, Floats, Floats]:

@@ -17,8 +17,8 @@ from ..task import Task
 from .decided import decided, decision_of, logprobs_of
 from .offsets import Offsets, fit_out_of_fold, fit_temperature, settled
 from .promise import Decisions, promise
-from .result import Abstention, Calibration, Grade, StudentCalibration
-from .risk import error_at, expected_calibration_error, risk_coverage
+from .result import Abstention, Bin, Calibration, Grade, StudentCalibration
+from .risk import error_at, expected_calibration_error, reliability, risk_coverage
 
 STAGE = "calibrate"
 CURVE_POINTS = 100
@@ -185,10 +185,12 @@ def _grade(evaluation: Evaluation, golds: Sequence[str], confidence: Floats) -> 
     right = [label == gold for label, gold in zip(evaluation.labels, golds, strict=True)]
     coverage, risk = risk_coverage(sure, right)
     points = np.unique(np.linspace(0, len(risk) - 1, CURVE_POINTS).round().astype(int))
+    bins = (values.round(4).tolist() for values in reliability(sure, right))
     return Grade(
         score=evaluation.score,
         calibration_error=expected_calibration_error(sure, right),
         error_at_80=error_at(sure, right, coverage=COVERAGE),
         coverage=tuple(coverage[points].round(4).tolist()),
         risk=tuple(risk[points].round(4).tolist()),
+        reliability=tuple(Bin(confidence=mean, accuracy=share, n=int(n)) for mean, share, n in zip(*bins, strict=True)),
     )

@@ -8,6 +8,10 @@ from optuna.samplers import BaseSampler
 
 from ..errors import DataError
 
+PLAIN_IN_FULL, SCREENED_IN_FULL = 2, 5
+"""Sets that are asked in full beside the races: the unchanged student and all rules; after screening also all rules in
+their second wordings and the two that are confirmed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SearchConfig:
@@ -38,15 +42,19 @@ class SearchConfig:
     most: int | None = None
     sampler: BaseSampler | None = None
 
+    def most_calls(self, n: int) -> int:
+        """Return the student calls that a search makes at most on ``n`` validation examples, guards included."""
+        slices = -(-self.screen_calls // self.block) * min(self.block, n)
+        return slices + n * (self.trials + (SCREENED_IN_FULL if self.screen_calls else PLAIN_IN_FULL))
+
     @classmethod
     def within(cls, calls: int, n: int) -> SearchConfig:
         """Return a configuration that spends about ``calls`` student calls on ``n`` validation examples.
 
-        The guards (the unchanged student, all rules, all rules in their second wordings) and the two sets that are
-        confirmed take n calls each; of what is left, a bit less than half goes into screening, the rest into races,
-        which end after about 60% of the examples on average.
+        Of what the sets asked in full leave, a bit less than half goes into screening, the rest into races, which end
+        after about 60% of the examples on average.
         """
-        left = max(calls - 5 * n, 0)
+        left = max(calls - SCREENED_IN_FULL * n, 0)
         return cls(screen_calls=round(0.45 * left), trials=round(0.55 * left / (0.6 * n)))
 
     @property

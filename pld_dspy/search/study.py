@@ -21,7 +21,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from ..calibration.decided import matched
+from ..calibration.decided import matched_answers
 from ..errors import BudgetExceeded
 from ..evaluation import Evaluator, Reply
 from ..rules import Rule, RuleSet
@@ -187,10 +187,10 @@ class RuleSearch:
 
     def _objective(self, rules: RuleSet | None) -> float:
         """Return what the whole validation set's answers, all in the ledger, come to."""
-        own = self.evaluator.evaluate(rules, self.valset, stage="search")
+        answers = self.evaluator.answers(rules, self.valset, stage="search")
         if self.calibrated:
-            own, _ = matched(own, self.valset, self.evaluator)
-        return own.score.objective
+            answers = matched_answers(answers, self.valset, self.evaluator)
+        return self.evaluator.value(self.valset, answers)
 
     def _proposal(self, waiting: FrozenTrial) -> Candidate | None:
         step, kind = waiting.user_attrs[STEP], waiting.user_attrs[KIND]
