@@ -14,6 +14,7 @@ from pld_dspy.errors import BudgetExceeded, DataError
 from pld_dspy.ledger import Budget
 from pld_dspy.rules import Rule
 from pld_dspy.search import RuleSearch, SearchConfig, SearchResult, TrialRow, open_study
+from pld_dspy.search.sampler import SeededTPE
 
 VAL = mails(60)
 NEEDED = [rule(f"{label}-{word}", word, label) for label in ("spam", "home") for word in WORDS[label]]
@@ -244,3 +245,21 @@ def test_a_search_without_races_asks_as_many_as_it_may(settings):
     reworded = [one.model_copy(update={"wordings": (one.text, f"{one.text} ")}) for one in SHORT["rules"]]
     found = search(student_lm(), config, rules=reworded, val=SHORT["val"]).run()
     assert sum(trial.asked for trial in found.trials) == config.most_calls(len(SHORT["val"]))
+
+
+def test_tpe_that_is_told_the_search_space_samples_as_optunas_own():
+    def sampled(sampler: Callable[[int], optuna.samplers.BaseSampler]) -> list[dict[str, Any]]:
+        study = open_study()
+        for step in range(16):
+            study.sampler = sampler(step)
+            trial = study.ask(space)
+            study.tell(trial, trial.params["key:b"] - trial.params["use:a"])
+        return [trial.params for trial in study.trials]
+
+    space = {
+        "use:b": optuna.distributions.CategoricalDistribution([False, True]),
+        "key:b": optuna.distributions.FloatDistribution(0.0, 1.0),
+        "use:a": optuna.distributions.CategoricalDistribution([False, True]),
+    }
+    own = sampled(lambda step: optuna.samplers.TPESampler(seed=step, multivariate=True, constant_liar=True))
+    assert sampled(lambda step: SeededTPE(step, space)) == own

@@ -18,7 +18,7 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.samplers import BaseSampler, TPESampler
+from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ..calibration.decided import matched_answers
@@ -33,7 +33,7 @@ from .insight import CountTokens, Insights, characters
 from .plan import Plan
 from .propose import Proposer
 from .result import SearchResult, TrialRow
-from .sampler import proposing
+from .sampler import SeededTPE, proposing
 from .space import Candidate, Space
 from .surrogate import Floats
 from .trials import KIND, STEP, Asked, Seen, asked_in_full, incumbent
@@ -202,7 +202,7 @@ class RuleSearch:
 
     def _sampler(self, step: int) -> BaseSampler:
         seed = int(np.random.default_rng([self.seed, step]).integers(2**31))
-        return self.config.sampler or TPESampler(seed=seed, multivariate=True, constant_liar=True)
+        return self.config.sampler or SeededTPE(seed, self.space.distributions())
 
     def _ask(self, candidate: Candidate, rules: RuleSet | None, step: int, kind: str) -> Asked:
         """Ask one candidate block by block, until done or, in a race, beaten."""
