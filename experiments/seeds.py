@@ -33,6 +33,7 @@ class Seeded:
         test_data: digest and number of the test examples.
         test: the unchanged and the compiled student on test.
         scores: student of ``STUDENTS`` -> test score; without those that the run does not have.
+        moved: student -> test score with offsets fitted for it on the validation answers alone, likewise.
         calls, minutes: of the search, by the student and by the clock.
     """
 
@@ -42,6 +43,7 @@ class Seeded:
     test_data: str
     test: Comparison
     scores: dict[str, Score]
+    moved: dict[str, Score]
     calls: int
     minutes: float
 
@@ -74,6 +76,7 @@ def _seeded(run: Path) -> Seeded:
         raise DataError(f"{run} has no test split, so its students have no test score. Compile with test data.")
     stages = Stages.load(run, result)
     scores = {name: _score(name, result, result.test, stages) for name in STUDENTS}
+    moved = {name: None if stages is None else stages.moved(name) for name in STUDENTS}
     return Seeded(
         run=run,
         seed=result.seed,
@@ -81,6 +84,7 @@ def _seeded(run: Path) -> Seeded:
         test_data=settings["data"]["test"],
         test=result.test,
         scores={name: score for name, score in scores.items() if score is not None},
+        moved={name: score for name, score in moved.items() if score is not None},
         calls=result.costs["student"].get("search", Cost()).calls,
         minutes=result.seconds["search"] / 60,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from scipy.stats import f as f_distribution
 
 from pld_dspy.errors import DataError
+from pld_dspy.scoring import Score
 
 from .seeds import CALIBRATED, STUDENTS, Seeded
 from .staged import ALL, COMMAND, LOOP, SEARCHED
@@ -132,32 +133,35 @@ def _notes(seeds: Sequence[Seeded]) -> Iterator[str]:
     same = len({one.test_data for one in seeds}) == 1
     drawn = "the same for all seeds, so that the last row has no part in the spread" if same else "drawn by each seed"
     yield f"{' or '.join(map(str, sorted({one.test.baseline.n for one in seeds})))} test examples, {drawn}."
-    yield from _removed([(one.scores[ALL].macro_f1, one.scores[SEARCHED].macro_f1) for one in seeds if _both(one)])
-    if unasked := [str(one.run) for one in seeds if not _both(one)]:
+    yield from _removed([one.scores for one in seeds], "Searched less all rules")
+    yield from _removed([one.moved for one in seeds], "The same with offsets from validation alone")
+    if unasked := [str(one.run) for one in seeds if not _both(one.scores)]:
         yield f"For what is missing of {ALL} and {SEARCHED}: {'; '.join(f'{COMMAND} {run}' for run in unasked)}."
     if plain := [str(one.run) for one in seeds if CALIBRATED not in one.scores]:
         yield f"Compiled without --calibrate, or without log-probabilities: {', '.join(plain)}."
 
 
-def _both(one: Seeded) -> bool:
-    return ALL in one.scores and SEARCHED in one.scores
+def _both(scores: Mapping[str, Score]) -> bool:
+    return ALL in scores and SEARCHED in scores
 
 
-def _removed(pairs: Sequence[tuple[float, float]]) -> Iterator[str]:
+def _removed(found: Sequence[Mapping[str, Score]], what: str) -> Iterator[str]:
     """Say what wordings and search do to the mean and to the spread of all rules.
 
     The interval of the ratio is that of two independent normal samples; seeds in common make it too wide, if anything.
 
     Args:
-        pairs: test macro-F1 of all rules and of the searched ones, a pair a seed.
+        found: test scores by student, a seed each; those without all rules and searched ones are left out.
+        what: is compared.
     """
+    pairs = [(scores[ALL].macro_f1, scores[SEARCHED].macro_f1) for scores in found if _both(scores)]
     if len(pairs) < 2:
         return
     everything, searched = np.transpose(pairs)
     gains = searched - everything
     yield (
-        f"Searched less all rules, seed by seed: {gains.mean():+.3f} on average, {gains.min():+.3f} to "
-        f"{gains.max():+.3f}."
+        f"{what}, seed by seed: {searched.mean():.3f} - {everything.mean():.3f} = {gains.mean():+.3f} on average, "
+        f"{gains.min():+.3f} to {gains.max():+.3f}."
     )
     before, after = everything.std(ddof=1), searched.std(ddof=1)
     if before == 0:

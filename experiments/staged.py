@@ -60,6 +60,10 @@ class Stages(BaseModel):
         """Return the test score of a stage; None where the run has no such stage."""
         return next((stage.test for stage in self.stages if stage.name == name), None)
 
+    def moved(self, name: str) -> Score | None:
+        """Return the test score of a stage with offsets from validation alone; None where it has none."""
+        return next((stage.calibrated for stage in self.stages if stage.name == name), None)
+
     def save(self, run: Path) -> Path:
         """Write stages.json into the run folder, in one step: a reader finds it whole or not at all."""
         path = run / FILE

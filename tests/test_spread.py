@@ -126,11 +126,27 @@ def test_what_wordings_and_search_remove_of_the_spread_is_told_with_how_little_t
     three: list[Path],
 ) -> None:
     text = command(*three).stdout
-    assert "Searched less all rules, seed by seed: +0.100 on average, +0.000 to +0.200." in text
+    assert "Searched less all rules, seed by seed: 0.800 - 0.700 = +0.100 on average, +0.000 to +0.200." in text
     assert "remove 50% of the standard deviation over seeds, 0.200 -> 0.100" in text
     # The 97.5% quantile of F with 2 and 2 degrees of freedom is 39.
     assert f"95% interval {0.5 / np.sqrt(39):.2f} to {0.5 * np.sqrt(39):.2f} by 3 seeds" in text
     assert f"{len(TEST)} test examples, drawn by each seed." in text
+
+
+def test_offsets_from_validation_are_compared_apart(three: list[Path]) -> None:
+    assert "offsets from validation" not in command(*three).stdout
+    for run, searched in zip(three, (0.95, 0.93, 0.94), strict=True):
+        result = PLDResult.load(run)
+        stages = Stages.load(run, result)
+        moved = result.test.compiled.model_copy(update={"macro_f1": searched})
+        students = {
+            ALL: stages.stages[1].model_copy(update={"calibrated": stages.test(ALL)}),
+            SEARCHED: stages.stages[1].model_copy(update={"name": SEARCHED, "calibrated": moved}),
+        }
+        Stages.of(result, tuple(students.values())).save(run)
+    text = command(*three).stdout
+    assert "The same with offsets from validation alone, seed by seed: 0.940 - 0.700 = +0.240 on average" in text
+    assert "remove 95% of the standard deviation over seeds, 0.200 -> 0.010" in text
 
 
 def test_test_examples_that_all_seeds_share_are_told_of(three: list[Path]) -> None:

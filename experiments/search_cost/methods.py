@@ -80,6 +80,7 @@ METHODS = {
     "tpe_minibatch": Method(baselines.minibatch, 1.0, "TPE, 150 trials, minibatches as MIPROv2"),
     "ours": Method(ours, 0.2, "RuleSearch as shipped"),
     "ours_logprobs": Method(ours, 0.2, "RuleSearch as shipped, with log-probabilities", logprobs=True),
+    "ours_fifth": Method(ours_within, 0.2, "RuleSearch within a fifth of the calls"),
     "ours_tenth": Method(ours_within, 0.1, "RuleSearch within a tenth of the calls"),
     "no_applicability": Method(no_applicability, 0.2, "RuleSearch, no applicability"),
     "no_screening": Method(no_screening, 0.2, "RuleSearch, no screening"),
