@@ -35,6 +35,8 @@ class Journal:
         data = (json.dumps(line, ensure_ascii=False, default=str) + "\n").encode()
         with self._lock:
             others = self._unread()
+            if self.path.exists() and self.path.stat().st_size > self._read_to:  # what a killed process left
+                self._cut(self._read_to)
             with self.path.open("ab") as file:
                 file.write(data)
             self._read_to += len(data)
@@ -53,8 +55,9 @@ class Journal:
         with self.path.open("rb") as file:
             file.seek(self._read_to)
             data = file.read()
-        self._read_to += len(data)
-        return [line for text in data.splitlines() if (line := self._parsed(text)) is not None]
+        whole = data.rfind(b"\n") + 1
+        self._read_to += whole
+        return [line for text in data[:whole].splitlines() if (line := self._parsed(text)) is not None]
 
     def _parsed(self, text: bytes) -> Line | None:
         try:
@@ -68,5 +71,9 @@ class Journal:
             data = self.path.read_bytes()
             whole = data.rfind(b"\n") + 1
             if whole < len(data):
-                logger.warning("%s: the last line was cut short; its call will be made again.", self.path.name)
-                os.truncate(self.path, whole)
+                self._cut(whole)
+
+    def _cut(self, whole: int) -> None:
+        """Take off a last line that is not whole; the lock is held."""
+        logger.warning("%s: the last line was cut short; its call will be made again.", self.path.name)
+        os.truncate(self.path, whole)

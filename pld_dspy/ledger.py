@@ -213,14 +213,14 @@ class Ledger:
 
     def _keep(self, key: str, answer: Answer, *, role: Role, stage: str, model: str) -> None:
         """Count an answer; store it, unless the call itself was lost and another try may do better."""
-        lost = answer.error is not None and answer.error.startswith(LOST)
+        lost = _is_lost(answer)
         line = {"key": key, "role": role, "stage": stage, "model": model, **asdict(answer)}
         with self._lock:
             self._under_way[role] -= 1  # together with the count: no other thread sees the call in neither
             self._count(line)
-            self._answers[key] = answer
             if not lost and self._journal is not None:
                 self._take_over(self._journal.append(line))
+            self._settle(key, answer)
             if lost or (answer.error is not None and role == "teacher"):
                 self._errors.append(answer.error or "")
             if len(self._errors) > self.max_errors:
@@ -247,12 +247,23 @@ class Ledger:
     def _take_over(self, lines: Iterable[dict[str, Any]]) -> None:
         """Count answers that are in the file already; the lock is held."""
         for line in lines:
-            self._answers[line["key"]] = Answer(**{name: line[name] for name in Answer.__dataclass_fields__})
+            self._settle(line["key"], Answer(**{name: line[name] for name in Answer.__dataclass_fields__}))
             self._count(line)
+
+    def _settle(self, key: str, answer: Answer) -> None:
+        """Take an answer unless there is one: of two that processes paid for at once, the first in the file stands."""
+        # A model may answer in two ways, and an answer that changed later is not the one that a trial was told.
+        before = self._answers.get(key)
+        if before is None or _is_lost(before):
+            self._answers[key] = answer
 
 
 LOST = "lost: "
 """Marks the error of a call that gave no answer at all (time-out, transport): it is asked again on resume."""
+
+
+def _is_lost(answer: Answer) -> bool:
+    return answer.error is not None and answer.error.startswith(LOST)
 
 
 class _Reservation:

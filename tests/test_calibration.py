@@ -202,6 +202,13 @@ class TestRisk:
         assert (every.answered, every.wrong, every.error_rate) == (40, 10, 0.25)
         assert answered(unseen, 1.0).error_rate is None
 
+    def test_where_nothing_has_a_confidence_there_is_nothing_to_promise(self):
+        unseen = Decisions.of([None, "a"], ["a", "a"], [math.nan] * 2)
+        found = promise(unseen, n_val=1, error_rate=0.2, test=None)
+        assert (found.n, found.threshold, found.validation.error_rate) == (0, None, 1.0)
+        with pytest.raises(DataError, match="error_rate=2 is out of range"):
+            promise(unseen, n_val=1, error_rate=2, test=None)
+
     def test_the_threshold_takes_in_as_many_as_the_bound_allows(self):
         sure = np.linspace(0, 1, 401)
         threshold = threshold_for(sure, sure >= 0.5, error_rate=0.1)

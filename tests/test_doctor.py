@@ -251,6 +251,12 @@ class TestSize:
         heavy[-1] = 9
         assert tree(vectors, heavy, (2, 12))[-1] >= 0
 
+    def test_one_text_more_often_than_points_are_compared_is_one_rule(self) -> None:
+        records = [micro_rule(f"m{i}", f"t{i}", "spam", "lottery") for i in range(MOST + 1)]
+        found = induced(records)
+        assert [len(rule.support) for rule in found.rules] == [MOST + 1]
+        assert "clustered by neighbourhoods: spam (3001 as 1)" in found.diagnosis
+
     def test_a_doctor_gives_every_micro_rule_the_cluster_of_its_neighbourhood(self) -> None:
         doctor = Doctor(band=(0.01, 2.0), max_share=1.0)
         numbers = doctor.clusterer("spam", lambda points: points.argmax(axis=1))(blobs(4, 1000))

@@ -106,6 +106,20 @@ def test_a_last_line_cut_short_costs_one_call(tmp_path, caplog):
     assert all(json.loads(line) for line in path.read_bytes().splitlines())
 
 
+def test_what_another_process_left_half_written_costs_no_answer_of_this_one(tmp_path, caplog):
+    path, lm = tmp_path / "p.jsonl", student_lm()
+    ledger = Ledger(path)
+    ask(ledger, lm, ROWS[:2])
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole.splitlines()[0][:30])  # killed while it wrote
+    with caplog.at_level(logging.WARNING):
+        ask(ledger, lm, ROWS[:4])
+    assert "p.jsonl: the last line was cut short" in caplog.text
+    again = student_lm()
+    ask(Ledger(path), again, ROWS[:4])
+    assert calls(again) == []
+
+
 def test_a_damaged_line_costs_one_call_and_is_reported(tmp_path, caplog):
     path, lm = tmp_path / "p.jsonl", student_lm()
     ask(Ledger(path), student_lm())
@@ -298,3 +312,20 @@ def test_two_processes_on_one_file_lose_nothing(tmp_path):
     assert len(ask(Ledger(path), lm)) == len(ROWS)
     assert [process.exitcode for process in halves] == [0, 0]
     assert calls(lm) == []
+
+
+def test_of_two_answers_to_one_question_the_first_on_file_stands_for_everybody(tmp_path):
+    """The slower process's model says otherwise; what both have, and what a third one reads, is the faster one's."""
+    path, row = tmp_path / "p.jsonl", ROWS[:1]
+    faster = Ledger(path)
+    fast_lm = fn_lm(lambda system, user: "spam", cache=False)
+
+    def overtaken(system: str, user: str) -> str:
+        ask(faster, fast_lm, row)
+        return "work"
+
+    [slow] = ask(Ledger(path), fn_lm(overtaken, cache=False), row)
+    [fast] = ask(faster, fast_lm, row)
+    [read] = ask(Ledger(path), fast_lm, row)
+    assert len(path.read_text(encoding="utf-8").splitlines()) == 2
+    assert [answer.outputs["label"] for answer in (slow, fast, read)] == ["spam"] * 3

@@ -7,6 +7,7 @@ from tasks import LABELS, VAL, WORDS, leaning_lm, mail_evaluator, rule
 
 from pld_dspy.adapter import LabelAdapter
 from pld_dspy.calibration import match, matched, matched_answers
+from pld_dspy.calibration.matching import LEAST
 from pld_dspy.scoring import macro_f1
 from pld_dspy.search import RuleSearch, SearchConfig, SearchResult, open_study
 from pld_dspy.search.trials import Asked
@@ -38,6 +39,16 @@ def test_missing_rows_and_labels_without_a_share_are_left_out(logprobs):
     assert np.array_equal(offsets, match(logprobs, shares))
     assert offsets[2] == 0
     assert match(np.full((2, 3), np.nan), shares).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("least", [-800.0, -np.inf])
+def test_a_label_that_is_all_but_impossible_gets_a_number_that_lifts_it(least):
+    logprobs = np.array([[-0.1, -2.4, least], [-0.2, -1.7, least]])
+    shares = np.array([0.4, 0.3, 0.3])
+    offsets = match(logprobs, shares)
+    assert np.isfinite(offsets).all()
+    bounded = np.maximum(logprobs, logprobs.max(axis=1, keepdims=True) + LEAST)
+    assert softmax(bounded + offsets, axis=1).mean(axis=0) == pytest.approx(shares, abs=1e-3)
 
 
 def test_answers_seen_so_far_are_decided_anew():

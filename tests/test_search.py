@@ -1,6 +1,7 @@
 """The search finds the best rules of a student whose answers follow from its rules, and can be stopped anywhere."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pld_dspy.errors import BudgetExceeded, DataError
 from pld_dspy.ledger import Budget
 from pld_dspy.rules import Rule
 from pld_dspy.search import RuleSearch, SearchConfig, SearchResult, TrialRow, open_study
+from pld_dspy.search.config import CappedSearchConfig
 from pld_dspy.search.sampler import SeededTPE
 
 VAL = mails(60)
@@ -61,7 +63,7 @@ def test_the_known_best_rules_are_found(seed):
     assert (found.baseline, found.objective) == (pytest.approx(1 / 6), 1.0)
     assert found.all_rules < 0.85
     assert {one.id for one in NEEDED} <= set(chosen)
-    assert len(chosen) <= 9
+    assert len(chosen) <= len(NEEDED) + 2
     assert sorted([*chosen, *(one.id for one in found.bench)]) == sorted(one.id for one in RULES)
     assert all(chosen[one.id].effect > 0 for one in NEEDED)
 
@@ -204,6 +206,28 @@ def test_a_search_that_breaks_between_trials_goes_on(tmp_path, uninterrupted, st
     assert len(calls(lm)) == uninterrupted[1]
 
 
+def cut_short(folder: Path) -> None:
+    """Leave what a process leaves that is killed while it writes to the study's journal."""
+    with (folder / "study.log").open("ab") as file:
+        file.write(b'{"op_code":8,"worker_id":"killed","tri')
+
+
+def test_a_line_that_a_kill_cut_short_ends_no_search(tmp_path, uninterrupted, caplog):
+    with pytest.raises(Pulled):
+        search(student_lm(), QUICK, **SHORT, folder=tmp_path, on_trial=pull_after(5)).run()
+    cut_short(tmp_path)
+    lm = student_lm()
+    assert search(lm, QUICK, **SHORT, folder=tmp_path).run() == uninterrupted[0]
+    assert "study.log: the last line was cut short" in caplog.text
+
+
+def test_a_worker_goes_on_where_another_was_killed_while_it_wrote(tmp_path, uninterrupted):
+    running = search(student_lm(), QUICK, **SHORT, folder=tmp_path)
+    cut_short(tmp_path)
+    assert running.run() == uninterrupted[0]
+    assert search(student_lm(), QUICK, **SHORT, folder=tmp_path).run() == uninterrupted[0]
+
+
 def test_a_finished_search_is_read_without_a_call(tmp_path, uninterrupted):
     search(student_lm(), QUICK, **SHORT, folder=tmp_path).run()
     lm, rows = student_lm(), []
@@ -239,6 +263,27 @@ def test_within_a_number_of_calls(calls_, n):
     assert expected == pytest.approx(calls_, rel=0.1)
 
 
+@pytest.mark.parametrize("calls_", [30, 130, 180, 260, 400])
+@pytest.mark.parametrize("races", [{}, {"alpha": 0}], ids=["some are dropped", "none is dropped"])
+def test_a_search_within_a_number_of_calls_makes_no_more_and_still_confirms(calls_, races):
+    n, lm = len(SHORT["val"]), student_lm()
+    config = replace(SearchConfig.within(calls_, n), **races)
+    found = search(lm, config, **SHORT).run()
+    assert len(calls(lm)) <= config.most_calls(n) <= max(calls_, 2 * n)
+    assert [trial.asked for trial in found.trials if trial.kind in ("all rules", "confirm")] == [n] * (
+        3 if config.screen_calls else 1
+    )
+
+
+def test_what_a_cap_leaves_goes_to_the_races_in_turn():
+    """Of 60 calls after the guards, each race needs a block of 6: the first may ask all 24, the second 24, then 6."""
+    config = CappedSearchConfig(calls=48 + 60, screen_calls=0, trials=4, block=6, alpha=0)
+    found = search(student_lm(), config, **SHORT).run()
+    assert [trial.asked for trial in found.trials] == [24, 24, 24, 24, 6, 6]
+    assert [trial.objective is None for trial in found.trials] == [False] * 4 + [True] * 2
+    assert config.most_calls(24) == 108
+
+
 @pytest.mark.parametrize("settings", [{}, {"screen_calls": 0}], ids=["screened", "plain"])
 def test_a_search_without_races_asks_as_many_as_it_may(settings):
     config = SearchConfig(**{"screen_calls": 90, "trials": 4, "block": 12, "alpha": 0, **settings})
@@ -263,3 +308,11 @@ def test_tpe_that_is_told_the_search_space_samples_as_optunas_own():
     }
     own = sampled(lambda step: optuna.samplers.TPESampler(seed=step, multivariate=True, constant_liar=True))
     assert sampled(lambda step: SeededTPE(step, space)) == own
+
+
+def test_a_shorter_search_of_a_study_that_went_further_makes_nothing(tmp_path):
+    longer = SearchConfig(screen_calls=0, alpha=0, trials=4)
+    search(student_lm(), longer, **SHORT, folder=tmp_path).run()
+    again = search(lm := student_lm(), replace(longer, trials=2), **SHORT, folder=tmp_path)
+    assert len(again.run().trials) == 6
+    assert calls(lm) == []

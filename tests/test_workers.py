@@ -18,15 +18,18 @@ from typing import Any
 import pytest
 from engine import calls
 from optuna.trial import TrialState
-from tasks import TRAIN, VAL, mail_teacher, micro_rules, student, student_lm
+from tasks import TRAIN, VAL, good_rules, mail_evaluator, mail_teacher, micro_rules, student, student_lm
 
 import pld_dspy.search.plan
 from pld_dspy.adapter import LabelAdapter
 from pld_dspy.errors import RunError
+from pld_dspy.ledger import Budget
 from pld_dspy.pld import PLD
 from pld_dspy.result import PLDResult
 from pld_dspy.run import RunFolder
-from pld_dspy.search import SearchConfig, find_study
+from pld_dspy.search import RuleSearch, SearchConfig, find_study, open_study
+from pld_dspy.search.plan import Plan
+from pld_dspy.search.space import Space
 
 SEARCH = SearchConfig(screen_calls=96, trials=8, block=12)
 STEPS = 3 + 8 + 8 + 2  # guards, screened, raced, confirmed
@@ -172,3 +175,41 @@ def test_a_trial_whose_worker_is_lost_is_made_again(tmp_path, monkeypatch):
     steps = [trial.user_attrs["step"] for trial in study.get_trials(states=(TrialState.COMPLETE,))]
     assert stolen
     assert sorted(steps) == list(range(STEPS))
+
+
+def test_two_workers_that_give_up_one_trial_queue_it_once(monkeypatch):
+    monkeypatch.setattr(pld_dspy.search.plan, "LOST_SECONDS", 0.0)
+    study, space = open_study(), Space(tuple(good_rules()[:2]))
+    plan = Plan(study, space, SearchConfig(screen_calls=0, trials=1), seed=0)
+    plan.queue([])
+    lost = study.ask(space.distributions()).user_attrs["step"]
+    real, overtaken = Plan._trials, []
+
+    def slower(self: Plan, state: TrialState) -> Any:
+        found = real(self, state)
+        if state is TrialState.RUNNING and not overtaken:
+            overtaken.append(self)
+            assert self.others_left_work()  # the faster worker's, between the slower one's look and its verdict
+        return found
+
+    monkeypatch.setattr(Plan, "_trials", slower)
+    assert plan.others_left_work()
+    waiting = study.get_trials(states=(TrialState.WAITING,))
+    assert sorted(trial.user_attrs["step"] for trial in waiting) == [0, 1, 2]
+    assert lost == 0
+
+
+def test_a_step_that_a_worker_gives_up_for_want_of_budget_is_made_by_the_search_itself():
+    def searcher(**settings: Any) -> RuleSearch:
+        evaluator = mail_evaluator(student_lm(), budget=settings.pop("budget", None))
+        config = SearchConfig(screen_calls=0, trials=1)
+        return RuleSearch(good_rules()[:2], evaluator, VAL, study=study, config=config, **settings)
+
+    study = open_study()
+    search = searcher()
+    assert "cap of 5 student calls" in str(searcher(budget=Budget(student_calls=5), joins=True).work())
+    found = search.run()
+    assert [trial.step for trial in found.trials] == [0, 1, 2]
+    assert found.trials[0].rules is None
+    assert (found.baseline, found.all_rules) == (found.trials[0].objective, found.trials[1].objective)
+    assert found.all_rules > found.baseline

@@ -13,6 +13,9 @@ from ..scoring import Floats, Ints
 ROUNDS = 50
 """Rounds after which offsets stand to three digits; they move by less each time."""
 
+LEAST = -600.0
+"""A log-probability further below a row's largest is taken for this: an exponential of 0 would never be lifted."""
+
 
 def match(logprobs: Floats, shares: Floats, *, rounds: int = ROUNDS) -> Floats:
     """Return the offsets under which the mean probability of each label is its share.
@@ -33,7 +36,7 @@ def match(logprobs: Floats, shares: Floats, *, rounds: int = ROUNDS) -> Floats:
     offsets = np.zeros(len(shares))
     if not len(known):
         return offsets
-    weights = np.exp(known - known.max(axis=1, keepdims=True))
+    weights = np.exp(np.maximum(known - known.max(axis=1, keepdims=True), LEAST))
     factor = np.ones(len(shares))
     for _ in range(rounds):
         sums = weights * factor

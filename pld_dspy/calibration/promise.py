@@ -74,10 +74,13 @@ def promise(unseen: Decisions, *, n_val: int, error_rate: float, test: Decisions
     Raises:
         DataError: the error rate is out of range.
     """
+    check_rate("error_rate", error_rate)
     known = ~np.isnan(unseen.confidence)
-    threshold = threshold_for(
-        unseen.confidence[known].tolist(), unseen.right[known].tolist(), error_rate=error_rate, delta=DELTA
-    )
+    threshold = None
+    if known.any():
+        threshold = threshold_for(
+            unseen.confidence[known].tolist(), unseen.right[known].tolist(), error_rate=error_rate, delta=DELTA
+        )
     return Abstention(
         error_rate=error_rate,
         delta=DELTA,

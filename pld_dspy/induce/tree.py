@@ -33,6 +33,8 @@ def tree(points: Floats, weights: NDArray[np.int64], band: tuple[int, int]) -> N
     Returns:
         m cluster numbers, -1 for noise.
     """
+    if len(points) == 1:  # one text, however often, has no pair to link
+        return np.zeros(1, dtype=np.int64)
     merges = linkage(pdist(points, "sqeuclidean"), "average")  # of unit vectors: twice the cosine distance
     low, high = (min(max(2, bound), len(points)) for bound in band)
     counts = sorted(set(np.geomspace(low, high, TRIED).round().astype(int).tolist()))

@@ -10,16 +10,15 @@ from datetime import datetime
 
 import numpy as np
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from .config import SearchConfig
+from .config import CONFIRMS, SearchConfig
 from .space import Candidate, Space
 from .trials import KIND, STEP
 
 logger = logging.getLogger(__name__)
 
-CONFIRMS = 2
-"""Candidates asked in full at the end: the best that was not, and the model's own optimum."""
 POLL_SECONDS = 0.5
 LOST_SECONDS = 600.0
 """A trial at another worker that takes longer than this, and than five times the slowest so far, is lost."""
@@ -61,26 +60,31 @@ class Plan:
         """Number of steps."""
         return self.first_race + self.config.trials + (CONFIRMS if self.config.screen_calls else 0)
 
-    def queue(self, done: Collection[int]) -> None:
+    def queue(self, done: Collection[int]) -> bool:
         """Queue the steps that are neither done nor waiting; one that was cut off is made again.
 
         Steps are queued in order, since Optuna hands them out as queued: a resumed search is then the same search.
 
         Args:
             done: the finished steps.
+
+        Returns:
+            Whether any had to be queued.
         """
         waiting = self._trials(TrialState.WAITING)
         cut_off = self._trials(TrialState.RUNNING)
-        if len(done) + len(waiting) == self.steps and not cut_off:
-            return
+        missing = set(range(self.steps)) - set(done)
+        if {trial.user_attrs[STEP] for trial in waiting} == missing and not cut_off:
+            return False
         for trial in cut_off:
-            self.study.tell(trial.number, state=TrialState.FAIL)
+            self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
         for _ in waiting:  # Optuna tells only of a trial that was asked for
             self.study.tell(self.study.ask(), state=TrialState.FAIL)
         for step, (kind, candidate) in enumerate(self._planned()):
-            if step not in done:
+            if step in missing:
                 known = {} if candidate is None else self.space.parameters(candidate)
                 self.study.enqueue_trial(known, user_attrs={STEP: step, KIND: kind})
+        return bool(missing)
 
     def next(self) -> FrozenTrial | None:
         """Return the trial that Optuna hands out next, if any waits."""
@@ -94,13 +98,20 @@ class Plan:
         """
         while running := self._trials(TrialState.RUNNING):
             for trial in running:
-                if _age(trial) > self._patience():
+                if _age(trial) > self._patience() and self._given_up(trial):
                     logger.warning("Trial %d was lost with its worker; its step is made again.", trial.number)
-                    self.study.tell(trial.number, state=TrialState.FAIL)
                     self.study.enqueue_trial(trial.system_attrs.get("fixed_params", {}), user_attrs=trial.user_attrs)
                     return True
             time.sleep(POLL_SECONDS)
         return bool(self._trials(TrialState.WAITING))
+
+    def _given_up(self, trial: FrozenTrial) -> bool:
+        """End a trial of a lost worker; return False where it finished after all, or another worker has ended it."""
+        try:
+            self.study.tell(trial.number, state=TrialState.FAIL)
+        except (UpdateFinishedTrialError, ValueError):
+            return False
+        return True
 
     def _planned(self) -> Iterator[tuple[str, Candidate | None]]:
         """Yield the kind of each step, and its candidate where that is known beforehand."""

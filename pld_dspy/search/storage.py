@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from ..errors import RunError
 from ..rules import Rule
+
+logger = logging.getLogger(__name__)
 
 _RULES = "rules"
 
@@ -56,9 +61,47 @@ def find_study(storage: Path | str | BaseStorage, *, prefix: str) -> tuple[optun
     raise RunError("The search has not begun, or is kept in another storage. Start its compile, then join it.")
 
 
+class MendedJournal(JournalFileBackend):
+    """Optuna's journal file, of which a last line that a kill cut short is taken off.
+
+    Optuna would append to it, and read no further than the damaged line ever after.
+
+    Args:
+        path: the file; made where there is none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._turn = JournalFileSymlinkLock(str(path))
+        super().__init__(str(path), self._turn)
+        self._mend()
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Append, where another process was killed while it wrote, in the place of what it left."""
+        self._mend()
+        super().append_logs(logs)
+
+    def _mend(self) -> None:
+        if self._ends_whole():
+            return
+        self._turn.acquire()  # a process that is writing just now ends its line
+        try:
+            if not self._ends_whole():
+                logger.warning("%s: the last line was cut short; its trial will be made again.", self._path.name)
+                os.truncate(self._path, self._path.read_bytes().rfind(b"\n") + 1)
+        finally:
+            self._turn.release()
+
+    def _ends_whole(self) -> bool:
+        with self._path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - 1, 0))
+            return file.read() in (b"", b"\n")
+
+
 def _opened(storage: Path | str | BaseStorage) -> BaseStorage:
     if isinstance(storage, Path):
-        return JournalStorage(JournalFileBackend(str(storage)))
+        return JournalStorage(MendedJournal(storage))
     return _database(storage) if isinstance(storage, str) else storage
 
 

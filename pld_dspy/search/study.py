@@ -8,6 +8,7 @@ another worker, reads it and goes on.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -124,10 +125,9 @@ class RuleSearch:
         """
         started = time.perf_counter()
         stopped = self.work()
-        while self.plan.others_left_work() and stopped is None:
+        while self._others_left_work() and stopped is None:
             stopped = self.work()
-        self._read()
-        if stopped is not None and not self.seen:
+        if stopped is not None and not any(trial.kind == "baseline" for trial in self.seen):
             raise BudgetExceeded(stopped)
         found = self._result(stopped)
         return replace(found, own_seconds=time.perf_counter() - started - self._waited)
@@ -142,11 +142,19 @@ class RuleSearch:
             return str(error)
         return None
 
+    def _others_left_work(self) -> bool:
+        """Wait for other workers; return whether one of them left a step, lost or given up for want of budget."""
+        left = self.plan.others_left_work()
+        self._read()
+        return left or self.plan.queue([trial.step for trial in self.seen])
+
     def _read(self) -> None:
-        """Take over finished trials that are new here."""
+        """Take over finished trials that are new here; of two of one step, the first."""
         known = {trial.step for trial in self.seen}
         complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        new = [Seen.of(trial, self.space) for trial in complete if trial.user_attrs[STEP] not in known]
+        fresh = [trial for trial in complete if trial.user_attrs[STEP] not in known]
+        first = {trial.user_attrs[STEP]: trial for trial in reversed(fresh)}
+        new = [Seen.of(trial, self.space) for trial in fresh if first[trial.user_attrs[STEP]] is trial]
         self.seen = sorted([*self.seen, *new], key=lambda trial: trial.step)
         if self.on_trial is not None:
             for trial in new:
@@ -161,12 +169,12 @@ class RuleSearch:
         )
         trial = self.study.ask(distributions)
         if STEP not in trial.user_attrs:  # other workers took the last ones meanwhile, so Optuna made a new one
-            self.study.tell(trial, state=TrialState.FAIL)
+            self.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
             return
         try:
             self._make(trial, trial.user_attrs[STEP], trial.user_attrs[KIND])
         except BudgetExceeded:
-            self.study.tell(trial, state=TrialState.FAIL)
+            self.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
             raise
         except UpdateFinishedTrialError:
             logger.warning("Trial %d took so long here that it was taken for lost and made elsewhere.", trial.number)
@@ -210,7 +218,10 @@ class RuleSearch:
         if kind == "race" and asked_in_full(self.seen):
             rival = incumbent(self.seen, self.config.parsimony)
         asked = Asked(np.empty(0, dtype=np.int64), np.empty(0, dtype=bool), None)
+        room = self._room(step) if kind == "race" else math.inf
         for block in self._blocks(step, kind):
+            if len(asked.rows) and len(asked.rows) + len(block) > room:
+                break
             started = time.perf_counter()
             replies = self.evaluator.replies(rules, [self.valset[row] for row in block], stage="search")
             self._waited += time.perf_counter() - started
@@ -221,6 +232,12 @@ class RuleSearch:
             if rival is not None and len(asked.rows) < len(self.valset) and self._beaten(candidate, asked, rival, step):
                 break
         return asked.sorted()
+
+    def _room(self, step: int) -> float:
+        """Return how many examples the race may ask."""
+        before = sum(len(trial.asked.rows) for trial in self.seen)
+        races = self.plan.first_race + self.config.trials - step - 1
+        return self.config.room(asked=before, races=races, n=len(self.valset))
 
     def _beaten(self, candidate: Candidate, asked: Asked, rival: Seen, step: int) -> bool:
         """Return whether a candidate is unlikely to be worth more than the incumbent."""
@@ -266,7 +283,7 @@ class RuleSearch:
             best=None if best is baseline else chosen,
             bench=[rule for j, rule in enumerate(rules) if best is baseline or not best.candidate.use[j]],
             baseline=baseline.objective or 0.0,
-            all_rules=self.seen[1].objective if len(self.seen) > 1 else None,
+            all_rules=next((trial.objective for trial in self.seen if trial.kind == "all rules"), None),
             objective=best.objective or 0.0,
             trials=[trial.row(self.space) for trial in self.seen],
             stopped=stopped,
