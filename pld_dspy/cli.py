@@ -43,7 +43,7 @@ from .options import (
     model_option,
     search_option,
 )
-from .terminal import FAILED, CommandGroup, clean_stdout, hush_libraries, log_to_stderr
+from .terminal import FAILED, CommandGroup, clean_stdout, hush_libraries, log_to_stderr, shown
 
 if TYPE_CHECKING:
     from .command import Command, Model
@@ -322,6 +322,6 @@ def main() -> None:
     except Exception as error:
         if "--debug" in sys.argv:
             raise
-        message = " ".join(f"Unexpected {type(error).__name__}: {error}".split())
+        message = shown(" ".join(f"Unexpected {type(error).__name__}: {error}".split()))
         typer.echo(f"{message}. Add --debug for the traceback.", err=True)
         raise SystemExit(FAILED) from error

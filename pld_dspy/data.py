@@ -25,6 +25,7 @@ RESERVED = frozenset(
 """Names that a column of a DSPy program cannot have."""
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_LONGEST_CELL = 2**31 - 1
 
 
 def read_rows(source: str, split: str | None = None) -> list[Row]:
@@ -32,7 +33,7 @@ def read_rows(source: str, split: str | None = None) -> list[Row]:
 
     Args:
         source: a CSV, JSONL or Parquet file, told by its ending, or NAMESPACE/NAME of a data set on the public hub.
-            CSV cells are text, and an empty one is None. Numbered class labels are given by their names.
+            CSV cells are text of any length, and an empty one is None. Numbered class labels are given by their names.
         split: which split of a hub data set; a file holds one.
 
     Returns:
@@ -72,8 +73,8 @@ def examples(
     Args:
         rows: n rows. A cell that a row lacks is None, which the check of the examples refuses by row.
         inputs: names of the input columns.
-        label: name of the label column; text, whole numbers and truth values become label texts, also in a list of
-            several labels.
+        label: name of the label column; text without the blanks around it, whole numbers and truth values become label
+            texts, also in a list of several labels. A blank text is no label: None.
         source: where the rows are from, for messages.
         separator: what parts several labels in one cell of text, which then becomes a list; "no label" is an empty
             list, an empty cell is missing. None where a text is one label.
@@ -136,7 +137,11 @@ def _check_columns(names: Sequence[str]) -> None:
         raise DataError("No input column is named. Name at least one.")
     if label in inputs:
         raise DataError(f"The column {label!r} is both an input and the label. Name another one.")
+    if label == "id":
+        raise DataError("The column 'id' tells rows apart and cannot be the label. Name another one.")
     for name in names:
+        if names.count(name) > 1:
+            raise DataError(f"The column {name!r} is named twice. Name it once.")
         if name in RESERVED or name.startswith("_") or not name:
             raise DataError(f"DSPy programs cannot have a field {name!r}. Rename the column.")
 
@@ -144,7 +149,7 @@ def _check_columns(names: Sequence[str]) -> None:
 def _example(row: Row, inputs: Sequence[str], label: str, separator: str | None) -> dspy.Example:
     gold = row.get(label)
     if separator is not None and isinstance(gold, str):
-        gold = [] if gold.strip() == NO_LABEL else [part.strip() for part in gold.split(separator)]
+        gold = [] if gold.strip() == NO_LABEL else (gold.split(separator) if gold.strip() else None)
     fields = {
         **({"id": row["id"]} if row.get("id") is not None else {}),
         **{name: row.get(name) for name in inputs},
@@ -154,6 +159,8 @@ def _example(row: Row, inputs: Sequence[str], label: str, separator: str | None)
 
 
 def _text(label: Any) -> Any:
+    if isinstance(label, str):
+        return label.strip() or None
     return str(label) if isinstance(label, int) else label
 
 
@@ -161,6 +168,7 @@ def _csv_rows(path: Path) -> Iterator[Row]:
     # Not pandas: it takes labels such as "None" and "NA" for missing, and "001" for a number.
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file, strict=True)
+        limit = csv.field_size_limit(_LONGEST_CELL)  # 131,072 characters by default: documents are longer
         try:
             header = reader.fieldnames or []
             if len(set(header)) < len(header):
@@ -174,10 +182,12 @@ def _csv_rows(path: Path) -> Iterator[Row]:
                 yield {column: cell or None for column, cell in row.items()}
         except csv.Error as error:
             raise DataError(f"{path} line {reader.reader.line_num} is not CSV: {error}. Correct it.") from error
+        finally:
+            csv.field_size_limit(limit)
 
 
 def _json_rows(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue

@@ -173,8 +173,7 @@ def prepare(
     if task.untouched:
         notes.append(f"Predictors left as they were: {', '.join(task.untouched)}.")
     instructions = strip_rules(dict(student.named_predictors())[task.predictor].signature.instructions)
-    recorded = read_micro_rules(Path(rationales)) if isinstance(rationales, (str, Path)) else list(rationales or ())
-    return Inputs(student, task, splits, recorded, Teacher.of(teacher), instructions, notes, reader)
+    return Inputs(student, task, splits, _recorded(rationales), Teacher.of(teacher), instructions, notes, reader)
 
 
 def teacher_settings(teacher: Teacher | None) -> dict[str, object] | None:
@@ -183,5 +182,24 @@ def teacher_settings(teacher: Teacher | None) -> dict[str, object] | None:
 
 
 def student_lm(student: dspy.Module) -> dspy.BaseLM | None:
-    """Return the LM of the first predictor bound to one, else the configured one."""
+    """Return the LM of the first predictor bound to one, else the configured one.
+
+    Raises:
+        DataError: the student is no program.
+    """
+    if not isinstance(student, dspy.Module):
+        raise DataError(f"The student is a {type(student).__name__}. Give a dspy.Module, such as dspy.Predict(...).")
     return next((predictor.lm for predictor in student.predictors() if predictor.lm), dspy.settings.lm)
+
+
+def _recorded(rationales: Rationales) -> list[MicroRule]:
+    if isinstance(rationales, (str, Path)):
+        return read_micro_rules(Path(rationales))
+    recorded = list(rationales or ())
+    for number, record in enumerate(recorded):
+        if not isinstance(record, MicroRule):
+            raise DataError(
+                f"Item {number} of rationales is a {type(record).__name__}. Give pld_dspy.MicroRule(...) only, or the "
+                "path of a JSONL file."
+            )
+    return recorded

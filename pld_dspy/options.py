@@ -114,6 +114,6 @@ Storage = Annotated[
     str | None,
     search_option(metavar="URL", help="Optuna storage that workers share.", show_default="a journal in the run folder"),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Of every random choice.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Of every random choice.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start anew: delete the results in the run folder.")]
 Estimate = Annotated[bool, typer.Option("--estimate", help="Print what it takes at most; call nothing.")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -158,7 +159,9 @@ def plot_reliability(grades: Mapping[str, Grade]) -> Markup:
 def _svg(figure: Figure, name: str, description: str) -> Markup:
     """Return a figure as an inline SVG element whose ids are unique on the page."""
     text = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": name}):
+    with mpl.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
+        # Of labels in other scripts: text stays text in the file, and the reader's browser has the fonts.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(text, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]

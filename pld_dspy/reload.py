@@ -108,11 +108,16 @@ class Run:
             calibrated: with the run's calibration where it has one, as :class:`Calibrated`; False leaves it out.
 
         Raises:
-            RunError: calibration.json is damaged.
+            RunError: program.json or calibration.json is missing or damaged, or the source now gives another program.
         """
         program = self.command.source.student()
         bound = {name: predictor.lm for name, predictor in program.named_predictors()}
-        program.load_state(json.loads(self.folder.program.read_text(encoding="utf-8")))
+        try:
+            program.load_state(json.loads(self.folder.program.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(
+                f"Cannot load {self.folder.program}: {type(error).__name__}: {error}. Compile again."
+            ) from error
         for name, predictor in program.named_predictors():
             predictor.lm = bound[name]
         if not (calibrated and self.calibrated):
@@ -177,9 +182,16 @@ def unfinished(path: Path) -> tuple[Command, PLD]:
         RunError: there is none, it was not started on the command line, or config.yaml is damaged.
     """
     folder = RunFolder(path)
-    plain = folder.settings()["settings"]
+    try:
+        return _command(folder), _same_pld(path, folder.settings()["settings"])
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{folder.config} is damaged: {error!r} in its settings. Compile again.") from error
+
+
+def _same_pld(path: Path, plain: dict[str, Any]) -> PLD:
+    """Return a PLD of the settings that config.yaml holds."""
     search = {field.name: plain[f"search_{field.name}"] for field in fields(SearchConfig) if field.name != "sampler"}
-    pld = PLD(
+    return PLD(
         objective=plain["objective"],
         target=plain["target"],
         search=SearchConfig(**search),
@@ -196,7 +208,6 @@ def unfinished(path: Path) -> tuple[Command, PLD]:
         tracking=None,
         seed=plain["seed"],
     )
-    return _command(folder), pld
 
 
 def _command(folder: RunFolder) -> Command:

@@ -20,7 +20,6 @@ from .rules import MicroRule, Rule, by_example, read_micro_rules
 from .run import RunFolder
 from .scoring import NO_ANSWER, Score
 
-REPORT_FILE = "report.html"
 EXAMPLES_SHOWN = 30
 """Supporting examples that a rule shows in full; the others are named by id."""
 
@@ -47,8 +46,7 @@ def write_report(folder: Path) -> Path:
 
     shown = result.test or result.validation
     page = _environment().from_string(files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8"))
-    path = folder / REPORT_FILE
-    path.write_text(
+    run.report.write_text(
         page.render(
             name=run.path.resolve().name,
             result=result,
@@ -68,7 +66,7 @@ def write_report(folder: Path) -> Path:
         ),
         encoding="utf-8",
     )
-    return path
+    return run.report
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ class RunFolder:
         self.trials = self.path / "trials.csv"
         self.confusion = self.path / "confusion.csv"
         self.result = self.path / RESULT_FILE
+        self.report = self.path / "report.html"
 
     @property
     def name(self) -> str:
@@ -55,7 +56,7 @@ class RunFolder:
         """The fingerprint of the compile in the folder.
 
         Raises:
-            RunError: there is no run in the folder.
+            RunError: there is no run in the folder, or config.yaml is damaged.
         """
         return str(self.settings()["fingerprint"])
 
@@ -70,12 +71,12 @@ class RunFolder:
             RunError: the folder holds another compile, or cannot be written.
         """
         fingerprint = digest(settings)
-        if not resume:
-            self._clear()
-        if self.config.exists():
+        if resume and self.config.exists():
             self._check(fingerprint, settings)
             return
         try:
+            if not resume:
+                self._clear()
             self.path.mkdir(parents=True, exist_ok=True)
             document = {"fingerprint": fingerprint, **settings}
             self.config.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), encoding="utf-8")
@@ -86,11 +87,20 @@ class RunFolder:
         """Return what config.yaml holds.
 
         Raises:
-            RunError: there is no run in the folder.
+            RunError: there is no run in the folder, or config.yaml is damaged.
         """
         if not self.config.is_file():
             raise RunError(f"{self.path} is not a run folder: it has no {self.config.name}.")
-        return dict(yaml.safe_load(self.config.read_text(encoding="utf-8")))
+        try:
+            found = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError):
+            found = None
+        if not isinstance(found, dict) or "fingerprint" not in found:
+            raise RunError(
+                f"{self.config} is damaged: its settings cannot be read. Choose another run folder, or compile anew "
+                "with resume=False (--fresh), which deletes the results in this one."
+            )
+        return found
 
     def add_settings(self, name: str, section: Mapping[str, Any]) -> None:
         """Add a section to config.yaml that the fingerprint does not cover, such as where the data came from."""
@@ -143,7 +153,7 @@ class RunFolder:
 
     def _check(self, fingerprint: str, settings: Mapping[str, Any]) -> None:
         old = self.settings()
-        if old.get("fingerprint") == fingerprint:
+        if old["fingerprint"] == fingerprint:
             return
         changed = [name for name in settings if old.get(name) != json.loads(json.dumps(settings[name], default=str))]
         raise RunError(

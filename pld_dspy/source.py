@@ -56,12 +56,14 @@ class Program(BaseModel):
         """Load the data.
 
         Raises:
-            DataError: the data is missing or unusable.
+            DataError: the data is missing or unusable, or ``load`` gives something else.
         """
         path = None if self.data is None else Path(self.data)
         if path is not None and not path.exists():
             raise DataError(f"The data {path} does not exist, as seen from here. Give its path with --data.")
-        splits: Splits = program_module(self.module).load(path, rationales=rationales, seed=seed)
+        splits = program_module(self.module).load(path, rationales=rationales, seed=seed)
+        if not isinstance(splits, Splits):
+            raise DataError(f"load() of {self.module} gives a {type(splits).__name__}. Let it give pld_dspy.Splits.")
         return splits
 
     def with_labels_of(self, splits: Splits) -> Program:

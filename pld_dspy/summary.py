@@ -17,23 +17,19 @@ from .local import LocalModel
 from .result import PLDResult
 from .rules import MicroRule, Rule, by_example
 from .scoring import Difference, Score
+from .terminal import shown
 from .tracking import Recorder
 
 PIPE_WIDTH = 120
 """Columns of a table that is not printed on a terminal."""
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^/@]*(?=@)")
 
 
 def console() -> Console:
     """Return a console on standard output that takes texts as they are: rules and data are no markup."""
     width = None if sys.stdout.isatty() else PIPE_WIDTH
     return Console(width=width, markup=False, highlight=False, emoji=False)
-
-
-def shown(text: str) -> str:
-    """Return ``text`` with control characters spelled out: one in the data must not steer the terminal."""
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 def print_result(out: Console, result: PLDResult) -> None:
@@ -131,7 +127,9 @@ def mlflow_line(tracking: str | Recorder | None) -> str | None:
     import mlflow
 
     uri = mlflow.get_tracking_uri() if tracking == "mlflow" else tracking
-    return None if uri.startswith("http") else f"MLflow: mlflow ui --backend-store-uri {uri}"
+    if uri.startswith("http"):
+        return None
+    return "MLflow: mlflow ui --backend-store-uri " + _PASSWORD.sub(r"\1:***", uri)
 
 
 def _print_calibration(out: Console, found: Calibration) -> None:

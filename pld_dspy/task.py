@@ -169,8 +169,8 @@ def check_examples(
         text: gives what of an example stands in that context; all its inputs where None.
 
     Raises:
-        DataError: an empty split, a missing field, a label outside the set, a value of the wrong type, an id
-            used twice, or a text longer than the context.
+        DataError: an empty split, a missing field, a label outside the set, a value of the wrong type, a text that
+            cannot be encoded, an id used twice, or a text longer than the context.
     """
     if not examples:
         raise DataError(f"The {split} set is empty. Give at least one labelled example.")
@@ -286,8 +286,10 @@ def _check_row(task: Task, example: dspy.Example, named: str) -> None:
             raise DataError(f"{named} has no value for the input field {field!r}. Fill it in or drop the row.")
         if isinstance(example[field], float) and example[field] != example[field]:
             raise DataError(f"{named}: the input field {field!r} is NaN. Fill it in or drop the row.")
+    for field in ("id", *task.inputs, task.label_field):
+        _check_encodable(example.get(field), f"{named}: the field {field!r}")
     gold = example.get(task.label_field)
-    if gold is None:
+    if _is_blank(gold):
         raise DataError(f"{named} has no value for the label field {task.label_field!r}. Label or drop the row.")
     if task.several:
         _check_labels(task, gold, named)
@@ -311,11 +313,25 @@ def _check_labels(task: Task, gold: Any, named: str) -> None:
 
 
 def _check_label(task: Task, label: Any, named: str) -> None:
+    if _is_blank(label):
+        raise DataError(f"{named}: a label in the field {task.label_field!r} is empty. Fill it in or remove it.")
     if label_text(label) not in task.labels:
         raise DataError(
             f"{named}: the label {label_text(label)!r} is not in the label set ({', '.join(task.labels)}). "
             "Correct the row, or add the label to the output field's type."
         )
+
+
+def _is_blank(label: Any) -> bool:
+    return label is None or (isinstance(label, str) and not label.strip())
+
+
+def _check_encodable(value: Any, named: str) -> None:
+    """Refuse half of a surrogate pair, as JSON may hold it: no file and no server takes it."""
+    try:
+        str(value).encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{named} is no Unicode text at character {error.start}. Correct or drop the row.") from error
 
 
 def _check_length(text: str, named: str, context_tokens: int) -> None:

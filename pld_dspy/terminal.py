@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -19,6 +20,7 @@ FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 GLOBAL_OPTIONS = ("--debug", "--quiet")
 NOISY = ("LiteLLM", "alembic", "datasets", "dspy", "httpx", "huggingface_hub", "mlflow", "openai")
 """Loggers of libraries that tell a user of this command nothing; their errors reach him through ours."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class CommandGroup(TyperGroup):
@@ -37,11 +39,16 @@ class CommandGroup(TyperGroup):
         except PLDError as error:
             if ctx.params.get("debug"):
                 raise
-            typer.echo(f"Error: {' '.join(str(error).split())}", err=True)
+            typer.echo(f"Error: {shown(' '.join(str(error).split()))}", err=True)
             raise typer.Exit(MISUSED if isinstance(error, (DataError, RunError)) else FAILED) from error
         except KeyboardInterrupt as error:
             typer.echo("Interrupted. Finished calls are kept: the same command resumes from there.", err=True)
             raise typer.Exit(INTERRUPTED) from error
+
+
+def shown(text: str) -> str:
+    """Return ``text`` with control characters spelled out: one in the data must not steer the terminal."""
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 def log_to_stderr(*, quiet: bool) -> None:
@@ -78,4 +85,4 @@ class _BesideBars(logging.Handler):
     """Writes whole lines above any progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=sys.stderr)
+        tqdm.write(shown(self.format(record)), file=sys.stderr)

@@ -31,6 +31,7 @@ from pld_dspy.local import CATALOGUE
 from pld_dspy.reload import unfinished
 from pld_dspy.run import RunFolder
 from pld_dspy.search import SearchConfig
+from pld_dspy.summary import mlflow_line
 
 ROOT = Path(__file__).parents[1]
 SIGNS = {"food": ("soup", "bread", "recipe", "oven"), "sport": ("match", "goal", "team", "coach")}
@@ -498,6 +499,27 @@ class TestEvaluate:
 
         assert "config.yaml is damaged" in refused(run("evaluate", "run"))
 
+    @pytest.mark.parametrize("content", ["", "seed: [0\n"])
+    def test_a_config_cut_short_is_refused_by_all_that_read_it(self, done: Path, content: str) -> None:
+        RunFolder("run").config.write_text(content, encoding="utf-8")
+        compiling = (*COMPILE, *SMALL, "--student", "openai/none", "--quiet")
+
+        for arguments in (("evaluate", "run"), ("search", "run"), compiling):
+            assert "config.yaml is damaged" in refused(run(*arguments))
+        assert run(*compiling, "--fresh").exit_code == 0
+
+    def test_settings_that_are_missing_are_named(self, done: Path) -> None:
+        RunFolder("run").add_settings("settings", {"objective": "macro_f1"})
+
+        assert "config.yaml is damaged: KeyError('search_" in refused(run("search", "run"))
+
+    @pytest.mark.parametrize("content", [None, "{", "[]", "{}"])
+    def test_a_program_that_is_lost_or_damaged_is_refused(self, done: Path, content: str | None) -> None:
+        path = RunFolder("run").program
+        path.unlink() if content is None else path.write_text(content, encoding="utf-8")
+
+        assert "Cannot load run/program.json" in refused(run("evaluate", "run"))
+
 
 class TestRules:
     def test_text_shows_rules_in_order_with_their_support(self, done: Path) -> None:
@@ -545,6 +567,23 @@ def test_report_is_written_anew(done: Path) -> None:
 
     assert run("report", "run").stdout == f"{Path('run') / 'report.html'}\n"
     assert page.is_file()
+
+
+def test_starting_anew_leaves_no_report_of_the_old_compile(done: Path) -> None:
+    RunFolder("run").open({"seed": 1}, resume=False)
+
+    assert sorted(path.name for path in Path("run").iterdir() if path.suffix != ".lock") == ["config.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("postgresql://me:sk-secret@host/db", "postgresql://me:***@host/db"),
+        ("sqlite:///mlflow.db", "sqlite:///mlflow.db"),
+    ],
+)
+def test_the_line_on_mlflow_holds_no_password(uri: str, said: str) -> None:
+    assert mlflow_line(uri) == f"MLflow: mlflow ui --backend-store-uri {said}"
 
 
 def test_models_are_listed_with_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -624,6 +663,20 @@ class TestRefusals:
         write_csv(task / "val.csv", [*rows[:-1], {**rows[-1], "topic": ""}])
         assert "validation row 7 (id 'val-7') has no value for the label field" in refused(run(*COMPILE))
 
+    def test_a_separator_with_nothing_behind_it(self, task: Path) -> None:
+        write_csv(task / "train.csv", [{**row, "topic": f"{row['topic']}|"} for row in rows_of("train")])
+        message = refused(run(*COMPILE, "--label-separator", "|"))
+        assert "training row 0 (id 'train-0'): a label in the field 'topic' is empty" in message
+
+    def test_control_characters_of_the_data_in_a_message(self, task: Path) -> None:
+        first, *rest = rows_of("train")
+        write_csv(task / "train.csv", [{**first, "topic": "food\x1b[2J"}, *rest])
+        assert "label set (food, food\\x1b[2J, sport)" in refused(run(*COMPILE, "--objective", "f1:music"))
+
+    def test_a_program_whose_data_is_no_splits(self, task: Path) -> None:
+        (task / "pairs.py").write_text("def student(): ...\ndef load(data, *, rationales, seed): return [], []\n")
+        assert "load() of pairs.py gives a tuple" in refused(run("compile", "--program", "pairs.py"))
+
     def test_an_id_used_twice(self, task: Path) -> None:
         rows = rows_of("train")
         write_csv(task / "train.csv", [*rows, {**rows[0], "text": "Another text."}])
@@ -693,6 +746,7 @@ class TestRefusals:
 
     def test_a_setting_out_of_range(self, task: Path) -> None:
         assert "SearchConfig.trials is -1" in refused(run(*COMPILE, "--trials", "-1"))
+        assert run(*COMPILE, "--seed", "-1").exit_code == 2
 
     def test_an_objective_that_does_not_exist(self, task: Path) -> None:
         assert "objective='recall' is unknown" in refused(run(*COMPILE, "--objective", "recall"))

@@ -1,5 +1,6 @@
 """Tables as users have them: good ones, odd ones and broken ones."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Literal
@@ -28,6 +29,18 @@ def test_csv_cells_are_text_and_empty_ones_are_missing(tmp_path: Path) -> None:
         {"id": "001", "text": "two, with\na break", "label": "NA"},
         {"id": "002", "text": None, "label": "None"},
     ]
+
+
+def test_long_cells_are_read_and_the_limit_is_put_back(tmp_path: Path) -> None:
+    limit = csv.field_size_limit()
+    source = write(tmp_path, "t.csv", f"text,label\n{'a' * (limit + 1)},x\n")
+
+    assert len(read_rows(source)[0]["text"]) == limit + 1
+    assert csv.field_size_limit() == limit
+
+
+def test_a_byte_order_mark_is_no_content(tmp_path: Path) -> None:
+    assert read_rows(write(tmp_path, "t.jsonl", '\ufeff{"text": "a"}\n')) == [{"text": "a"}]
 
 
 def test_jsonl_values_keep_their_types(tmp_path: Path) -> None:
@@ -119,6 +132,15 @@ def test_examples_keep_id_inputs_and_label_only() -> None:
     assert example.inputs().toDict() == {"text": "a"}
 
 
+def test_blanks_around_a_label_are_no_part_of_it_and_a_blank_label_is_none() -> None:
+    rows = [{"text": "a", "label": " x "}, {"text": "b", "label": " "}, {"text": "c", "label": ["x ", 1]}]
+    found = examples(rows, ["text"], "label")
+    assert [one.label for one in found] == ["x", None, ["x", "1"]]
+
+    cells = [{"text": "a", "label": "x | y"}, {"text": "b", "label": "no label "}, {"text": "c", "label": ""}]
+    assert [one.label for one in examples(cells, ["text"], "label", separator="|")] == [["x", "y"], [], None]
+
+
 def test_an_empty_id_is_no_id() -> None:
     (example,) = examples([{"id": None, "text": "a", "label": "x"}], ["text"], "label")
 
@@ -150,6 +172,10 @@ def test_a_column_is_not_input_and_label_at_once() -> None:
         examples([{"text": "a"}], ["text"], "text")
     with pytest.raises(DataError, match="No input column"):
         examples([{"text": "a"}], [], "text")
+    with pytest.raises(DataError, match="'text' is named twice"):
+        examples([{"text": "a", "label": "x"}], ["text", "text"], "label")
+    with pytest.raises(DataError, match="'id' tells rows apart"):
+        examples([{"text": "a", "id": "x"}], ["text"], "id")
 
 
 @pytest.mark.filterwarnings("ignore:Field name .* shadows")

@@ -48,7 +48,14 @@ UNUSABLE = {
     "teacher": ({"teacher": "gpt"}, "teacher is a str"),
     "contradiction": ({"rationales": micro_rules([TRAIN[0].copy(label="home")])}, "gives the label 'home'"),
     "rationales file": ({"rationales": "absent.jsonl"}, "absent.jsonl"),
+    "rationales": ({"rationales": [{"rule": "a"}]}, "Item 0 of rationales is a dict"),
+    "half a character": ({"valset": [*VAL, mail(999, "home", "\ud800")]}, "the field 'text' is no Unicode text"),
 }
+
+
+def test_what_is_no_program_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"The student is a \w+\. Give a dspy\.Module"):
+        compiled(pld(tmp_path / "run"), type(student()))
 
 
 @pytest.mark.parametrize("name", UNUSABLE)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from pld_dspy.audit import Suspect
 from pld_dspy.calibration import Abstention, Answered, Bin, Calibration, Grade, Offsets, StudentCalibration
 from pld_dspy.errors import RunError
+from pld_dspy.plots import plot_labels
 from pld_dspy.report import EXAMPLES_SHOWN, write_report
 from pld_dspy.result import Comparison, Cost, PLDResult
 from pld_dspy.rules import MicroRule, Rule, RuleSet
@@ -201,6 +203,15 @@ def test_text_from_data_is_escaped(page: Page) -> None:
     assert "b" not in page.tags
     assert EVIL in page.text
     assert "cost $5 to $9" in page.text
+
+
+def test_a_label_of_another_script_is_drawn_as_text_without_a_warning() -> None:
+    labels = ("\u98df\u7269", "sport")
+    found = score(["sport", labels[0]], ["sport", None], labels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawn = plot_labels([("unchanged", found), ("compiled", found)], labels)
+    assert labels[0] in drawn
 
 
 def test_the_file_is_sound_and_needs_nothing_else(page: Page) -> None:

@@ -133,6 +133,7 @@ def test_an_empty_training_set_is_refused():
         ({"label": "garbage"}, r"the label 'garbage' is not in the label set \(spam, work, home\)"),
         ({"label": "Spam"}, "the label 'Spam' is not in the label set"),
         ({"label": None}, "no value for the label field 'label'"),
+        ({"label": " "}, "no value for the label field 'label'"),
         ({"label": ["spam"]}, "label field 'label' is a list, not a single label"),
         ({"label": {"spam": 1}}, "label field 'label' is a dict"),
         ({"label": math.nan}, "label field 'label' is a float"),
