@@ -18,8 +18,6 @@ from .rules import RuleSet
 from .scoring import Score, score
 from .task import Task
 
-NO_RULES = RuleSet()
-
 
 @dataclass(frozen=True)
 class Evaluation:

@@ -13,7 +13,7 @@ from .errors import BudgetExceeded, DataError
 from .ledger import Ledger
 from .rules import MicroRule
 from .signatures import ExplainExample
-from .splits import normalized
+from .splits import identity
 from .task import Task, example_id, input_text
 
 logger = logging.getLogger(__name__)
@@ -192,7 +192,7 @@ def _correction(task: Task) -> str:
 
 def _text_key(inputs: dict[str, Any]) -> str:
     """The inputs as text, whatever the order of their fields."""
-    return normalized(input_text(dict(sorted(inputs.items()))))
+    return identity(input_text(dict(sorted(inputs.items()))))
 
 
 def _report(result: Explanations) -> None:

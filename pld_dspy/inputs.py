@@ -17,7 +17,7 @@ from .objectives import Objective, check_objective
 from .reading import Reader
 from .resolve import Resolver
 from .rules import MicroRule, read_micro_rules, strip_rules
-from .splits import Splits, check_disjoint, normalized, stratified_halves
+from .splits import Splits, check_disjoint, identity, stratified_halves
 from .task import Task, check_calibratable, check_examples, check_training_labels, example_id, input_text
 
 VALIDATION_SHARE = 0.4
@@ -114,12 +114,21 @@ class Inputs:
                 "match the training examples."
             )
 
+    def check_student(self) -> None:
+        """Refuse a student that has nothing to run on, before anything is paid or written.
+
+        Raises:
+            DataError: neither a predictor nor the settings have an LM.
+        """
+        if student_lm(self.student) is None:
+            raise DataError(
+                "The student has no language model. Call dspy.configure(lm=...) with local_lm() or any dspy.LM, or "
+                "set one on the program."
+            )
+
     def fingerprints(self) -> dict[str, str]:
         """Return a digest and the number of rows of each split, and of the recorded rationales."""
-        found = {
-            name: f"{digest([example.toDict() for example in examples])} ({len(examples)} rows)"
-            for name, examples in self.splits.named()
-        }
+        found = {name: fingerprint(examples) for name, examples in self.splits.named()}
         if self.recorded:
             dumped = [rule.model_dump() for rule in self.recorded]
             found["rationales"] = f"{digest(dumped)} ({len(dumped)} rows)"
@@ -160,7 +169,7 @@ def prepare(
     check_examples(task, train, split="training", context_tokens=context_tokens, text=reader.text)
     check_training_labels(task, train)
     if valset is None:
-        texts = [normalized(task.text(example)) for example in train]  # a text that stands twice stays on one side
+        texts = [identity(task.text(example)) for example in train]  # a text that stands twice stays on one side
         train, val = stratified_halves(train, task.strata(train), share=VALIDATION_SHARE, seed=seed, groups=texts)
         notes.append(f"No validation set was given: {len(val)} training examples were set aside for it.")
     else:
@@ -179,6 +188,11 @@ def prepare(
 def teacher_settings(teacher: Teacher | None) -> dict[str, object] | None:
     """Return what of the teacher decides its answers, for config.yaml."""
     return None if teacher is None else lm_settings(teacher.lm or dspy.settings.lm)
+
+
+def fingerprint(examples: Sequence[dspy.Example]) -> str:
+    """Return a digest of examples, and their number."""
+    return f"{digest([example.toDict() for example in examples])} ({len(examples)} rows)"
 
 
 def student_lm(student: dspy.Module) -> dspy.BaseLM | None:

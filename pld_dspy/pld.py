@@ -152,6 +152,7 @@ class PLD(Teleprompter):
         inputs = self._inputs(
             student, trainset=trainset, valset=valset, testset=testset, teacher=teacher, rationales=rationales
         )
+        inputs.check_student()
         recorder = recorder_for(self.tracking)
         folder = RunFolder(self.run_dir)
         folder.open(self._settings(inputs), resume=resume)

@@ -18,6 +18,7 @@ from .data import examples, read_rows
 from .errors import DataError, RunError
 from .evaluation import Evaluator
 from .induce import InduceConfig
+from .inputs import fingerprint
 from .ledger import Ledger
 from .pld import PLD
 from .resolve import ResolveConfig
@@ -129,7 +130,7 @@ class Run:
         """Return the examples of a table that has the program's fields as columns, else the run's own test split.
 
         Raises:
-            DataError: the table is unusable, or the run has no test split.
+            DataError: the table is unusable, or the run has no test split or its source gives another one by now.
         """
         if data is not None:
             separator = getattr(self.command.source, "separator", None)
@@ -138,6 +139,11 @@ class Run:
             found = [row.without("id") if "id" in row else row for row in rows]  # other fields are no concern here
         elif not (found := self.command.loaded()[1]["testset"]):
             raise DataError(f"{self.folder.path} has no test split. Give labelled rows with --data.")
+        elif fingerprint(found) != self.folder.settings()["data"].get("test"):
+            raise DataError(
+                f"The test split of {self.folder.path} is no longer the one that was compiled with: its source has "
+                "changed. Restore it, or give the rows with --data."
+            )
         check_examples(self.task, found, split="test")
         return found
 

@@ -103,9 +103,13 @@ class PLDResult(BaseModel):
             tokens: counted with the student's tokenizer where it is served locally, else estimated.
 
         Returns:
-            An empty set where no set is that short, or nothing beat the unchanged student.
+            An empty set where no set is that short, or nothing beat the unchanged student. Of a search that learned no
+            effects (``screen_calls=0``), the chosen rules or none.
         """
-        rungs = self.insight.ladder if self.insight is not None and self.improved else []
+        if self.insight is None:
+            fits = self.rule_tokens is not None and self.rule_tokens <= tokens
+            return self.rules if fits else RuleSet()
+        rungs = self.insight.ladder if self.improved else []
         fitting = [rung for rung in rungs if rung.tokens <= tokens]
         return max(fitting, key=lambda rung: rung.expected).rules if fitting else RuleSet()
 

@@ -122,7 +122,12 @@ def normalized(text: str) -> str:
     return re.sub(r"[\W_]+", " ", text.casefold()).strip()
 
 
+def identity(text: str) -> str:
+    """Return what equal texts have in common: the normalized text, or the text itself where that leaves nothing."""
+    return normalized(text) or " ".join(text.split())
+
+
 def _identities(task: Task, example: dspy.Example) -> Iterator[tuple[str, str]]:
     if example.get("id") is not None:
         yield "id", str(example["id"])
-    yield "text", normalized(task.text(example))
+    yield "text", identity(task.text(example))

@@ -438,6 +438,12 @@ class TestEvaluate:
 
         assert json.loads(result.stdout)["macro_f1"] == pytest.approx(1 / 3)
 
+    def test_a_test_split_that_changed_since_is_not_the_runs_own(self, done: Path) -> None:
+        table = done / "test.csv"
+        table.write_text("\n".join(table.read_text(encoding="utf-8").splitlines()[:-1]), encoding="utf-8")
+
+        assert "is no longer the one" in refused(run("evaluate", "run"))
+
     def test_rows_of_any_table_with_the_fields_will_do(self, done: Path) -> None:
         rows = [{"topic": "sport", "extra": 1, "text": "The goal."}, {"topic": "sport", "extra": 2, "text": "Soup"}]
         (done / "more.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")

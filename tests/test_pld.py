@@ -230,3 +230,13 @@ def test_compile_callbacks_fire_once(tmp_path):
     with dspy.context(callbacks=[watcher]):
         compiled(pld(tmp_path), student(student_lm()))
     assert watcher.seen == ["start 36", "end Predict"]
+
+
+def test_of_a_search_without_a_model_the_budget_gives_all_or_nothing(tmp_path):
+    optimizer = pld(tmp_path)
+    compiled(optimizer, student(student_lm()))
+    result = optimizer.result.model_copy(update={"rule_tokens": 50.0})
+    assert result.insight is None
+    assert result.at_budget(tokens=50) == result.rules
+    assert len(result.rules) > 0
+    assert len(result.at_budget(tokens=49)) == 0

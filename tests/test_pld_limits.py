@@ -84,9 +84,11 @@ def test_neither_teacher_nor_rationales_is_refused_before_the_first_call(tmp_pat
     assert calls(lm) == []
 
 
-def test_a_missing_model_is_the_cause_that_is_named(tmp_path):
-    with pytest.raises(TooManyErrors, match=r"No LM is loaded.*dspy.configure"):
-        compiled(pld(tmp_path), student())
+def test_a_missing_model_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(DataError, match=r"no language model. Call dspy.configure"):
+        compiled(pld(tmp_path / "run"), student())
+    assert not (tmp_path / "run").exists()
+    assert pld(tmp_path).estimate(student(), trainset=TRAIN, rationales=micro_rules(TRAIN)).student_calls > 0
 
 
 def test_refused_credentials_stop_at_once(tmp_path):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dspy
@@ -11,11 +12,12 @@ import pytest
 from engine import calls
 from tasks import WORDS, mail_evaluator, mails, rule, student_lm
 
-from pld_dspy.errors import BudgetExceeded, DataError
+from pld_dspy.errors import BudgetExceeded, DataError, RunError
 from pld_dspy.ledger import Budget
 from pld_dspy.rules import Rule
 from pld_dspy.search import RuleSearch, SearchConfig, SearchResult, TrialRow, open_study
 from pld_dspy.search.config import CappedSearchConfig
+from pld_dspy.search.insight import Insights
 from pld_dspy.search.sampler import SeededTPE
 
 VAL = mails(60)
@@ -316,3 +318,24 @@ def test_a_shorter_search_of_a_study_that_went_further_makes_nothing(tmp_path):
     again = search(lm := student_lm(), replace(longer, trials=2), **SHORT, folder=tmp_path)
     assert len(again.run().trials) == 6
     assert calls(lm) == []
+
+
+def test_a_storage_that_cannot_be_opened_is_told_without_its_password(monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    for url in ("nonsense", "postgresql+psycopg://me:secret@127.0.0.1:1/none"):
+        with pytest.raises(RunError, match="storage cannot be opened") as told:
+            open_study(url)
+        assert "secret" not in str(told.value)
+
+
+def test_what_beats_the_unchanged_student_is_found_though_the_model_believes_in_that(monkeypatch):
+    done = search(student_lm("work"), replace(PLAIN, trials=2))
+    known = done.run()
+    unchanged = done.seen[0].candidate
+
+    class Believing:
+        surrogate = SimpleNamespace(value=lambda one: 9.0 * (one is unchanged), rule_effects=lambda _: {})
+
+    monkeypatch.setattr(done.belief, "posterior", lambda seen: Believing)
+    monkeypatch.setattr(Insights, "of", lambda *_: None)
+    assert done._result(None).objective == known.objective > known.baseline

@@ -31,6 +31,12 @@ def test_ids_of_another_type_are_the_same_ids():
         check_disjoint(mail_task(), Splits([text("a", id=7)], [text("b", id="7")]))
 
 
+def test_texts_of_signs_alone_are_told_apart():
+    check_disjoint(mail_task(), Splits([text(":-)")], [text(":-(")]))
+    with pytest.raises(DataError, match="share the same text"):
+        check_disjoint(mail_task(), Splits([text(":-)  !")], [text(" :-) !")]))
+
+
 @pytest.mark.parametrize("copy", ["Win a PRIZE, now!", "  win a prize\tnow ", "win—a 'prize' now", "win_a_prize_now"])
 def test_the_same_text_but_for_case_and_punctuation_names_both_rows(copy):
     splits = Splits(

@@ -13,12 +13,15 @@ from typing import Any
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
-from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from ..errors import RunError
 from ..rules import Rule
 
 logger = logging.getLogger(__name__)
+
+WAITS = (1.0, 3.0)
+"""Seconds between tries to open a database."""
 
 _RULES = "rules"
 
@@ -107,13 +110,18 @@ def _opened(storage: Path | str | BaseStorage) -> BaseStorage:
 
 def _database(url: str) -> BaseStorage:
     """Open a database; workers that start together all try to make its tables, and all but one fail at that."""
-    with suppress(IntegrityError, OperationalError, ProgrammingError):
+    try:
+        for seconds in WAITS:
+            with suppress(IntegrityError, OperationalError, ProgrammingError):
+                return optuna.storages.get_storage(url)
+            time.sleep(seconds)
         return optuna.storages.get_storage(url)
-    time.sleep(1.0)
-    with suppress(IntegrityError, OperationalError, ProgrammingError):
-        return optuna.storages.get_storage(url)
-    time.sleep(3.0)
-    return optuna.storages.get_storage(url)
+    except (SQLAlchemyError, ValueError, ImportError) as error:
+        cause = str(error).splitlines()[0].replace(url, "it")
+        raise RunError(
+            f"The search's storage cannot be opened: {type(error).__name__}: {cause}. Give an Optuna storage URL whose "
+            "database runs and whose driver is installed, such as postgresql+psycopg://USER@HOST/NAME."
+        ) from error
 
 
 @contextmanager

@@ -273,9 +273,8 @@ class RuleSearch:
             return value + believed - self.config.parsimony * trial.candidate.size
 
         baseline = self.seen[0]
-        best = max(asked_in_full(self.seen), key=merit)
-        if (best.objective or 0.0) <= (baseline.objective or 0.0):
-            best = baseline
+        better = [one for one in asked_in_full(self.seen) if (one.objective or 0.0) > (baseline.objective or 0.0)]
+        best = max(better, key=merit, default=baseline)
         effects = {} if posterior is None else posterior.surrogate.rule_effects(best.candidate)
         rules = [rule.model_copy(update={"effect": effects.get(rule.id)}) for rule in self.space.rules]
         chosen = Space(tuple(rules)).rule_set(best.candidate)
