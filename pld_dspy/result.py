@@ -109,9 +109,9 @@ class PLDResult(BaseModel):
         if self.insight is None:
             fits = self.rule_tokens is not None and self.rule_tokens <= tokens
             return self.rules if fits else RuleSet()
-        rungs = self.insight.ladder if self.improved else []
+        rungs = self.insight.ladder if self.improved else []  # none worth less than a shorter one
         fitting = [rung for rung in rungs if rung.tokens <= tokens]
-        return max(fitting, key=lambda rung: rung.expected).rules if fitting else RuleSet()
+        return max(fitting, key=lambda rung: rung.tokens).rules if fitting else RuleSet()
 
     def save(self, folder: Path) -> Path:
         """Write result.json into ``folder``; return its path."""

@@ -1,5 +1,6 @@
 """What the log of a search says besides the winner is true of the student, and costs no call."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,23 @@ def test_the_ladder_climbs_and_its_sets_are_within_budget(searched):
     assert truth[-1] == found.objective
     assert truth == sorted(truth)  # this student's rules do not touch one another
     assert sum(abs(a - b) for a, b in zip(truth, expected, strict=True)) / len(truth) < 0.15
+
+
+def test_no_shorter_set_is_worth_more_than_the_chosen_one_for_the_model_alone():
+    """A set that nobody asked may look better by the model, and owe it to noise."""
+    plain = SearchConfig(screen_calls=0, alpha=0, parsimony=0, trials=0)
+    search = RuleSearch(NEEDED, mail_evaluator(student_lm("work")), VAL, study=open_study(), config=plain)
+    found = search.run()
+    chosen = search.seen[1]
+    hopeful = SimpleNamespace(
+        value=lambda one: 0.5 - 0.01 * one.size,
+        neighbours=lambda _, options: [0.5 - 0.01 * one.size for one in options],
+    )
+    ladder = Insights(search.space, search.belief, [chosen], 0)._ladder(hopeful, chosen, lambda text: len(text.split()))
+    assert {rung.expected for rung in ladder} == {found.objective}
+    sizes = [len(rung.rules) for rung in ladder]
+    assert sizes == sorted(set(sizes)), "of equal ones the longer is nearer to what was asked"
+    assert (sizes[-1], [rung.asked for rung in ladder].index(True)) == (chosen.candidate.size, len(ladder) - 1)
 
 
 def test_the_order_of_rules_that_do_not_touch_one_another_does_not_matter(searched):

@@ -125,10 +125,11 @@ class Insights:
         return OrderSpread(own=own, mean=float(np.mean(others)), sd=float(np.std(others)))
 
     def _ladder(self, mean: Surrogate, chosen: Seen, count_tokens: CountTokens) -> list[Rung]:
-        """Shorten the chosen set rule by rule and add what was asked; keep what nothing shorter equals.
+        """Shorten the chosen set rule by rule and add what was asked; keep what nothing shorter beats.
 
         A set that was not asked is worth what the model says of it, less what the model says too much of the
-        chosen one.
+        chosen one, and no more than that: by the model some of the chosen rules do harm, or it would have been the
+        model's own optimum, but the search tried such sets and chose this one.
         """
         optimism = mean.value(chosen.candidate) - (chosen.objective or 0.0)
         rungs = [
@@ -136,21 +137,22 @@ class Insights:
             for trial in asked_in_full(self.seen)
             if trial.candidate.size
         ]
-        candidate = chosen.candidate
+        candidate, worth = chosen.candidate, chosen.objective or 0.0
         while candidate.size > 1:
             candidate = self._shorter(mean, chosen.candidate, candidate, count_tokens)
             (believed,) = mean.neighbours(chosen.candidate, [candidate])
-            rungs.append((self.space.rule_set(candidate), believed - optimism, False))
+            worth = min(worth, believed - optimism)
+            rungs.append((self.space.rule_set(candidate), worth, False))
         priced = sorted(
             (
                 Rung(tokens=round(count_tokens(rules.render())), rules=rules, expected=value, asked=asked)
                 for rules, value, asked in rungs
             ),
-            key=lambda rung: (rung.tokens, -rung.expected),
+            key=lambda rung: (rung.tokens, -rung.expected, not rung.asked),
         )
         ladder: list[Rung] = []
         for rung in priced:
-            if not ladder or rung.expected > ladder[-1].expected:
+            if not ladder or (rung.tokens > ladder[-1].tokens and _rank(rung) >= _rank(ladder[-1])):
                 ladder.append(rung)
         return ladder
 
@@ -180,6 +182,11 @@ class Insights:
 
     def _rules(self, trial: Seen) -> RuleSet:
         return self.space.rule_set(trial.candidate)
+
+
+def _rank(rung: Rung) -> tuple[float, bool]:
+    """Of two sets that are worth the same, the one that was asked is the better bet."""
+    return rung.expected, rung.asked
 
 
 def _draw_spread(origins: Sequence[OriginValue]) -> float | None:
