@@ -28,8 +28,8 @@ class SearchConfig:
         alpha: a candidate is dropped once its chance to beat the incumbent falls below this.
         parsimony: what a rule must be worth, in units of the objective.
         moves: changes that a proposal makes to a set that did well, at most.
-        logprobs: learn from the log-probabilities of the labels where adapter and server give them, which takes far
-            fewer calls than learning from right and wrong.
+        logprobs: learn from the log-probabilities of the labels where adapter and server give them: they show how near
+            each answer was to another one.
         most: about the most rules in a screened set; None for no bound.
         sampler: any Optuna sampler; None for a seeded multivariate TPE, with which a resumed search makes the very
             trials that an uninterrupted one would.
