@@ -131,13 +131,14 @@ class Insights:
         chosen one, and no more than that: by the model some of the chosen rules do harm, or it would have been the
         model's own optimum, but the search tried such sets and chose this one.
         """
-        optimism = mean.value(chosen.candidate) - (chosen.objective or 0.0)
-        rungs = [
-            (self._rules(trial), ((trial.objective or 0.0) + mean.value(trial.candidate) - optimism) / 2, True)
-            for trial in asked_in_full(self.seen)
-            if trial.candidate.size
-        ]
-        candidate, worth = chosen.candidate, chosen.objective or 0.0
+        own, believed_of_own = chosen.objective or 0.0, mean.value(chosen.candidate)
+        optimism = believed_of_own - own
+        rungs = []
+        for trial in asked_in_full(self.seen):
+            if trial.candidate.size:  # half its own answers, half the model, and exactly its own for the chosen set
+                gap = (mean.value(trial.candidate) - believed_of_own) - ((trial.objective or 0.0) - own)
+                rungs.append((self._rules(trial), (trial.objective or 0.0) + gap / 2, True))
+        candidate, worth = chosen.candidate, own
         while candidate.size > 1:
             candidate = self._shorter(mean, chosen.candidate, candidate, count_tokens)
             (believed,) = mean.neighbours(chosen.candidate, [candidate])
