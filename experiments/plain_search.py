@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import dspy
 from optuna import Study
 
 from pld_dspy.errors import DataError
@@ -13,7 +14,7 @@ from pld_dspy.evaluation import Evaluation
 from pld_dspy.progress import bar
 from pld_dspy.rules import Rule, RuleSet
 from pld_dspy.scoring import difference
-from pld_dspy.search import RuleSearch, SearchConfig, SearchResult, TrialRow, find_study, open_study
+from pld_dspy.search import RuleSearch, SearchConfig, TrialRow, find_study, open_study
 
 from .asker import Asker, shown
 
@@ -32,6 +33,7 @@ class Winner:
         name: of the search.
         calls: student calls that it was given.
         rules: its choice; None for the unchanged student.
+        validation: what the choice was worth to the search.
         own, moved: answers to the test examples, as they are and with offsets; ``moved`` is None without offsets.
     """
 
@@ -69,7 +71,8 @@ def plain_search(run: Path, times: Sequence[int]) -> str:
         spent = result.costs["student"]["search"].calls
         searched = result.rules if result.searched is None else result.searched
         rules_found = searched if len(searched) else None
-        found = [_winner(asker, "PLD", spent, rules_found, asker.value(rules_found))]
+        test = asker.opened.examples(None)
+        found = [_winner(asker, test, "PLD", spent, rules_found, asker.value(rules_found))]
         study = open_study(run / STUDY, name=f"plain-{folder.fingerprint}")
         for factor in sorted(times):
             trials = factor * spent // len(asker.val) - 2
@@ -77,17 +80,20 @@ def plain_search(run: Path, times: Sequence[int]) -> str:
                 raise DataError(
                     f"{run} searched with {spent} calls, too few for a plain search. Give a larger --times."
                 )
-            best = _best(_searched(asker, rules, study, trials).trials[: trials + 2])
-            found.append(_winner(asker, f"plain, {factor} times", factor * spent, best.rules, best.objective or 0.0))
-        test = len(asker.opened.examples(None))
-        rows = list(_rows(asker, found))
+            best = _searched(asker, rules, study, trials)
+            name = f"plain, {factor} times"
+            found.append(_winner(asker, test, name, factor * spent, best.rules, best.objective or 0.0))
+        rows = list(_rows(asker, test, found))
     return "\n".join(
-        [HEADER, *rows, "", f"{test} test examples, {len(asker.val)} validation ones, {len(rules)} rules."]
+        [HEADER, *rows, "", f"{len(test)} test examples, {len(asker.val)} validation ones, {len(rules)} rules."]
     )
 
 
-def _searched(asker: Asker, rules: Sequence[Rule], study: Study, trials: int) -> SearchResult:
-    """Search on until ``trials`` sets beyond the two guards were asked in full."""
+def _searched(asker: Asker, rules: Sequence[Rule], study: Study, trials: int) -> TrialRow:
+    """Search on until ``trials`` sets beyond the two guards were asked in full; return the best of these.
+
+    That is the first, the unchanged student, where none is better. A study that went further has more of them.
+    """
     with bar("plain search", "trial", total=trials + 2) as shown_bar:
         search = RuleSearch(
             rules,
@@ -100,23 +106,19 @@ def _searched(asker: Asker, rules: Sequence[Rule], study: Study, trials: int) ->
             on_trial=lambda _: shown_bar.update(),
         )
         shown_bar.update(len(search.seen))
-        return search.run()
+        return max(search.run().trials[: trials + 2], key=lambda trial: trial.objective or 0.0)
 
 
-def _best(trials: Sequence[TrialRow]) -> TrialRow:
-    """Return the best of the trials, all asked in full; the first, the unchanged student, where none is better."""
-    return max(trials, key=lambda trial: trial.objective or 0.0)
-
-
-def _winner(asker: Asker, name: str, calls: int, rules: RuleSet | None, validation: float) -> Winner:
-    test = asker.opened.examples(None)
+def _winner(
+    asker: Asker, test: Sequence[dspy.Example], name: str, calls: int, rules: RuleSet | None, validation: float
+) -> Winner:
     own = asker.ask(rules, test)
     return Winner(name, calls, rules, validation, own, asker.moved(own, test, asker.ask(rules, asker.val)))
 
 
-def _rows(asker: Asker, found: Sequence[Winner]) -> Iterator[str]:
+def _rows(asker: Asker, test: Sequence[dspy.Example], found: Sequence[Winner]) -> Iterator[str]:
     task = asker.opened.task
-    golds = task.golds(asker.opened.examples(None))
+    golds = task.golds(test)
     ours = found[0]
     for one in found:
         gap = difference(golds, one.decided.labels, ours.decided.labels, task.labels)
