@@ -567,6 +567,45 @@ def test_replays_are_told_as_a_table(tmp_path: Path) -> None:
         replays.replay(Table.load(tmp_path / "table.jsonl"), seeds=1, budgets=[0.1])
 
 
+def sixty_candidates() -> Table:
+    """60 sets of 6 rules on 120 validation and 150 test examples, each set with a chance of its own to be right."""
+    rng, rules, many = np.random.default_rng(0), good_rules()[:6], "abc" * 50
+    header = Header(
+        student="by hand",
+        labels=("a", "b", "c"),
+        rules=tuple(rules),
+        examples="",
+        validation=tuple(many[:120]),
+        test=tuple(many),
+    )
+    lines = []
+    for number, chance in enumerate(rng.uniform(0.4, 0.9, size=60)):
+        used = tuple((rule.id, 0) for rule in rules if rng.random() < 0.5)
+        answers = [gold if rng.random() < chance else "a" for gold in many + many[:120]]
+        validation, test = tuple(answers[150:]), tuple(answers[:150])
+        lines.append(Candidate(digest=str(number), kind="random", rules=used, validation=validation, test=test))
+    return Table(header, lines)
+
+
+def test_sixty_candidates_are_replayed_within_every_default_budget() -> None:
+    table = sixty_candidates()
+    found = replays.replay(table, seeds=2)
+    assert {row.budget for row in found.rows} == {360, 720, 1440, 1800, 3600}
+    assert all(120 <= calls_made <= row.budget for row in found.rows for calls_made in row.calls)
+    golds, labels = table.header.validation, table.header.labels
+    on_validation = [scoring.macro_f1(golds, one.validation, labels) for one in table.candidates]
+    assert found.calls == 7200
+    assert found.macro_f1 == replays.on_test(table)[int(np.argmax(on_validation))], "the best of all, asked everything"
+
+
+def test_shares_of_less_than_one_evaluation_are_left_out_unless_asked_for(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "table.jsonl", MANY, GOLDS)
+    found = replays.replay(table, seeds=1, methods=["random_search"])
+    assert [row.budget for row in found.rows] == [128, 160, 320]
+    with pytest.raises(DataError, match="one candidate"):
+        replays.replay(replace(table, candidates=table.candidates[:1]))
+
+
 def arms_of_rules(*, budget: int) -> tuple[Arms, np.ndarray]:
     """64 sets of 6 rules, of which rules 0 and 1 help on examples of their label and rule 2 harms."""
     rng = np.random.default_rng(0)

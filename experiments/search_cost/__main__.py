@@ -1,4 +1,4 @@
-"""``python -m experiments.search_cost synthetic --out FOLDER``, ``... collect CONFIG.yaml``, ``... replay TABLE``."""
+"""``python -m experiments.search_cost synthetic --out FOLDER``, collect CONFIG, collect-run RUN, replay TABLE."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from pld_dspy.errors import DataError
 
@@ -17,11 +18,14 @@ from ..config import Experiment
 from . import replay as replays
 from .bench import SIZES, cells, run_cells
 from .collect import collect_table
+from .collect_run import collect_run
 from .figures import draw
 from .methods import METHODS, REFERENCE
 from .students import FAMILIES
 from .summary import by_method, compare, markdown
 from .table import Table
+
+Out = Annotated[Path, typer.Option(dir_okay=False, help="The table to make or to go on with.")]
 
 app = typer.Typer(add_completion=False, help="What a search of rules costs, and what it finds.")
 
@@ -50,7 +54,7 @@ def synthetic(
 @app.command()
 def collect(
     config: Annotated[Path, typer.Argument(help="An experiment's YAML file: program, data, rationales, student.")],
-    out: Annotated[Path, typer.Option(help="The table to make or to go on with.")],
+    out: Out,
     random: Annotated[int, typer.Option(min=0, help="Random candidates.")] = 300,
     searched: Annotated[int, typer.Option(min=0, help="Trials of a search, whose rule sets are candidates.")] = 60,
 ) -> None:
@@ -59,14 +63,27 @@ def collect(
     collect_table(Experiment.load(config), out, random=random, searched=searched)
 
 
+@app.command("collect-run")
+def collect_run_command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder of pld-dspy compile or demo.")],
+    out: Out,
+    test: Annotated[int, typer.Option(min=1, help="Test examples, each label in proportion.")] = 150,
+    candidates: Annotated[int, typer.Option(min=4, help="Rule sets at most; three of them may be guards.")] = 60,
+) -> None:
+    """Ask some test examples too under the rule sets that a finished run asked all validation examples."""
+    _log()
+    with logging_redirect_tqdm():
+        collect_run(run, out, test=test, candidates=candidates)
+
+
 @app.command()
 def replay(
-    table: Annotated[Path, typer.Argument(help="A table made by collect.")],
+    table: Annotated[Path, typer.Argument(help="A table made by collect or collect-run.")],
     seeds: Annotated[int, typer.Option(min=1, help="Replays of each method and budget.")] = 20,
     budget: Annotated[list[float] | None, typer.Option(help="Share of the calls for everything, once or more.")] = None,
 ) -> None:
     """Let every method choose among a table's candidates, and print what they cost and found."""
-    typer.echo(replays.markdown(replays.replay(Table.load(table), seeds=seeds, budgets=budget or replays.BUDGETS)))
+    typer.echo(replays.markdown(replays.replay(Table.load(table), seeds=seeds, budgets=budget or None)))
 
 
 def _log() -> None:

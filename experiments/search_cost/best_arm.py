@@ -130,15 +130,16 @@ def _screen_and_race(arms: Arms, rng: np.random.Generator, believed: Callable[[]
 
 
 def _screen(arms: Arms, rng: np.random.Generator) -> None:
-    """Ask arms in turn one slice each; slices go round, so that all examples are asked alike.
+    """Ask arms in turn one slice each; slices go round, so that all examples are asked alike and no arm gets one twice.
 
     What one arm costs in full is kept back, so that there is a winner in the end.
     """
     slices = int(min(SCREENED * arms.budget, arms.left - arms.n) // BLOCK)
     order, turns = rng.permutation(arms.n), rng.permutation(len(arms))
     for number in range(slices):
-        start = number * BLOCK
-        arms.ask(int(turns[number % len(arms)]), order[np.arange(start, start + min(BLOCK, arms.n)) % arms.n])
+        turn, place = divmod(number, len(arms))
+        start = (turn + place) * BLOCK
+        arms.ask(int(turns[place]), order[np.arange(start, start + min(BLOCK, arms.n)) % arms.n])
 
 
 def _race(

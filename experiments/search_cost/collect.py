@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import dspy
 import numpy as np
 
 from pld_dspy.adapter import LabelAdapter
-from pld_dspy.content import digest
 from pld_dspy.errors import DataError
 from pld_dspy.evaluation import Evaluator
 from pld_dspy.induce import induce
@@ -23,11 +21,8 @@ from pld_dspy.splits import Splits, check_disjoint
 from pld_dspy.task import Task
 
 from ..config import Experiment
-from .lines import append_line
 from .space import random_set
-from .table import Candidate, Header, begin
-
-logger = logging.getLogger(__name__)
+from .table import Header, extend
 
 MOST = 12
 """Rules in a random candidate, at most."""
@@ -56,7 +51,6 @@ def collect_table(experiment: Experiment, path: Path, *, random: int, searched: 
     reader = Reader(student, task)
     reads = {str(one.id): reader.inputs(one) for one in splits.train if one.get("id") is not None}
     rules = induce(micro_rules, task, instructions="", reads=reads, ledger=Ledger()).rules
-    path.parent.mkdir(parents=True, exist_ok=True)
     evaluator = Evaluator(
         student=student,
         task=task,
@@ -86,24 +80,14 @@ def collect(
     Raises:
         RunError: the file is a table of something else.
     """
-    task = evaluator.task
-    header = Header(
-        student=str(getattr(evaluator.lm, "model", "")),
-        labels=task.labels,
-        rules=tuple(rules),
-        examples=digest([task.text(one) for one in (*splits.val, *splits.test)]),
-        validation=tuple(task.golds(splits.val)),
-        test=tuple(task.golds(splits.test)),
-    )
-    known = begin(path, header)
-    for kind, candidate in _candidates(evaluator, rules, splits, path, random, searched, seed):
-        if candidate.digest in known:
-            continue
-        known.add(candidate.digest)
+    student = str(getattr(evaluator.lm, "model", ""))
+    header = Header.of(student, evaluator.task, rules, splits.val, splits.test)
+
+    def ask(candidate: RuleSet) -> tuple[list[str | None], list[str | None]]:
         validation = evaluator.labels(candidate, splits.val, stage="search")
-        test = evaluator.labels(candidate, splits.test, stage="test")
-        append_line(path, Candidate.of(candidate, kind, tuple(validation), tuple(test)))
-        logger.info("candidate %d, %s, %d rules", len(known), kind, len(candidate))
+        return validation, evaluator.labels(candidate, splits.test, stage="test")
+
+    extend(path, header, _candidates(evaluator, rules, splits, path, random, searched, seed), ask)
 
 
 def _candidates(

@@ -8,13 +8,15 @@ from functools import partial
 
 import numpy as np
 
+from pld_dspy.errors import DataError
+
 from .arms import Arms, macro_f1
 from .best_arm import METHODS, random_search
 from .summary import bounds
 from .table import Table
 
-BUDGETS = (0.02, 0.05, 0.1, 0.2)
-"""Shares of what asking every candidate everything costs."""
+BUDGETS = (0.05, 0.1, 0.2, 0.25, 0.5)
+"""Shares of what asking every candidate everything costs: of 60 candidates, 3 to 30 evaluations."""
 
 HEADER = (
     "| method | budget | validation calls | fewer | test macro-F1 | difference to asking everything [bound] |\n"
@@ -58,25 +60,25 @@ class Replays:
 
 
 def replay(
-    table: Table, *, seeds: int = 20, budgets: Sequence[float] = BUDGETS, methods: Sequence[str] = tuple(METHODS)
+    table: Table, *, seeds: int = 20, budgets: Sequence[float] | None = None, methods: Sequence[str] = tuple(METHODS)
 ) -> Replays:
     """Let each method choose under each budget, once a seed.
 
     Args:
         table: the candidates and their answers.
         seeds: replays of each method and budget; a seed decides which arms and examples are drawn first.
-        budgets: shares of what asking everything costs.
+        budgets: shares of what asking everything costs; None for those of ``BUDGETS`` that are an evaluation or more.
         methods: names in ``METHODS``.
 
     Raises:
-        DataError: a budget is less than one evaluation.
+        DataError: a budget is less than one evaluation, or the table has one candidate.
     """
     scores = on_test(table)
     whole = len(table.candidates) * len(table.header.validation)
     make = _maker(table)
     reference = random_search(make(whole), np.random.default_rng(0))
     rows = []
-    for share in budgets:
+    for share in _affordable(len(table.candidates)) if budgets is None else budgets:
         for method in methods:
             calls, reached = [], []
             for seed in range(seeds):
@@ -104,6 +106,12 @@ def markdown(replays: Replays) -> str:
         "(one-sided, 95%) say nothing of other tables or other test examples."
     )
     return "\n".join([HEADER, *lines, "", note])
+
+
+def _affordable(candidates: int) -> list[float]:
+    if candidates < 2:
+        raise DataError("The table has one candidate, so there is nothing to choose. Go on with its collection.")
+    return [share for share in BUDGETS if share * candidates >= 1]
 
 
 def _maker(table: Table) -> Callable[[int], Arms]:

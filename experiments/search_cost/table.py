@@ -6,17 +6,24 @@ number of its wording, and the student's labels. Any search among these candidat
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import dspy
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from pld_dspy.content import digest
 from pld_dspy.errors import DataError, RunError
 from pld_dspy.rules import Rule, RuleSet
+from pld_dspy.task import Task
 
 from .lines import append_line, parsed, whole_lines
 from .surface import Floats, Ints
+
+logger = logging.getLogger(__name__)
 
 Labels = tuple[str | None, ...]
 
@@ -40,6 +47,25 @@ class Header(BaseModel):
     examples: str
     validation: tuple[str, ...]
     test: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls,
+        student: str,
+        task: Task,
+        rules: Sequence[Rule],
+        validation: Sequence[dspy.Example],
+        test: Sequence[dspy.Example],
+    ) -> Header:
+        """Return the first line of a table of these rules and examples."""
+        return cls(
+            student=student,
+            labels=task.labels,
+            rules=tuple(rules),
+            examples=digest([task.text(one) for one in (*validation, *test)]),
+            validation=tuple(task.golds(validation)),
+            test=tuple(task.golds(test)),
+        )
 
 
 class Candidate(BaseModel):
@@ -83,7 +109,7 @@ class Table:
         """
         lines = whole_lines(path)
         if len(lines) < 2:
-            raise DataError(f"{path} holds no candidate. Make a table with the collect command first.")
+            raise DataError(f"{path} holds no candidate. Make a table with collect or collect-run first.")
         header = parsed(path, lines[:1], Header)[0]
         candidates = parsed(path, lines[1:], Candidate, first=2)
         seen: set[str] = set()
@@ -124,3 +150,31 @@ def begin(path: Path, header: Header) -> set[str]:
     if parsed(path, lines[:1], Header)[0] != header:
         raise RunError(f"{path} is a table of another student, other rules or other examples. Give another file.")
     return {candidate.digest for candidate in parsed(path, lines[1:], Candidate, first=2)}
+
+
+def extend(
+    path: Path,
+    header: Header,
+    candidates: Iterable[tuple[str, RuleSet]],
+    ask: Callable[[RuleSet], tuple[Sequence[str | None], Sequence[str | None]]],
+) -> None:
+    """Write a table candidate by candidate, or go on with one: what it holds is not asked for.
+
+    Args:
+        path: the table; its folder is made where there is none.
+        header: what is asked.
+        candidates: (kind, rules), as of :class:`Candidate`; one that comes again is passed over.
+        ask: rules -> the student's labels for the validation and for the test examples.
+
+    Raises:
+        RunError: the file is a table of something else.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known = begin(path, header)
+    for kind, rules in candidates:
+        if rules.digest in known:
+            continue
+        known.add(rules.digest)
+        validation, test = ask(rules)
+        append_line(path, Candidate.of(rules, kind, tuple(validation), tuple(test)))
+        logger.info("candidate %d, %s, %d rules", len(known), kind, len(rules))

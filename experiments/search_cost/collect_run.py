@@ -1,0 +1,112 @@
+"""Make a table from a finished run: of the rule sets that its searches asked in full, whose answers it still has."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import dspy
+import numpy as np
+from optuna import Study
+from optuna.trial import TrialState
+
+from pld_dspy.errors import DataError
+from pld_dspy.reload import Run
+from pld_dspy.resolve.pool import stratified
+from pld_dspy.rules import Rule, RuleSet
+from pld_dspy.search import TrialRow, find_study, open_study
+from pld_dspy.search.space import Space
+from pld_dspy.search.trials import Seen, asked_in_full
+
+from ..asker import Asker
+from ..plain_search import STUDY
+from .table import Header, extend
+
+logger = logging.getLogger(__name__)
+
+GUARDS = ("baseline", "all rules", "reworded")
+"""The kinds of trial that every search begins with, whatever it finds."""
+
+Named = tuple[str, RuleSet]
+"""(kind as of a table's candidate, rules)."""
+
+
+def collect_run(run: Path, path: Path, *, test: int, candidates: int) -> None:
+    """Ask the rule sets that a run's own search and its plain search asked in full some test examples too.
+
+    Their validation answers come from the run's ledger, and test answers go there, so that nothing is asked twice.
+    A table holds answers as they are, without offsets, also where the run calibrates.
+
+    Args:
+        run: a run folder made by ``pld-dspy compile`` or ``pld-dspy demo``; ``python -m experiments plain`` adds sets.
+        path: the table to make or to go on with.
+        test: test examples, drawn with each label in proportion by the run's seed; all of them where they are fewer.
+        candidates: rule sets at most, and more than there are guards.
+
+    Raises:
+        DataError: the run asked guards alone in full, has no test split, or decides for several labels at once.
+        RunError: there is no finished run in the folder, or the file is a table of something else.
+    """
+    with Asker.of(run) as asker:
+        opened = asker.opened
+        if opened.task.several:
+            raise DataError(
+                f"{run} decides for several labels at once, and a table holds one label an answer. Give another run."
+            )
+        rules, sets = _asked_in_full(opened)
+        chosen = spread(sets, candidates)
+        if len(chosen) == len(_guards(sets)):
+            raise DataError(
+                f"{run} asked no rule set in full but the {len(chosen)} guards. Add some first: "
+                f"python -m experiments plain {run}."
+            )
+        drawn = _drawn(opened, test)
+        logger.info("%d rule sets, %d validation and %d test examples", len(chosen), len(asker.val), len(drawn))
+        extend(
+            path,
+            Header.of(opened.command.student.spec, opened.task, rules, asker.val, drawn),
+            chosen,
+            lambda one: (asker.ask(one, asker.val).labels, asker.ask(one, drawn).labels),
+        )
+
+
+def spread(sets: Sequence[Named], most: int) -> list[Named]:
+    """Return the guards and, evenly over the order in which they were asked, as many others as ``most`` allows.
+
+    The sets of a search get better as it goes on: its first ones alone would all be poor, its last ones much alike.
+    """
+    guards = _guards(sets)
+    others = [one for one in sets if one[0] != "guard"]
+    places = np.linspace(0, len(others) - 1, min(most - len(guards), len(others))).round().astype(int)
+    return [*guards, *(others[place] for place in places)]
+
+
+def _guards(sets: Sequence[Named]) -> list[Named]:
+    return [one for one in sets if one[0] == "guard"]
+
+
+def _asked_in_full(opened: Run) -> tuple[list[Rule], list[Named]]:
+    """Return the rules that a run searched, and each rule set that was asked in full, once, in the order of asking."""
+    folder = opened.folder
+    study, rules = find_study(folder.study, prefix=folder.fingerprint)
+    rows = _rows(study, rules)
+    if (folder.path / STUDY).is_file():
+        rows += _rows(open_study(folder.path / STUDY, name=f"plain-{folder.fingerprint}"), rules)
+    found: dict[str, Named] = {}
+    for row in rows:
+        chosen = row.rules or RuleSet()
+        found.setdefault(chosen.digest, ("guard" if row.kind in GUARDS else "searched", chosen))
+    return rules, list(found.values())
+
+
+def _rows(study: Study, rules: Sequence[Rule]) -> list[TrialRow]:
+    space = Space(tuple(rules))
+    finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return [seen.row(space) for seen in asked_in_full([Seen.of(trial, space) for trial in finished])]
+
+
+def _drawn(opened: Run, size: int) -> list[dspy.Example]:
+    examples = opened.examples(None)
+    rng = np.random.default_rng(opened.command.seed)
+    return [examples[row] for row in stratified(opened.task.strata(examples), range(len(examples)), size, rng)]
