@@ -10,7 +10,7 @@ from scipy.special import log_softmax
 from tasks import rule
 
 from pld_dspy.search.effects import EffectModel, Observation
-from pld_dspy.search.logits import LogitModel
+from pld_dspy.search.logits import SET_SD, LogitModel
 from pld_dspy.search.space import Candidate, Space
 
 LABELS = ("spam", "work", "home")
@@ -118,12 +118,15 @@ def test_the_marginal_fit_equals_the_joint_one():
     student = Student(5)
     seen = student.screened(10, 12)
     model = LogitModel(student.space, GOLDS, LABELS)
-    fitted = model._fit(seen, 0.7)
+    fitted = model._solved(model._equations(seen), 0.7)
     digests = list(fitted.sets)
     blocks, targets = [], []
     for one in seen:
         number = digests.index(student.space.rule_set(one.candidate).digest)
-        fixed = model._design(one, number, len(digests)).toarray()
+        of_set = np.zeros((1, len(digests)))
+        of_set[0, number] = SET_SD
+        features = model._of_rules(one).toarray()
+        fixed = np.hstack([features, np.kron(of_set, np.tile(np.eye(3), (len(one.rows), 1)))])
         own = np.zeros((len(one.rows) * 3, 90 * 3))
         own[np.arange(len(one.rows) * 3), (one.rows[:, None] * 3 + np.arange(3)).ravel()] = 1.5
         whole = np.hstack([fixed, own]).reshape(len(one.rows), 3, -1)

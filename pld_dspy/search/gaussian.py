@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from scipy.linalg import solve_triangular
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from .surrogate import Floats, Surrogate
 
@@ -49,5 +49,11 @@ class GaussianPosterior(ABC):
 
 def one_thread() -> AbstractContextManager[object]:
     """Keep BLAS to one thread: at these sizes threads gain nothing, and cost tenfold where cores are busy."""
-    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
+    limits: AbstractContextManager[object] = _controller().limit(limits=1, user_api="blas")
     return limits
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    """Look for the process's BLAS libraries once: that takes longer than what runs under the limit."""
+    return ThreadpoolController()

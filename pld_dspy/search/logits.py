@@ -18,13 +18,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 from scipy.special import softmax
 
 from ..calibration.matching import match
 from ..rules import Rule
 from .effects import Observation, example_weights
 from .gaussian import GaussianPosterior, one_thread
-from .space import Space
+from .space import Candidate, Space
 from .surrogate import Floats, Surrogate
 
 FLOOR = -9.0
@@ -91,6 +92,31 @@ class LogitPosterior(GaussianPosterior):
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Equations:
+    """What the answers are and what the effects may explain of them, whatever the noise.
+
+    Attributes:
+        sets: digests of the sets that were asked.
+        design: features, one row an answer and label.
+        target: answers x C, centred log-probabilities.
+        rows: the example of each answer.
+        counts: n answers to each example.
+        gram, right: the normal equations of the centred answers.
+        example_features, example_mean: design and target, averaged over the answers to each example.
+    """
+
+    sets: tuple[str, ...]
+    design: sp.csr_matrix
+    target: Floats
+    rows: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    gram: Floats
+    right: Floats
+    example_features: sp.csr_matrix
+    example_mean: Floats
+
+
 class LogitModel:
     """Effects of rules on the label log-probabilities of validation examples.
 
@@ -125,36 +151,42 @@ class LogitModel:
         k, c = len(space), self.labels
         self.fixed = 4 * k + c * c + k * self.wordings + c
         """Number of effects that are not of single sets or examples."""
+        self._built: dict[tuple[bytes, ...], sp.csr_matrix] = {}
 
     def fit(self, observations: Sequence[Observation]) -> LogitPosterior:
         """Fit all log-probabilities seen so far; the noise is estimated once on the way."""
-        return self._fit(observations, self._fit(observations, NOISE).noise)
+        equations = self._equations(observations)
+        return self._solved(equations, self._solved(equations, NOISE).noise)
 
     def error(self, observations: Sequence[Observation]) -> float:
         """Return the cross-validated mean squared error on log-probabilities of unseen candidates."""
         numbers, errors = np.arange(len(observations)) % FOLDS, []
         for fold in range(FOLDS):
-            posterior = self._fit([one for one, n in zip(observations, numbers, strict=True) if n != fold], NOISE)
+            others = [one for one, n in zip(observations, numbers, strict=True) if n != fold]
+            posterior = self._solved(self._equations(others), NOISE)
             examples = posterior.examples(posterior.mean)
             for one in (one for one, n in zip(observations, numbers, strict=True) if n == fold):
-                expected = examples[one.rows] + self._explained(
-                    self._design(one, None, 0), posterior.mean[: self.fixed]
-                )
+                expected = examples[one.rows] + self._explained(self._of_rules(one), posterior.mean[: self.fixed])
                 errors.append((_target(one) - _centred(expected)) ** 2)
         return float(np.mean(np.vstack(errors)))
 
-    def _fit(self, observations: Sequence[Observation], noise: float) -> LogitPosterior:
-        sets = tuple(dict.fromkeys(self.space.rule_set(one.candidate).digest for one in observations))
-        blocks = [
-            self._design(one, sets.index(self.space.rule_set(one.candidate).digest), len(sets)) for one in observations
-        ]
-        design = sp.vstack(blocks, format="csr")
+    def _equations(self, observations: Sequence[Observation]) -> Equations:
+        asked = [self.space.rule_set(one.candidate).digest for one in observations]
+        sets = tuple(dict.fromkeys(asked))
         target = np.vstack([_target(one) for one in observations])
         rows = np.concatenate([one.rows for one in observations])
-        n, c = len(self.weights), self.labels
+        n, c, answers = len(self.weights), self.labels, len(rows)
         counts = np.bincount(rows, minlength=n)
+        number = np.repeat([sets.index(digest) for digest in asked], [len(one.rows) for one in observations])
+        own = sp.csr_matrix(
+            (
+                np.full(answers * c, SET_SD),
+                (np.arange(answers * c), np.repeat(number * c, c) + np.tile(np.arange(c), answers)),
+            ),
+            shape=(answers * c, len(sets) * c),
+        )
+        design = sp.hstack([sp.vstack([self._of_rules(one) for one in observations]), own], format="csr")
         # Sums over the answers to one example, label by label; and over the labels of one answer.
-        answers = len(rows)
         to_example = sp.csr_matrix(
             (
                 np.repeat(1 / np.maximum(counts[rows], 1), c),
@@ -162,14 +194,26 @@ class LogitModel:
             ),
             shape=(n * c, answers * c),
         )
-        example_features = (to_example @ design).tocsr()
-        example_mean = (to_example @ target.ravel()).reshape(n, c)
-        own_share = counts * EXAMPLE_SD**2 / (noise**2 + counts * EXAMPLE_SD**2)
-        weight = np.sqrt(np.repeat(own_share * counts, c))
-        weighted = sp.diags(weight) @ example_features
-        gram = _gram(design, c) - _gram(weighted.tocsr(), c)
-        right = design.T @ target.ravel() - weighted.T @ (weight * example_mean.ravel())
-        precision = gram / noise**2 + np.eye(design.shape[1])
+        return Equations(
+            sets=sets,
+            design=design,
+            target=target,
+            rows=rows,
+            counts=counts,
+            gram=_gram(design, c),
+            right=design.T @ target.ravel(),
+            example_features=(to_example @ design).tocsr(),
+            example_mean=(to_example @ target.ravel()).reshape(n, c),
+        )
+
+    def _solved(self, given: Equations, noise: float) -> LogitPosterior:
+        c = self.labels
+        own_share = given.counts * EXAMPLE_SD**2 / (noise**2 + given.counts * EXAMPLE_SD**2)
+        weight = np.sqrt(np.repeat(own_share * given.counts, c))
+        weighted = sp.diags(weight) @ given.example_features
+        gram = given.gram - _gram(weighted.tocsr(), c)
+        right = given.right - weighted.T @ (weight * given.example_mean.ravel())
+        precision = gram / noise**2 + np.eye(given.design.shape[1])
         with one_thread():
             mean = np.linalg.solve(precision, right / noise**2)
         posterior = LogitPosterior(
@@ -178,20 +222,30 @@ class LogitModel:
             model=self,
             noise=noise,
             own_share=own_share,
-            example_mean=example_mean,
-            example_features=example_features,
-            sets=sets,
+            example_mean=given.example_mean,
+            example_features=given.example_features,
+            sets=given.sets,
         )
-        expected = posterior.examples(mean)[rows] + _centred(self._explained(design, mean))
-        spread = float(np.sqrt(np.mean((target - expected) ** 2)))
+        expected = posterior.examples(mean)[given.rows] + _centred(self._explained(given.design, mean))
+        spread = float(np.sqrt(np.mean((given.target - expected) ** 2)))
         return replace(posterior, noise=max(spread, LEAST_NOISE))
 
     def _explained(self, design: sp.csr_matrix, effects: Floats) -> Floats:
         return np.asarray((design @ effects[: design.shape[1]]).reshape(-1, self.labels))
 
-    def _design(self, one: Observation, number: int | None, sets: int) -> sp.csr_matrix:
-        """Return the features of a candidate's answers, in units of their prior sd: one row an answer and label."""
-        candidate, m, c, k = one.candidate, len(one.rows), self.labels, len(self.space)
+    def _of_rules(self, one: Observation) -> sp.csr_matrix:
+        """Return the features that all sets share, in units of their prior sd: one row an answer and label.
+
+        A race fits again after each block, so what was built for earlier answers is kept.
+        """
+        candidate = one.candidate
+        key = tuple(part.tobytes() for part in (candidate.use, candidate.key, candidate.wording, one.rows))
+        if key not in self._built:
+            self._built[key] = self._features(candidate, one.rows)
+        return self._built[key]
+
+    def _features(self, candidate: Candidate, rows: NDArray[np.int64]) -> sp.csr_matrix:
+        m, c, k = len(rows), self.labels, len(self.space)
         used = np.flatnonzero(candidate.use)
         columns = self.column[used]
         place = 2 * candidate.key[used] - 1
@@ -208,16 +262,11 @@ class LogitModel:
         varying = [
             sp.csr_matrix((values.ravel(), (place_of, np.tile(offset * k + used, m))), shape=(m * c, self.fixed))
             for offset, values in (
-                (2, self.gold[one.rows][:, used] * GOLD_SD),
-                (3, self.about[one.rows][:, used] * ABOUT_SD),
+                (2, self.gold[rows][:, used] * GOLD_SD),
+                (3, self.about[rows][:, used] * ABOUT_SD),
             )
         ]
-        whole = repeated + varying[0] + varying[1]
-        if number is None:
-            return whole.tocsr()
-        own = sp.kron(np.ones((m, 1)), sp.eye(c) * SET_SD)
-        at = sp.csr_matrix(([1.0], ([0], [number])), shape=(1, sets))
-        return sp.hstack([whole, sp.kron(at, own)], format="csr")
+        return (repeated + varying[0] + varying[1]).tocsr()
 
 
 def _gram(design: sp.csr_matrix, labels: int) -> Floats:
