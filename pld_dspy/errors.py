@@ -16,7 +16,7 @@ class ModelError(PLDError):
 
 
 class TooManyErrors(PLDError):
-    """More calls failed than ``max_errors`` allows; the message lists the first causes."""
+    """More calls failed than ``max_errors`` allows, or a student gives no label at all; the message shows the first."""
 
 
 class BudgetExceeded(PLDError):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from textwrap import shorten
 from typing import Any
 
 import dspy
 
 from .compose import with_rules
+from .errors import TooManyErrors
 from .labels import COLLECTIONS
 from .ledger import Answer, Ledger
 from .logprobs import ENTRY as LABEL_LOGPROBS
@@ -17,6 +19,9 @@ from .objectives import MeanMetric, Objective, figure
 from .rules import RuleSet
 from .scoring import Score, score
 from .task import Task
+
+SHOWN_CHARACTERS, SHOWN_ANSWERS = 200, 5
+"""How much of a label set, or of an answer, and how many answers an error shows."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,29 @@ class Evaluator:
             adapter=self.adapter,
             on_answer=on_answer,
         )
+
+    def check_readable(self, answers: Sequence[Answer]) -> None:
+        """Refuse a student of whose ``answers`` not one is a label: all that follows would be paid for nothing.
+
+        Raises:
+            TooManyErrors: it shows the first answers as the model gave them.
+        """
+        if not answers or any(self.task.read(answer.outputs) is not None for answer in answers):
+            return
+        first = "; ".join(list(dict.fromkeys(map(self._shown, answers)))[:SHOWN_ANSWERS])
+        raise TooManyErrors(
+            f"None of the student's first {len(answers)} answers is in the label set "
+            f"({shorten(', '.join(self.task.labels), SHOWN_CHARACTERS, placeholder=' ...')}). It answered {first}. "
+            f"Check that the adapter suits the model, that the signature asks for {self.task.label_field!r}, and that "
+            "the label set is the one you mean, then compile anew with resume=False (--fresh). Where rules are to "
+            "teach the labels, set max_errors to the number of validation examples."
+        )
+
+    def _shown(self, answer: Answer) -> str:
+        """What the student answered, as it said it where that is known."""
+        outputs = answer.outputs or {}
+        given = answer.said or outputs.get(self.task.label_field) or outputs
+        return repr(str(given)[:SHOWN_CHARACTERS]) if given else f"({answer.error or 'nothing'})"
 
     def labels(self, rules: RuleSet | None, examples: Sequence[dspy.Example], *, stage: str) -> list[str | None]:
         """Return the student's labels for ``examples`` under ``rules``; None for a failed or unknown answer."""

@@ -58,7 +58,9 @@ class PLD(Teleprompter):
         run_dir: the run folder; ``runs/pld-DATE-TIME`` where None. A killed compile with the same folder resumes.
         tracking: "mlflow" (the configured store, else a local sqlite one), a tracking URI, a recorder, or None.
         num_threads: calls at once; where None, 1 for the local model, else DSPy's setting.
-        max_errors: failed calls after which the compile stops.
+        max_errors: failed calls after which the compile stops. A student's answer that is no label is not one of
+            them, but wrong; only where the unchanged student's first answers, more than ``max_errors`` (and than 10),
+            hold not a single label does the compile stop at once.
         context_tokens: the student's context, where longer texts are to be refused beforehand.
         storage: where the search is kept, for workers on other machines: any Optuna storage URL, such as one of
             PostgreSQL; a journal in the run folder where None.
@@ -146,7 +148,8 @@ class PLD(Teleprompter):
             DataError: the data or an argument is unusable; raised before the first call.
             RunError: the run folder holds another compile.
             ModelError: a model rejects credentials or settings.
-            TooManyErrors: more than ``max_errors`` calls failed; finished calls are kept.
+            TooManyErrors: more than ``max_errors`` calls failed, or so many first answers hold no label; finished
+                calls are kept.
             BudgetExceeded: the budget does not allow scoring even the unchanged student.
         """
         inputs = self._inputs(

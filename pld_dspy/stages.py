@@ -19,6 +19,7 @@ from .job import Job
 from .ledger import UNCAPPED
 from .progress import Progress, bar, timed
 from .resolve import Resolution, ResolveConfig, resolve
+from .result import OWN_CODE
 from .rules import Rule, RuleSet
 from .search import RuleSearch, SearchConfig, SearchResult, applicability, open_study, publish_rules
 
@@ -26,11 +27,22 @@ Pair: TypeAlias = tuple[Evaluation, Evaluation]
 """The unchanged and the compiled student on the same examples."""
 
 
+FEWEST_UNREADABLE = 10
+"""So many first answers without a label may be a weak student's bad luck, however few errors are allowed."""
+
+
 def score_baseline(job: Job) -> None:
-    """Score the unchanged student before anything is paid for; the search finds its answers in the ledger."""
-    val = job.inputs.splits.val
+    """Score the unchanged student before anything is paid for; the search finds its answers in the ledger.
+
+    Raises:
+        TooManyErrors: not one of its first answers is a label, of more than ``max_errors`` and ``FEWEST_UNREADABLE``.
+    """
+    val, few = job.inputs.splits.val, max(job.ledger.max_errors, FEWEST_UNREADABLE) + 1
     with timed(job.seconds, "baseline"), bar("baseline", "call", total=len(val)) as shown:
-        job.evaluator.answers(None, val, stage="baseline", on_answer=shown.update)
+        first = job.evaluator.answers(None, val[:few], stage="baseline", on_answer=shown.update)
+        if len(first) == few:
+            job.evaluator.check_readable(first)
+        job.evaluator.answers(None, val[few:], stage="baseline", on_answer=shown.update)
 
 
 def explain_examples(job: Job) -> Explanations:
@@ -119,7 +131,7 @@ def search_rules(
             progress.bar.update(len(search.seen))
             found = search.run()
         job.folder.write_trials(found.trials)
-    job.seconds["search_own_code"] = found.own_seconds
+    job.seconds[OWN_CODE] = found.own_seconds
     return found
 
 

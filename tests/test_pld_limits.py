@@ -2,6 +2,7 @@
 
 import random
 
+import dspy
 import pytest
 from engine import auth_error, calls, fn_lm, timeout_error
 from tasks import (
@@ -103,6 +104,43 @@ def test_a_dead_student_is_no_score_of_zero(tmp_path):
     with pytest.raises(TooManyErrors, match="timed out"):
         compiled(pld(tmp_path, max_errors=3), student(lm))
     assert len(calls(lm)) == 4
+
+
+def test_a_student_that_gives_no_label_at_all_is_stopped_before_the_budget_is_spent(tmp_path):
+    lm, teacher = fn_lm(lambda system, user: f"I read: {user.splitlines()[1]}", cache=False), mail_teacher()
+    said = (
+        r"None of the student's first 21 answers is in the label set \(spam, work, home\)\. It answered "
+        r"'I read: Mail 100 about the \w+'; .*Check that the adapter .* asks for 'label'.*label set.*resume=False"
+    )
+    with pytest.raises(TooManyErrors, match=said):
+        compiled(pld(tmp_path, teacher=teacher, adapter=dspy.ChatAdapter(use_json_adapter_fallback=False)), student(lm))
+    assert len(calls(lm)) == 21
+    assert calls(teacher) == []
+    with pytest.raises(TooManyErrors, match="first 21 answers"):  # again, for nothing: the answers are kept
+        compiled(pld(tmp_path, adapter=dspy.ChatAdapter(use_json_adapter_fallback=False)), student(lm))
+    assert len(calls(lm)) == 21
+
+
+def test_an_answer_that_was_parsed_and_is_no_label_is_shown_as_well(tmp_path):
+    signature = dspy.Signature("text -> label: str")
+    program = dspy.Predict(signature)
+    program.lm = fn_lm(lambda system, user: "[[ ## label ## ]]\n" + "junk mail " * 100, cache=False)
+    with pytest.raises(TooManyErrors, match=r"It answered '(junk mail ){20}'\. Check") as caught:
+        compiled(pld(tmp_path, adapter=dspy.ChatAdapter()), program)
+    assert len(str(caught.value)) < 800
+
+
+@pytest.mark.parametrize(("max_errors", "stops_after"), [(0, 11), (15, 16), (24, None)])
+def test_more_answers_than_max_errors_must_lack_a_label(tmp_path, max_errors, stops_after):
+    """The rules of this student's teacher tell it the labels, so that a user may want to go on."""
+    lm = fn_lm(lambda system, user: "spam" if "lottery" in system else "no idea", cache=False)
+    optimizer = pld(tmp_path, max_errors=max_errors)
+    if stops_after is None:
+        compiled(optimizer, student(lm))
+        assert optimizer.result.improved
+    else:
+        with pytest.raises(TooManyErrors, match=f"first {stops_after} answers"):
+            compiled(optimizer, student(lm))
 
 
 def test_answers_that_are_no_label_count_as_wrong_and_are_counted(tmp_path):

@@ -9,100 +9,24 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import dspy
-from dspy.utils.exceptions import AdapterParseError, LMError
-from dspy.utils.usage_tracker import UsageTracker
-from pydantic import TypeAdapter
 
-from .content import adapter_settings, digest, program_state
-from .errors import BudgetExceeded, ModelError, TooManyErrors
-from .journal import Journal
+from ..content import adapter_settings, digest, program_state
+from ..errors import BudgetExceeded, TooManyErrors
+from ..journal import Journal
+from .answer import LOST, NOT_ASKED, Answer, as_json, call_once
+from .budget import UNCAPPED, Budget, Role, Spent
+
+__all__ = ["LOST", "NOT_ASKED", "UNCAPPED", "Answer", "Budget", "Ledger", "Role", "Spent"]
 
 logger = logging.getLogger(__name__)
-
-Role = Literal["student", "teacher"]
-UNCAPPED = "test"
-"""The stage whose calls no cap stops: a compile that spent its budget is still reported on test."""
-
-_FATAL = (
-    dspy.LMAuthError,
-    dspy.LMBillingError,
-    dspy.LMConfigurationError,
-    dspy.LMUnsupportedModelError,
-)
-_anything = TypeAdapter(Any)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What a program answered to one input.
-
-    Attributes:
-        outputs: output field -> JSON value; None where the call failed.
-        error: the failure in one line; None where there is none.
-        seconds: wall time of the call.
-        calls: LM calls made (a retry within the program counts).
-        tokens_in, tokens_out: prompt and completion tokens, over these calls.
-        tokens_cached: prompt tokens that the server had read before.
-    """
-
-    outputs: dict[str, Any] | None
-    error: str | None = None
-    seconds: float = 0.0
-    calls: int = 1
-    tokens_in: int = 0
-    tokens_out: int = 0
-    tokens_cached: int = 0
-
-    def prediction(self) -> dspy.Prediction:
-        """Return the outputs as a DSPy prediction; an empty one for a failed call."""
-        return dspy.Prediction(**(self.outputs or {}))
-
-
-NOT_ASKED = Answer(outputs=None, error="not asked: a cap was reached", calls=0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """Hard caps on a compile; None means no cap.
-
-    Attributes:
-        student_calls, teacher_calls: most calls that may be made.
-        money: most money that may be spent, in the currency of ``prices``.
-        prices: model name -> (price of a million prompt tokens, of a million completion tokens).
-    """
-
-    student_calls: int | None = None
-    teacher_calls: int | None = None
-    money: float | None = None
-    prices: dict[str, tuple[float, float]] = field(default_factory=dict)
-
-    def cap(self, role: Role) -> int | None:
-        """Return the cap on the calls of ``role``."""
-        return self.student_calls if role == "student" else self.teacher_calls
-
-
-@dataclass
-class Spent:
-    """What one stage of one role has cost, in this and in earlier processes."""
-
-    calls: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
-    tokens_cached: int = 0
-    seconds: float = 0.0
-    money: float = 0.0
-    failures: int = 0
-    reused: int = 0
-    """Answers found in the ledger in this process: calls that were not made again."""
 
 
 class Ledger:
@@ -111,7 +35,8 @@ class Ledger:
     Args:
         path: the JSONL file; None keeps answers in memory only.
         budget: hard caps, checked before each call.
-        max_errors: failed calls of one compile after which it stops.
+        max_errors: failed calls of one compile after which it stops. A student's answer that is no label is none of
+            them: a weak student gives some.
         num_threads: calls under way at once.
     """
 
@@ -172,7 +97,7 @@ class Ledger:
         lm, adapter = lm or dspy.settings.lm, adapter or dspy.settings.adapter
         state = digest({"program": program_state(program, lm=lm), "adapter": adapter_settings(adapter)})
         self._catch_up()
-        keys = [digest([state, _anything.dump_python(row, mode="json", fallback=str)]) for row in inputs]
+        keys = [digest([state, as_json(row)]) for row in inputs]
         spent = self._spent(role, stage)
         missing = {key: row for key, row in zip(keys, inputs, strict=True) if key not in self._answers}
         spent.reused += len(keys) - len(missing)
@@ -181,7 +106,7 @@ class Ledger:
 
         def call(key: str, row: dict[str, Any]) -> None:
             with self._reserved(role, stage), dspy.context(lm=lm, adapter=adapter):
-                answer = _call(program, row)
+                answer = call_once(program, row)
             self._keep(key, answer, role=role, stage=stage, model=getattr(lm, "model", ""))
             _notify(on_answer)
 
@@ -213,15 +138,14 @@ class Ledger:
 
     def _keep(self, key: str, answer: Answer, *, role: Role, stage: str, model: str) -> None:
         """Count an answer; store it, unless the call itself was lost and another try may do better."""
-        lost = _is_lost(answer)
         line = {"key": key, "role": role, "stage": stage, "model": model, **asdict(answer)}
         with self._lock:
             self._under_way[role] -= 1  # together with the count: no other thread sees the call in neither
             self._count(line)
-            if not lost and self._journal is not None:
+            if not answer.is_lost and self._journal is not None:
                 self._take_over(self._journal.append(line))
             self._settle(key, answer)
-            if lost or (answer.error is not None and role == "teacher"):
+            if answer.is_lost or (answer.error is not None and role == "teacher"):
                 self._errors.append(answer.error or "")
             if len(self._errors) > self.max_errors:
                 causes = "; ".join(dict.fromkeys(self._errors[:5]))
@@ -246,24 +170,17 @@ class Ledger:
 
     def _take_over(self, lines: Iterable[dict[str, Any]]) -> None:
         """Count answers that are in the file already; the lock is held."""
-        for line in lines:
-            self._settle(line["key"], Answer(**{name: line[name] for name in Answer.__dataclass_fields__}))
+        for line in lines:  # those of earlier versions have fewer fields
+            given = {name: line[name] for name in Answer.__dataclass_fields__ if name in line}
+            self._settle(line["key"], Answer(**given))
             self._count(line)
 
     def _settle(self, key: str, answer: Answer) -> None:
         """Take an answer unless there is one: of two that processes paid for at once, the first in the file stands."""
         # A model may answer in two ways, and an answer that changed later is not the one that a trial was told.
         before = self._answers.get(key)
-        if before is None or _is_lost(before):
+        if before is None or before.is_lost:
             self._answers[key] = answer
-
-
-LOST = "lost: "
-"""Marks the error of a call that gave no answer at all (time-out, transport): it is asked again on resume."""
-
-
-def _is_lost(answer: Answer) -> bool:
-    return answer.error is not None and answer.error.startswith(LOST)
 
 
 class _Reservation:
@@ -291,38 +208,6 @@ class _Reservation:
                 self.ledger._under_way[self.role] -= 1
 
 
-def _call(program: dspy.Module, row: dict[str, Any]) -> Answer:
-    """Call the program once; what its LM calls used is summed even where the program then fails."""
-    tracker = UsageTracker()
-    started = time.perf_counter()
-    outputs, error = None, None
-    try:
-        with dspy.context(usage_tracker=tracker):
-            prediction = program(**row)
-        outputs = _anything.dump_python(prediction.toDict(), mode="json", fallback=str)
-    except _FATAL as failure:
-        raise ModelError(
-            f"The model refuses: {_first_line(failure)}. Check its name, key and settings, then run again."
-        ) from failure
-    except AdapterParseError as failure:
-        error = f"malformed answer: {_first_line(failure)}"
-    except LMError as failure:
-        error = f"{LOST}{type(failure).__name__}: {_first_line(failure)}"
-    except Exception as failure:  # noqa: BLE001 - a user's program may raise anything: counted, reported, capped
-        error = f"{LOST}{type(failure).__name__}: {_first_line(failure)}"
-    seconds = time.perf_counter() - started
-    entries = [entry for used in tracker.usage_data.values() for entry in used]
-    return Answer(
-        outputs=outputs,
-        error=error,
-        seconds=round(seconds, 4),
-        calls=max(1, len(entries)),
-        tokens_in=sum(entry.get("prompt_tokens") or 0 for entry in entries),
-        tokens_out=sum(entry.get("completion_tokens") or 0 for entry in entries),
-        tokens_cached=sum((entry.get("prompt_tokens_details") or {}).get("cached_tokens") or 0 for entry in entries),
-    )
-
-
 def _run(items: Sequence[tuple[str, dict[str, Any]]], call: Callable[..., None], num_threads: int) -> None:
     """Call the first item alone, then the rest in parallel, each in a copy of the caller's DSPy context."""
     if items:
@@ -344,7 +229,3 @@ def _run(items: Sequence[tuple[str, dict[str, Any]]], call: Callable[..., None],
 def _notify(on_answer: Callable[[], object] | None) -> None:
     if on_answer is not None:
         on_answer()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:300]

@@ -1,0 +1,111 @@
+"""One answer: a program called once, whatever comes of it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import dspy
+from dspy.utils.exceptions import AdapterParseError, LMError
+from dspy.utils.usage_tracker import UsageTracker
+from pydantic import TypeAdapter
+
+from ..errors import ModelError
+
+LOST = "lost: "
+"""Marks the error of a call that gave no answer at all (time-out, transport): it is asked again on resume."""
+
+SAID_CHARACTERS = 300
+
+_FATAL = (
+    dspy.LMAuthError,
+    dspy.LMBillingError,
+    dspy.LMConfigurationError,
+    dspy.LMUnsupportedModelError,
+)
+_anything = TypeAdapter(Any)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a program answered to one input.
+
+    Attributes:
+        outputs: output field -> JSON value; None where the call failed.
+        error: the failure in one line; None where there is none.
+        said: how the model's own text begins where no answer could be read from it; None where one could.
+        seconds: wall time of the call.
+        calls: LM calls made (a retry within the program counts).
+        tokens_in, tokens_out: prompt and completion tokens, over these calls.
+        tokens_cached: prompt tokens that the server had read before.
+    """
+
+    outputs: dict[str, Any] | None
+    error: str | None = None
+    said: str | None = None
+    seconds: float = 0.0
+    calls: int = 1
+    tokens_in: int = 0
+    tokens_out: int = 0
+    tokens_cached: int = 0
+
+    def prediction(self) -> dspy.Prediction:
+        """Return the outputs as a DSPy prediction; an empty one for a failed call."""
+        return dspy.Prediction(**(self.outputs or {}))
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the call itself was lost, so that another try may do better."""
+        return self.error is not None and self.error.startswith(LOST)
+
+
+NOT_ASKED = Answer(outputs=None, error="not asked: a cap was reached", calls=0)
+
+
+def call_once(program: dspy.Module, row: dict[str, Any]) -> Answer:
+    """Call ``program`` with the keyword arguments ``row``.
+
+    What its LM calls used is summed even where the program then fails.
+
+    Raises:
+        ModelError: the model rejects the credentials or the configuration.
+    """
+    tracker = UsageTracker()
+    started = time.perf_counter()
+    outputs, error, said = None, None, None
+    try:
+        with dspy.context(usage_tracker=tracker):
+            prediction = program(**row)
+        outputs = as_json(prediction.toDict())
+    except _FATAL as failure:
+        raise ModelError(
+            f"The model refuses: {_first_line(failure)}. Check its name, key and settings, then run again."
+        ) from failure
+    except AdapterParseError as failure:
+        error, said = f"malformed answer: {_first_line(failure)}", str(failure.lm_response)[:SAID_CHARACTERS]
+    except LMError as failure:
+        error = f"{LOST}{type(failure).__name__}: {_first_line(failure)}"
+    except Exception as failure:  # noqa: BLE001 - a user's program may raise anything: counted, reported, capped
+        error = f"{LOST}{type(failure).__name__}: {_first_line(failure)}"
+    seconds = time.perf_counter() - started
+    entries = [entry for used in tracker.usage_data.values() for entry in used]
+    return Answer(
+        outputs=outputs,
+        error=error,
+        said=said,
+        seconds=round(seconds, 4),
+        calls=max(1, len(entries)),
+        tokens_in=sum(entry.get("prompt_tokens") or 0 for entry in entries),
+        tokens_out=sum(entry.get("completion_tokens") or 0 for entry in entries),
+        tokens_cached=sum((entry.get("prompt_tokens_details") or {}).get("cached_tokens") or 0 for entry in entries),
+    )
+
+
+def as_json(value: Any) -> Any:
+    """Return ``value`` as JSON has it, by its text where it has no such form."""
+    return _anything.dump_python(value, mode="json", fallback=str)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:300]
