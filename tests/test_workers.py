@@ -12,12 +12,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from engine import calls
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 from tasks import TRAIN, VAL, good_rules, mail_evaluator, mail_teacher, micro_rules, student, student_lm
 
 import pld_dspy.search.plan
@@ -28,7 +29,7 @@ from pld_dspy.pld import PLD
 from pld_dspy.result import PLDResult
 from pld_dspy.run import RunFolder
 from pld_dspy.search import RuleSearch, SearchConfig, find_study, open_study
-from pld_dspy.search.plan import Plan
+from pld_dspy.search.plan import LOST_SECONDS, Plan
 from pld_dspy.search.space import Space
 
 SEARCH = SearchConfig(screen_calls=96, trials=8, block=12)
@@ -175,6 +176,43 @@ def test_a_trial_whose_worker_is_lost_is_made_again(tmp_path, monkeypatch):
     steps = [trial.user_attrs["step"] for trial in study.get_trials(states=(TrialState.COMPLETE,))]
     assert stolen
     assert sorted(steps) == list(range(STEPS))
+
+
+@pytest.mark.parametrize("hours", [-9, 9])
+@pytest.mark.parametrize("lost", [False, True])
+def test_the_clock_of_another_worker_says_nothing(monkeypatch, hours, lost):
+    """Its trial began hours ago or hence by our clock: it counts as lost once we have seen it run for long enough."""
+    study, space, waited = open_study(), Space(tuple(good_rules()[:2])), []
+    plan = Plan(study, space, SearchConfig(screen_calls=0, trials=1), seed=0)
+    elsewhere = create_trial(state=TrialState.RUNNING, user_attrs={"step": 0, "kind": "baseline"})
+    elsewhere.datetime_start = datetime.now() + timedelta(hours=hours)
+    study.add_trial(elsewhere)
+
+    def sleep(_: float) -> None:
+        waited.append(1)
+        if len(waited) == 3:
+            if lost:
+                monkeypatch.setattr(pld_dspy.search.plan, "LOST_SECONDS", 0.0)
+            else:
+                study.tell(0, 0.5)
+
+    monkeypatch.setattr(pld_dspy.search.plan.time, "sleep", sleep)
+    assert plan.others_left_work() is lost
+    assert len(waited) == 3
+
+
+def test_trials_lost_while_the_search_works_are_all_given_up_at_once_when_it_waits(monkeypatch):
+    study, space, clock = open_study(), Space(tuple(good_rules()[:2])), [0.0]
+    monkeypatch.setattr(pld_dspy.search.plan.time, "monotonic", lambda: clock[0])
+    plan = Plan(study, space, SearchConfig(screen_calls=0, trials=1), seed=0)
+    plan.queue([])
+    lost = [study.ask(space.distributions()) for _ in range(2)]
+    assert plan.next() is not None
+    clock[0] = 2 * LOST_SECONDS
+    assert plan.others_left_work()
+    states = [trial.state for trial in study.get_trials()]
+    assert [states[trial.number] for trial in lost] == [TrialState.FAIL] * 2
+    assert states.count(TrialState.WAITING) == 3
 
 
 def test_two_workers_that_give_up_one_trial_queue_it_once(monkeypatch):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
 
 import numpy as np
 import optuna
@@ -21,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 LOST_SECONDS = 600.0
-"""A trial at another worker that takes longer than this, and than five times the slowest so far, is lost."""
+"""A trial at another worker that we see running longer than this, and than five times the slowest so far, is lost."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,7 @@ class Plan:
     space: Space
     config: SearchConfig
     seed: int
+    _first_seen: dict[int, float] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def screens(self) -> int:
@@ -88,22 +88,36 @@ class Plan:
 
     def next(self) -> FrozenTrial | None:
         """Return the trial that Optuna hands out next, if any waits."""
+        self._watched()
         return min(self._trials(TrialState.WAITING), key=lambda trial: trial.number, default=None)
 
     def others_left_work(self) -> bool:
         """Wait for trials that run at other workers.
 
         Returns:
-            Whether one of them was lost with its worker, and its step waits again; False when all are done.
+            Whether any of them was lost with its worker, and its step waits again; False when all are done.
         """
-        while running := self._trials(TrialState.RUNNING):
-            for trial in running:
-                if _age(trial) > self._patience() and self._given_up(trial):
-                    logger.warning("Trial %d was lost with its worker; its step is made again.", trial.number)
-                    self.study.enqueue_trial(trial.system_attrs.get("fixed_params", {}), user_attrs=trial.user_attrs)
-                    return True
+        while running := self._watched():
+            patience = self._patience()
+            lost = [trial for trial, seconds in running if seconds >= patience and self._given_up(trial)]
+            for trial in lost:
+                logger.warning("Trial %d was lost with its worker; its step is made again.", trial.number)
+                self.study.enqueue_trial(trial.system_attrs.get("fixed_params", {}), user_attrs=trial.user_attrs)
+            if lost:
+                return True
             time.sleep(POLL_SECONDS)
         return bool(self._trials(TrialState.WAITING))
+
+    def _watched(self) -> list[tuple[FrozenTrial, float]]:
+        """Return the trials that run, each with the seconds since it was first seen to, here.
+
+        Optuna keeps local times without their zone, by the clock of the machine that wrote them: a change of daylight
+        saving, or a worker elsewhere, would make a trial look lost or fresh.
+        """
+        now = time.monotonic()
+        return [
+            (trial, now - self._first_seen.setdefault(trial.number, now)) for trial in self._trials(TrialState.RUNNING)
+        ]
 
     def _given_up(self, trial: FrozenTrial) -> bool:
         """End a trial of a lost worker; return False where it finished after all, or another worker has ended it."""
@@ -132,7 +146,3 @@ class Plan:
 
     def _trials(self, state: TrialState) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False, states=(state,))
-
-
-def _age(trial: FrozenTrial) -> float:
-    return (datetime.now() - trial.datetime_start).total_seconds() if trial.datetime_start else 0.0
