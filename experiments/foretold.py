@@ -7,6 +7,7 @@ from pathlib import Path
 
 import dspy
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from pld_dspy.calibration import Offsets, logprobs_of, matched
@@ -49,7 +50,7 @@ def effects(run: Path) -> str:
         run: as for :func:`ladder`.
 
     Returns:
-        A table, the rank correlations, and the calls that leaving out took.
+        A table, the rank correlations, how far leaving out agrees with itself, and the calls that it took.
 
     Raises:
         DataError: the run's search learned no effects.
@@ -62,18 +63,17 @@ def effects(run: Path) -> str:
             )
         chosen = result.rules.rules
         told = {effect.rule: effect for effect in result.insight.effects if effect.kind == "rule"}
-        whole = _worth(asker, result.rules)
-        found = {
-            rule.id: np.subtract(whole, _worth(asker, RuleSet(rules=tuple(one for one in chosen if one != rule))))
-            for rule in chosen
-        }
+        whole, chances = _worth(asker, result.rules)
+        without = [_worth(asker, RuleSet(rules=tuple(one for one in chosen if one != rule))) for rule in chosen]
+    lost = [whole - objective for objective, _ in without]
+    lost_chances = chances - np.stack([chance for _, chance in without])
+    means = [told[rule.id].mean for rule in chosen]
     rows = [
-        f"| {rule} | {told[rule].mean:+.4f} [{told[rule].interval[0]:+.4f}, {told[rule].interval[1]:+.4f}] "
+        f"| {rule.id} | {told[rule.id].mean:+.4f} [{told[rule.id].interval[0]:+.4f}, {told[rule.id].interval[1]:+.4f}] "
         f"| {objective:+.4f} | {chance:+.4f} |"
-        for rule, (objective, chance) in found.items()
+        for rule, objective, chance in zip(chosen, lost, np.nanmean(lost_chances, axis=1), strict=True)
     ]
-    means = [told[rule].mean for rule in found]
-    ranks = [spearmanr(means, column) for column in zip(*found.values(), strict=True)]
+    ranks = [spearmanr(means, column) for column in (lost, np.nanmean(lost_chances, axis=1))]
     spent = sum(cost.calls for cost in result.costs["student"].values())
     return "\n".join(
         [
@@ -82,10 +82,27 @@ def effects(run: Path) -> str:
             "",
             f"Rank correlation of the log's effects with the objective's loss {ranks[0].statistic:.2f} "
             f"(p = {ranks[0].pvalue:.3f}), with the loss in chance of the gold label {ranks[1].statistic:.2f} "
-            f"(p = {ranks[1].pvalue:.3f}); {len(found)} rules, {len(asker.val)} validation examples.",
-            f"Leaving out took {len(found) * len(asker.val)} calls; the effects none beyond the compile's {spent}.",
+            f"(p = {ranks[1].pvalue:.3f}); {len(chosen)} rules, {len(asker.val)} validation examples.",
+            f"Cronbach's alpha of the losses in chance is {alpha(lost_chances):.2f}, about what they would correlate "
+            "by with those of as many other examples.",
+            f"Leaving out took {len(chosen) * len(asker.val)} calls; the effects none beyond the compile's {spent}.",
         ]
     )
+
+
+def alpha(losses: NDArray[np.float64]) -> float:
+    """Return Cronbach's alpha (1951): what the rules' mean losses would correlate by with those on as many others.
+
+    It is the share of the variance between the rules' means that is not the draw of the examples; at or below 0 these
+    examples say nothing of which rule matters more on others.
+
+    Args:
+        losses: rules x examples; an example with a missing value is left out.
+    """
+    known = losses[:, ~np.isnan(losses).any(axis=0)]
+    n = known.shape[1]
+    between = known.sum(axis=1).var(ddof=1)
+    return float(n / (n - 1) * (1 - known.var(axis=0, ddof=1).sum() / between))
 
 
 def _rung(asker: Asker, budget: int | None, test: Sequence[dspy.Example]) -> str:
@@ -100,8 +117,8 @@ def _rung(asker: Asker, budget: int | None, test: Sequence[dspy.Example]) -> str
     return f"| {name} | {len(rules)} | {size} | {expected} | {shown(own.score)} | {shown(moved)} |"
 
 
-def _worth(asker: Asker, rules: RuleSet) -> tuple[float, float]:
-    """Return the objective on validation, and the mean chance of the gold label; matched where the run calibrates."""
+def _worth(asker: Asker, rules: RuleSet) -> tuple[float, NDArray[np.float64]]:
+    """Return the objective on validation, and the n chances of the gold label; matched where the run calibrates."""
     own = asker.ask(rules, asker.val)
     task = asker.opened.task
     logprobs = logprobs_of(own.answers, task)
@@ -110,4 +127,4 @@ def _worth(asker: Asker, rules: RuleSet) -> tuple[float, float]:
         own, offsets = matched(own, asker.val, asker.evaluator)
     chances = offsets.probabilities(logprobs)
     gold = [task.labels.index(label) for label in task.golds(asker.val)]
-    return own.score.objective, float(np.nanmean(chances[np.arange(len(gold)), gold]))
+    return own.score.objective, np.asarray(chances[np.arange(len(gold)), gold])

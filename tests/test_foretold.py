@@ -5,12 +5,14 @@ import re
 from pathlib import Path
 
 import dspy
+import numpy as np
 import pytest
 from engine import calls
 from tasks import TEST, TRAIN, VAL, leaning_lm, micro_rules
 from typer.testing import CliRunner
 
 from experiments.__main__ import app
+from experiments.foretold import alpha
 from experiments.staged import Stages
 from pld_dspy import command as command_module
 from pld_dspy.cli import app as pld_app
@@ -77,9 +79,26 @@ def test_effects_are_held_against_leaving_each_rule_out(run, lm, monkeypatch):
     assert [row[0] for row in rows] == [one.id for one in result.rules.rules]
     told = {one.rule: one.mean for one in result.insight.effects if one.kind == "rule"}
     assert [float(row[1].split()[0]) for row in rows] == pytest.approx([told[row[0]] for row in rows], abs=1e-4)
-    chance = float(re.search(r"chance of the gold label (-?[\d.]+)", text.splitlines()[-2]).group(1))
+    chance = float(re.search(r"chance of the gold label (-?[\d.]+)", text.splitlines()[-3]).group(1))
     assert chance > 0.3, "the model that fits this student knows which of its rules matter"
     assert f"{len(rows) * len(VAL)} calls" in text
+    agreement = float(re.search(r"in chance is (-?[\d.]+)", text).group(1))
+    assert 0.1 < agreement < 0.9, "a rule matters to the examples of its kind alone, so the draw of them matters too"
+
+
+@pytest.mark.parametrize("noise", [0.0, 1.0, 4.0])
+def test_alpha_is_the_share_of_variance_that_is_not_chance(noise):
+    rng = np.random.default_rng(0)
+    rules, examples = 400, 50
+    losses = rng.normal(size=(rules, 1)) + noise * rng.normal(size=(rules, examples)) + rng.normal(size=(1, examples))
+    expected = 1 / (1 + noise**2 / examples)
+    assert alpha(losses) == pytest.approx(expected, abs=0.06)
+    losses[0, :5] = np.nan
+    assert alpha(losses) == pytest.approx(expected, abs=0.06), "the other examples still tell"
+
+
+def test_alpha_of_chance_alone_is_about_zero():
+    assert abs(alpha(np.random.default_rng(0).normal(size=(400, 50)))) < 0.25
 
 
 def test_speed_compares_adapters_on_the_same_examples(run, lm, monkeypatch):
