@@ -249,14 +249,20 @@ def rules(
     from .result import PLDResult
     from .rules import read_micro_rules
     from .run import RunFolder
-    from .summary import rule_lines, why_lines
+    from .summary import rule_lines, why_lines, why_yaml
 
+    if why is not None and style is RulesFormat.prompt:
+        raise DataError(
+            "--format prompt gives the instructions with all rules, and --why what one rule rests on. Leave out one, "
+            "or give --format text or yaml."
+        )
     result = PLDResult.load(run)
     known = {rule.id: rule for rule in (*result.rules.rules, *result.bench)}
     if why is not None:
         if why not in known:
             raise DataError(f"{run} has no rule {why!r}. It has {', '.join(known)}.")
-        typer.echo("\n".join(why_lines(known[why], read_micro_rules(RunFolder(run).micro_rules))))
+        given = known[why], read_micro_rules(RunFolder(run).micro_rules)
+        typer.echo(why_yaml(*given).rstrip() if style is RulesFormat.yaml else "\n".join(why_lines(*given)))
     elif style is RulesFormat.prompt:
         typer.echo(result.instructions)
     elif style is RulesFormat.yaml:

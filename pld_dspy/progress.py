@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from .calibration import Abstention, Calibration
-from .result import PLDResult
+from .result import OWN_CODE, PLDResult
 from .run import RunFolder
 from .search import TrialRow
 from .tracking import Recorder
@@ -65,7 +65,8 @@ def record(recorder: Recorder, result: PLDResult, folder: RunFolder) -> None:
     for name, count in result.counts.items():
         recorder.metric(f"count_{name}", count)
     for stage, value in result.seconds.items():
-        recorder.metric(f"seconds_{stage}", value)
+        # Metrics named seconds_ add up to the whole.
+        recorder.metric("search_own_code_seconds" if stage == OWN_CODE else f"seconds_{stage}", value)
     for role, stages in result.costs.items():
         recorder.metric(f"{role}_calls", sum(cost.calls for cost in stages.values()))
     for path in (folder.config, folder.rules, folder.result, folder.trials, folder.confusion, folder.program):

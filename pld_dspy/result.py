@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from .scoring import Difference, Score
 from .search import Insight
 
 RESULT_FILE = "result.json"
+OWN_CODE = "search_own_code"
+"""Among the seconds by stage: the part of the search that did not wait for answers; no stage of its own."""
 
 
 class Cost(BaseModel):
@@ -112,6 +115,14 @@ class PLDResult(BaseModel):
         rungs = self.insight.ladder if self.improved else []  # none worth less than a shorter one
         fitting = [rung for rung in rungs if rung.tokens <= tokens]
         return max(fitting, key=lambda rung: rung.tokens).rules if fitting else RuleSet()
+
+    def wall_times(self) -> Iterator[tuple[str, float]]:
+        """Yield rows of a table of wall time: each stage with its seconds, a part of one right below it."""
+        for stage, seconds in self.seconds.items():
+            if stage != OWN_CODE:
+                yield stage, seconds
+            if stage == "search" and OWN_CODE in self.seconds:
+                yield "of which own code", self.seconds[OWN_CODE]
 
     def save(self, folder: Path) -> Path:
         """Write result.json into ``folder``; return its path."""

@@ -86,6 +86,14 @@ def score(
 ) -> Score:
     """Score answers against gold labels.
 
+    The interval is of macro-F1 over the fixed label set, so a resample that happens to hold no example of a label
+    counts it as F1 0, as the figure itself does with a label without examples. That makes the upper end too low where
+    many labels have about five examples or fewer: of 77 labels with 400 examples in all, a simulated interval held the
+    truth a third of the time. Leaving such a label out of the resample's mean doubles that, but is worse where one
+    label is rare and answered well (3 of 100 examples: 77% instead of 90%), since the label's own F1 is uncertain and
+    the gap stands for that. Drawing within each gold label takes the counts of labels as given, and is too narrow
+    there (79% instead of 89%). From ten examples a label on, leaving out changes next to nothing.
+
     Args:
         golds: n gold labels, each of ``labels``, or several of these joined.
         answers: n answers; None where there is none.

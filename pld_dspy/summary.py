@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import yaml
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -15,7 +16,7 @@ from .calibration import Abstention, Answered, Calibration
 from .estimate import Estimate
 from .local import LocalModel
 from .result import PLDResult
-from .rules import MicroRule, Rule, by_example
+from .rules import MicroRule, Rule, RuleSet, by_example
 from .scoring import Difference, Score
 from .terminal import shown
 from .tracking import Recorder
@@ -110,6 +111,16 @@ def why_lines(rule: Rule, micro_rules: Sequence[MicroRule]) -> Iterator[str]:
         yield f"  rule: {shown(micro_rule.rule)}"
 
 
+def why_yaml(rule: Rule, micro_rules: Sequence[MicroRule]) -> str:
+    """Return what :func:`why_lines` tells as YAML: the rule as rules.yaml has it, and the examples that support it."""
+    by_id = by_example(rule, micro_rules)
+    document = {
+        "rules": yaml.safe_load(RuleSet(rules=(rule,)).to_yaml())["rules"],
+        "examples": [by_id[one].model_dump(mode="json") for one in rule.support if one in by_id],
+    }
+    return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100))
+
+
 def models_table(models: Sequence[tuple[LocalModel, Path | None]]) -> Table:
     """Return a table of models, each with the path of its weights where they are on this machine."""
     table = _table("name", size="right", licence="left", cached="left")
@@ -192,7 +203,7 @@ def _cost_table(result: PLDResult) -> Table:
     table = _table(
         "stage", seconds="right", student_calls="right", teacher_calls="right", failed="right", tokens="right"
     )
-    for stage, seconds in result.seconds.items():
+    for stage, seconds in result.wall_times():
         costs = [stages[stage] for stages in result.costs.values() if stage in stages]
         calls = {role: f"{stages[stage].calls:,}" for role, stages in result.costs.items() if stage in stages}
         table.add_row(

@@ -554,6 +554,20 @@ class TestRules:
         assert "note [" in printed
         assert "why: It is about a" in printed
 
+    def test_why_gives_the_same_as_yaml(self, done: Path) -> None:
+        found = yaml.safe_load(run("rules", "run", "--why", "sport-1", "--format", "yaml").stdout)
+        chosen = yaml.safe_load((done / "run" / "rules.yaml").read_text(encoding="utf-8"))["rules"]
+
+        assert found["rules"] == [rule for rule in chosen if rule["id"] == "sport-1"]
+        assert [one["example_id"] for one in found["examples"]] == found["rules"][0]["support"]
+        assert found["examples"][0]["rationale"].startswith("It is about a")
+
+    def test_why_and_the_whole_prompt_are_refused_together(self, done: Path) -> None:
+        said = refused(run("rules", "run", "--why", "sport-1", "--format", "prompt"))
+
+        assert "--format prompt" in said
+        assert "--why" in said
+
     def test_an_unknown_rule_is_refused_with_those_there_are(self, done: Path) -> None:
         assert "It has " in refused(run("rules", "run", "--why", "music-1"))
 

@@ -20,6 +20,7 @@ from pld_dspy.run import RunFolder
 from pld_dspy.scoring import Score, difference, score
 from pld_dspy.search import Insight, TrialRow
 from pld_dspy.search.result import Effect, OrderSpread, OriginValue
+from pld_dspy.summary import console, print_result
 
 LABELS = ("entailment", "contradiction <b>&", "cost $5 to $9")
 EVIL = "<script>alert('x')</script>"
@@ -64,7 +65,7 @@ def make_result(*, test: bool = True, rules: int = 4) -> PLDResult:
             "student": {"search": Cost(calls=3150, reused=12345, tokens_in=1_234_567, tokens_out=9000)},
             "teacher": {"explain": Cost(calls=60, tokens_in=40000, tokens_out=9000, call_seconds=120.5, money=0.12)},
         },
-        seconds={"explain": 130.2, "induce": 3.0, "search": 900.4},
+        seconds={"explain": 130.2, "induce": 3.0, "search": 900.4, "search_own_code": 12.5, "test": 40.0},
         rule_tokens=412.4,
         counts={"micro_rules": 60, "rules": 7, "trials": 30, "train": 60, "val": 96, "test": 144},
         stopped=None,
@@ -228,6 +229,19 @@ def test_the_file_is_sound_and_needs_nothing_else(page: Page) -> None:
 def test_costs_counts_and_settings(page: Page) -> None:
     for text in ("1,234,567", "12,345", "0.1200", "900.4", "micro rules", "412 prompt tokens", "fingerprint:"):
         assert text in page.text
+
+
+def test_the_searchs_own_code_is_shown_as_a_part_of_it(page: Page) -> None:
+    assert "search900.4 of which own code12.5 test40.0" in page.text
+    assert "search_own_code" not in page.text
+
+
+def test_the_summary_shows_it_so_too(capsys: pytest.CaptureFixture[str]) -> None:
+    print_result(console(), make_result())
+    stages = [line.split("  ")[0].strip() for line in capsys.readouterr().out.splitlines() if line.startswith(" ")]
+    place = stages.index("search")
+    assert stages[place : place + 3] == ["search", "of which own code", "test"]
+    assert "search_own_code" not in stages
 
 
 def test_without_a_test_set_the_report_says_so(tmp_path: Path) -> None:

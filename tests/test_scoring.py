@@ -67,6 +67,12 @@ def test_the_interval_brackets_the_figure_and_narrows_with_n():
     assert widths[0] > 1.5 * widths[1] > 2.25 * widths[2]
 
 
+def test_a_label_that_a_resample_misses_counts_as_zero_there():
+    """As documented: one example in forty is in about two resamples of three."""
+    golds = ["a"] * 39 + ["b"]
+    assert score(golds, golds, ("a", "b")).interval == (0.5, 1.0)
+
+
 def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     """Of 60 samples of a student whose true macro-F1 is known, about 95% of the intervals hold it."""
     truth = score(*draw(random.Random(99), 40_000, 0.7), LABELS[:3]).macro_f1
