@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import dspy
 
 from .induce import InduceConfig
-from .ledger import Budget
+from .ledger import UNCAPPED, Budget, Role
 from .resolve import ResolveConfig
 from .search import SearchConfig
 from .splits import Splits
@@ -24,7 +24,7 @@ LABEL_TOKENS = 5
 class StageEstimate:
     """Upper bounds for one stage: calls, and tokens counted as four characters each."""
 
-    role: str
+    role: Role
     stage: str
     calls: int
     tokens_in: int
@@ -33,20 +33,30 @@ class StageEstimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """Upper bounds for a compile; ``money`` is None where a model has no price."""
+    """Upper bounds for a compile; ``money`` is None where a model has no price.
+
+    Those of single stages, and of money, are without the caps of ``budget``.
+    """
 
     stages: list[StageEstimate]
     money: float | None
+    budget: Budget = field(default_factory=Budget)
 
     @property
     def student_calls(self) -> int:
-        """All student calls."""
-        return sum(stage.calls for stage in self.stages if stage.role == "student")
+        """All student calls, within the cap."""
+        return self._within("student")
 
     @property
     def teacher_calls(self) -> int:
-        """All teacher calls."""
-        return sum(stage.calls for stage in self.stages if stage.role == "teacher")
+        """All teacher calls, within the cap."""
+        return self._within("teacher")
+
+    def _within(self, role: Role) -> int:
+        calls = {stage.stage: stage.calls for stage in self.stages if stage.role == role}
+        uncapped, cap = calls.pop(UNCAPPED, 0), self.budget.cap(role)
+        most = sum(calls.values())
+        return uncapped + (most if cap is None else min(most, cap))
 
 
 def estimate(
@@ -104,7 +114,7 @@ def estimate(
         *([_student("calibrate", 2 * len(trainset), own + rules + train)] if calibrate else []),
         _student("test", 2 * len(testset), own + rules + test),
     ]
-    return Estimate(stages=stages, money=_money(stages, budget, models))
+    return Estimate(stages=stages, money=_money(stages, budget, models), budget=budget)
 
 
 def _resolving(

@@ -134,13 +134,23 @@ def _notes(job: Job, found: Found) -> list[str]:
         notes.append(f"Resolving stopped early: {resolution.stopped}")
     if resolution is not None and resolution.dismissed:
         notes.append(resolution.dismissed)
-    if isinstance(found.calibration, Uncalibrated):
-        notes.append(f"Nothing was calibrated: {found.calibration.reason}")
-    if isinstance(found.calibration, Calibration):
-        notes += _unpromised(found.calibration.compiled.abstention)
+    notes += _calibration_notes(found.calibration)
     if search.stopped:
         notes.append(f"The search stopped early: {search.stopped}")
     return notes
+
+
+def _calibration_notes(calibration: Calibration | Uncalibrated | None) -> list[str]:
+    if calibration is None:
+        return []
+    if isinstance(calibration, Uncalibrated):
+        return [f"Nothing was calibrated: {calibration.reason}"]
+    if calibration.capped:
+        return [
+            "Offsets were fitted on the validation examples alone, which also chose the rules, and give no threshold: "
+            f"{calibration.capped}"
+        ]
+    return _unpromised(calibration.compiled.abstention)
 
 
 def _unpromised(abstention: Abstention | None) -> list[str]:

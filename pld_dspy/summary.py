@@ -81,7 +81,10 @@ def print_estimate(out: Console, estimate: Estimate) -> None:
         counts = (f"{count:,}" for count in (stage.calls, stage.tokens_in, stage.tokens_out))
         table.add_row(stage.stage, stage.role, *counts)
     out.print(table)
-    out.print(f"At most {estimate.student_calls:,} student and {estimate.teacher_calls:,} teacher calls.")
+    budget = estimate.budget
+    capped = budget.student_calls is not None or budget.teacher_calls is not None
+    caps = ", with the caps, which end all stages but the test" if capped else ""
+    out.print(f"At most {estimate.student_calls:,} student and {estimate.teacher_calls:,} teacher calls{caps}.")
     if estimate.money is not None:
         out.print(f"At most {estimate.money:.2f} in the currency of the prices.")
 

@@ -263,7 +263,9 @@ class TestEstimate:
         result = run(*COMPILE, *SMALL, "--student", "local:smollm2-135m", "--estimate")
 
         assert result.exit_code == 0, result.output
-        assert re.search(r"At most \d+ student and 0 teacher calls", result.stdout)
+        assert re.search(r"At most \d+ student and 0 teacher calls\.", result.stdout)
+        result = run(*COMPILE, *SMALL, "--student", "local:smollm2-135m", "--max-student-calls", "9", "--estimate")
+        assert "0 teacher calls, with the caps" in " ".join(result.stdout.split())
         assert not (task / "run").exists()
 
     def test_counts_the_calls_of_a_teacher(self, task: Path) -> None:

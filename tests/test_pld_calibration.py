@@ -146,14 +146,22 @@ def test_without_a_test_set_it_is_fitted_all_the_same(tmp_path):
     assert isinstance(program, Calibrated)
 
 
-def test_a_cap_that_is_reached_while_it_calibrates_leaves_it_out(tmp_path, done):
+def test_a_cap_that_is_reached_while_it_calibrates_leaves_validation_to_fit_on(tmp_path, done):
     spent = {stage: cost.calls for stage, cost in done[1].costs["student"].items()}
     cap = sum(calls for stage, calls in spent.items() if stage not in ("test", "calibrate")) + 5
-    optimizer, program = calibrated(tmp_path, leaning_lm(), budget=Budget(student_calls=cap))
-    assert optimizer.result.calibration is None
-    assert isinstance(program, dspy.Predict)
-    assert f"Nothing was calibrated: The cap of {cap} student calls is reached" in "\n".join(optimizer.result.notes)
+    lm = leaning_lm()
+    optimizer, program = calibrated(tmp_path, lm, budget=Budget(student_calls=cap), error_rate=0.2)
+    found = optimizer.result.calibration
+    assert found.n == len(VAL)
+    assert done[1].calibration.n == len(VAL) + len(TRAIN)
+    assert found.compiled.abstention is None, "validation chose the rules: it promises nothing"
+    assert isinstance(program, Calibrated)
+    assert f"validation examples alone, which also chose the rules, and give no threshold: The cap of {cap}" in (
+        "\n".join(optimizer.result.notes)
+    )
     assert optimizer.result.test == done[1].test
+    assert found.compiled.calibrated.score.macro_f1 > optimizer.result.test.compiled.macro_f1
+    assert len(calls(lm)) == cap + spent["test"]
 
 
 def test_the_objective_of_the_calibrated_answers_is_the_users(tmp_path):

@@ -199,3 +199,12 @@ def test_the_estimate_bounds_what_is_spent_and_calls_nobody(tmp_path, search, va
     assert len(calls(lm)) <= found.student_calls <= 1.6 * len(calls(lm))
     assert len(calls(teacher)) <= found.teacher_calls <= 1.6 * len(calls(teacher))
     assert 0 < money <= found.money
+
+
+def test_the_estimate_keeps_to_the_caps_but_for_the_test(tmp_path):
+    data = {"trainset": TRAIN, "valset": VAL, "testset": TEST, "rationales": micro_rules(TRAIN)}
+    free = pld(tmp_path).estimate(student(), **data)
+    capped = pld(tmp_path, budget=Budget(student_calls=40, teacher_calls=0)).estimate(student(), **data)
+    assert capped.stages == free.stages
+    assert free.student_calls > capped.student_calls == 40 + 2 * len(TEST)
+    assert free.teacher_calls > capped.teacher_calls == 0

@@ -152,6 +152,7 @@ class Calibration(BaseModel):
     Attributes:
         baseline, compiled: of the unchanged and of the compiled student.
         n: training and validation examples that it was fitted on.
+        capped: the cap on calls that kept the training examples out of it; None where they are in.
         difference: on the test set, the compiled student with calibration minus without; None without a test set.
         difference_to_baseline: the compiled student with calibration minus the unchanged student without.
     """
@@ -161,5 +162,6 @@ class Calibration(BaseModel):
     baseline: StudentCalibration
     compiled: StudentCalibration
     n: int
+    capped: str | None = None
     difference: Difference | None = None
     difference_to_baseline: Difference | None = None

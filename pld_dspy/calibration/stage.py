@@ -47,12 +47,16 @@ class StudentFit:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What the unchanged and the compiled student were fitted to on ``n`` examples, the first ``n_val`` validation."""
+    """What the unchanged and the compiled student were fitted to on ``n`` examples, the first ``n_val`` validation.
+
+    ``capped`` is the cap on calls that kept the training examples out, if one did.
+    """
 
     baseline: StudentFit
     compiled: StudentFit
     n: int
     n_val: int
+    capped: str | None = None
 
 
 def fitted(
@@ -76,8 +80,9 @@ def fitted(
         on_answer: called once an answer.
 
     Returns:
-        Offsets of 0 for a student whose offsets do not pay. ``Uncalibrated`` where there are no log-probabilities, or
-        where a cap on calls is in the way.
+        Offsets of 0 for a student whose offsets do not pay. Those of validation alone where a cap on calls is in the
+        way: its answers are there, and rules that were searched for their offsets are worth little without any.
+        ``Uncalibrated`` where there are no log-probabilities.
 
     Raises:
         TooManyErrors: more calls failed than the ledger allows.
@@ -85,17 +90,19 @@ def fitted(
     """
     if decision_of(evaluator) is None:
         return Uncalibrated(NO_LOGPROBS)
-    examples, task, found = [*val, *train], evaluator.task, []
+    task, students, capped = evaluator.task, (None, rules), None
+    on_val = [evaluator.answers(student, val, stage=STAGE, on_answer=on_answer) for student in students]
+    if any(np.isnan(logprobs_of(answers, task)).any(axis=1).all() for answers in on_val):
+        return Uncalibrated(NO_LOGPROBS)
     try:
-        for candidate in (None, rules):
-            answers = evaluator.answers(candidate, val, stage=STAGE, on_answer=on_answer)
-            if np.isnan(logprobs_of(answers, task)).any(axis=1).all():
-                return Uncalibrated(NO_LOGPROBS)
-            answers += evaluator.answers(candidate, train, stage=STAGE, on_answer=on_answer)
-            found.append(_fit(answers, examples, task, seed=seed))
+        on_train = [evaluator.answers(student, train, stage=STAGE, on_answer=on_answer) for student in students]
     except BudgetExceeded as error:
-        return Uncalibrated(str(error))
-    return Fitted(baseline=found[0], compiled=found[1], n=len(examples), n_val=len(val))
+        capped, train, on_train = str(error), [], [[], []]
+    examples = [*val, *train]
+    baseline, compiled = (
+        _fit([*first, *more], examples, task, seed=seed) for first, more in zip(on_val, on_train, strict=True)
+    )
+    return Fitted(baseline=baseline, compiled=compiled, n=len(examples), n_val=len(val), capped=capped)
 
 
 def graded(
@@ -113,13 +120,15 @@ def graded(
         examples: the test set.
         pair: evaluations of the unchanged and of the compiled student on it; None without one.
         evaluator: as for :func:`fitted`; its seed is that of the bootstrap.
-        error_rate: wanted among what is answered, for a threshold that ``promise`` chooses; None chooses none.
+        error_rate: wanted among what is answered, for a threshold that ``promise`` chooses; None chooses none. Nor
+            does a fit to validation alone, which chose the rules: a promise that rests on it would be too bold.
 
     Raises:
         DataError: the error rate is out of range.
     """
     if not isinstance(fit, Fitted):
         return fit
+    error_rate = None if fit.capped else error_rate
 
     def wanted(side: StudentFit, test: Decisions | None) -> Abstention | None:
         return None if error_rate is None else promise(side.unseen, n_val=fit.n_val, error_rate=error_rate, test=test)
@@ -129,7 +138,7 @@ def graded(
             StudentCalibration(offsets=side.offsets, abstention=wanted(side, None))
             for side in (fit.baseline, fit.compiled)
         ]
-        return Calibration(baseline=sides[0], compiled=sides[1], n=fit.n)
+        return Calibration(baseline=sides[0], compiled=sides[1], n=fit.n, capped=fit.capped)
     baseline, compiled = pair
     baseline_side, _ = _sides(fit.baseline, examples, baseline, evaluator, wanted)
     compiled_side, moved = _sides(fit.compiled, examples, compiled, evaluator, wanted)
@@ -139,6 +148,7 @@ def graded(
         baseline=baseline_side,
         compiled=compiled_side,
         n=fit.n,
+        capped=fit.capped,
         difference=difference(golds, compiled.labels, moved.labels, task.labels, seed=seed),
         difference_to_baseline=difference(golds, baseline.labels, moved.labels, task.labels, seed=seed),
     )
