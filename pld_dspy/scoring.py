@@ -22,6 +22,9 @@ from .label_sets import indicator, labels_in
 
 NO_ANSWER = "(none)"
 RESAMPLES = 4000
+LEVELS = (0.025, 0.975)
+ADDED = 2.0
+"""So many right and as many wrong examples are added to those that resamples are drawn from."""
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -45,7 +48,7 @@ class Score(BaseModel):
     accuracy: float
     """Share of right answers; of answers with several labels, of those with exactly the gold labels."""
     interval: tuple[float, float]
-    """95% percentile bootstrap interval of macro_f1 over examples."""
+    """95% bootstrap interval of macro_f1 over examples, corrected for bias as :func:`score` says."""
     n: int
     failures: int
     """Answers that were missing, failed or unknown; each counts as wrong for its gold label."""
@@ -86,13 +89,24 @@ def score(
 ) -> Score:
     """Score answers against gold labels.
 
-    The interval is of macro-F1 over the fixed label set, so a resample that happens to hold no example of a label
-    counts it as F1 0, as the figure itself does with a label without examples. That makes the upper end too low where
-    many labels have about five examples or fewer: of 77 labels with 400 examples in all, a simulated interval held the
-    truth a third of the time. Leaving such a label out of the resample's mean doubles that, but is worse where one
-    label is rare and answered well (3 of 100 examples: 77% instead of 90%), since the label's own F1 is uncertain and
-    the gap stands for that. Drawing within each gold label takes the counts of labels as given, and is too narrow
-    there (79% instead of 89%). From ten examples a label on, leaving out changes next to nothing.
+    The interval is a bootstrap over examples, with two departures from plain percentiles of resamples:
+
+    - It lies around the figure less its bias, not around the mean of the resamples. F1 of few examples is too low on
+      average, and lower again in a resample of them (Efron and Tibshirani 1993, "An introduction to the bootstrap",
+      ch. 10). The bias is estimated with a label that a resample happens to miss left at its own F1: a resample misses
+      more labels than its sample does, which would make too much of it. How far resamples spread is taken with such
+      a label at 0, as the figure itself counts it; else a rare label that is always answered right would seem certain.
+    - It is of the examples with two right and two wrong ones (without an answer) added, spread evenly over the labels
+      that occur in ``golds``: those of Agresti and Coull 1998, "Approximate is better than 'exact' for interval
+      estimation of binomial proportions". Else there would be nothing to vary where all answers are right, or none
+      to a rare label. So the interval of 60 right answers out of 60, to two labels, begins at 0.96.
+
+    Share of simulated intervals that held the truth, and of plain percentiles (students with known confusion
+    probabilities, 400 samples each): 0.95 and 0.93 with 4 labels, 313 examples and true macro-F1 0.72; 0.96 and 0.84
+    with 4, 84 and 0.97; 0.94 and 0.88 with 4, 100 and 0.93, one label being 3% of them; 0.97 and 0.78 with 20, 100 and
+    0.69; 0.92 and 0.32 with 77, 400 and 0.50; 0.97 and 0.39 with 77, 400 and 0.80; 0.89 and 0.39 with 77 uneven ones,
+    1,500 and 0.73. Basic bootstrap intervals, BC and BCa ones (Efron 1987) fell below 0.6 in such settings. None of
+    them helps where the sample lacks many labels: 0.15 with 77, 150 and 0.81.
 
     Args:
         golds: n gold labels, each of ``labels``, or several of these joined.
@@ -107,14 +121,12 @@ def score(
     if not golds:
         raise DataError("There are no examples to score. Give at least one.")
     cells, counts, named = _cells(labels, golds, answers)
-    parts = _Parts.of(named[cells[0]], named[cells[1]])
-    figure = float(parts.macro_f1(counts))
-    draws = np.random.default_rng(seed).multinomial(len(golds), counts / len(golds), size=RESAMPLES)
-    low, high = np.quantile(parts.macro_f1(draws), [0.025, 0.975])
+    gold, answered = named[cells[0]], named[cells[1]]
+    figure = float(_Parts.of(gold, answered).macro_f1(counts))
     return Score(
         macro_f1=figure,
         accuracy=float(counts[cells[0] == cells[1]].sum() / len(golds)),
-        interval=(float(low), float(high)),
+        interval=_interval(figure, gold, answered, counts, np.random.default_rng(seed)),
         n=len(golds),
         failures=sum(answer is None for answer in answers),
         objective=figure if objective is None else objective,
@@ -131,14 +143,19 @@ def difference(
     *,
     seed: int = 0,
 ) -> Difference:
-    """Return macro-F1 of ``after`` minus that of ``before`` on the same n examples, with interval and p-value."""
+    """Return macro-F1 of ``after`` minus that of ``before`` on the same n examples, with interval and p-value.
+
+    The interval is of plain percentiles, without what :func:`score` corrects: the two biases nearly cancel, and it held
+    the true difference 0.90 to 0.97 of the time in simulations of 2 to 77 labels. Where hardly any answers differ it is
+    too narrow (0.86 where 4% of 84 did, 0.3 to 0.4 where 1% did), and without width where none do.
+    """
     rng = np.random.default_rng(seed)
     cells, counts, named = _cells(labels, golds, before, after)
     old, new = (_Parts.of(named[cells[0]], named[answers]) for answers in (cells[1], cells[2]))
     observed = float(new.macro_f1(counts) - old.macro_f1(counts))
 
     draws = rng.multinomial(len(golds), counts / len(golds), size=RESAMPLES)
-    low, high = np.quantile(new.macro_f1(draws) - old.macro_f1(draws), [0.025, 0.975])
+    low, high = np.quantile(new.macro_f1(draws) - old.macro_f1(draws), LEVELS)
 
     swapped = rng.binomial(counts, 0.5, size=(RESAMPLES, len(counts)))
     kept = counts - swapped
@@ -197,9 +214,13 @@ class _Fractions:
     def __add__(self, other: _Fractions) -> _Fractions:
         return _Fractions(self.twice_hits + other.twice_hits, self.golds_and_answers + other.golds_and_answers)
 
+    def each(self) -> Floats:
+        """F1 of each label; 0 of one that is neither gold nor answered."""
+        return np.asarray(self.twice_hits / np.maximum(self.golds_and_answers, 1))
+
     def mean(self) -> Floats:
         """Macro-F1; a label neither gold nor answered scores 0."""
-        return np.asarray((self.twice_hits / np.maximum(self.golds_and_answers, 1)).mean(axis=-1))
+        return np.asarray(self.each().mean(axis=-1))
 
 
 @dataclass(frozen=True)
@@ -225,6 +246,32 @@ class _Parts:
     def macro_f1(self, counts: NDArray[Any]) -> Floats:
         """Macro-F1 of cell counts of shape (..., cells)."""
         return self.weigh(counts).mean()
+
+
+def _interval(figure: float, golds: Ints, answers: Ints, counts: Ints, rng: np.random.Generator) -> tuple[float, float]:
+    """Return the 95% interval of macro-F1 that :func:`score` describes.
+
+    Args:
+        figure: macro-F1 of the examples.
+        golds: cells x (C + 1), the labels named by each cell's gold text.
+        answers: the same of its answered text.
+        counts: examples in each cell.
+        rng: of the resamples.
+    """
+    labels = np.eye(golds.shape[1], dtype=np.int64)
+    rows = labels[:-1][golds[:, :-1].any(axis=0)]
+    added = np.full(2 * len(rows), ADDED / max(len(rows), 1))
+    missing = np.tile(labels[-1], (len(rows), 1))
+    parts = _Parts.of(np.concatenate([golds, rows, rows]), np.concatenate([answers, rows, missing]))
+    weights = np.concatenate([counts, added])
+
+    draws = parts.weigh(rng.multinomial(counts.sum(), weights / weights.sum(), size=RESAMPLES))
+    drawn, whole = draws.each(), parts.weigh(weights).each()
+    bias = np.where(draws.golds_and_answers > 0, drawn, whole).mean() - whole.mean()
+    figures = drawn.mean(axis=-1)
+    low, high = np.clip(whole.mean() - bias + np.quantile(figures, LEVELS) - figures.mean(), 0, 1)
+    # The added examples draw the interval away from 0 and 1, by a hair too far where all answers are right or wrong.
+    return min(float(low), figure), max(float(high), figure)
 
 
 def _per_label(golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> dict[str, LabelScore]:
