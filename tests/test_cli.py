@@ -347,7 +347,7 @@ class TestCalibrate:
     def test_the_result_stands_beside_the_uncalibrated_one(self, calibrated: str) -> None:
         assert "Calibrated on 16 training and validation examples; compiled, no offsets pay, temperature" in calibrated
         shown = (
-            r"compiled +1\.000 \[1\.00, 1\.00\] +1\.000 \[1\.00, 1\.00\] +0\.400 -> 0\.0\d\d +0\.000 -> 0\.000 +8 *\n"
+            r"compiled +1\.000 \[0\.57, 1\.00\] +1\.000 \[0\.57, 1\.00\] +0\.400 -> 0\.0\d\d +0\.000 -> 0\.000 +8 *\n"
         )
         assert re.search(shown, calibrated), calibrated
         assert re.search(
