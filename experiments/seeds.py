@@ -14,10 +14,10 @@ from pld_dspy.result import Comparison, Cost, PLDResult
 from pld_dspy.run import RunFolder
 from pld_dspy.scoring import Score
 
-from .staged import ALL, LOOP, SEARCHED, UNCHANGED, Stages
+from .staged import ALL, LOOP, REWORDED, SEARCHED, UNCHANGED, Stages
 
 CALIBRATED = "calibrated"
-STUDENTS = (UNCHANGED, ALL, SEARCHED, LOOP, CALIBRATED)
+STUDENTS = (UNCHANGED, ALL, REWORDED, SEARCHED, LOOP, CALIBRATED)
 """Whose test scores a run may have, in the order of the stages."""
 ABSENT = "absent"
 

@@ -14,7 +14,7 @@ from pld_dspy.errors import DataError
 from pld_dspy.scoring import Score
 
 from .seeds import CALIBRATED, STUDENTS, Seeded
-from .staged import ALL, COMMAND, LOOP, SEARCHED
+from .staged import ALL, COMMAND, LOOP, REWORDED, SEARCHED
 
 UNKNOWN = "-"
 WIDTH = 2 * 1.96
@@ -114,7 +114,7 @@ def draw(seeds: Sequence[Seeded], path: Path) -> None:
 
 
 def _columns(seeds: Sequence[Seeded]) -> list[Column]:
-    shown = [name for name in STUDENTS if name != LOOP or any(LOOP in one.scores for one in seeds)]
+    shown = [name for name in STUDENTS if name not in (REWORDED, LOOP) or any(name in one.scores for one in seeds)]
     gaps = [one.test.difference for one in seeds]
     return [
         *(Column(f"{name}, test macro-F1", [_score(one, name) for one in seeds]) for name in shown),

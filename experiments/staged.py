@@ -14,14 +14,20 @@ from pld_dspy.scoring import Difference, Score
 
 FILE = "stages.json"
 COMMAND = "python -m experiments stages"
-UNCHANGED, ALL, SEARCHED, LOOP = "unchanged", "all rules", "searched", "after the loop"
+UNCHANGED, ALL, REWORDED, SEARCHED, LOOP = (
+    "unchanged",
+    "all rules",
+    "all rules, reworded",
+    "searched",
+    "after the loop",
+)
 
 
 class Stage(BaseModel):
     """The student under the rules of one stage.
 
     Attributes:
-        name: one of the four above.
+        name: one of the five above.
         rules: how many.
         validation, test: scores of its answers as they are.
         difference: on test, this stage less the unchanged student; None without rules.

@@ -12,9 +12,10 @@ from pld_dspy.evaluation import Evaluation
 from pld_dspy.rules import RuleSet
 from pld_dspy.scoring import Score, difference
 from pld_dspy.search import find_study
+from pld_dspy.search.space import Space
 
 from .asker import Asker, shown
-from .staged import ALL, LOOP, SEARCHED, UNCHANGED, Stage, Stages
+from .staged import ALL, LOOP, REWORDED, SEARCHED, UNCHANGED, Stage, Stages
 
 HEADER = (
     "| student | rules | validation macro-F1 | test macro-F1 | above the unchanged student | calibrated | accuracy |\n"
@@ -26,7 +27,8 @@ def stages(run: Path) -> str:
     """Ask the test examples under the rules of each stage, leave stages.json in the run folder, and return a table.
 
     All rules are those of the search's study in their first wordings, the most supported first: what Prompt-Level
-    Distillation gives without a search. Calibrated figures are with offsets fitted for these rules on the validation
+    Distillation gives without a search. Reworded, they stand in their second wordings: what the search asks before it
+    chooses anything. Calibrated figures are with offsets fitted for these rules on the validation
     examples alone. Answers that the compile has had cost nothing; intervals are 95% ones.
 
     Args:
@@ -61,7 +63,10 @@ def _rule_sets(asker: Asker) -> Iterator[tuple[str, RuleSet]]:
     result, folder = asker.opened.result, asker.opened.folder
     _, rules = find_study(folder.study, prefix=folder.fingerprint)
     yield UNCHANGED, RuleSet()
-    yield ALL, RuleSet(rules=tuple(rules))
+    space = Space(tuple(rules))
+    yield ALL, space.rule_set(space.all())
+    if space.has_wordings:
+        yield REWORDED, space.rule_set(space.all(wording=1))
     yield SEARCHED, result.rules if result.searched is None else result.searched
     if result.searched is not None:
         yield LOOP, result.rules

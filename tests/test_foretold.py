@@ -116,20 +116,18 @@ def test_speed_compares_adapters_on_the_same_examples(run, lm, monkeypatch):
 def test_stages_are_scored_on_test_one_by_one(run, lm, monkeypatch):
     text = experiment(lm, monkeypatch, "stages", str(run))
     result = PLDResult.load(run)
-    unchanged, everything, searched = (cells(line) for line in text.splitlines()[2:5])
-    assert [row[0] for row in (unchanged, everything, searched)] == ["unchanged", "all rules", "searched"]
+    rows = unchanged, everything, reworded, searched = [cells(line) for line in text.splitlines()[2:6]]
+    assert [row[0] for row in rows] == ["unchanged", "all rules", "all rules, reworded", "searched"]
     assert unchanged[3].startswith(f"{result.test.baseline.macro_f1:.3f} [")
     assert searched[2] == f"{result.validation.compiled.macro_f1:.3f}"
     assert searched[3].startswith(f"{result.test.compiled.macro_f1:.3f} [")
     assert searched[4].startswith(f"{result.test.difference.macro_f1:+.3f} [")
     assert float(unchanged[5].split()[0]) > float(unchanged[3].split()[0]), "this student leans, and offsets undo it"
-    assert int(everything[1]) == len(result.rules) + len(result.bench)
+    assert int(everything[1]) == int(reworded[1]) == len(result.rules) + len(result.bench)
     assert f"{len(TEST)} test examples" in text
     left = Stages.load(run, result)
-    assert [f"{one.test.macro_f1:.3f}" for one in left.stages] == [
-        row[3].split()[0] for row in (unchanged, everything, searched)
-    ]
-    assert [one.difference is None for one in left.stages] == [True, False, False]
+    assert [f"{one.test.macro_f1:.3f}" for one in left.stages] == [row[3].split()[0] for row in rows]
+    assert [one.difference is None for one in left.stages] == [True, False, False, False]
     assert left.test("unchanged") == result.test.baseline
     assert left.test("searched") == result.test.compiled
     before = len(calls(lm))
