@@ -12,7 +12,7 @@ import dspy
 from .errors import BudgetExceeded, DataError
 from .ledger import Ledger
 from .rules import MicroRule
-from .signatures import ExplainExample
+from .signatures import ExplainExample, is_unfilled
 from .splits import identity
 from .task import Task, example_id, input_text
 
@@ -136,7 +136,7 @@ def _ask(
     told = {}
     for (row, label), answer in zip(places, answers, strict=True):
         rule = str((answer.outputs or {}).get("rule") or "").strip()
-        if rule:
+        if rule and not is_unfilled(rule):
             told[row, label] = MicroRule(
                 example_id=example_id(trainset[row], row),
                 inputs=trainset[row].inputs().toDict(),

@@ -26,6 +26,15 @@ _MEANT: dict[str, PatchKind] = {
 """What models write for a kind, and mean beyond doubt."""
 
 
+PLACEHOLDERS = ("<sign>", "<label>")
+"""How the prompts below write what a teacher is to fill in."""
+
+
+def is_unfilled(text: str) -> bool:
+    """Say whether a teacher's text repeats the form it was given instead of filling it in, as small models do."""
+    return any(placeholder in text.casefold() for placeholder in PLACEHOLDERS)
+
+
 class ExplainExample(dspy.Signature):
     """You train a small model by writing instructions for it. You see the task, one example of it and the correct
     label. First say briefly why this label is correct and why the nearest other label is not. Then abstract the

@@ -92,9 +92,10 @@ def test_the_teacher_is_asked_only_for_what_no_record_covers():
     assert len(found.micro_rules) == 9
 
 
-def test_a_useless_teacher_answer_is_counted_and_left_out(caplog):
+@pytest.mark.parametrize("useless", [" ", "If <sign>, answer <label>."])
+def test_a_useless_teacher_answer_is_counted_and_left_out(caplog, useless):
     lm = mail_teacher(
-        {"rule": lambda given: " " if "Mail 5 " in given["example"] else instruction("x", given["label"])}
+        {"rule": lambda given: useless if "Mail 5 " in given["example"] else instruction("x", given["label"])}
     )
     found = explained(lm=lm)
     assert (found.failed, found.unexplained, len(found.micro_rules)) == (["m5"], [], 8)

@@ -272,7 +272,7 @@ def failing_first(answer: Callable[[str, str], str]) -> Callable[[str, str], str
     return answering
 
 
-@pytest.mark.parametrize("answer", ["[]", '["", " "]', "no list at all", '{"a": 1}'])
+@pytest.mark.parametrize("answer", ["[]", '["", " "]', "no list at all", '{"a": 1}', '["If <Sign>, answer work."]'])
 def test_an_unusable_synthesis_falls_back_on_the_micro_rules(answer):
     def wordings(given: dict[str, str]) -> str:
         return answer if "answer work" in given["notes"] else json.dumps([f"Answer {given['label']}."])

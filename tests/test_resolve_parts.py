@@ -188,6 +188,7 @@ def test_a_rule_added_from_the_bench_leaves_it():
         ("split", list("ABCDE"), "", "spam-1", "a split takes 2 to 4 texts, not 5"),
         ("rewrite", ["word " * 91], "", "spam-1", "a rule of 91 words is too long; 90 are the most"),
         ("add_exception", ["word " * 90], "", "spam-1", "is too long"),
+        ("rewrite", ["If <sign>, answer spam."], "", "spam-1", "repeats the form of a rule and fills nothing in"),
     ],
 )
 def test_a_patch_that_does_not_fit_is_refused_with_a_reason(kind, texts, to, blamed, said):

@@ -11,7 +11,7 @@ import dspy
 
 from ..ledger import Answer, Ledger
 from ..rules import MICRO_RULE, TEACHER, MicroRule
-from ..signatures import GeneralizeRules
+from ..signatures import GeneralizeRules, is_unfilled
 from ..task import CHARACTERS_PER_TOKEN, Task
 from .shards import shards
 
@@ -152,4 +152,5 @@ def _inputs(cluster: Cluster, notes: list[str], task: Task, instructions: str, c
 
 def _usable(answer: Answer, count: int) -> tuple[str, ...]:
     texts = (answer.outputs or {}).get("wordings") or []
-    return tuple(dict.fromkeys(" ".join(text.split()) for text in texts if text.strip()))[:count]
+    filled = (" ".join(text.split()) for text in texts if not is_unfilled(text))
+    return tuple(text for text in dict.fromkeys(filled) if text)[:count]

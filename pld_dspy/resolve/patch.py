@@ -10,7 +10,7 @@ from string import ascii_lowercase
 from typing import Any
 
 from ..rules import PATCH, UNKNOWN, Rule, RuleSet, label_slug
-from ..signatures import Patch, PatchKind
+from ..signatures import Patch, PatchKind, is_unfilled
 from ..splits import normalized
 from .conflicts import Conflict
 
@@ -160,6 +160,8 @@ def _checked(text: str) -> str:
     words = len(text.split())
     if words > MOST_WORDS:
         raise Unusable(f"a rule of {words} words is too long; {MOST_WORDS} are the most")
+    if is_unfilled(text):
+        raise Unusable("it repeats the form of a rule and fills nothing in")
     return text
 
 
