@@ -67,13 +67,14 @@ def effects(run: Path) -> str:
         without = [_worth(asker, RuleSet(rules=tuple(one for one in chosen if one != rule))) for rule in chosen]
     lost = [whole - objective for objective, _ in without]
     lost_chances = chances - np.stack([chance for _, chance in without])
+    lost_on_average = np.nanmean(lost_chances, axis=1)
     means = [told[rule.id].mean for rule in chosen]
     rows = [
         f"| {rule.id} | {told[rule.id].mean:+.4f} [{told[rule.id].interval[0]:+.4f}, {told[rule.id].interval[1]:+.4f}] "
         f"| {objective:+.4f} | {chance:+.4f} |"
-        for rule, objective, chance in zip(chosen, lost, np.nanmean(lost_chances, axis=1), strict=True)
+        for rule, objective, chance in zip(chosen, lost, lost_on_average, strict=True)
     ]
-    ranks = [spearmanr(means, column) for column in (lost, np.nanmean(lost_chances, axis=1))]
+    ranks = [spearmanr(means, column) for column in (lost, lost_on_average)]
     spent = sum(cost.calls for cost in result.costs["student"].values())
     return "\n".join(
         [

@@ -13,6 +13,7 @@ from pld_dspy.errors import DataError
 from pld_dspy.evaluation import Evaluation
 from pld_dspy.progress import bar
 from pld_dspy.rules import Rule, RuleSet
+from pld_dspy.run import RunFolder
 from pld_dspy.scoring import difference
 from pld_dspy.search import RuleSearch, SearchConfig, TrialRow, find_study, open_study
 
@@ -73,7 +74,7 @@ def plain_search(run: Path, times: Sequence[int]) -> str:
         rules_found = searched if len(searched) else None
         test = asker.opened.examples(None)
         found = [_winner(asker, test, "PLD", spent, rules_found, asker.value(rules_found))]
-        study = open_study(run / STUDY, name=f"plain-{folder.fingerprint}")
+        study = plain_study(folder)
         for factor in sorted(times):
             trials = factor * spent // len(asker.val) - 2
             if trials < 1:
@@ -87,6 +88,11 @@ def plain_search(run: Path, times: Sequence[int]) -> str:
     return "\n".join(
         [HEADER, *rows, "", f"{len(test)} test examples, {len(asker.val)} validation ones, {len(rules)} rules."]
     )
+
+
+def plain_study(folder: RunFolder) -> Study:
+    """Return the study of a run's plain searches, empty where there was none."""
+    return open_study(folder.path / STUDY, name=f"plain-{folder.fingerprint}")
 
 
 def _searched(asker: Asker, rules: Sequence[Rule], study: Study, trials: int) -> TrialRow:

@@ -9,6 +9,7 @@ import dspy
 from scipy.stats import binomtest
 
 from pld_dspy.evaluation import Evaluation
+from pld_dspy.result import OWN_CODE
 from pld_dspy.rules import RuleSet
 from pld_dspy.scoring import Score, difference
 from pld_dspy.search import find_study
@@ -28,8 +29,8 @@ def stages(run: Path) -> str:
 
     All rules are those of the search's study in their first wordings, the most supported first: what Prompt-Level
     Distillation gives without a search. Reworded, they stand in their second wordings: what the search asks before it
-    chooses anything. Calibrated figures are with offsets fitted for these rules on the validation
-    examples alone. Answers that the compile has had cost nothing; intervals are 95% ones.
+    chooses anything. Calibrated figures are with offsets fitted for these rules on the validation examples alone.
+    Answers that the compile has had cost nothing; intervals are 95% ones.
 
     Args:
         run: a run folder made by ``pld-dspy compile`` or ``pld-dspy demo``.
@@ -92,7 +93,7 @@ def _spent(asker: Asker, n: int) -> str:
     result = asker.opened.result
     student = sum(cost.calls for stage, cost in result.costs["student"].items() if stage != "test")
     teacher = sum(cost.calls for cost in result.costs["teacher"].values())
-    seconds = sum(spent for stage, spent in result.seconds.items() if stage not in ("test", "search_own_code"))
+    seconds = sum(spent for stage, spent in result.seconds.items() if stage not in ("test", OWN_CODE))
     patches = result.counts.get("patches")
     loop = "no loop" if patches is None else f"{patches} patches offered, {result.counts['patches_kept']} kept"
     return (

@@ -15,12 +15,12 @@ from pld_dspy.errors import DataError
 from pld_dspy.reload import Run
 from pld_dspy.resolve.pool import stratified
 from pld_dspy.rules import Rule, RuleSet
-from pld_dspy.search import TrialRow, find_study, open_study
+from pld_dspy.search import TrialRow, find_study
 from pld_dspy.search.space import Space
 from pld_dspy.search.trials import Seen, asked_in_full
 
 from ..asker import Asker
-from ..plain_search import STUDY
+from ..plain_search import STUDY, plain_study
 from .table import Header, extend
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ def _asked_in_full(opened: Run) -> tuple[list[Rule], list[Named]]:
     study, rules = find_study(folder.study, prefix=folder.fingerprint)
     rows = _rows(study, rules)
     if (folder.path / STUDY).is_file():
-        rows += _rows(open_study(folder.path / STUDY, name=f"plain-{folder.fingerprint}"), rules)
+        rows += _rows(plain_study(folder), rules)
     found: dict[str, Named] = {}
     for row in rows:
         chosen = row.rules or RuleSet()

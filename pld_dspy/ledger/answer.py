@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import dspy
-from dspy.utils.exceptions import AdapterParseError, LMError
+from dspy.utils.exceptions import AdapterParseError
 from dspy.utils.usage_tracker import UsageTracker
 from pydantic import TypeAdapter
 
@@ -84,8 +84,6 @@ def call_once(program: dspy.Module, row: dict[str, Any]) -> Answer:
         ) from failure
     except AdapterParseError as failure:
         error, said = f"malformed answer: {_first_line(failure)}", str(failure.lm_response)[:SAID_CHARACTERS]
-    except LMError as failure:
-        error = f"{LOST}{type(failure).__name__}: {_first_line(failure)}"
     except Exception as failure:  # noqa: BLE001 - a user's program may raise anything: counted, reported, capped
         error = f"{LOST}{type(failure).__name__}: {_first_line(failure)}"
     seconds = time.perf_counter() - started
