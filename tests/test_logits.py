@@ -10,7 +10,8 @@ from scipy.special import log_softmax
 from tasks import rule
 
 from pld_dspy.search.effects import EffectModel, Observation
-from pld_dspy.search.logits import SET_SD, LogitModel
+from pld_dspy.search.logits import LogitModel
+from pld_dspy.search.mixed import SET_SD
 from pld_dspy.search.space import Candidate, Space
 
 LABELS = ("spam", "work", "home")
@@ -118,14 +119,15 @@ def test_the_marginal_fit_equals_the_joint_one():
     student = Student(5)
     seen = student.screened(10, 12)
     model = LogitModel(student.space, GOLDS, LABELS)
-    fitted = model._solved(model._equations(seen), 0.7)
-    digests = list(fitted.sets)
+    answers = model._answers(seen)
+    mean, _ = answers.fit(0.7)
+    digests = list(answers.sets)
     blocks, targets = [], []
     for one in seen:
         number = digests.index(student.space.rule_set(one.candidate).digest)
         of_set = np.zeros((1, len(digests)))
         of_set[0, number] = SET_SD
-        features = model._of_rules(one).toarray()
+        features = model._features_of(one).toarray()
         fixed = np.hstack([features, np.kron(of_set, np.tile(np.eye(3), (len(one.rows), 1)))])
         own = np.zeros((len(one.rows) * 3, 90 * 3))
         own[np.arange(len(one.rows) * 3), (one.rows[:, None] * 3 + np.arange(3)).ravel()] = 1.5
@@ -134,7 +136,9 @@ def test_the_marginal_fit_equals_the_joint_one():
         targets.append((one.logits - one.logits.mean(axis=1, keepdims=True)).ravel())
     design, target = np.vstack(blocks), np.concatenate(targets)
     joint = np.linalg.solve(design.T @ design / 0.49 + np.eye(design.shape[1]), design.T @ target / 0.49)
-    assert np.allclose(joint[: len(fitted.mean)], fitted.mean, atol=1e-6)
+    assert np.allclose(joint[: len(mean)], mean, atol=1e-6)
+    own = joint[len(mean) :].reshape(90, 3) * 1.5
+    assert np.allclose(answers.examples(mean, 0.7), own, atol=1e-6)
 
 
 def test_provenance_is_preferred_only_where_it_predicts():

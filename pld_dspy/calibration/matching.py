@@ -21,29 +21,29 @@ def match(logprobs: Floats, shares: Floats, *, rounds: int = ROUNDS) -> Floats:
     """Return the offsets under which the mean probability of each label is its share.
 
     Args:
-        logprobs: m x C log-probabilities; rows of NaN are left out.
+        logprobs: ... x m x C log-probabilities; rows of NaN are left out.
         shares: C shares of the labels, sum 1; a label of share 0 is left as it is.
         rounds: of the fixed-point iteration, each of which moves every label's mean towards its share.
 
     Returns:
-        C offsets, that of the commonest label 0.
+        ... x C offsets, that of the commonest label 0; all of them 0 where every row is left out.
 
     Source: prior matching, Liusie, Manakul & Gales 2023, "Mitigating word bias in zero-shot prompt-based
     classifiers"; the iteration is that of iterative proportional fitting.
     """
-    known = np.asarray(logprobs)[~np.isnan(logprobs).any(axis=1)]
-    given = shares > 0
-    offsets = np.zeros(len(shares))
-    if not len(known):
-        return offsets
-    weights = np.exp(np.maximum(known - known.max(axis=1, keepdims=True), LEAST))
-    factor = np.ones(len(shares))
+    values = np.asarray(logprobs, dtype=float)
+    known = ~np.isnan(values).any(axis=-1, keepdims=True)
+    values = np.where(known, values, 0.0)
+    weights = np.exp(np.maximum(values - values.max(axis=-1, keepdims=True), LEAST))
+    each = known / np.maximum(known.sum(axis=-2, keepdims=True), 1)
+    given, some = shares > 0, known.any(axis=-2, keepdims=True)
+    factor = np.ones((*values.shape[:-2], 1, len(shares)))
     for _ in range(rounds):
         sums = weights * factor
-        means = (sums / sums.sum(axis=1, keepdims=True)).mean(axis=0)
-        factor[given] *= shares[given] / np.maximum(means[given], np.finfo(float).tiny)
-    offsets[given] = np.log(factor[given])
-    return np.asarray(np.where(given, offsets - offsets[int(shares.argmax())], 0.0))
+        means = (sums * (each / sums.sum(axis=-1, keepdims=True))).sum(axis=-2, keepdims=True)
+        factor = np.where(given & some, factor * shares / np.maximum(means, np.finfo(float).tiny), 1.0)
+    offsets = np.log(factor[..., 0, :])
+    return np.asarray(np.where(given, offsets - offsets[..., [int(shares.argmax())]], 0.0))
 
 
 def match_gold(logprobs: Floats, gold: Ints) -> Floats:

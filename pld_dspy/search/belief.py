@@ -113,8 +113,8 @@ class Belief:
         new = Observation(candidate, asked.rows, asked.correct, asked.logits)
         posterior = self._model.fit([*_observations(seen), new])
         costs = self.config.parsimony * (candidate.size - rival.size)
-        wins = [drawn.value(candidate) - drawn.value(rival) > costs for drawn in _draws(posterior, rng)]
-        return (1 + sum(wins)) / (2 + len(wins))
+        values = np.array([drawn.values([candidate, rival]) for drawn in _draws(posterior, rng)])
+        return float((1 + np.sum(values[:, 0] - values[:, 1] > costs)) / (2 + len(values)))
 
     def _chosen(self, screened: Sequence[Observation]) -> EffectModel | LogitModel:
         """Choose the model by what it says of unseen candidates."""

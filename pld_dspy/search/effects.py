@@ -14,9 +14,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
@@ -25,9 +27,10 @@ from sklearn.model_selection import GroupKFold
 
 from ..label_sets import labels_in
 from ..rules import Rule
-from .gaussian import GaussianPosterior, one_thread
+from .gaussian import GaussianPosterior
 from .space import Candidate, Space
 from .surrogate import Floats, Surrogate
+from .threads import one_thread
 
 DIFFICULTY_SD = 1.5
 OWN_SD = 0.8
@@ -152,32 +155,43 @@ class EffectModel:
         return float(log_loss(correct, predicted, labels=[False, True]))
 
     def surrogate(self, effects: Floats, intercept: float) -> Surrogate:
-        """Return the student under given effects.
-
-        The linear predictor is a sum over the rules in use. Its parts are found by asking ``features`` for single
-        rules, so that it alone knows the layout of the effects.
-        """
-        k, rows = len(self.space), np.arange(len(self.weights))
-        empty = self.features(self.space.none(), rows) @ effects + intercept
-        middle = np.full(k, 0.5)
-        base = np.zeros((k, self.wordings, len(rows)))
-        slope = np.zeros((k, len(rows)))
-        for j, rule in enumerate(self.space.rules):
-            use = np.arange(k) == j
-            for number in range(len(rule.wordings)):
-                single = Candidate(use, middle, np.full(k, number))
-                base[j, number] = self.features(single, rows) @ effects + intercept - empty
-            late = Candidate(use, np.ones(k), np.zeros(k, dtype=np.int64))
-            slope[j] = self.features(late, rows) @ effects + intercept - empty - base[j, 0]
+        """Return the student under given effects: the linear predictor is a sum over the rules in use."""
+        k, n = len(self.space), len(self.weights)
+        nothing, middle, last = self._single
+        base = (middle @ effects).reshape(k, self.wordings, n)
+        empty = nothing @ effects + intercept
         return Surrogate(
             space=self.space,
             weights=self.weights,
-            chance=lambda utilities: np.asarray(expit(utilities[:, 0])),
+            chance=lambda utilities: np.asarray(expit(utilities[..., 0])),
             empty=empty[:, None],
             column=np.zeros(k, dtype=np.int64),
             base=base,
-            slope=slope,
+            slope=(last @ effects).reshape(k, n) - base[:, 0],
         )
+
+    @cached_property
+    def _single(self) -> tuple[Floats, sp.csr_matrix, sp.csr_matrix]:
+        """The features without rules, n x F, and what each rule alone adds to them, mostly zeros.
+
+        In the middle of the order, (K wordings n) x F, and in its first wording and last, (K n) x F. They are found by
+        asking ``features`` for single rules, so that it alone knows the layout of the effects.
+        """
+        k, rows = len(self.space), np.arange(len(self.weights))
+        nothing = self.features(self.space.none(), rows)
+
+        def added(j: int, key: float, wording: int) -> sp.csr_matrix:
+            single = Candidate(np.arange(k) == j, np.full(k, key), np.full(k, wording))
+            return sp.csr_matrix(self.features(single, rows) - nothing)
+
+        middle = [
+            # a rule with fewer wordings than others is never asked for in the missing ones
+            added(j, 0.5, min(number, len(rule.wordings) - 1))
+            for j, rule in enumerate(self.space.rules)
+            for number in range(self.wordings)
+        ]
+        last = [added(j, 1.0, 0) for j in range(k)]
+        return nothing, sp.vstack(middle, format="csr"), sp.vstack(last, format="csr")
 
     def _stacked(self, observations: Sequence[Observation]) -> tuple[Floats, NDArray[np.bool_], NDArray[np.int64]]:
         matrix = np.vstack([self.features(seen.candidate, seen.rows) for seen in observations])

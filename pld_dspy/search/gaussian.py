@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 from scipy.linalg import solve_triangular
-from threadpoolctl import ThreadpoolController
 
 from .surrogate import Floats, Surrogate
+from .threads import one_thread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,15 +44,3 @@ class GaussianPosterior(ABC):
     def _factor(self) -> Floats:
         with one_thread():
             return np.asarray(np.linalg.cholesky(self.precision), dtype=np.float64)
-
-
-def one_thread() -> AbstractContextManager[object]:
-    """Keep BLAS to one thread: at these sizes threads gain nothing, and cost tenfold where cores are busy."""
-    limits: AbstractContextManager[object] = _controller().limit(limits=1, user_api="blas")
-    return limits
-
-
-@cache
-def _controller() -> ThreadpoolController:
-    """Look for the process's BLAS libraries once: that takes longer than what runs under the limit."""
-    return ThreadpoolController()

@@ -6,15 +6,14 @@ alike; a bit an answer hides that, log-probabilities show it. They are modelled 
     log p(label | example, rules) = example's own + what the rules for the label push + shares of labels among the rules
                                     + the set's own + noise
 
-All effects have Gaussian priors, so the posterior is Gaussian in closed form. The examples' own effects are integrated
-out (the random-effects transform of Fuller and Battese 1974), so that the equations stay as many as the rules and sets.
-With the sets' own effects, some twenty answers tell a set's quality almost as well as all examples would.
+With the sets' own effects, some twenty answers tell a set's quality almost as well as all examples would. How it is
+fitted is in ``mixed.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
@@ -24,7 +23,8 @@ from scipy.special import softmax
 from ..calibration.matching import match
 from ..rules import Rule
 from .effects import Observation, example_weights
-from .gaussian import GaussianPosterior, one_thread
+from .gaussian import GaussianPosterior
+from .mixed import SET_SD, Answers, MixedModel, centred
 from .space import Candidate, Space
 from .surrogate import Floats, Surrogate
 
@@ -32,7 +32,7 @@ FLOOR = -9.0
 """Log-probabilities below this are as good as none, and would weigh too much."""
 
 PUSH_SD, PLACE_SD, GOLD_SD, ABOUT_SD, WORDING_SD = 0.6, 0.3, 0.5, 1.0, 0.3
-SHARE_SD, SET_SD, EXAMPLE_SD = 2.0, 0.5, 1.5
+SHARE_SD = 2.0
 NOISE, LEAST_NOISE = 0.7, 0.2
 SHARPNESS = 0.9
 """Temperature of the answer in units of the noise: a softmax close to the chance that the noisiest label wins."""
@@ -43,20 +43,19 @@ FOLDS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class LogitPosterior(GaussianPosterior):
-    """The Gaussian posterior of all effects but the examples' own, which follow from them."""
+    """The Gaussian posterior of all effects but the examples' own, which follow from them.
+
+    Attributes:
+        model: what the effects mean.
+        answers: what they were fitted to.
+        assumed: standard deviation of the noise that the fit was given.
+        noise: the same, as the fit leaves it.
+    """
 
     model: LogitModel
+    answers: MixedModel
+    assumed: float
     noise: float
-    own_share: Floats
-    example_mean: Floats
-    example_features: sp.csr_matrix
-    sets: tuple[str, ...]
-
-    def examples(self, effects: Floats) -> Floats:
-        """Return n x C, the examples' own effects given the others."""
-        n, c = self.example_mean.shape
-        explained = (self.example_features @ effects).reshape(n, c)
-        return np.asarray(self.own_share[:, None] * (self.example_mean - _centred(explained)))
 
     def student(self, effects: Floats) -> Surrogate:
         """Return the student under given effects."""
@@ -73,48 +72,23 @@ class LogitPosterior(GaussianPosterior):
 
         def chance(utilities: Floats) -> Floats:
             if model.shares is not None:
-                utilities = utilities + match(utilities, model.shares, rounds=MATCH_ROUNDS)
-            return np.asarray(softmax(utilities / temperature, axis=1)[rows, model.truth])
+                utilities = utilities + match(utilities, model.shares, rounds=MATCH_ROUNDS)[..., None, :]
+            return np.asarray(softmax(utilities / temperature, axis=-1)[..., rows, model.truth])
 
         return Surrogate(
             space=space,
             weights=model.weights,
             chance=chance,
-            empty=self.examples(effects) + intercept,
+            empty=self.answers.examples(effects, self.assumed) + intercept,
             column=model.column,
             base=steady[:, :, None] + on_examples[:, None, :],
             slope=np.repeat((place * PLACE_SD)[:, None], len(rows), axis=1),
             share=share,
             own={
                 digest: effects[model.fixed + c * number : model.fixed + c * (number + 1)] * SET_SD
-                for number, digest in enumerate(self.sets)
+                for number, digest in enumerate(self.answers.sets)
             },
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Equations:
-    """What the answers are and what the effects may explain of them, whatever the noise.
-
-    Attributes:
-        sets: digests of the sets that were asked.
-        design: features, one row an answer and label.
-        target: answers x C, centred log-probabilities.
-        rows: the example of each answer.
-        counts: n answers to each example.
-        gram, right: the normal equations of the centred answers.
-        example_features, example_mean: design and target, averaged over the answers to each example.
-    """
-
-    sets: tuple[str, ...]
-    design: sp.csr_matrix
-    target: Floats
-    rows: NDArray[np.int64]
-    counts: NDArray[np.int64]
-    gram: Floats
-    right: Floats
-    example_features: sp.csr_matrix
-    example_mean: Floats
 
 
 class LogitModel:
@@ -152,97 +126,60 @@ class LogitModel:
         self.fixed = 4 * k + c * c + k * self.wordings + c
         """Number of effects that are not of single sets or examples."""
         self._built: dict[tuple[bytes, ...], sp.csr_matrix] = {}
+        self._summed: tuple[list[tuple[tuple[bytes, ...], bytes]], MixedModel] = (
+            [],
+            MixedModel.empty(len(golds), c, self.fixed),
+        )
 
     def fit(self, observations: Sequence[Observation]) -> LogitPosterior:
         """Fit all log-probabilities seen so far; the noise is estimated once on the way."""
-        equations = self._equations(observations)
-        return self._solved(equations, self._solved(equations, NOISE).noise)
+        answers = self._answers(observations)
+        return self._fitted(answers, self._fitted(answers, NOISE).noise)
 
     def error(self, observations: Sequence[Observation]) -> float:
         """Return the cross-validated mean squared error on log-probabilities of unseen candidates."""
         numbers, errors = np.arange(len(observations)) % FOLDS, []
         for fold in range(FOLDS):
-            others = [one for one, n in zip(observations, numbers, strict=True) if n != fold]
-            posterior = self._solved(self._equations(others), NOISE)
-            examples = posterior.examples(posterior.mean)
+            answers = self._answers([one for one, n in zip(observations, numbers, strict=True) if n != fold])
+            mean, _ = answers.fit(NOISE)
+            examples = answers.examples(mean, NOISE)
             for one in (one for one, n in zip(observations, numbers, strict=True) if n == fold):
-                expected = examples[one.rows] + self._explained(self._of_rules(one), posterior.mean[: self.fixed])
-                errors.append((_target(one) - _centred(expected)) ** 2)
+                explained = (self._features_of(one) @ mean[: self.fixed]).reshape(-1, self.labels)
+                errors.append((_target(one) - centred(examples[one.rows] + explained, axis=1)) ** 2)
         return float(np.mean(np.vstack(errors)))
 
-    def _equations(self, observations: Sequence[Observation]) -> Equations:
-        asked = [self.space.rule_set(one.candidate).digest for one in observations]
-        sets = tuple(dict.fromkeys(asked))
-        target = np.vstack([_target(one) for one in observations])
-        rows = np.concatenate([one.rows for one in observations])
-        n, c, answers = len(self.weights), self.labels, len(rows)
-        counts = np.bincount(rows, minlength=n)
-        number = np.repeat([sets.index(digest) for digest in asked], [len(one.rows) for one in observations])
-        own = sp.csr_matrix(
-            (
-                np.full(answers * c, SET_SD),
-                (np.arange(answers * c), np.repeat(number * c, c) + np.tile(np.arange(c), answers)),
-            ),
-            shape=(answers * c, len(sets) * c),
-        )
-        design = sp.hstack([sp.vstack([self._of_rules(one) for one in observations]), own], format="csr")
-        # Sums over the answers to one example, label by label; and over the labels of one answer.
-        to_example = sp.csr_matrix(
-            (
-                np.repeat(1 / np.maximum(counts[rows], 1), c),
-                (np.repeat(rows * c, c) + np.tile(np.arange(c), answers), np.arange(answers * c)),
-            ),
-            shape=(n * c, answers * c),
-        )
-        return Equations(
-            sets=sets,
-            design=design,
-            target=target,
-            rows=rows,
-            counts=counts,
-            gram=_gram(design, c),
-            right=design.T @ target.ravel(),
-            example_features=(to_example @ design).tocsr(),
-            example_mean=(to_example @ target.ravel()).reshape(n, c),
-        )
+    def _answers(self, observations: Sequence[Observation]) -> MixedModel:
+        """Sum up the observations; all but the last are kept, for a race adds to them what it asks, block by block."""
+        keys = [(self._key(one), b"" if one.logits is None else one.logits.tobytes()) for one in observations]
+        known, answers = self._summed
+        if known != keys[: len(known)] or len(known) == len(keys):
+            known, answers = [], MixedModel.empty(len(self.weights), self.labels, self.fixed)
+        for one in observations[len(known) : -1]:
+            answers = answers.plus(self._as_answers(one))
+        self._summed = keys[:-1], answers
+        return answers.plus(self._as_answers(observations[-1]))
 
-    def _solved(self, given: Equations, noise: float) -> LogitPosterior:
-        c = self.labels
-        own_share = given.counts * EXAMPLE_SD**2 / (noise**2 + given.counts * EXAMPLE_SD**2)
-        weight = np.sqrt(np.repeat(own_share * given.counts, c))
-        weighted = sp.diags(weight) @ given.example_features
-        gram = given.gram - _gram(weighted.tocsr(), c)
-        right = given.right - weighted.T @ (weight * given.example_mean.ravel())
-        precision = gram / noise**2 + np.eye(given.design.shape[1])
-        with one_thread():
-            mean = np.linalg.solve(precision, right / noise**2)
-        posterior = LogitPosterior(
-            mean=mean,
-            precision=precision,
-            model=self,
-            noise=noise,
-            own_share=own_share,
-            example_mean=given.example_mean,
-            example_features=given.example_features,
-            sets=given.sets,
-        )
-        expected = posterior.examples(mean)[given.rows] + _centred(self._explained(given.design, mean))
-        spread = float(np.sqrt(np.mean((given.target - expected) ** 2)))
-        return replace(posterior, noise=max(spread, LEAST_NOISE))
+    def _as_answers(self, one: Observation) -> Answers:
+        return Answers(self.space.digest(one.candidate), one.rows, self._features_of(one), _target(one))
 
-    def _explained(self, design: sp.csr_matrix, effects: Floats) -> Floats:
-        return np.asarray((design @ effects[: design.shape[1]]).reshape(-1, self.labels))
+    def _fitted(self, answers: MixedModel, noise: float) -> LogitPosterior:
+        mean, precision = answers.fit(noise)
+        left = max(answers.left(mean, noise), LEAST_NOISE)
+        return LogitPosterior(mean=mean, precision=precision, model=self, answers=answers, assumed=noise, noise=left)
 
-    def _of_rules(self, one: Observation) -> sp.csr_matrix:
+    def _features_of(self, one: Observation) -> sp.csr_matrix:
         """Return the features that all sets share, in units of their prior sd: one row an answer and label.
 
         A race fits again after each block, so what was built for earlier answers is kept.
         """
-        candidate = one.candidate
-        key = tuple(part.tobytes() for part in (candidate.use, candidate.key, candidate.wording, one.rows))
+        key = self._key(one)
         if key not in self._built:
-            self._built[key] = self._features(candidate, one.rows)
+            self._built[key] = self._features(one.candidate, one.rows)
         return self._built[key]
+
+    def _key(self, one: Observation) -> tuple[bytes, ...]:
+        candidate = one.candidate
+        return tuple(part.tobytes() for part in (candidate.use, candidate.key, candidate.wording, one.rows))
 
     def _features(self, candidate: Candidate, rows: NDArray[np.int64]) -> sp.csr_matrix:
         m, c, k = len(rows), self.labels, len(self.space)
@@ -269,22 +206,10 @@ class LogitModel:
         return (repeated + varying[0] + varying[1]).tocsr()
 
 
-def _gram(design: sp.csr_matrix, labels: int) -> Floats:
-    """Return X'PX, where P takes from each answer its mean over the labels."""
-    answers = design.shape[0] // labels
-    over_labels = sp.kron(sp.eye(answers), np.ones((1, labels)), format="csr")
-    sums = over_labels @ design
-    return np.asarray((design.T @ design - (sums.T @ sums) / labels).todense())
-
-
 def _target(one: Observation) -> Floats:
     if one.logits is None:
         raise ValueError("an observation without log-probabilities")
-    return _centred(np.maximum(one.logits, FLOOR))
-
-
-def _centred(values: Floats) -> Floats:
-    return np.asarray(values - values.mean(axis=1, keepdims=True))
+    return centred(np.maximum(one.logits, FLOOR), axis=1)
 
 
 def _answer(rule: Rule, labels: Sequence[str]) -> int:

@@ -70,7 +70,7 @@ class Proposer:
             start = leaders[int(rng.integers(len(leaders)))].candidate
             moves = int(rng.integers(1, self.config.moves + 1))
             candidate = posterior.draw(rng).best(start, self.config.parsimony, moves=moves)
-            if self.space.rule_set(candidate).digest not in asked:
+            if self.space.digest(candidate) not in asked:
                 break
         return candidate
 
@@ -85,4 +85,4 @@ class Proposer:
         return self.belief.value(seen, trial.candidate, trial.asked, trial.objective)
 
     def _digest(self, trial: Seen) -> str:
-        return self.space.rule_set(trial.candidate).digest
+        return self.space.digest(trial.candidate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,18 @@ class Space:
         return RuleSet(
             rules=tuple(self.rules[j].with_wording(int(candidate.wording[j])) for j in order if candidate.use[j])
         )
+
+    def digest(self, candidate: Candidate) -> str:
+        """Return the digest of the candidate's rule set, which is asked for far more often than sets differ."""
+        order = [int(j) for j in np.argsort(candidate.key, kind="stable") if candidate.use[j]]
+        key = tuple((j, int(candidate.wording[j])) for j in order)
+        if key not in self._digests:
+            self._digests[key] = self.rule_set(candidate).digest
+        return self._digests[key]
+
+    @cached_property
+    def _digests(self) -> dict[tuple[tuple[int, int], ...], str]:
+        return {}
 
     def none(self) -> Candidate:
         """Return the candidate without rules."""

@@ -13,11 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .space import Candidate, Space
+from .threads import one_thread
 
 Floats = NDArray[np.float64]
 
 MOVES = 60
 """More changes than this no climb needs."""
+
+CHUNK = 2_000_000
+"""Utilities that are held at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +31,7 @@ class Surrogate:
     Attributes:
         space: the K rules.
         weights: n weights of the examples, sum 1.
-        chance: utilities n x C -> n chances of being right.
+        chance: utilities ... x n x C -> ... x n chances of being right.
         empty: n x C, utilities without rules.
         column: K columns that the rules act on.
         base: K x wordings x n, what a rule in the middle of the order adds to its column.
@@ -48,7 +52,11 @@ class Surrogate:
 
     def value(self, candidate: Candidate) -> float:
         """Return the expected weighted accuracy of a candidate, 0 to 1."""
-        return self._value(candidate, self._own(candidate))
+        return self.values([candidate])[0]
+
+    def values(self, candidates: Sequence[Candidate]) -> list[float]:
+        """Return the expected weighted accuracy of each candidate."""
+        return list(map(float, self._values(candidates, np.array([self._own(one) for one in candidates]))))
 
     def best(self, start: Candidate, parsimony: float, *, moves: int | None = None) -> Candidate:
         """Climb from ``start`` to the set with the best value less ``parsimony`` a rule.
@@ -64,10 +72,10 @@ class Surrogate:
         own = self._own(start)
         if moves is None:
             start, own = Candidate(start.use, self._keys(start), start.wording), np.zeros(self.empty.shape[1])
-        candidate, reached = start, self._value(start, own) - parsimony * start.size
+        candidate, reached = start, self._values([start], own)[0] - parsimony * start.size
         for _ in range(MOVES if moves is None else moves):
             options = [option for j in range(len(self.space)) for option in self._options(candidate, j)]
-            values = [self._value(option, own) - parsimony * option.size for option in options]
+            values = self._values(options, own) - parsimony * np.array([option.size for option in options])
             top = int(np.argmax(values))
             if values[top] <= reached + 1e-9:
                 break
@@ -76,31 +84,48 @@ class Surrogate:
 
     def rule_effects(self, candidate: Candidate) -> dict[str, float]:
         """Return what each rule adds to the value: taken out of the candidate, or put into it."""
-        own = self._own(candidate)
-        return {
-            rule.id: self._value(candidate.with_rule(j, use=True), own)
-            - self._value(candidate.with_rule(j, use=False), own)
-            for j, rule in enumerate(self.space.rules)
-        }
+        sides = [candidate.with_rule(j, use=use) for use in (True, False) for j in range(len(self.space))]
+        inside, outside = np.array(self.neighbours(candidate, sides)).reshape(2, -1)
+        return {rule.id: float(gap) for rule, gap in zip(self.space.rules, inside - outside, strict=True)}
 
     def neighbours(self, centre: Candidate, candidates: Sequence[Candidate]) -> list[float]:
         """Return the values of candidates that differ little from ``centre``, with what it has beyond its rules."""
-        own = self._own(centre)
-        return [self._value(candidate, own) for candidate in candidates]
+        return list(map(float, self._values(candidates, self._own(centre))))
 
     def _own(self, candidate: Candidate) -> Floats:
         none = np.zeros(self.empty.shape[1])
-        return self.own.get(self.space.rule_set(candidate).digest, none) if self.own else none
+        return self.own.get(self.space.digest(candidate), none) if self.own else none
 
-    def _value(self, candidate: Candidate, own: Floats) -> float:
-        used = np.flatnonzero(candidate.use)
-        utilities = self.empty + own
-        added = self.base[used, candidate.wording[used]] + (2 * candidate.key[used] - 1)[:, None] * self.slope[used]
-        for column in set(self.column[used].tolist()):
-            utilities[:, column] += added[self.column[used] == column].sum(axis=0)
-        if self.share is not None and len(used):
-            utilities = utilities + self.share @ np.bincount(self.column[used], minlength=len(own)) / len(used)
-        return float(self.weights @ self.chance(utilities))
+    def _values(self, candidates: Sequence[Candidate], own: Floats) -> Floats:
+        """Return the values of candidates; ``own`` is what they have beyond their rules, for each or for all alike."""
+        chunks = max(1, round(len(candidates) * self.empty.size / CHUNK))
+        owns = np.broadcast_to(own, (len(candidates), self.empty.shape[1]))
+        parts = np.array_split(np.arange(len(candidates)), chunks)
+        with one_thread():
+            return np.concatenate(
+                [
+                    self.chance(self._utilities([candidates[i] for i in part], owns[part])) @ self.weights
+                    for part in parts
+                ]
+            )
+
+    def _utilities(self, candidates: Sequence[Candidate], own: Floats) -> Floats:
+        """Return candidates x n x C utilities."""
+        _, wordings, n = self.base.shape
+        use = np.array([candidate.use for candidate in candidates], dtype=float)
+        place = use * (2 * np.array([candidate.key for candidate in candidates]) - 1)
+        wording = np.array([candidate.wording for candidate in candidates])
+        worded = use[:, :, None] * (wording[:, :, None] == np.arange(wordings))
+        utilities = self.empty + own[:, None, :]
+        counts = np.zeros((len(candidates), self.empty.shape[1]))
+        for column in range(counts.shape[1]):
+            of = self.column == column
+            base = worded[:, of].reshape(len(candidates), -1) @ self.base[of].reshape(-1, n)
+            utilities[:, :, column] += base + place[:, of] @ self.slope[of]
+            counts[:, column] = use[:, of].sum(axis=1)
+        if self.share is not None:
+            utilities += (counts @ self.share.T / np.maximum(use.sum(axis=1), 1)[:, None])[:, None, :]
+        return np.asarray(utilities)
 
     def _keys(self, start: Candidate) -> Floats:
         """Slopes multiply 2 key - 1: a rule that gains from standing late gets a high key; ties as in ``start``."""
