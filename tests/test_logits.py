@@ -118,6 +118,7 @@ def test_the_marginal_fit_equals_the_joint_one():
     """With the examples' own effects as columns of their own, the same posterior mean must come out."""
     student = Student(5)
     seen = student.screened(10, 12)
+    seen.append(student.asked(seen[0].candidate, np.arange(40, 60)))  # one set was asked twice
     model = LogitModel(student.space, GOLDS, LABELS)
     answers = model._answers(seen)
     mean, _ = answers.fit(0.7)
@@ -139,6 +140,29 @@ def test_the_marginal_fit_equals_the_joint_one():
     assert np.allclose(joint[: len(mean)], mean, atol=1e-6)
     own = joint[len(mean) :].reshape(90, 3) * 1.5
     assert np.allclose(answers.examples(mean, 0.7), own, atol=1e-6)
+
+
+def test_a_model_that_grew_with_the_answers_is_the_one_made_of_them_all():
+    """A race fits after each block, and a resumed search all at once: what they find must not differ in any digit."""
+    student = Student(8)
+    seen = student.screened(9, 12)
+    racing = student.space.all()
+    more = [student.asked(racing, np.arange(24)), student.asked(racing, np.arange(48))]
+    grown = LogitModel(student.space, GOLDS, LABELS)
+    for known in (seen[:6], seen[:7], [*seen, more[0]], [*seen, more[1]], seen[2:], [*seen, more[1], seen[0]]):
+        found, fresh = grown.fit(known), LogitModel(student.space, GOLDS, LABELS).fit(known)
+        assert np.array_equal(found.mean, fresh.mean)
+        assert np.array_equal(found.precision, fresh.precision)
+        assert found.noise == fresh.noise
+
+
+def test_other_answers_to_the_same_examples_are_not_taken_for_known_ones():
+    student = Student(9)
+    seen = student.screened(8, 12)
+    model = LogitModel(student.space, GOLDS, LABELS)
+    before = model.fit(seen).mean
+    changed = dataclasses.replace(seen[0], logits=seen[0].logits[:, ::-1])
+    assert not np.allclose(model.fit([changed, *seen[1:]]).mean, before)
 
 
 def test_provenance_is_preferred_only_where_it_predicts():

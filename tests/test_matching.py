@@ -41,6 +41,13 @@ def test_missing_rows_and_labels_without_a_share_are_left_out(logprobs):
     assert match(np.full((2, 3), np.nan), shares).tolist() == [0, 0, 0]
 
 
+def test_many_students_are_matched_at_once_as_each_alone(logprobs):
+    shares = np.array([0.5, 0.3, 0.2])
+    several = np.stack([logprobs, logprobs[:, ::-1], np.where(logprobs < -8, np.nan, logprobs)])
+    assert np.isnan(several).any()
+    assert match(several, shares) == pytest.approx(np.array([match(one, shares) for one in several]), abs=1e-9)
+
+
 @pytest.mark.parametrize("least", [-800.0, -np.inf])
 def test_a_label_that_is_all_but_impossible_gets_a_number_that_lifts_it(least):
     logprobs = np.array([[-0.1, -2.4, least], [-0.2, -1.7, least]])

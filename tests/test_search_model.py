@@ -83,6 +83,22 @@ def test_the_model_recovers_the_signs_of_known_effects(seed):
     assert np.abs(effects[4:]).max() < 0.5 * np.abs(effects[:4]).min()
 
 
+def test_a_surrogate_says_what_the_regression_says_of_any_set():
+    """Its sums over rules, places and wordings, many sets at once, are the regression's own linear predictor."""
+    rng = np.random.default_rng(0)
+    golds = ["spam", "work"] * 20
+    rules = tuple(rule(f"r{j}", "x", ("spam", "work")[j % 2], *"yz"[: j % 3]) for j in range(6))
+    space = Space(rules)
+    model = EffectModel(space, golds, (rng.random((40, 6)) < 0.3).astype(float))
+    sets = [space.none(), *(space.random(rng) for _ in range(8))]
+    rows = np.arange(40)
+    effects = rng.normal(size=model.features(sets[0], rows).shape[1])
+    surrogate = model.surrogate(effects, 0.3)
+    own = [float(model.weights @ expit(model.features(one, rows) @ effects + 0.3)) for one in sets]
+    assert surrogate.values(sets) == pytest.approx(own)
+    assert [surrogate.value(one) for one in sets] == pytest.approx(own)
+
+
 def test_the_models_best_set_is_the_true_one():
     true = np.array([2.5, 2.5, -2.5, -2.5, 0.0, 0.0])
     model, seen, _ = simulated(true, ["spam", "work"] * 40, n=120, seed=0)
