@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import dspy
 
+from pld_dspy.copies import copied
 from pld_dspy.task import Task
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def labelled_few_shot(setting: Setting) -> dspy.Module:
     where the program works on the example first (retrieves, say), the example has other fields than the predictor.
     """
     task = Task.of(setting.student, setting.trainset)
-    program = setting.student.deepcopy()
+    program = copied(setting.student)
     predictor = dict(program.named_predictors())[task.predictor]
     predictor.demos = list(_demos(setting.student, task, _shuffled(setting)[:LABELLED]))
     return program
@@ -62,7 +63,7 @@ def _demos(student: dspy.Module, task: Task, examples: Sequence[dspy.Example]) -
 
     An example on which the program decides without the predictor makes none.
     """
-    program = student.deepcopy()
+    program = copied(student)
     asked: dict[str, Any] = {}
 
     def stop(**inputs: Any) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import dspy
 
+from pld_dspy.copies import copied
 from pld_dspy.errors import DataError
 from pld_dspy.task import Task
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def zero_shot(setting: Setting) -> dspy.Module:
     """Return the unchanged student."""
-    return setting.student.deepcopy()
+    return copied(setting.student)
 
 
 def chain_of_thought(setting: Setting) -> dspy.Module:
@@ -25,7 +26,7 @@ def chain_of_thought(setting: Setting) -> dspy.Module:
         DataError: the predictor sits in a list or dict, where it cannot be replaced by name.
     """
     task = Task.of(setting.student, setting.trainset)
-    program = setting.student.deepcopy()
+    program = copied(setting.student)
     predictor = dict(program.named_predictors())[task.predictor]
     reasoning = dspy.ChainOfThought(predictor.signature)
     if predictor is program:

@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TypeAlias
 
 import dspy
@@ -166,7 +167,8 @@ def contradicted_by_teacher(
         outputs = answer.outputs or {}
         label = match_label(str(outputs.get("answer") or ""), task.labels)
         if label not in (None, one.label):
-            reason = f"the teacher, not told the label, answers {label}: {' '.join(str(outputs.get('reason')).split())}"
+            why = " ".join(str(outputs.get("reason") or "").split()) or "it does not say why"
+            reason = f"the teacher, not told the label, answers {label}: {why}"
             found.append(Suspect(one.id, one.label, label, 1.0, reason))
     return found
 
@@ -196,8 +198,15 @@ def _most_doubtful_first(one: Suspect) -> tuple[float, str]:
 
 def _without_labels(rule: str, labels: Sequence[str]) -> str:
     """Blank out the names of labels, however their words are joined: they say what was told, not what is true."""
-    spelled = "|".join(re.sub(r"(\\[ -]|_)+", r"[\\s_-]*", re.escape(label)) for label in labels)
-    return re.sub(rf"(?<!\w)(?:{spelled})(?!\w)", " ", rule, flags=re.IGNORECASE)
+    return _label_names(tuple(labels)).sub(" ", rule)
+
+
+@lru_cache(maxsize=8)
+def _label_names(labels: tuple[str, ...]) -> re.Pattern[str]:
+    # The longest first: "top up" is to leave no "failed" of "top up failed" behind.
+    longest_first = sorted(labels, key=len, reverse=True)
+    spelled = "|".join(re.sub(r"(\\[ -]|_)+", r"[\\s_-]*", re.escape(label)) for label in longest_first)
+    return re.compile(rf"(?<!\w)(?:{spelled})(?!\w)", re.IGNORECASE)
 
 
 def _marked(one: _Told) -> Suspect:
@@ -215,7 +224,7 @@ def _contradicted(told: Sequence[_Told], task: Task) -> Iterator[Suspect]:
     views = {"text": [one.text for one in judged], "micro-rule": [one.rule for one in judged]}
     trusted: dict[str, NDArray[np.float64]] = {}
     for name, texts in views.items():
-        if all(text.strip() for text in texts):
+        if any(text.strip() for text in texts):  # what has no micro-rule has an empty one
             beliefs = _unseen(texts, given)
             agreement = float((beliefs.argmax(axis=1) == given).mean())
             logger.info("Audit by %s: %.2f of the labels are what it expects.", name, agreement)

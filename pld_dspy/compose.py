@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
-
 import dspy
 
+from .copies import copied
 from .errors import DataError
 from .rules import RULES_LEAD, RULES_LEAD_SEVERAL, RuleSet
 from .task import Task
@@ -23,9 +22,9 @@ def with_rules(student: dspy.Module, task: Task, rules: RuleSet | None) -> dspy.
         rules: the ordered rules; an empty set removes an earlier block of rules, None leaves all as it is.
 
     Raises:
-        DataError: the program has no such predictor.
+        DataError: the program has no such predictor, or cannot be copied.
     """
-    duplicate = _copy_sharing_lms(student)
+    duplicate = copied(student)
     if rules is None:
         return duplicate
     predictors = dict(duplicate.named_predictors())
@@ -36,19 +35,3 @@ def with_rules(student: dspy.Module, task: Task, rules: RuleSet | None) -> dspy.
     instructions = rules.instruct(predictor.signature.instructions, lead)
     predictor.signature = predictor.signature.with_instructions(instructions)
     return duplicate
-
-
-def _copy_sharing_lms(student: dspy.Module) -> dspy.Module:
-    originals = _predicts(student)
-    shared = {id(module.lm): module.lm for module in originals if module.lm is not None}
-    try:
-        return copy.deepcopy(student, shared)
-    except Exception:  # noqa: BLE001 - any attribute of a user's program may refuse; DSPy copies around those
-        duplicate: dspy.Module = student.deepcopy()
-    for old, new in zip(originals, _predicts(duplicate), strict=True):
-        new.lm = old.lm
-    return duplicate
-
-
-def _predicts(program: dspy.Module) -> list[dspy.Predict]:
-    return [module for _, module in program.named_sub_modules(dspy.Predict)]

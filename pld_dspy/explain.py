@@ -76,7 +76,7 @@ def explain(
         task: their labelled decision.
         instructions: the student's own instructions, which tell the teacher what the task is.
         texts: what the teacher is shown of each training example; its inputs as text where None.
-        recorded: micro-rules from a file, matched by example id, else by inputs.
+        recorded: micro-rules from a file, matched by example id, else by inputs; see :func:`match_records`.
         teacher: takes task, labels, example and label; gives rationale and rule. None: records only.
         ledger: keeps and counts the teacher's answers.
         lm: the teacher's LM, where its predictors are bound to none.
@@ -96,10 +96,7 @@ def explain(
     if not found and "explain" in ledger.stopped:
         raise BudgetExceeded(ledger.stopped["explain"])
     if not found:
-        raise DataError(
-            "No training example has a micro-rule. Give a teacher, or rationales whose example_id or inputs match "
-            "the training examples."
-        )
+        raise _nothing_explained(len(missing), has_teacher=teacher is not None)
     absent = list(dict.fromkeys(example_id(trainset[row], row) for row, label in missing if (row, label) not in told))
     result = Explanations(
         micro_rules=[found[place] for place in wanted if place in found],
@@ -155,7 +152,10 @@ def _listed(task: Task, example: dspy.Example) -> str:
 def match_records(
     trainset: Sequence[dspy.Example], task: Task, recorded: Sequence[MicroRule]
 ) -> tuple[dict[Place, MicroRule], list[str]]:
-    """Match records to training rows by id, else by normalized inputs; the first record of a row's label counts.
+    """Match records to training rows by the rows' own ids, else by normalized inputs, else by row number.
+
+    Among rows of equal inputs, a record belongs to one that has its label and no record of it yet; further records of
+    a row's label do not count. A matched record names its example as the training set does.
 
     Returns:
         Training row and gold label -> its record, and the ids of the records that match none.
@@ -163,25 +163,54 @@ def match_records(
     Raises:
         DataError: a record's label differs from its example's, or is none of them where it has several.
     """
-    by_id = {example_id(example, row): row for row, example in enumerate(trainset)}
-    by_text = {_text_key(example.inputs().toDict()): row for row, example in enumerate(trainset)}
+    rows_of = _row_finder(trainset)
     matched: dict[Place, MicroRule] = {}
     unmatched = []
     for record in recorded:
-        row = by_id.get(record.example_id)
-        if row is None:
-            row = by_text.get(_text_key(record.inputs))
-        if row is None:
+        rows = rows_of(record)
+        if not rows:
             unmatched.append(record.example_id)
             continue
-        gold = task.gold(trainset[row])
-        if record.label not in task.labels_of(gold):
+        fitting = [row for row in rows if record.label in task.labels_of(task.gold(trainset[row]))]
+        if not fitting:
             raise DataError(
                 f"The recorded rationale of {record.example_id!r} gives the label {record.label!r}, but training "
-                f"row {row} is labelled {gold!r}. {_correction(task)}"
+                f"row {rows[0]} is labelled {task.gold(trainset[rows[0]])!r}. {_correction(task)}"
             )
-        matched.setdefault((row, record.label), record)
+        row = next((row for row in fitting if (row, record.label) not in matched), fitting[0])
+        named = record.model_copy(update={"example_id": example_id(trainset[row], row)})
+        matched.setdefault((row, record.label), named)
     return matched, unmatched
+
+
+def _row_finder(trainset: Sequence[dspy.Example]) -> Callable[[MicroRule], list[int]]:
+    """Return a function that gives the rows which a record may be about."""
+    by_id: dict[str, list[int]] = {}
+    by_text: dict[str, list[int]] = {}
+    by_number: dict[str, list[int]] = {}
+    for row, example in enumerate(trainset):
+        # A number is the last resort: it says which example a record is about only while the rows stay as they were.
+        own = by_number if example.get("id") is None else by_id
+        own[example_id(example, row)] = [row]
+        by_text.setdefault(_text_key(example.inputs().toDict()), []).append(row)
+
+    def rows_of(record: MicroRule) -> list[int]:
+        name = record.example_id
+        return by_id.get(name) or by_text.get(_text_key(record.inputs)) or by_number.get(name) or []
+
+    return rows_of
+
+
+def _nothing_explained(asked: int, *, has_teacher: bool) -> DataError:
+    if has_teacher:
+        return DataError(
+            f"The teacher gave a usable micro-rule for none of {asked} examples: its calls failed, or its answers are "
+            "malformed, empty, or repeat the form that they are to fill in. Give a stronger teacher, or rationales."
+        )
+    return DataError(
+        "No training example has a micro-rule. Give a teacher, or rationales whose example_id or inputs match the "
+        "training examples."
+    )
 
 
 def _correction(task: Task) -> str:

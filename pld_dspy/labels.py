@@ -9,6 +9,8 @@ from enum import Enum, EnumMeta
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from .errors import DataError
+
 SHORTEST_PREFIX = 3
 """Fewer characters are no abbreviation: a lone "B" is more likely an option's letter than the start of a label."""
 
@@ -49,6 +51,32 @@ def label_texts(annotation: Any) -> tuple[str, ...] | None:
     """Return the label texts of a type as :func:`label_values` has them, or None if it is no label type."""
     values = label_values(annotation)
     return None if values is None else tuple(values)
+
+
+def check_label_texts(annotation: Any, labels: Sequence[str], *, field: str) -> None:
+    """Refuse labels that no answer could be read as.
+
+    Args:
+        annotation: the type of one label.
+        labels: the label set: that of the type, or found in the data.
+        field: the output field, for messages.
+
+    Raises:
+        DataError: the type is an Enum or Literal whose values cannot be told apart as text, or blanks stand around a
+            label.
+    """
+    kind = _unwrapped(annotation)
+    if (isinstance(kind, EnumMeta) or get_origin(kind) is Literal) and label_values(kind) is None:
+        raise DataError(
+            f"The output field {field!r} is of type {kind}, whose values cannot be told apart as text. Give an Enum or "
+            "a Literal of texts or numbers, no two of them written alike."
+        )
+    for label in labels:
+        if label.strip() and label != label.strip():
+            raise DataError(
+                f"The label {label!r} of the output field {field!r} begins or ends with a blank, and answers are read "
+                "without. Strip it."
+            )
 
 
 def is_collection(annotation: Any) -> bool:

@@ -14,6 +14,7 @@ import dspy
 import numpy as np
 from sklearn.metrics import f1_score, recall_score
 
+from .content import digest
 from .errors import DataError
 from .label_sets import indicator
 from .scoring import macro_f1
@@ -106,7 +107,8 @@ def chosen_objective(objective: str | Objective, metric: Metric | None) -> Objec
         return MeanMetric(metric)
     if callable(objective):
         return partial(_checked, objective)
-    if objective in NAMED or (objective.startswith(ONE_LABEL) and objective != ONE_LABEL):
+    named = isinstance(objective, str) and objective.startswith(ONE_LABEL) and objective != ONE_LABEL
+    if named or objective in NAMED:
         return objective
     raise DataError(f"objective={objective!r} is unknown. Give one of {', '.join(NAMED)}, f1:LABEL, or a callable.")
 
@@ -149,6 +151,15 @@ def objective_name(objective: str | Objective, metric: Metric | None) -> str:
     return re.sub(r"[^\w. -]", "_", chosen if isinstance(chosen, str) else _name(chosen))
 
 
+def objective_code(objective: str | Objective, metric: Metric | None) -> dict[str, str]:
+    """Return a digest of the code of a user's own objective or metric; empty where there is neither.
+
+    Their names do not tell an edited one from what was maximized before.
+    """
+    given = {"objective": objective, "metric": metric}
+    return {f"{name}_code": _code(function) for name, function in given.items() if callable(function)}
+
+
 @dataclass(frozen=True)
 class MeanMetric:
     """A per-example DSPy metric as an objective: its mean, where a failed call counts 0.
@@ -167,8 +178,8 @@ class MeanMetric:
         _extra_arguments(self.metric)
 
     def __call__(self, examples: Sequence[dspy.Example], predictions: Sequence[dspy.Prediction]) -> float:
-        """Return the mean; arguments beyond gold and prediction are None."""
-        extra = [None] * _extra_arguments(self.metric)
+        """Return the mean; the metric is given as little beside gold and prediction as it takes, and that is None."""
+        extra = [None] * min(_extra_arguments(self.metric))
         values = [
             _number(self.metric(example, prediction, *extra), self.metric) if prediction.toDict() else 0.0
             for example, prediction in zip(examples, predictions, strict=True)
@@ -189,25 +200,38 @@ class MeanMetric:
             predictor: the predictor itself.
         """
         trace = [(predictor, example.inputs().toDict(), prediction)]
-        extra = _extra_arguments(self.metric)
+        taken = _extra_arguments(self.metric)
         # With a trace, a metric of three arguments is in DSPy's bootstrapping mode and answers yes or no.
-        said = self.metric(example, prediction, *((trace, name, trace) if extra == 3 else [None] * extra))
+        said = self.metric(example, prediction, *((trace, name, trace) if 3 in taken else [None] * min(taken)))
         words = said.get("feedback") if isinstance(said, dspy.Prediction) else None
         return str(words or "").strip()
 
 
-def _extra_arguments(metric: Metric) -> int:
-    signature = inspect.signature(metric)
-    for extra in (3, 1, 0):
-        try:
-            signature.bind(*[None] * (2 + extra))
-        except TypeError:
-            continue
-        return extra
-    raise DataError(
-        f"The metric {_name(metric)!r} takes {signature}. Give one that takes (example, prediction), "
-        "(example, prediction, trace) or GEPA's five arguments."
-    )
+def _extra_arguments(metric: Metric) -> list[int]:
+    """Return how many arguments a metric takes beyond gold and prediction: those of 0, 1 and 3 that it can do with."""
+    if not callable(metric):
+        raise DataError(f"metric={metric!r} is no metric. Give a function, or name a figure with objective=.")
+    # A module that judges, such as dspy.evaluate.SemanticF1, hands all that it is called with on to forward. That is
+    # taken from its class: DSPy warns whoever takes it from the module.
+    forward = getattr(type(metric), "forward", None) if isinstance(metric, dspy.Module) else None
+    signature = inspect.signature(metric if forward is None else partial(forward, metric))
+    taken = [extra for extra in (0, 1, 3) if _binds(signature, 2 + extra)]
+    if not taken:
+        raise DataError(
+            f"The metric {_name(metric)!r} takes {signature}. Give one that takes (example, prediction), "
+            "(example, prediction, trace) or GEPA's five arguments."
+        )
+    # "*args" is what a decorator leaves of a signature: it does not say how many more there may be.
+    anything = any(one.kind is one.VAR_POSITIONAL for one in signature.parameters.values())
+    return taken[:1] if anything else taken
+
+
+def _binds(signature: inspect.Signature, count: int) -> bool:
+    try:
+        signature.bind(*[None] * count)
+    except TypeError:
+        return False
+    return True
 
 
 def _checked(objective: Objective, examples: Sequence[dspy.Example], predictions: Sequence[dspy.Prediction]) -> float:
@@ -230,6 +254,13 @@ def _number(value: Any, source: Callable[..., Any]) -> float:
 
 def _name(function: Callable[..., Any]) -> str:
     return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _code(function: Callable[..., Any]) -> str:
+    try:
+        return digest(inspect.getsource(function if inspect.isroutine(function) else type(function)))
+    except (OSError, TypeError):  # typed into a prompt, or made by a library in C: its name has to do
+        return _name(function)
 
 
 def _texts(answers: Sequence[str | None]) -> list[str]:

@@ -79,9 +79,7 @@ Draws = Annotated[
 ]
 Audit = Annotated[
     AuditName,
-    search_option(
-        "--audit", help="Who doubts labels: data (with --suspects), or the teacher too, who is not told them."
-    ),
+    search_option("--audit", help="Who doubts labels: the data alone, or the teacher too, who is not told them."),
 ]
 Teacher = Annotated[
     str | None, model_option("--teacher", metavar="SPEC", help="As --student; explains what no rationale covers.")

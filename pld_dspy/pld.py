@@ -22,7 +22,7 @@ from .induce import UNSAID, InduceConfig
 from .inputs import Inputs, Rationales, TeacherLike, prepare, student_lm
 from .job import Job
 from .ledger import Budget, Ledger
-from .objectives import Metric, Objective, chosen_objective, objective_name
+from .objectives import Metric, Objective, chosen_objective, objective_code, objective_name
 from .outcome import Found, outcome, patched
 from .progress import Progress, record
 from .resolve import ResolveConfig
@@ -293,6 +293,7 @@ class PLD(Teleprompter):
     def _settings(self, inputs: Inputs) -> dict[str, Any]:
         """Everything that decides the outcome, for config.yaml and its fingerprint."""
         own = {name: value for name, value in self.get_params().items() if not name.startswith("budget_")}
+        own |= objective_code(self.objective, self.metric)
         return {"settings": own, **inputs.settings(self.adapter or dspy.settings.adapter)}
 
     def _job(self, inputs: Inputs, folder: RunFolder) -> Job:

@@ -6,7 +6,6 @@ teacher should judge is then the text that arrives at the predictor, not what go
 
 from __future__ import annotations
 
-import copy
 import logging
 from functools import cached_property
 from typing import Any, NoReturn
@@ -14,6 +13,7 @@ from typing import Any, NoReturn
 import dspy
 from dspy.utils.callback import BaseCallback
 
+from .copies import copied
 from .task import Task, input_text
 
 logger = logging.getLogger(__name__)
@@ -75,7 +75,10 @@ class Reader:
     @cached_property
     def _program(self) -> dspy.Module:
         """A copy of the program that can call no LM and stops at the deciding predictor."""
-        program = _copy_without_lms(self._student)
+        refusing = _NoLM()
+        program = copied(self._student, lm=refusing)
+        for _, each in program.named_sub_modules(dspy.Predict):
+            each.lm = refusing
         predictor = dict(program.named_predictors())[self._task.predictor]
         predictor.forward, predictor.aforward = _stop, _astop
         return program
@@ -122,24 +125,3 @@ def _stop(**inputs: Any) -> NoReturn:
 
 async def _astop(**inputs: Any) -> NoReturn:
     raise _Reached(inputs)
-
-
-def _copy_without_lms(student: dspy.Module) -> dspy.Module:
-    """Copy a program, with an LM that refuses in place of every LM that it holds, frozen parts included.
-
-    Raises:
-        ValueError: a predictor cannot be copied, being in something that cannot.
-    """
-    refusing = _NoLM()
-    held = {id(lm): refusing for _, lm in student.named_sub_modules(dspy.BaseLM)}
-    try:
-        duplicate = copy.deepcopy(student, held)
-    except Exception:  # noqa: BLE001 - any attribute of a user's program may refuse; DSPy copies around those
-        duplicate = student.deepcopy()
-    own = {id(predictor) for _, predictor in student.named_sub_modules(dspy.Predict)}
-    predictors = [predictor for _, predictor in duplicate.named_sub_modules(dspy.Predict)]
-    if any(id(predictor) in own for predictor in predictors):
-        raise ValueError("the program cannot be copied")
-    for predictor in predictors:
-        predictor.lm = refusing
-    return duplicate

@@ -87,7 +87,7 @@ class Patch(BaseModel):
         if not isinstance(data, dict):
             return data
         kind = re.sub(r"[\s-]+", "_", str(data.get("kind", "")).strip().casefold())
-        texts = data.get("texts", data.get("text")) or ()
+        texts = data.get("texts") or data.get("text") or ()
         if isinstance(texts, str):
             texts = (texts,)
         if isinstance(texts, (list, tuple)):

@@ -6,13 +6,14 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Literal
 
 import dspy
 
 from .errors import DataError
 from .label_sets import check_joinable, joined, labels_in, match_labels
-from .labels import COLLECTIONS, element_type, is_collection, label_text, label_texts, match_label
+from .labels import COLLECTIONS, check_label_texts, element_type, is_collection, label_text, label_texts, match_label
 
 logger = logging.getLogger(__name__)
 
@@ -65,9 +66,11 @@ class Task:
             )
         untouched = tuple(other for other in predictors if other != name)
         found: dict[str, Any] = {"predictor": name, "label_field": field, "inputs": inputs, "untouched": untouched}
+        kind, golds = (annotation, _gold_labels) if element is None else (element, _gold_label_sets)
+        labels = label_texts(kind) or golds(examples, field)
+        check_label_texts(kind, labels, field=field)
         if element is None:
-            return cls(labels=label_texts(annotation) or _gold_labels(examples, field), **found)
-        labels = label_texts(element) or _gold_label_sets(examples, field)
+            return cls(labels=labels, **found)
         check_joinable(labels)
         return MultiLabelTask(labels=labels, answers="several", **found)
 
@@ -255,9 +258,12 @@ def _label_fields(student: dspy.Module, marked: set[str], target: str | None) ->
     if not found:
         outputs = {name: list(p.signature.output_fields) for name, p in student.named_predictors()}
         wanted = f" under target={target!r}" if target else ""
+        seen = {id(predictor) for predictor in student.predictors()}
+        hidden = [name for name, one in student.named_sub_modules(dspy.Predict) if id(one) not in seen]
+        also = f" Parts marked as compiled are not seen: set _compiled = False to have {hidden} seen." if hidden else ""
         raise DataError(
             f"No output field{wanted} is named like a label field of the examples: predictors give {outputs}, "
-            f"examples are labelled with {sorted(marked)}. Rename one, or mark the inputs with with_inputs()."
+            f"examples are labelled with {sorted(marked)}. Rename one, or mark the inputs with with_inputs().{also}"
         )
     return found
 
@@ -272,7 +278,7 @@ def _single(fields: list[tuple[str, str]], target: str | None) -> tuple[str, str
 
 def _gold_labels(examples: Sequence[dspy.Example], field: str) -> tuple[str, ...]:
     golds = [example.get(field) for example in examples]
-    return tuple(sorted({label_text(gold) for gold in golds if isinstance(gold, (str, int, bool))}))
+    return tuple(sorted({label_text(gold) for gold in golds if isinstance(gold, (str, int, Enum))}))
 
 
 def _gold_label_sets(examples: Sequence[dspy.Example], field: str) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT
 """MLflow's own defaults, 7 retries with backoff of up to 120 s each, would hold a compile for many minutes."""
 
 _SECRET_NAME = re.compile(r"api_?key|secret|passw|credential|authori[sz]ation|bearer|(?:^|_)(?:key|token)$")
-_USER_IN_URL = re.compile(r"(?<=://)[^/@\s]+@")
+_USER_IN_URL = re.compile(r"(?<=://)[^/\s]+@")
 
 Value = str | int | float | bool | None
 

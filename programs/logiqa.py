@@ -24,7 +24,7 @@ import dspy
 from pld_dspy.errors import DataError
 from pld_dspy.rules import MicroRule
 from pld_dspy.splits import Splits
-from programs.published import distinct, families, find_file, recorded
+from programs.published import distinct, families, find_file, from_hub, recorded
 
 Letter = Literal["A", "B", "C", "D"]
 LABELS: tuple[str, ...] = get_args(Letter)
@@ -108,14 +108,8 @@ def _fault(block: Sequence[str]) -> tuple[int, str] | None:
 
 
 def _hub_questions() -> Iterator[dspy.Example]:
-    import datasets
-
-    try:
-        rows = datasets.load_dataset(HUB, split="validation", revision=HUB_REVISION)
-    except (OSError, ValueError, RuntimeError) as error:  # what the hub's client raises, ConnectionError included
-        raise DataError(
-            f"Cannot read {HUB!r} from the hub: {error}. Get {FILES[1]} at {PAGE} and give it as the data."
-        ) from error
+    remedy = f"Get {FILES[1]} at {PAGE} and give it as the data."
+    rows = from_hub(HUB, split="validation", revision=HUB_REVISION, remedy=remedy)
     for number, row in enumerate(rows):
         yield _example(number, row["context"], row["query"], row["options"], LABELS[int(row["correct_option"])])
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import dspy
 from scipy.sparse.csgraph import connected_components
@@ -35,6 +36,26 @@ def find_file(data: Path, names: Sequence[str]) -> Path:
         if (data / name).is_file():
             return data / name
     raise DataError(f"{data} has no {' or '.join(names)}. Give the folder that holds the published file.")
+
+
+def from_hub(name: str, *part: str, remedy: str, **where: str) -> Any:
+    """Return a split of a data set on the public hub.
+
+    Args:
+        name: NAMESPACE/NAME.
+        part: which of its parts, where it has several.
+        remedy: what to do where it cannot be had, for the message.
+        where: further settings of ``datasets.load_dataset``: ``split``, ``revision``.
+
+    Raises:
+        DataError: it cannot be had.
+    """
+    import datasets
+
+    try:
+        return datasets.load_dataset(name, *part, **where)
+    except (OSError, ValueError, RuntimeError) as error:  # what the hub's client raises, ConnectionError included
+        raise DataError(f"Cannot read {name!r} from the hub: {error}. {remedy}") from error
 
 
 def recorded(examples: Iterable[dspy.Example], rationales: Iterable[MicroRule]) -> list[dspy.Example]:

@@ -1,9 +1,10 @@
 """StereoSet: which kind of group does a stereotyped sentence speak about?
 
 Source: Nadeem et al. 2021, "StereoSet: Measuring stereotypical bias in pretrained language models", CC BY-SA 4.0;
-the published development set. Only sentences annotated as stereotypes are used; the text is the sentence
-(intrasentence) or the context and the sentence (intersentence), and the label is the bias type. Prompt-Level
-Distillation (arXiv 2602.21103) reports macro-F1 0.57 -> 0.90 with Gemma-3 4B on its own split of the set.
+the published development set, as ``dev.json`` or one sentence a line. Only sentences annotated as stereotypes are used;
+the text is the sentence (intrasentence) or the context and the sentence (intersentence), and the label is the bias
+type. Prompt-Level Distillation (arXiv 2602.21103) reports macro-F1 0.57 -> 0.90 with Gemma-3 4B on its own split of the
+set.
 
 Splits are made by cluster, so that the versions of one sentence never meet in two splits. The clusters of recorded
 rationales are training data.
@@ -11,23 +12,25 @@ rationales are training data.
 
 from __future__ import annotations
 
-import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import dspy
+from pydantic import BaseModel, ValidationError
 
+from pld_dspy.data import read_rows
 from pld_dspy.errors import DataError
 from pld_dspy.rules import MicroRule
 from pld_dspy.splits import Splits, normalized
-from programs.published import deal, distinct, find_file, recorded
+from programs.published import deal, distinct, find_file, from_hub, recorded
 
 BiasType = Literal["gender", "profession", "race", "religion"]
 LABELS: tuple[str, ...] = get_args(BiasType)
 
-FILE = "stereoset.jsonl"
+FILES = ("stereoset.jsonl", "dev.json")
+PAGE = "https://github.com/moinnadeem/StereoSet"
 HUB = "McGill-NLP/stereoset"
 TRAIN, VAL, TEST = 32, 30, 84
 """Sentences a label, at most; the test set takes what is left of the rarest label."""
@@ -49,7 +52,8 @@ def load(data: Path | None = None, *, rationales: Sequence[MicroRule] = (), seed
     """Load the sentences and split them by cluster.
 
     Args:
-        data: a folder with ``stereoset.jsonl``, or that file; None loads the public hub's copy.
+        data: a folder with ``stereoset.jsonl`` (one sentence a line) or the published ``dev.json``, or that file; None
+            loads the public hub's copy.
         rationales: recorded micro-rules; the clusters of their sentences are the training set. Without any, the
             training set is drawn like the others.
         seed: of the draw.
@@ -60,7 +64,7 @@ def load(data: Path | None = None, *, rationales: Sequence[MicroRule] = (), seed
     Raises:
         DataError: the file is missing or not in its published form.
     """
-    rows = _hub_rows() if data is None else _file_rows(find_file(data, [FILE]))
+    rows = _hub_rows() if data is None else _file_rows(find_file(data, FILES))
     stereotypes = [row for row in rows if row["gold_label"] == "stereotype"]
     cluster = {row["sentence_id"]: row["cluster_id"] for row in stereotypes}
     sentences = [_example(row) for row in stereotypes]
@@ -84,33 +88,69 @@ def _text(row: dict[str, Any]) -> str:
     return str(row["sentence"])
 
 
+class _Sentence(BaseModel):
+    id: str
+    sentence: str
+    gold_label: str
+
+
+class _Cluster(BaseModel):
+    id: str
+    bias_type: BiasType
+    context: str
+    sentences: list[_Sentence]
+
+
+class _Published(BaseModel):
+    """What is used here of the published form: the clusters of each kind."""
+
+    data: dict[Literal["intrasentence", "intersentence"], list[_Cluster]]
+
+
 def _file_rows(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            row = json.loads(line)
-            absent = {"sentence_id", "cluster_id", "dataset_type", "context", "sentence", "gold_label"} - set(row)
-            if absent or row.get("bias_type") not in LABELS:
-                what = f"has no {', '.join(sorted(absent))}" if absent else f"has bias_type {row.get('bias_type')!r}"
-                raise DataError(f"{path} line {number} {what}. Give StereoSet in its published form.")
-            yield row
+    if path.suffix == ".json":
+        yield from _published_rows(path)
+        return
+    for number, row in enumerate(read_rows(str(path)), start=1):
+        absent = {"sentence_id", "cluster_id", "dataset_type", "context", "sentence", "gold_label"} - set(row)
+        if absent or row.get("bias_type") not in LABELS:
+            what = f"has no {', '.join(sorted(absent))}" if absent else f"has bias_type {row.get('bias_type')!r}"
+            raise DataError(f"{path} row {number} {what}. Give StereoSet in its published form.")
+        yield row
+
+
+def _published_rows(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        published = _Published.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise DataError(f"{path}: {where}: {first['msg']}. Give the file as published at {PAGE}.") from error
+    for kind, clusters in published.data.items():
+        for cluster in clusters:
+            found = ((one.id, one.sentence, one.gold_label) for one in cluster.sentences)
+            yield from _rows(kind, cluster.model_dump(include={"id", "bias_type", "context"}), found)
 
 
 def _hub_rows() -> Iterator[dict[str, Any]]:
-    import datasets
-
-    names = {0: "anti-stereotype", 1: "stereotype", 2: "unrelated"}
+    names = ("anti-stereotype", "stereotype", "unrelated")
+    remedy = f"Get {FILES[1]} at {PAGE} and give it as the data."
     for kind in ("intrasentence", "intersentence"):
-        for cluster in datasets.load_dataset(HUB, kind, split="validation"):
-            sentences = cluster["sentences"]
-            for sentence_id, sentence, gold in zip(
-                sentences["id"], sentences["sentence"], sentences["gold_label"], strict=True
-            ):
-                yield {
-                    "sentence_id": sentence_id,
-                    "cluster_id": cluster["id"],
-                    "dataset_type": kind,
-                    "bias_type": cluster["bias_type"],
-                    "context": cluster["context"],
-                    "sentence": sentence,
-                    "gold_label": names[gold],
-                }
+        for cluster in from_hub(HUB, kind, split="validation", remedy=remedy):
+            told = cluster["sentences"]
+            golds = (names[number] for number in told["gold_label"])
+            yield from _rows(kind, cluster, zip(told["id"], told["sentence"], golds, strict=True))
+
+
+def _rows(kind: str, cluster: dict[str, Any], sentences: Iterable[tuple[str, str, str]]) -> Iterator[dict[str, Any]]:
+    """Yield the sentences of one cluster, each an id, a text and a gold label, as the flattened file has them."""
+    for sentence_id, sentence, gold_label in sentences:
+        yield {
+            "sentence_id": sentence_id,
+            "cluster_id": cluster["id"],
+            "dataset_type": kind,
+            "bias_type": cluster["bias_type"],
+            "context": cluster["context"],
+            "sentence": sentence,
+            "gold_label": gold_label,
+        }

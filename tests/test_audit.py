@@ -111,6 +111,17 @@ class TestFromTheData:
         items = [dspy.Example(text=text, label=LABELS[i % 2]).with_inputs("text") for i in range(20)]
         assert suspects(items, mail_task()) == []
 
+    def test_a_few_micro_rules_of_nothing_but_a_label_do_not_silence_the_others(self):
+        records = micro_rules(relabelled())
+        bare = [record.model_copy(update={"rule": record.label}) for record in records[:2]]
+        found = suspects([*bare, *records[2:]], mail_task())
+        assert {one.example_id for one in found} == {f"m{row}" for row in WRONG}
+        assert all(one.reason.startswith("its text and micro-rule read like") for one in found)
+
+    @pytest.mark.parametrize("labels", [("top up", "top_up_failed"), ("top_up_failed", "top up")])
+    def test_a_label_that_begins_another_leaves_nothing_of_it(self, labels):
+        assert " ".join(_without_labels("If it broke, say Top-up failed.", labels).split()) == "If it broke, say ."
+
     def test_names_of_labels_are_taken_out_of_rules_however_they_are_joined(self):
         labels = ("pending_top_up", "top-up failed", "C++", "up")
         told = "If it waits, answer pending top-up, not Top Up Failed or C++; an upgrade is up to date."
@@ -151,6 +162,14 @@ class TestByTheTeacher:
         found = self.asked(micro_rules(relabelled())[:5], lm)
         assert [one.example_id for one in found] == ["m3"]
         assert "If the text mentions" not in calls(lm)[0].user
+
+    def test_a_judge_that_gives_no_reason_is_said_to_give_none(self):
+        class Curt(Judge):
+            def forward(self, task: str, labels: str, example: str) -> dspy.Prediction:
+                return dspy.Prediction(reason=None, answer="home")
+
+        [found] = contradicted_by_teacher(MAILS[:1], mail_task(), instructions="", ledger=Ledger(), teacher=Curt())
+        assert found.reason.endswith("answers home: it does not say why")
 
     @pytest.mark.parametrize("answer", ["unclear", "spam or work", "", "no idea"])
     def test_an_answer_that_is_no_label_contradicts_nothing(self, answer):
@@ -253,7 +272,7 @@ class TestInACompile:
         plain, before = self.compiled()
         listed, teacher = self.compiled(audit="teacher")
         assert {one.example_id for one in listed.suspects} == {f"m{row}" for row in self.ROWS}
-        assert plain.suspects == []
+        assert not any("teacher" in one.reason for one in plain.suspects)
         assert (listed.rules, listed.bench) == (plain.rules, plain.bench)
         assert listed.costs["teacher"]["audit"].calls == len(TRAIN) == len(calls(teacher)) - len(calls(before))
         assert list(listed.seconds)[:4] == ["baseline", "explain", "audit", "induce"]
@@ -298,9 +317,10 @@ class TestPolicy:
         config = InduceConfig(**settings)
         return induce(records, mail_task(), instructions="", config=config, ledger=Ledger(), doubted=doubted)
 
-    def test_by_default_no_audit_is_made_and_every_micro_rule_counts(self):
+    def test_by_default_suspects_are_listed_and_every_micro_rule_counts(self):
         found = self.induced(micro_rules(relabelled()))
-        assert found.suspects == []
+        assert {one.example_id for one in found.suspects} == {f"m{row}" for row in WRONG}
+        assert "suspect" not in found.diagnosis
         assert sum(len(rule.support) for rule in found.rules) == len(MAILS)
 
     def test_dropped_suspects_support_nothing(self):

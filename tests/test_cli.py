@@ -601,6 +601,7 @@ def test_starting_anew_leaves_no_report_of_the_old_compile(done: Path) -> None:
     ("uri", "said"),
     [
         ("postgresql://me:sk-secret@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://me:sk@se:cret@host/db", "postgresql://me:***@host/db"),
         ("sqlite:///mlflow.db", "sqlite:///mlflow.db"),
     ],
 )

@@ -67,7 +67,17 @@ def locked(lm: dspy.LM) -> dspy.Module:
     return program
 
 
-@pytest.mark.parametrize("made", [lambda lm: student(lm), locked], ids=["plain", "with a lock"])
+def locked_within(lm: dspy.LM) -> dspy.Module:
+    """The same, beside and within what stands in a list."""
+    program = dspy.Module()
+    program.steps, program.helper = [locked(lm), threading.Lock()], lm
+    return program
+
+
+MADE = {"plain": student, "with a lock": locked, "with locks within": locked_within}
+
+
+@pytest.mark.parametrize("made", MADE.values(), ids=MADE)
 def test_bound_models_are_shared_and_their_history_is_not_copied(made):
     lm = student_lm()
     program = made(lm)
@@ -75,6 +85,38 @@ def test_bound_models_are_shared_and_their_history_is_not_copied(made):
     bound = [module.lm for _, module in copied.named_sub_modules(dspy.Predict) if module.lm is not None]
     assert bound
     assert all(found is lm for found in bound)
+
+
+@pytest.mark.parametrize("made", MADE.values(), ids=MADE)
+def test_no_part_of_the_student_is_changed(made):
+    program = made(student_lm())
+    before = [(id(one), one.signature) for _, one in program.named_sub_modules(dspy.Predict)]
+    copied = with_rules(program, Task.of(program, mails(3)), RULES)
+    assert any(RULES_OPEN in text for text in instructions(copied))
+    assert [(id(one), one.signature) for _, one in program.named_sub_modules(dspy.Predict)] == before
+
+
+def test_models_that_a_program_holds_beside_its_predictors_are_shared_too():
+    program = locked_within(student_lm())
+    assert with_rules(program, Task.of(program, mails(3)), RULES).helper is program.helper
+
+
+class Single(dspy.Predict):
+    def __deepcopy__(self, memo):
+        return self
+
+
+class Refusing(dspy.Predict):
+    def __deepcopy__(self, memo):
+        raise TypeError("there is one of me")
+
+
+@pytest.mark.parametrize(("kind", "said"), [(Single, "a copy shares 'self'"), (Refusing, "there is one of me")])
+def test_a_predictor_that_refuses_to_be_copied_is_never_instructed_in_place(kind, said):
+    program = kind(Mail)
+    with pytest.raises(DataError, match=f"cannot be copied: .*{said}"):
+        with_rules(program, mail_task(), RULES)
+    assert program.signature is Mail
 
 
 def test_an_unknown_predictor_is_named():

@@ -3,7 +3,7 @@
 import dspy
 import pytest
 from engine import calls, sections
-from tasks import INSTRUCTIONS, KEYWORDS, instruction, mail_task, mail_teacher, mails, micro_rule, micro_rules
+from tasks import INSTRUCTIONS, KEYWORDS, instruction, mail, mail_task, mail_teacher, mails, micro_rule, micro_rules
 
 from pld_dspy.errors import BudgetExceeded, DataError
 from pld_dspy.explain import Explainer, Explanations, explain
@@ -29,7 +29,7 @@ def test_records_match_by_inputs_where_ids_are_unknown(said):
     word = TRAIN[4].text.split()[-1]
     record = micro_rule("elsewhere-77", said.format(word), TRAIN[4].label, word)
     found = explained(recorded=[record])
-    assert found.micro_rules == [record]
+    assert found.micro_rules == [record.model_copy(update={"example_id": "m4"})], "rules name their support by it"
     assert found.unexplained == [f"m{number}" for number in range(9) if number != 4]
 
 
@@ -38,7 +38,39 @@ def test_records_match_several_inputs_in_any_order_of_fields():
         dspy.Example(a=f"p{n}", b="h", label=label).with_inputs("a", "b") for n, label in enumerate(["spam", "work"])
     ]
     record = MicroRule(example_id="x", inputs={"b": "h", "a": "p1"}, label="work", rationale="", rule="r")
-    assert explained(trainset=pairs, recorded=[record]).micro_rules == [record]
+    [rule] = explained(trainset=pairs, recorded=[record]).micro_rules
+    assert rule == record.model_copy(update={"example_id": "row-1"})
+
+
+def unnamed(examples: list[dspy.Example]) -> list[dspy.Example]:
+    """The same examples without their ids."""
+    return [dspy.Example(text=one.text, label=one.label).with_inputs("text") for one in examples]
+
+
+def test_records_of_examples_without_ids_follow_these_into_another_order():
+    first = explained(trainset=unnamed(TRAIN), lm=mail_teacher()).micro_rules
+    again = explained(trainset=unnamed(TRAIN[::-1]), recorded=first).micro_rules
+    assert [rule.rule for rule in again] == [rule.rule for rule in first[::-1]]
+    assert [rule.example_id for rule in again] == [f"row-{row}" for row in range(9)]
+
+
+def test_a_row_number_is_what_records_are_matched_by_last():
+    record = micro_rule("row-4", "nowhere to be found", TRAIN[4].label, "x")
+    assert explained(trainset=unnamed(TRAIN), recorded=[record]).micro_rules == [record]
+
+
+def test_among_equal_texts_a_record_belongs_to_one_with_its_label_and_none_yet():
+    """As where the same message was labelled twice, and not in the same way."""
+    rows = unnamed([mail(0, "spam", "winner"), mail(0, "work", "winner"), mail(0, "spam", "winner")])
+    records = [
+        micro_rule("", rows[0].text, label, word)
+        for label, word in [("spam", "a"), ("spam", "b"), ("work", "c"), ("spam", "d")]
+    ]
+    found = explained(trainset=rows, recorded=records)
+    told = [(rule.example_id, rule.rule) for rule in found.micro_rules]
+    assert told == [(f"row-{row}", records[number].rule) for row, number in enumerate((0, 2, 1))]
+    with pytest.raises(DataError, match=r"gives the label 'home', but training row 0 is labelled 'spam'"):
+        explained(trainset=rows, recorded=[micro_rule("", rows[0].text, "home", "x")])
 
 
 def test_unmatched_records_are_left_out_and_named(caplog):
@@ -102,6 +134,23 @@ def test_a_useless_teacher_answer_is_counted_and_left_out(caplog, useless):
     assert "1 examples got no usable micro-rule from the teacher: m5" in caplog.text
 
 
+@pytest.mark.parametrize(("said", "kept"), [('{"rationale": "So.", "rule": "Told in JSON."}', 9), ("no idea", 8)])
+def test_a_malformed_answer_is_asked_for_again_as_json_and_counted_if_it_stays_so(said, kept):
+    lm, ledger = mail_teacher(), Ledger()
+    answer = lm.engine.fn
+    lm.engine.fn = lambda system, user: said if "Mail 5 " in user else answer(system, user)
+    found = explained(lm=lm, ledger=ledger)
+    assert len(calls(lm)) == ledger.spent["teacher", "explain"].calls == 9 + 1
+    assert len(found.micro_rules) == kept
+    assert len(found.failed) == ledger.spent["teacher", "explain"].failures == 9 - kept
+    assert ("Told in JSON." in [rule.rule for rule in found.micro_rules]) == (kept == 9)
+
+
+def test_a_teacher_that_gives_nothing_usable_is_an_error_that_says_so():
+    with pytest.raises(DataError, match=r"The teacher gave a usable micro-rule for none of 9 examples.*stronger"):
+        explained(lm=mail_teacher({"rule": lambda given: ""}))
+
+
 def test_teacher_answers_are_kept():
     ledger, lm = Ledger(), mail_teacher()
     first = explained(lm=lm, ledger=ledger)
@@ -124,8 +173,7 @@ def test_a_cap_that_leaves_nothing_is_an_error():
 
 
 def test_examples_without_ids_are_named_by_their_row():
-    rows = [dspy.Example(text=one.text, label=one.label).with_inputs("text") for one in TRAIN]
-    found = explained(trainset=rows, lm=mail_teacher())
+    found = explained(trainset=unnamed(TRAIN), lm=mail_teacher())
     assert [rule.example_id for rule in found.micro_rules] == [f"row-{row}" for row in range(9)]
     assert all(any(word in rule.rule for word in KEYWORDS) for rule in found.micro_rules)
 

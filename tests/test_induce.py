@@ -113,6 +113,14 @@ def test_noise_joins_the_nearest_cluster_or_is_listed():
     assert induced(records, attach=-1.0, **settings).noise == []
 
 
+def test_noise_of_one_label_is_listed_though_the_example_supports_a_rule_for_another():
+    records = [*labelled(2, "spam"), micro_rule("both", "t", "spam", "jackpot"), micro_rule("both", "t", "work", "x")]
+    by_label = {3: np.array([0, 0, -1]), 1: np.array([0])}
+    found = induced(records, clusterer=lambda vectors: by_label[len(vectors)], attach=2.0)
+    assert (found.noise, found.counts["noise"]) == (["both"], 1)
+    assert [rule.support for rule in found.rules if rule.labels == ("work",)] == [("both",)]
+
+
 def test_clusters_that_say_the_same_become_one_rule():
     records = [micro_rule(f"m{i}", f"t{i}", "spam", word) for i, word in enumerate(["winner", "lottery"] * 10)]
     apart_rules = induced(records, clusterer=apart, merge=1.1).rules
@@ -346,6 +354,12 @@ def test_bad_settings_and_inputs_are_named():
 def test_a_broken_embedder_is_refused(vectors):
     with pytest.raises(DataError, match=r"The embedder gave an array of shape .* for 2 texts"):
         embed(["a", "b"], lambda texts: vectors)
+
+
+@pytest.mark.parametrize("numbers", [[0] * 12, [0] * 14, [[0]] * 13])
+def test_a_broken_clusterer_is_refused(numbers):
+    with pytest.raises(DataError, match=r"The clusterer gave an array of shape .* for 13 vectors of the label 'spam'"):
+        induced(labelled(13, "spam"), clusterer=lambda vectors: numbers)
 
 
 def test_embedding_gives_unit_vectors_that_tell_topics_apart():

@@ -291,6 +291,41 @@ def test_threads_change_neither_answers_nor_their_order():
     assert [answer.outputs["label"] for answer in one] == [LABELS[number % 7 % 3] for number in range(len(ROWS))]
 
 
+def test_one_call_warms_the_server_up_before_the_others_come_at_once():
+    lock, under_way, seen = threading.Lock(), [], []
+
+    def answer(system: str, user: str) -> str:
+        with lock:
+            under_way.append(user)
+            seen.append((user, len(under_way)))
+        time.sleep(0.02)
+        with lock:
+            under_way.remove(user)
+        return "work"
+
+    ask(Ledger(num_threads=4), fn_lm(answer, cache=False))
+    assert seen[0][0].startswith(ROWS[0]["text"])
+    assert [count for _, count in seen[:2]] == [1, 1], "the second call begins after the first has ended"
+    assert max(count for _, count in seen) > 1
+
+
+class Metered(dspy.Module):
+    """Two calls to a server that had read most of the second prompt before."""
+
+    def forward(self, text: str) -> dspy.Prediction:
+        for cached in (None, {"cached_tokens": 70}):
+            used = {"prompt_tokens": 100, "completion_tokens": 2, "prompt_tokens_details": cached}
+            dspy.settings.usage_tracker.add_usage("m", used)
+        return dspy.Prediction(label="work")
+
+
+def test_cached_prompt_tokens_are_counted_beside_all(tmp_path):
+    for ledger in (Ledger(tmp_path / "p.jsonl"), Ledger(tmp_path / "p.jsonl")):
+        ask(ledger, student_lm(), ROWS[:3], program=Metered())
+        spent = ledger.total("student")
+        assert (spent.calls, spent.tokens_in, spent.tokens_cached, spent.tokens_out) == (6, 600, 210, 12)
+
+
 def test_threads_see_the_callers_context():
     configured, wanted, names = student_lm(), echo_lm(), set()
     dspy.configure(lm=configured, adapter=dspy.ChatAdapter())

@@ -9,6 +9,8 @@ import pytest
 from scipy.special import log_softmax
 from tasks import rule
 
+from pld_dspy.search.belief import Belief
+from pld_dspy.search.config import SearchConfig
 from pld_dspy.search.effects import EffectModel, Observation
 from pld_dspy.search.logits import LogitModel
 from pld_dspy.search.mixed import SET_SD
@@ -154,6 +156,52 @@ def test_a_model_that_grew_with_the_answers_is_the_one_made_of_them_all():
         assert np.array_equal(found.mean, fresh.mean)
         assert np.array_equal(found.precision, fresh.precision)
         assert found.noise == fresh.noise
+
+
+def test_answers_without_log_probabilities_are_left_out():
+    student = Student(9)
+    seen = student.screened(8, 12)
+    gaps = seen[3].logits.copy()
+    gaps[[2, 7]] = np.nan
+    rest = np.delete(np.arange(12), [2, 7])
+    shorter = Observation(seen[3].candidate, seen[3].rows[rest], seen[3].correct[rest], seen[3].logits[rest])
+    bare = dataclasses.replace(seen[5], logits=None)
+    model = LogitModel(student.space, GOLDS, LABELS)
+    found = model.fit([*seen[:3], dataclasses.replace(seen[3], logits=gaps), bare, seen[6]])
+    assert np.array_equal(found.mean, model.fit([*seen[:3], shorter, seen[6]]).mean)
+
+
+@pytest.mark.parametrize(("lost", "kind"), [(0, LogitModel), (9, LogitModel), (30, EffectModel)])
+def test_few_lost_answers_do_not_cost_a_search_its_log_probabilities(lost, kind):
+    student = Student(9)
+    seen = student.screened(20, 12)
+    for number in range(lost):
+        seen[number % 20].logits[number // 20] = np.nan
+    belief = Belief(student.space, GOLDS, LABELS, SearchConfig(), known=1)
+    assert isinstance(belief._chosen(seen), kind)
+
+
+def test_what_a_race_asked_block_by_block_is_not_held_when_it_is_over():
+    student = Student(8)
+    seen, racing = student.screened(6, 12), student.space.all()
+    model = LogitModel(student.space, GOLDS, LABELS)
+    for size in range(12, 90, 12):
+        model.fit([*seen, student.asked(racing, np.arange(size))])
+    assert len(model._built) == len(seen)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_the_search_takes_provenance_only_where_it_predicts(told):
+    """Of log-probabilities as of bits, from a student to whom it matters which examples a rule is about, or not."""
+    student, plain = Student(6), Student.utilities
+    about = (np.random.default_rng(0).random((90, K)) < 0.2).astype(float)
+    if told:
+        student.utilities = lambda one: plain(student, one) + 2.0 * (about * one.use) @ np.eye(3)[np.arange(K) % 3]
+    seen = student.screened(60, 30)
+    belief = Belief(student.space, GOLDS, LABELS, SearchConfig(), known=1, about=about)
+    assert belief._chosen(seen).about.any() == told
+    bits = [dataclasses.replace(one, logits=None) for one in seen]
+    assert (belief._chosen(bits).about is not None) == told
 
 
 def test_other_answers_to_the_same_examples_are_not_taken_for_known_ones():

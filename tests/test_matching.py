@@ -2,14 +2,16 @@
 
 import numpy as np
 import pytest
+from engine import timeout_error
 from scipy.special import softmax
 from tasks import LABELS, VAL, WORDS, leaning_lm, mail_evaluator, rule
 
 from pld_dspy.adapter import LabelAdapter
 from pld_dspy.calibration import match, matched, matched_answers
 from pld_dspy.calibration.matching import LEAST
+from pld_dspy.ledger import Answer
 from pld_dspy.scoring import macro_f1
-from pld_dspy.search import RuleSearch, SearchConfig, SearchResult, open_study
+from pld_dspy.search import RuleSearch, SearchConfig, SearchResult, TrialRow, open_study
 from pld_dspy.search.trials import Asked
 
 RULES = [rule(f"{label}-{word}", word, label) for label, words in WORDS.items() for word in words]
@@ -66,6 +68,48 @@ def test_answers_seen_so_far_are_decided_anew():
     assert asked.matched(truth).correct.tolist() == [True, True]
     bare = Asked(np.array([4, 7]), np.array([False, True]), None)
     assert bare.matched(truth) is bare
+
+
+def test_an_answer_without_log_probabilities_stays_as_it_is_and_the_others_are_decided_anew():
+    logits = np.log([[0.7, 0.3], [0.9, 0.1], [np.nan, np.nan], [np.nan, np.nan]])
+    asked = Asked(np.array([4, 7, 1, 5]), np.array([False, True, True, False]), logits)
+    truth = np.array([0, 0, 0, 0, 1, 1, 0, 0])
+    assert asked.matched(truth).correct.tolist() == [True, True, True, False]
+
+
+def test_one_answer_without_log_probabilities_does_not_keep_the_others_from_being_matched():
+    evaluator = mail_evaluator(leaning_lm())
+    object.__setattr__(evaluator, "adapter", LabelAdapter(logprobs=True))
+    answers = evaluator.answers(None, VAL, stage="test")
+    lost = Answer(outputs=None, error="lost: timed out")
+    moved = matched_answers([lost, *answers[1:]], VAL, evaluator)
+    assert moved[0] == lost
+    assert moved[1:] != answers[1:]
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_a_call_that_is_lost_in_a_race_ends_no_search_nor_its_resuming(tmp_path, calibrated):
+    """The model was chosen while all answers had log-probabilities, and the race's first one has none."""
+    lm, rows = leaning_lm(), []
+    evaluator = mail_evaluator(lm)
+    object.__setattr__(evaluator, "adapter", LabelAdapter(logprobs=True))
+
+    def lose(trial: TrialRow) -> None:
+        rows.append(trial)
+        if len(rows) == 10:  # two guards and eight screened sets
+            lm.engine.failures = (timeout_error(times=1),)
+
+    def search() -> RuleSearch:
+        study = open_study(tmp_path / "study.log")
+        config = SearchConfig(screen_calls=96, trials=4, block=12)
+        return RuleSearch(RULES, evaluator, VAL, study=study, config=config, calibrated=calibrated, on_trial=lose)
+
+    first = search()
+    found = first.run()
+    assert [len(rows), evaluator.ledger.total("student").failures] == [2 + 8 + 4 + 2, 1]
+    lacking = {trial.step: int(np.isnan(trial.asked.logits).any(axis=1).sum()) for trial in first.seen}
+    assert [lacking[step] for step in (9, 10)] == [0, 1]
+    assert search().run() == found
 
 
 def searched(liking: float, *, calibrated: bool) -> SearchResult:

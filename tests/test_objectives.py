@@ -28,10 +28,10 @@ from tasks import (
 )
 
 from pld_dspy.adapter import LabelAdapter
-from pld_dspy.errors import DataError
+from pld_dspy.errors import DataError, RunError
 from pld_dspy.evaluation import Evaluator
 from pld_dspy.ledger import Answer, Ledger
-from pld_dspy.objectives import MeanMetric, chosen_objective, figure, objective_name
+from pld_dspy.objectives import MeanMetric, chosen_objective, figure, objective_code, objective_name
 from pld_dspy.resolve import ResolveConfig
 from pld_dspy.task import Task
 
@@ -94,7 +94,7 @@ def test_an_unknown_label_is_named_with_those_there_are():
         figure("f1:ham", ("spam", "work", "home"))
 
 
-@pytest.mark.parametrize("objective", ["f1", "f1:", "micro_f1", "F1:spam", ""])
+@pytest.mark.parametrize("objective", ["f1", "f1:", "micro_f1", "F1:spam", "", None, 1])
 def test_an_unknown_objective_is_refused_with_those_there_are(objective):
     with pytest.raises(DataError, match=r"is unknown\. Give one of macro_f1, .*f1:LABEL, or a callable"):
         chosen_objective(objective, None)
@@ -153,6 +153,78 @@ def test_a_per_example_metric_counts_as_its_mean_and_a_failed_row_as_zero(name):
     examples = mails(4)
     answers = [dspy.Prediction(label=label) for label in ("spam", "work", "spam")]
     assert MeanMetric(METRICS[name])(examples, [*answers, dspy.Prediction()]) == 0.5
+
+
+class Judge(dspy.Module):
+    """A metric that is a module, as ``dspy.evaluate.SemanticF1`` is."""
+
+    def forward(self, example, pred, trace=None):
+        return scored(example, pred)
+
+
+def judged(gold, pred, trace=None):
+    return scored(gold, pred)
+
+
+def lenient(gold, pred, least=1.0):
+    return right(gold, pred) >= least
+
+
+def wrapped(*args):
+    """What a decorator makes of a metric of three arguments."""
+    return judged(*args)
+
+
+@pytest.mark.parametrize("metric", [Judge(), lenient, wrapped])
+def test_a_metric_is_given_no_more_than_it_needs(metric, caplog):
+    answers = [dspy.Prediction(label=label) for label in ("spam", "spam")]
+    assert MeanMetric(metric)(mails(2), answers) == 0.5
+    assert told(metric) == ("" if metric is lenient else "It is spam.")
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("metric", ["accuracy", 0.5, [right]])
+def test_what_is_no_metric_is_refused(metric):
+    with pytest.raises(DataError, match=r"is no metric\. Give a function, or name a figure with objective="):
+        chosen_objective("macro_f1", metric)
+
+
+def maximized(sign: int):
+    """A metric and an objective that have the same names whatever they do."""
+    if sign > 0:
+
+        def measure(gold, pred):
+            return right(gold, pred)
+
+        def figures(examples, predictions):
+            return 1.0
+    else:
+
+        def measure(gold, pred):
+            return not right(gold, pred)
+
+        def figures(examples, predictions):
+            return -1.0
+
+    return measure, figures
+
+
+def test_an_edited_measure_does_not_meet_old_trials(tmp_path):
+    before, after = maximized(1), maximized(-1)
+    for code in (objective_code("macro_f1", None), objective_code("f1:spam", None)):
+        assert code == {}
+    assert objective_code(before[1], before[0]) == objective_code(*reversed(maximized(1)))
+    assert objective_code("macro_f1", before[0]) != objective_code("macro_f1", after[0])
+    assert objective_code(before[1], None) != objective_code(after[1], None)
+    compiled(pld(tmp_path, metric=before[0]), student(student_lm()))
+    lm = student_lm()
+    with pytest.raises(RunError, match="holds another compile: settings differ"):
+        compiled(pld(tmp_path, metric=after[0]), student(lm))
+    assert calls(lm) == []
+
+
+def test_code_that_cannot_be_read_goes_by_its_name():
+    assert objective_code("macro_f1", max) == {"metric_code": "max"}
 
 
 @pytest.mark.parametrize("metric", [lambda gold: 1, lambda: 1, lambda a, b, c, d: 1])

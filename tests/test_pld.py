@@ -25,7 +25,7 @@ from tasks import (
 )
 
 from pld_dspy.adapter import LabelAdapter
-from pld_dspy.rules import RULES_OPEN
+from pld_dspy.rules import RULES_OPEN, RuleSet
 from pld_dspy.scoring import macro_f1
 from pld_dspy.search import SearchConfig
 
@@ -240,3 +240,13 @@ def test_of_a_search_without_a_model_the_budget_gives_all_or_nothing(tmp_path):
     assert result.at_budget(tokens=50) == result.rules
     assert len(result.rules) > 0
     assert len(result.at_budget(tokens=49)) == 0
+
+
+def test_shorter_sets_are_counted_in_the_students_own_tokens(tmp_path):
+    optimizer, lm = pld(tmp_path, search=SearchConfig(trials=2, screen_calls=160, block=8)), student_lm()
+    lm.pld_count_tokens = lambda text: 1000.0 * text.count("\n")
+    compiled(optimizer, student(lm))
+    ladder = optimizer.result.insight.ladder
+    assert ladder
+    assert [rung.tokens for rung in ladder] == [1000 * rung.rules.render().count("\n") for rung in ladder]
+    assert optimizer.result.at_budget(tokens=999) == RuleSet()

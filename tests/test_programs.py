@@ -5,11 +5,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 
 from pld_dspy.errors import DataError
 from pld_dspy.rules import MicroRule, read_micro_rules
-from pld_dspy.splits import check_disjoint
+from pld_dspy.splits import Splits, check_disjoint
 from pld_dspy.task import Task
 from programs import stereoset
 
@@ -77,10 +78,74 @@ def test_without_records_there_is_a_training_set_all_the_same(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("changes", [{"bias_type": "age"}, {"sentence": None}])
-def test_another_form_is_refused_with_its_line(tmp_path: Path, changes: dict[str, Any]) -> None:
+def test_another_form_is_refused_with_its_row(tmp_path: Path, changes: dict[str, Any]) -> None:
     broken = {key: value for key, value in row(1, **changes).items() if value is not None}
-    with pytest.raises(DataError, match=r"line 2 has (no sentence|bias_type 'age')"):
+    with pytest.raises(DataError, match=r"row 2 has (no sentence|bias_type 'age')"):
         stereoset.load(write(tmp_path / "s.jsonl", [row(0), broken]))
+
+
+@pytest.mark.parametrize("broken", ['{"sentence_id": \n', "[1]\n"])
+def test_a_line_that_is_no_object_is_refused(tmp_path: Path, broken: str) -> None:
+    path = write(tmp_path / "s.jsonl", [row(0)])
+    path.write_text(path.read_text() + broken)
+    with pytest.raises(DataError, match=r"s\.jsonl line 2 is "):
+        stereoset.load(path)
+
+
+def cluster(number: int, gold_labels: list[Any]) -> dict[str, Any]:
+    """A cluster as ``dev.json`` has it; the hub gives its sentences column by column, and numbers for gold labels."""
+    sentences = [
+        {"id": f"s{number}-{gold}", "sentence": f"People number {number} were {gold}.", "gold_label": gold}
+        for gold in gold_labels
+    ]
+    bias_type = stereoset.LABELS[number % 4]
+    return {"id": f"c{number}", "bias_type": bias_type, "context": f"I met {number}.", "sentences": sentences}
+
+
+def everything(splits: Splits) -> dict[str, str]:
+    return {example.id: example.text for _, examples in splits.named() for example in examples}
+
+
+KINDS = ("intrasentence", "intersentence")
+NAMES = ("anti-stereotype", "stereotype", "unrelated")
+SENTENCES = {
+    **{f"s{number}-stereotype": f"People number {number} were stereotype." for number in range(8)},
+    **{f"s{number}-stereotype": f"I met {number}. People number {number} were stereotype." for number in range(8, 16)},
+}
+
+
+def test_the_published_nested_file_is_read_too(tmp_path: Path) -> None:
+    data = {kind: [cluster(8 * k + n, list(NAMES)) for n in range(8)] for k, kind in enumerate(KINDS)}
+    path = tmp_path / "dev.json"
+    path.write_text(json.dumps({"version": "1.1", "data": data}))
+    assert everything(stereoset.load(tmp_path)) == SENTENCES
+    data["intersentence"][3]["bias_type"] = "age"
+    path.write_text(json.dumps({"data": data}))
+    with pytest.raises(DataError, match=r"dev\.json: data\.intersentence\.3\.bias_type: .*as published at https://"):
+        stereoset.load(path)
+
+
+def test_the_hub_gives_clusters_by_column_with_numbered_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_dataset(name: str, kind: str, split: str) -> datasets.Dataset:
+        assert (name, split) == (stereoset.HUB, "validation")
+        clusters = [cluster(8 * KINDS.index(kind) + number, list(NAMES)) for number in range(8)]
+        for one in clusters:
+            told = one["sentences"]
+            columns = {key: [sentence[key] for sentence in told] for key in ("id", "sentence")}
+            one["sentences"] = {**columns, "gold_label": [0, 1, 2]}
+        return datasets.Dataset.from_list(clusters)
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    assert everything(stereoset.load()) == SENTENCES
+
+
+def test_a_hub_that_cannot_be_reached_is_an_error_with_the_way_to_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_dataset(name: str, kind: str, split: str) -> None:
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    with pytest.raises(DataError, match=r"no network\. Get dev\.json at https://"):
+        stereoset.load()
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

@@ -227,13 +227,30 @@ def test_a_program_with_parts_that_refuse_to_be_copied_is_run_all_the_same():
     assert reader(program).inputs(LETTER) == FIRST_LINE
 
 
-def test_a_predictor_that_cannot_be_copied_is_left_alone():
-    program = FirstLine()
-    program.steps = [program.inner, threading.Lock()]  # DSPy copies the list alone, not what is in it
-    del program.inner
-    program.decide = None
+class Locked(FirstLine):
+    """Holds its part in a list, beside what refuses to be copied: DSPy would copy the list, not what is in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = [self.inner, threading.Lock()]
+        del self.inner
+
+    def decide(self, text: str) -> dspy.Prediction:
+        return self.steps[0](text=text)
+
+
+class Single(dspy.Predict):
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Single":
+        return self
+
+
+@pytest.mark.parametrize(("kind", "found"), [(None, FIRST_LINE), (Single, LETTER.inputs().toDict())])
+def test_the_programs_own_predictor_is_left_alone(kind, found):
+    program = Locked()
+    if kind is not None:
+        program.steps[0].answer.predict = kind(Mail)
     before = dict(vars(program.steps[0].answer.predict))
-    assert reader(program).inputs(LETTER) == LETTER.inputs().toDict()
+    assert reader(program).inputs(LETTER) == found
     assert vars(program.steps[0].answer.predict) == before
 
 

@@ -75,6 +75,7 @@ def test_texts_are_read_from_whatever_holds_them(texts):
     expected = Patch(kind="add", rule="7", texts=("A rule.",))
     assert Patch.model_validate({"kind": "add", "rule": 7, "texts": texts, "why": "so"}) == expected
     assert Patch.model_validate({"kind": "add", "rule": "7", "text": texts}) == expected
+    assert Patch.model_validate({"kind": "add", "rule": "7", "text": texts, "texts": None}) == expected
 
 
 @pytest.mark.parametrize("data", [{"kind": "sing"}, {}, "retire", None, {"kind": ["add"]}, {"kind": "add", "texts": 7}])
@@ -144,6 +145,9 @@ def test_an_exception_stands_behind_its_rule():
     text = f"{SPAM.text} Exception: if it is old, answer home."
     assert edit("add_exception", "if it is old, answer home.").new[0].text == text
     assert edit("add_exception", "Exception: if it is old, answer home.").new[0].text == text
+    assert edit("add_exception", "Exceptions: if it is old, answer home.").new[0].text == text
+    rare = "exceptionally old mails: answer home."
+    assert edit("add_exception", rare).new[0].text == f"{SPAM.text} Exception: {rare}"
 
 
 def test_an_exception_that_repeats_its_rule_is_the_whole_rule():

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import dspy
+import numpy as np
 import optuna
 import pytest
 from engine import calls
@@ -19,6 +20,7 @@ from pld_dspy.search import RuleSearch, SearchConfig, SearchResult, TrialRow, op
 from pld_dspy.search.config import CappedSearchConfig
 from pld_dspy.search.insight import Insights
 from pld_dspy.search.sampler import SeededTPE
+from pld_dspy.search.trials import Asked
 
 VAL = mails(60)
 NEEDED = [rule(f"{label}-{word}", word, label) for label in ("spam", "home") for word in WORDS[label]]
@@ -141,6 +143,51 @@ def test_a_hopeless_candidate_is_dropped_early_and_a_better_one_is_not():
     assert [trial.objective is None for trial in trials] == [trial.asked < len(VAL) for trial in trials]
     better = search(student_lm(), SearchConfig(**settings), rules=[HARMFUL[0], *NEEDED[1:]]).run().trials[2:]
     assert max(trial.asked for trial in better) == len(VAL)
+
+
+@pytest.mark.parametrize("kind", ["screen", "race"])
+def test_every_block_has_all_labels_in_proportion(kind):
+    made = search(student_lm(), SearchConfig(screen_calls=96, trials=4, block=12), val=VAL)
+    for step in range(5):
+        blocks = made._blocks(made.plan.guards + step, kind)
+        for block in blocks:
+            assert {label: [VAL[row].label for row in block].count(label) for label in WORDS} == dict.fromkeys(WORDS, 4)
+        assert len(set(np.concatenate(blocks).tolist())) == (12 if kind == "screen" else len(VAL))
+
+
+def test_a_trial_is_told_its_answers_blended_with_what_the_model_expects(monkeypatch):
+    made = search(student_lm(), replace(QUICK, parsimony=0.01), **SHORT)
+    monkeypatch.setattr(
+        made.belief, "posterior", lambda _: SimpleNamespace(surrogate=SimpleNamespace(value=lambda _: 0.4))
+    )
+    asked = Asked(np.arange(20), np.ones(20, dtype=bool), None)
+    candidate = made.space.all()
+    assert made.belief.value([], candidate, asked, None) == pytest.approx((20 * 1.0 + 60 * 0.4) / 80 - 0.01 * 6)
+    assert made.belief.value([], candidate, asked, 0.7) == pytest.approx((20 * 0.7 + 60 * 0.4) / 80 - 0.01 * 6)
+
+
+def test_the_first_race_is_for_a_screened_set_and_every_sixth_is_the_samplers():
+    made = search(student_lm(), replace(QUICK, trials=8), **SHORT)
+    while made.plan.next().user_attrs["kind"] == "screen" or len(made.seen) < 2:
+        made._step(made.plan.next())
+    screened = {made.space.digest(trial.candidate) for trial in made.seen if trial.kind == "screen"}
+    proposed = [made.proposer.race(number, made.seen) for number in range(6)]
+    assert made.space.digest(proposed[0]) in screened
+    assert [one is None for one in proposed] == [False] * 5 + [True]
+    assert all(made.space.digest(one) not in screened for one in proposed[1:5]), "changed after draws from the model"
+
+
+@pytest.mark.parametrize(("hoped", "expected"), [(0.9, 0.99), (0.5, 1.0)])
+def test_of_two_that_did_about_as_well_the_one_that_the_model_expects_more_of_is_chosen(monkeypatch, hoped, expected):
+    done = search(student_lm("work"), replace(PLAIN, trials=0))
+    done.run()
+    first = replace(done.seen[1], objective=1.0)
+    other = replace(first, step=2, candidate=first.candidate.with_rule(0, use=False), objective=0.99)
+    done.seen = [done.seen[0], first, other]
+    view = SimpleNamespace(value=lambda one: hoped if one is other.candidate else 0.5, rule_effects=lambda _: {})
+    monkeypatch.setattr(done.belief, "posterior", lambda seen: SimpleNamespace(surrogate=view))
+    monkeypatch.setattr(Insights, "of", lambda *_: None)
+    assert done._result(None).objective == expected
 
 
 def test_the_objective_decides_what_is_best():

@@ -1,5 +1,7 @@
 """The parts of the search on their own: its space, its model of effects, and its race."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
@@ -97,6 +99,26 @@ def test_a_surrogate_says_what_the_regression_says_of_any_set():
     own = [float(model.weights @ expit(model.features(one, rows) @ effects + 0.3)) for one in sets]
     assert surrogate.values(sets) == pytest.approx(own)
     assert [surrogate.value(one) for one in sets] == pytest.approx(own)
+
+
+@pytest.mark.parametrize("held", [1, 50, 10**9])
+def test_how_many_utilities_are_held_at_once_changes_no_value(monkeypatch, held):
+    model, seen, _ = simulated(np.array([1.0, -1.0, 0.5]), ["spam", "work"] * 20, n=20, seed=0)
+    surrogate, sets = model.fit(seen).surrogate, [one.candidate for one in seen[:7]]
+    expected = [float(model.weights @ expit(surrogate._utilities([one], np.zeros((1, 1)))[0, :, 0])) for one in sets]
+    monkeypatch.setattr("pld_dspy.search.surrogate.CHUNK", held)
+    assert surrogate.values(sets) == pytest.approx(expected)
+    assert surrogate.value(sets[0]) == pytest.approx(expected[0])
+
+
+def test_the_models_optimum_keeps_the_order_it_started_from_where_places_do_nothing():
+    """A server has then read the shared beginning of the prompt before."""
+    model, seen, _ = simulated(np.array([2.0, 2.0, 2.0, 2.0]), ["spam", "work"] * 40, n=120, seed=0)
+    surrogate = dataclasses.replace(model.fit(seen).surrogate, slope=np.zeros((4, 80)))
+    start = Candidate(np.ones(4, dtype=bool), np.array([0.3, 0.9, 0.1, 0.6]), np.zeros(4, dtype=np.int64))
+    assert model.space.rule_set(surrogate.best(start, 0.0)) == model.space.rule_set(start)
+    late = dataclasses.replace(surrogate, slope=np.repeat([[0.0], [-1.0], [0.0], [0.0]], 80, axis=1))
+    assert [one.id for one in model.space.rule_set(late.best(start, 0.0)).rules] == ["r1", "r2", "r0", "r3"]
 
 
 def test_the_models_best_set_is_the_true_one():

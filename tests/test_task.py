@@ -49,6 +49,7 @@ class Pipeline(dspy.Module):
         (Team, [Team.TECH, "billing"], ("billing", "tech")),
         (bool, [True, False], ("True", "False")),
         (str, ["spam", "ham", "spam"], ("ham", "spam")),
+        (str, [Team.TECH, "billing"], ("billing", "tech")),
         (int, [2, 1, 3], ("1", "2", "3")),
     ],
 )
@@ -107,6 +108,31 @@ def test_of_several_output_fields_target_names_one():
 def test_a_typed_output_wins_over_a_free_one():
     program = dspy.Predict("text -> rationale, label: Literal['a', 'b']")
     assert Task.of(program, [example("a", rationale="why")]).label_field == "label"
+
+
+class Pair(Enum):
+    FIRST = (1, 2)
+    SECOND = (3, 4)
+
+
+@pytest.mark.parametrize("kind", [Pair, Literal[1, "1"], Pair | None, list[Pair]])
+def test_values_that_cannot_be_told_apart_as_text_are_refused_by_their_type(kind):
+    golds = [[Pair.FIRST], [Pair.SECOND]] if kind == list[Pair] else [Pair.FIRST, Pair.SECOND]
+    with pytest.raises(DataError, match=r"output field 'label' is of type .* cannot be told apart as text"):
+        Task.of(predict(kind), [example(gold) for gold in golds])
+
+
+@pytest.mark.parametrize(("kind", "golds"), [(str, ["spam ", "ham"]), (list[str], [["spam"], ["ham "]])])
+def test_blanks_around_a_label_are_refused_since_no_answer_has_them(kind, golds):
+    with pytest.raises(DataError, match=r"label '(spam|ham) ' of the output field 'label' begins or ends with a blank"):
+        Task.of(predict(kind), [example(gold) for gold in golds])
+
+
+def test_a_decision_in_a_part_marked_as_compiled_is_told_of():
+    program = Pipeline()
+    program.steps[0]._compiled = True
+    with pytest.raises(DataError, match=r"set _compiled = False to have \['self.steps\[0\].predict'\] seen"):
+        Task.of(program, mails(3))
 
 
 @pytest.mark.parametrize("target", ["nobody", "text"])

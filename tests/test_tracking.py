@@ -115,7 +115,12 @@ def test_what_cannot_be_stored_is_left_out_or_cut(uri: str, caplog: pytest.LogCa
 
 def test_no_secret_is_stored(uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     secrets = ("api_key", "teacher.apiKey", "OPENAI_API_KEY", "hf-token", "db_password", "client_secret")
-    kept = {"max_tokens": 5, "rule_tokens": 7, "keyboard": "us", "api_base": "http://me:hush-hush@127.0.0.1/v1"}
+    kept = {
+        "max_tokens": 5,
+        "rule_tokens": 7,
+        "keyboard": "us",
+        "api_base": "http://me:hush-hush@hush-hush@127.0.0.1/v1",
+    }
     recorder = MLflowRecorder(uri)
     with recorder.run("secrets"):
         recorder.params({**dict.fromkeys(secrets, "hush-hush"), **kept})

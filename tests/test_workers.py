@@ -237,6 +237,39 @@ def test_two_workers_that_give_up_one_trial_queue_it_once(monkeypatch):
     assert lost == 0
 
 
+def test_a_trial_that_is_given_up_elsewhere_while_it_is_valued_here_is_made_again(monkeypatch):
+    study = open_study()
+    config = SearchConfig(screen_calls=0, trials=1)
+    search = RuleSearch(good_rules()[:2], mail_evaluator(student_lm()), VAL, study=study, config=config)
+    real, given_up = search.belief.value, []
+
+    def valued(*arguments: Any) -> float:
+        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))[0]
+        if running.user_attrs["step"] == 1 and not given_up:
+            given_up.append(running.number)
+            assert search.plan._given_up(running)
+            study.enqueue_trial(running.system_attrs["fixed_params"], user_attrs=running.user_attrs)
+        return real(*arguments)
+
+    monkeypatch.setattr(search.belief, "value", valued)
+    assert sorted(trial.step for trial in search.run().trials) == [0, 1, 2]
+    assert given_up
+    assert search.made == 3
+
+
+def test_waiting_for_other_workers_is_no_time_of_the_searchs_own_code(monkeypatch):
+    config = SearchConfig(screen_calls=0, trials=1)
+    search = RuleSearch(good_rules()[:2], mail_evaluator(student_lm()), VAL, study=open_study(), config=config)
+
+    def waited(plan: Plan) -> bool:
+        time.sleep(0.5)
+        return False
+
+    monkeypatch.setattr(Plan, "others_left_work", waited)
+    started = time.perf_counter()
+    assert search.run().own_seconds <= time.perf_counter() - started - 0.5
+
+
 def test_a_step_that_a_worker_gives_up_for_want_of_budget_is_made_by_the_search_itself():
     def searcher(**settings: Any) -> RuleSearch:
         evaluator = mail_evaluator(student_lm(), budget=settings.pop("budget", None))

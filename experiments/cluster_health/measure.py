@@ -110,7 +110,8 @@ def recorded(path: Path) -> Collection:
 
 def _induced(given: Collection, config: InduceConfig) -> tuple[list[list[int]], str]:
     rows = {rule.example_id: row for row, rule in enumerate(given.micro_rules)}
-    found = induce(given.micro_rules, given.task, instructions="", ledger=Ledger(), config=config)
+    # Labels are audited before clusters are made, and at a price of its own.
+    found = induce(given.micro_rules, given.task, instructions="", ledger=Ledger(), config=config, doubted=())
     return [[rows[example_id] for example_id in rule.support] for rule in found.rules], found.diagnosis
 
 

@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution
 
 from pld_dspy.rules import Rule, RuleSet
+from pld_dspy.search.space import Parameters, Space
 
 
 def distributions(rules: Sequence[Rule]) -> dict[str, BaseDistribution]:
     """Return use, sort key and, where there is a choice, wording of each rule."""
-    found: dict[str, BaseDistribution] = {}
-    for rule in rules:
-        found[f"use:{rule.id}"] = CategoricalDistribution([False, True])
-        found[f"key:{rule.id}"] = FloatDistribution(0.0, 1.0)
-        if len(rule.wordings) > 1:
-            found[f"wording:{rule.id}"] = CategoricalDistribution(list(range(len(rule.wordings))))
-    return found
+    return Space(tuple(rules)).distributions()
 
 
-def rule_set(rules: Sequence[Rule], parameters: Mapping[str, Any]) -> RuleSet:
+def rule_set(rules: Sequence[Rule], parameters: Parameters) -> RuleSet:
     """Return the rules in use, in ascending order of their keys."""
-    used = [rule for rule in rules if parameters[f"use:{rule.id}"]]
-    used.sort(key=lambda rule: parameters[f"key:{rule.id}"])
-    return RuleSet(rules=tuple(rule.with_wording(parameters.get(f"wording:{rule.id}", 0)) for rule in used))
+    space = Space(tuple(rules))
+    return space.rule_set(space.candidate(parameters))
 
 
-def guards(rules: Sequence[Rule]) -> list[dict[str, Any]]:
+def guards(rules: Sequence[Rule]) -> list[Parameters]:
     """Return the parameters of no rule and of all rules, in their own order and first wordings."""
-    keys = {f"key:{rule.id}": (place + 0.5) / len(rules) for place, rule in enumerate(rules)}
-    wordings = {f"wording:{rule.id}": 0 for rule in rules if len(rule.wordings) > 1}
-    return [{f"use:{rule.id}": use for rule in rules} | keys | wordings for use in (False, True)]
+    space = Space(tuple(rules))
+    return [space.parameters(space.none()), space.parameters(space.all())]
 
 
 def random_set(rules: Sequence[Rule], rng: np.random.Generator, most: int) -> RuleSet:

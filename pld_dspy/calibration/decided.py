@@ -46,7 +46,7 @@ def decided(
 def matched(own: Evaluation, examples: Sequence[dspy.Example], evaluator: Evaluator) -> tuple[Evaluation, Offsets]:
     """Return an evaluation with each label given as often as it is right, and by which offsets.
 
-    Where an answer has no log-probabilities, it comes back as it is, with offsets of 0.
+    An answer without log-probabilities stays as it is; where none has any, the offsets are 0.
 
     Args:
         own: the student's answers to ``examples`` as they are.
@@ -69,9 +69,9 @@ def matched_answers(answers: Sequence[Answer], examples: Sequence[dspy.Example],
 
 
 def _matching(answers: Sequence[Answer], examples: Sequence[dspy.Example], task: Task) -> Offsets:
-    """The offsets under which each label is given as often as it is right; of 0 where log-probabilities are missing."""
+    """The offsets under which each label is given as often as it is right; of 0 without log-probabilities."""
     logprobs = logprobs_of(answers, task)
-    if np.isnan(logprobs).any():
+    if np.isnan(logprobs).all():
         return Offsets.none(task.labels)
     gold = np.array([task.labels.index(label) for label in task.golds(examples)])
     return Offsets(labels=tuple(task.labels), values=tuple(match_gold(logprobs, gold).tolist()))

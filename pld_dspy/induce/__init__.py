@@ -92,14 +92,14 @@ def induce(
     decisive, about_format = _decisive(micro_rules, task)
     if doubted is None:
         texts = {name: input_text(dict(read)) for name, read in (reads or {}).items()}
-        doubted = [] if config.suspects == "keep" else suspects(decisive, task, texts=texts)
+        doubted = suspects(decisive, task, texts=texts)
     usable, lesser = _under_policy(decisive, doubted, config.suspects)
     doctor = Doctor(config.band, config.max_share)
     clusters = clusters_of(usable, task, config, doctor, lesser)
     draws = _draws(clusters, task, instructions, config, teacher, ledger, lm, on_answer)
     rules = named(clusters, worded(clusters, draws, task, config, reads or {}))
-    placed = {rule.example_id for cluster in clusters for rule in cluster.members}
-    noise = [rule.example_id for rule in usable if rule.example_id not in placed]
+    placed = {id(rule) for cluster in clusters for rule in cluster.members}  # an example has one for each label
+    noise = [rule.example_id for rule in usable if id(rule) not in placed]
     without_rule = sorted(set(task.labels) - {label for rule in rules for label in rule.labels})
     counts = {
         "micro_rules": len(micro_rules),

@@ -39,11 +39,11 @@ class InduceConfig:
             square root of their number. Outside it, or where a fifth is noise or half is one cluster, the label is
             clustered anew, by average linkage. None leaves every clustering as it is.
         suspects: what becomes of micro-rules whose label the audit doubts. "down-weight" puts them last in their
-            cluster, where their support counts half; "keep" changes nothing.
-        audit: who doubts labels. "data": a classifier of texts and micro-rules, free, and only where ``suspects`` is
-            not "keep". "teacher": besides, the teacher, which is not told the label; a call an example with a
-            micro-rule, those first that the data doubts, and before any synthesis: a cap on teacher calls should leave
-            some for that. Under "keep", the doubted labels are only listed.
+            cluster, where their support counts half; "keep" only lists them.
+        audit: who doubts labels. "data": a classifier of texts and micro-rules, and a rationale that says so itself;
+            no call. "teacher": besides, the teacher, which is not told the label; a call an example with a micro-rule,
+            those first that the data doubts, and before any synthesis: a cap on teacher calls should leave some for
+            that.
     """
 
     embedder: Embedder = tfidf_svd

@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import DataError
 from .cluster import Clusterer, Dbscan, Floats, parts_of
 from .compact import compact
 from .eps import pick_eps
@@ -42,7 +43,10 @@ class Doctor:
     findings: dict[str, list[str]] = field(default_factory=dict)
 
     def clusterer(self, label: str, wanted: Clusterer) -> Clusterer:
-        """Return ``wanted`` under the doctor's eyes, for the micro-rules of ``label``."""
+        """Return ``wanted`` under the doctor's eyes, for the micro-rules of ``label``.
+
+        Called, it raises a DataError where ``wanted`` gives anything but one number a vector.
+        """
         return partial(self._clustered, label, wanted)
 
     def _clustered(self, label: str, wanted: Clusterer, vectors: Floats) -> NDArray[np.int64]:
@@ -54,6 +58,11 @@ class Doctor:
             wanted = replace(wanted, eps=pick_eps(small.points, min_samples=wanted.min_samples, band=band))
             self._found("eps", f"{label} ({wanted.eps:.2f})")
         numbers = np.asarray(wanted(small.points))
+        if numbers.shape != small.weights.shape:
+            raise DataError(
+                f"The clusterer gave an array of shape {numbers.shape} for {len(small.points)} vectors of the label "
+                f"{label!r}. It must give one cluster number a vector, -1 for noise."
+            )
         if self.band is not None and len(vectors) >= ENOUGH:
             wanted_here = wanted_clusters(len(vectors), self.band)
             sick = symptom(numbers, small.weights, band=wanted_here, lump=max(LUMP, self.max_share))

@@ -60,8 +60,9 @@ def about_format(text: str, labels: Sequence[str]) -> bool:
     bare = _ANSWERING.sub("", text)
     if not _ORDER.search(bare) or not _FORM.search(bare) or _CONDITION.search(bare):
         return False
-    named = [label for label in labels if re.search(rf"(?<!\w){re.escape(label)}(?!\w)", text)]
-    return len(named) != 1
+    # The longest first: who names "top up failed" does not name "top up" as well.
+    spelled = "|".join(re.escape(label) for label in sorted(labels, key=len, reverse=True))
+    return len(set(re.findall(rf"(?<!\w)(?:{spelled})(?!\w)", text))) != 1
 
 
 def without_format(micro_rules: Sequence[MicroRule], labels: Sequence[str]) -> tuple[list[MicroRule], list[str]]:

@@ -147,7 +147,8 @@ def _with_exception(text: str, exception: str) -> str:
     """Put an exception behind a rule; one that repeats the rule is the whole rule already."""
     if normalized(text) in normalized(exception):
         return exception
-    return f"{text} Exception: {re.sub(r'^exception:? *', '', exception, flags=re.IGNORECASE)}"
+    bare = re.sub(r"^exceptions?\b:? *", "", exception, flags=re.IGNORECASE)
+    return f"{text} Exception: {bare}"
 
 
 def _single(kind: PatchKind, texts: Sequence[str]) -> str:

@@ -26,6 +26,9 @@ DRAWS = 48
 LOGIT_LABELS = 16
 """With more labels than this the log-probabilities are too many to model."""
 
+MOST_WITHOUT = 0.05
+"""Where more of the answers lack log-probabilities, most likely for being no label, these tell too little of a set."""
+
 
 class Belief:
     """The model that predicts unseen screened candidates best, and what it says.
@@ -106,11 +109,12 @@ class Belief:
     ) -> float | None:
         """Return P(candidate is worth more than ``rival``), from the log-probabilities of its answers so far.
 
-        None where the model knows right and wrong only: then the answers that differ tell more.
+        None where the model knows right and wrong only, or an answer has none, most likely for being no label at all:
+        then the answers that differ tell more.
         """
-        if asked.logits is None or not isinstance(self._model, LogitModel) or self.posterior(seen) is None:
-            return None
         new = Observation(candidate, asked.rows, asked.correct, asked.logits)
+        if not _has_all_logits(new) or not isinstance(self._model, LogitModel) or self.posterior(seen) is None:
+            return None
         posterior = self._model.fit([*_observations(seen), new])
         costs = self.config.parsimony * (candidate.size - rival.size)
         values = np.array([drawn.values([candidate, rival]) for drawn in _draws(posterior, rng)])
@@ -118,7 +122,7 @@ class Belief:
 
     def _chosen(self, screened: Sequence[Observation]) -> EffectModel | LogitModel:
         """Choose the model by what it says of unseen candidates."""
-        if len(self.labels) <= LOGIT_LABELS and all(one.logits is not None for one in screened):
+        if len(self.labels) <= LOGIT_LABELS and _without_logits(screened) <= MOST_WITHOUT:
             rich = [
                 LogitModel(self.space, self.golds, self.labels, known, weights=self.weights, calibrated=self.calibrated)
                 for known in self._provenance
@@ -134,6 +138,16 @@ class Belief:
 
 def _draws(posterior: GaussianPosterior, rng: np.random.Generator) -> list[Surrogate]:
     return [posterior.draw(rng) for _ in range(DRAWS)]
+
+
+def _has_all_logits(one: Observation) -> bool:
+    return one.logits is not None and not np.isnan(one.logits).any()
+
+
+def _without_logits(screened: Sequence[Observation]) -> float:
+    """Return the share of answers that have no log-probabilities."""
+    missing = [len(one.rows) if one.logits is None else np.isnan(one.logits).any(axis=1).sum() for one in screened]
+    return float(sum(missing) / sum(len(one.rows) for one in screened))
 
 
 def _observations(seen: Sequence[Seen]) -> list[Observation]:

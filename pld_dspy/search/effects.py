@@ -56,7 +56,7 @@ class Observation:
         candidate: what was asked.
         rows: m rows of the validation set.
         correct: m flags.
-        logits: m x C label log-probabilities; None where the server gave none.
+        logits: m x C label log-probabilities, a row of NaN for an answer without; None where no answer has any.
     """
 
     candidate: Candidate

@@ -132,12 +132,16 @@ class LogitModel:
         )
 
     def fit(self, observations: Sequence[Observation]) -> LogitPosterior:
-        """Fit all log-probabilities seen so far; the noise is estimated once on the way."""
-        answers = self._answers(observations)
+        """Fit all log-probabilities seen so far; the noise is estimated once on the way.
+
+        Answers without log-probabilities, as of calls that were lost, are left out.
+        """
+        answers = self._answers(_known(observations))
         return self._fitted(answers, self._fitted(answers, NOISE).noise)
 
     def error(self, observations: Sequence[Observation]) -> float:
         """Return the cross-validated mean squared error on log-probabilities of unseen candidates."""
+        observations = _known(observations)
         numbers, errors = np.arange(len(observations)) % FOLDS, []
         for fold in range(FOLDS):
             answers = self._answers([one for one, n in zip(observations, numbers, strict=True) if n != fold])
@@ -150,17 +154,18 @@ class LogitModel:
 
     def _answers(self, observations: Sequence[Observation]) -> MixedModel:
         """Sum up the observations; all but the last are kept, for a race adds to them what it asks, block by block."""
-        keys = [(self._key(one), b"" if one.logits is None else one.logits.tobytes()) for one in observations]
+        keys = [(self._key(one), _logits(one).tobytes()) for one in observations]
         known, answers = self._summed
         if known != keys[: len(known)] or len(known) == len(keys):
             known, answers = [], MixedModel.empty(len(self.weights), self.labels, self.fixed)
         for one in observations[len(known) : -1]:
-            answers = answers.plus(self._as_answers(one))
+            answers = answers.plus(self._as_answers(one, self._features_of(one)))
         self._summed = keys[:-1], answers
-        return answers.plus(self._as_answers(observations[-1]))
+        last = observations[-1]
+        return answers.plus(self._as_answers(last, self._features(last.candidate, last.rows)))
 
-    def _as_answers(self, one: Observation) -> Answers:
-        return Answers(self.space.digest(one.candidate), one.rows, self._features_of(one), _target(one))
+    def _as_answers(self, one: Observation, features: sp.csr_matrix) -> Answers:
+        return Answers(self.space.digest(one.candidate), one.rows, features, _target(one))
 
     def _fitted(self, answers: MixedModel, noise: float) -> LogitPosterior:
         mean, precision = answers.fit(noise)
@@ -170,7 +175,7 @@ class LogitModel:
     def _features_of(self, one: Observation) -> sp.csr_matrix:
         """Return the features that all sets share, in units of their prior sd: one row an answer and label.
 
-        A race fits again after each block, so what was built for earlier answers is kept.
+        They are kept, for each fold of the check and each other order of trials sums them up anew.
         """
         key = self._key(one)
         if key not in self._built:
@@ -206,11 +211,27 @@ class LogitModel:
         return (repeated + varying[0] + varying[1]).tocsr()
 
 
-def _target(one: Observation) -> Floats:
+def _known(observations: Sequence[Observation]) -> list[Observation]:
+    """Return the observations without the answers that have no log-probabilities."""
+    found = []
+    for one in observations:
+        if one.logits is not None:
+            known = ~np.isnan(one.logits).any(axis=1)
+            if known.any():
+                found.append(Observation(one.candidate, one.rows[known], one.correct[known], one.logits[known]))
+    return found
+
+
+def _logits(one: Observation) -> Floats:
     if one.logits is None:
         raise ValueError("an observation without log-probabilities")
-    return centred(np.maximum(one.logits, FLOOR), axis=1)
+    return one.logits
+
+
+def _target(one: Observation) -> Floats:
+    return centred(np.maximum(_logits(one), FLOOR), axis=1)
 
 
 def _answer(rule: Rule, labels: Sequence[str]) -> int:
+    """Return the label that a rule pushes, up or down; the first one for a rule that names none of them."""
     return labels.index(rule.labels[0]) if rule.labels and rule.labels[0] in labels else 0

@@ -144,7 +144,9 @@ class RuleSearch:
 
     def _others_left_work(self) -> bool:
         """Wait for other workers; return whether one of them left a step, lost or given up for want of budget."""
+        started = time.perf_counter()
         left = self.plan.others_left_work()
+        self._waited += time.perf_counter() - started
         self._read()
         return left or self.plan.queue([trial.step for trial in self.seen])
 
@@ -188,9 +190,10 @@ class RuleSearch:
         objective = None
         if len(asked.rows) == len(self.valset):
             objective = self._objective(rules)
+        told = self.belief.value(self.seen, candidate, asked, objective)
         for name, value in {**asked.attrs(len(self.valset)), "objective": objective}.items():
-            trial.set_user_attr(name, value)
-        self.study.tell(trial, self.belief.value(self.seen, candidate, asked, objective))
+            trial.set_user_attr(name, value)  # where another worker gave the trial up, this says so, and tell does not
+        self.study.tell(trial, told)
         self.made += 1
 
     def _objective(self, rules: RuleSet | None) -> float:
@@ -218,20 +221,23 @@ class RuleSearch:
         if kind == "race" and asked_in_full(self.seen):
             rival = incumbent(self.seen, self.config.parsimony)
         asked = Asked(np.empty(0, dtype=np.int64), np.empty(0, dtype=bool), None)
+        replies: list[Reply] = []
         room = self._room(step) if kind == "race" else math.inf
         for block in self._blocks(step, kind):
             if len(asked.rows) and len(asked.rows) + len(block) > room:
                 break
             started = time.perf_counter()
-            replies = self.evaluator.replies(rules, [self.valset[row] for row in block], stage="search")
+            replies += self.evaluator.replies(rules, [self.valset[row] for row in block], stage="search")
             self._waited += time.perf_counter() - started
-            right = np.array([reply.label == self.golds[row] for reply, row in zip(replies, block, strict=True)])
-            asked = asked.extended(block, right, _logits(replies, self.evaluator.task.labels))
-            if self.calibrated:
-                asked = asked.matched(self._truth)
+            asked = self._asked(np.append(asked.rows, block), replies)
             if rival is not None and len(asked.rows) < len(self.valset) and self._beaten(candidate, asked, rival, step):
                 break
         return asked.sorted()
+
+    def _asked(self, rows: NDArray[np.int64], replies: Sequence[Reply]) -> Asked:
+        right = np.array([reply.label == self.golds[row] for reply, row in zip(replies, rows, strict=True)])
+        asked = Asked(rows, right, _logits(replies, self.evaluator.task.labels))
+        return asked.matched(self._truth) if self.calibrated else asked
 
     def _room(self, step: int) -> float:
         """Return how many examples the race may ask."""
@@ -291,8 +297,10 @@ class RuleSearch:
 
 
 def _logits(replies: Sequence[Reply], labels: Sequence[str]) -> Floats | None:
-    """Return m x C label log-probabilities; None where a reply lacks them."""
-    found = [reply.logprobs for reply in replies]
-    if any(logprobs is None or set(logprobs) != set(labels) for logprobs in found):
+    """Return m x C label log-probabilities, a row of NaN for a reply that lacks them; None where all do."""
+    missing = dict.fromkeys(labels, math.nan)
+    given = [reply.logprobs or missing for reply in replies]
+    found = [logprobs if set(logprobs) == set(labels) else missing for logprobs in given]
+    if all(logprobs is missing for logprobs in found):
         return None
-    return np.array([[round(logprobs[label], 3) for label in labels] for logprobs in found if logprobs is not None])
+    return np.array([[round(logprobs[label], 3) for label in labels] for logprobs in found])

@@ -98,7 +98,7 @@ class Surrogate:
 
     def _values(self, candidates: Sequence[Candidate], own: Floats) -> Floats:
         """Return the values of candidates; ``own`` is what they have beyond their rules, for each or for all alike."""
-        chunks = max(1, round(len(candidates) * self.empty.size / CHUNK))
+        chunks = min(max(1, round(len(candidates) * self.empty.size / CHUNK)), len(candidates))
         owns = np.broadcast_to(own, (len(candidates), self.empty.shape[1]))
         parts = np.array_split(np.arange(len(candidates)), chunks)
         with one_thread():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,20 +20,17 @@ STEP, KIND = "step", "kind"
 
 @dataclass(frozen=True)
 class Asked:
-    """What a candidate answered: m rows of the validation set, whether each was right, and its log-probabilities."""
+    """What a candidate answered.
+
+    Attributes:
+        rows: m rows of the validation set.
+        correct: m flags, whether each answer was right.
+        logits: m x C label log-probabilities, a row of NaN for an answer without; None where no answer has any.
+    """
 
     rows: NDArray[np.int64]
     correct: NDArray[np.bool_]
     logits: NDArray[np.float64] | None
-
-    def extended(
-        self, rows: NDArray[np.int64], correct: NDArray[np.bool_], logits: NDArray[np.float64] | None
-    ) -> Asked:
-        """Return this and the answers to more rows; without log-probabilities where some answers lack them."""
-        both = logits
-        if logits is not None and len(self.rows):
-            both = None if self.logits is None else np.vstack([self.logits, logits])
-        return Asked(np.append(self.rows, rows), np.append(self.correct, correct), both)
 
     def matched(self, truth: NDArray[np.int64]) -> Asked:
         """Return the same as decided with offsets that make up for leanings to labels; as it is without logits.
@@ -44,7 +42,8 @@ class Asked:
             return self
         gold = truth[self.rows]
         decided = (self.logits + match_gold(self.logits, gold)).argmax(axis=1)
-        return replace(self, correct=decided == gold)
+        known = ~np.isnan(self.logits).any(axis=1)
+        return replace(self, correct=np.where(known, decided == gold, self.correct))
 
     def sorted(self) -> Asked:
         """Return the same in the order of rows, as a resumed search reads it: sums would differ in the last bit."""
@@ -57,7 +56,9 @@ class Asked:
         bits = np.full(n, "-")
         bits[self.rows] = np.where(self.correct, "1", "0")
         found: dict[str, Any] = {"answers": "".join(bits)}
-        return found if self.logits is None else {**found, "logits": self.logits.tolist()}
+        if self.logits is not None:  # JSON has no NaN
+            found["logits"] = [[None if math.isnan(one) else one for one in row] for row in self.logits.tolist()]
+        return found
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Seen:
             frozen.user_attrs[STEP],
             frozen.user_attrs[KIND],
             space.candidate(frozen.params),
-            Asked(rows, bits[rows] == "1", None if logits is None else np.array(logits)),
+            Asked(rows, bits[rows] == "1", None if logits is None else np.array(logits, dtype=np.float64)),
             frozen.user_attrs["objective"],
             float(frozen.value or 0.0),
         )

@@ -2,7 +2,8 @@
 
 After PLD, demonstrations are answers that the student gave under its rules. Before PLD, the rules are chosen for a
 student that has its demonstrations already. BootstrapFewShot forgets LMs that a program is bound to: bind them again,
-or leave them to ``dspy.configure`` as here.
+or leave them to ``dspy.configure`` as here. It also marks what it gives as compiled, which PLD leaves as it is: as a
+part of a bigger program, DSPy leaves that out of a JSON file unless its ``_compiled`` is set to False.
 """
 
 from __future__ import annotations
