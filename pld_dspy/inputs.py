@@ -167,13 +167,13 @@ def prepare(
     task = Task.of(student, [*train, *(valset or ()), *(testset or ())] if train else [], target=target)
     reader = Reader(student, task)
     check_examples(task, train, split="training", context_tokens=context_tokens, text=reader.text)
-    check_training_labels(task, train)
     if valset is None:
         texts = [identity(task.text(example)) for example in train]  # a text that stands twice stays on one side
         train, val = stratified_halves(train, task.strata(train), share=VALIDATION_SHARE, seed=seed, groups=texts)
         notes.append(f"No validation set was given: {len(val)} training examples were set aside for it.")
     else:
         val = list(valset)
+    check_training_labels(task, train)
     splits = Splits(train, val, list(testset or ()))
     for name, examples in (("validation", splits.val), ("test", splits.test)):
         if examples or name == "validation":

@@ -144,7 +144,7 @@ class MultiLabelTask(Task):
 
 def example_id(example: dspy.Example, row: int) -> str:
     """Return the example's id, or one made from its row in the training set; rules name their support by it."""
-    return str(example.get("id", f"row-{row}"))
+    return str(f"row-{row}" if (own := example.get("id")) is None else own)
 
 
 def input_text(inputs: dict[str, Any]) -> str:

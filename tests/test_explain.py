@@ -42,6 +42,12 @@ def test_records_match_several_inputs_in_any_order_of_fields():
     assert rule == record.model_copy(update={"example_id": "row-1"})
 
 
+def test_an_id_of_none_is_no_id():
+    bare = [one.copy(id=None).with_inputs("text") for one in TRAIN[:3]]
+    found = explained(trainset=bare, recorded=micro_rules(TRAIN[:3]))
+    assert [rule.example_id for rule in found.micro_rules] == ["row-0", "row-1", "row-2"]
+
+
 def unnamed(examples: list[dspy.Example]) -> list[dspy.Example]:
     """The same examples without their ids."""
     return [dspy.Example(text=one.text, label=one.label).with_inputs("text") for one in examples]

@@ -46,6 +46,7 @@ UNUSABLE = {
     "empty": ({"trainset": []}, "training set is empty"),
     "empty validation": ({"valset": []}, "validation set is empty"),
     "one label": ({"trainset": TRAIN[::3]}, "Every training example has the label"),
+    "one label left": ({"trainset": [*TRAIN[::3], TRAIN[1]], "valset": None}, "Every training example"),
     "teacher": ({"teacher": "gpt"}, "teacher is a str"),
     "contradiction": ({"rationales": micro_rules([TRAIN[0].copy(label="home")])}, "gives the label 'home'"),
     "rationales file": ({"rationales": "absent.jsonl"}, "absent.jsonl"),

@@ -16,6 +16,7 @@ from pld_dspy.resolve.guard import guard_rows, judge, until_refused
 from pld_dspy.resolve.mistakes import Mistake, mistakes
 from pld_dspy.resolve.patch import Edit, Unusable, edited
 from pld_dspy.resolve.pool import Pool, stratified
+from pld_dspy.resolve.propose import Fault
 from pld_dspy.resolve.screening import screened
 from pld_dspy.rules import Rule, RuleSet
 from pld_dspy.scoring import chance_to_win
@@ -494,3 +495,12 @@ def test_the_pool_names_its_training_examples_as_rules_do():
     for example_id, row in drawn.train.items():
         assert drawn.examples[row].text == example_id.replace("row-", "text ")
     assert drawn.rows_of(["row-999", *drawn.train]) == list(range(7))
+
+
+def test_the_teacher_is_told_of_a_rule_whole_and_of_ramblings_by_their_beginning():
+    rule_text, rambling = instruction("x", "spam"), "and so on " * 400
+    said = str(Fault("add", (rule_text, rambling), "too long"))
+    assert said.startswith(f"add | {rule_text} | and so on")
+    assert said.endswith(" ... (unusable: too long)")
+    assert len(said) < 900
+    assert str(Fault("add", (rule_text,), "tried before")) == f"add | {rule_text} (unusable: tried before)"

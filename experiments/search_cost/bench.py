@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict
 from threadpoolctl import threadpool_limits
 
 import pld_dspy.search
+from pld_dspy import scoring
+from pld_dspy.calibration import matching
 from pld_dspy.content import digest
 from pld_dspy.rules import RuleSet
 
@@ -27,7 +29,7 @@ from .students import Student, make_student
 logger = logging.getLogger(__name__)
 
 CELLS_FILE = "cells.jsonl"
-DECIDING = (pld_dspy.search, surface, students, asked, setting, space, baselines, methods)
+DECIDING = (pld_dspy.search, scoring, matching, surface, students, asked, setting, space, baselines, methods)
 """Code that decides what comes out of a cell."""
 SIZES = ((30, 200), (40, 100), (20, 300))
 """(rules, validation examples) of the students of a full bench."""

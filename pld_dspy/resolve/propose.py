@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from textwrap import shorten
 from typing import Any, Literal
 
 import dspy
@@ -18,6 +19,9 @@ from .mistakes import STAGE, Mistake
 from .patch import Unusable, edited
 from .pool import Pool
 from .screening import screened
+
+TOLD_CHARACTERS = 800
+"""More than a rule that can be used is ever long."""
 
 
 class Resolver(dspy.Module):
@@ -43,7 +47,15 @@ class Fault:
     reason: str
 
     def __str__(self) -> str:
-        return f"{' | '.join((self.kind, *self.texts))} (unusable: {self.reason})"
+        return f"{told((self.kind, *self.texts))} (unusable: {self.reason})"
+
+
+def told(texts: Sequence[str]) -> str:
+    """Return refused texts as the teacher is told of them: whole if a rule could be that long, else their beginning.
+
+    A teacher that rambles would else outgrow its own prompt.
+    """
+    return shorten(" | ".join(texts), TOLD_CHARACTERS, placeholder=" ...")
 
 
 @dataclass(frozen=True)
