@@ -75,6 +75,8 @@ def estimate(
 ) -> Estimate:
     """Bound the calls and tokens of a compile from above.
 
+    Calls that fail or give nothing usable, and are made again, come on top; caps hold for these too.
+
     Args:
         task: the labelled decision.
         instructions: the student's own.

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 
 import dspy
 
+from .again import asked_again
 from .errors import BudgetExceeded, DataError
-from .ledger import Ledger
+from .ledger import Answer, Ledger
 from .rules import MicroRule
 from .signatures import ExplainExample, is_unfilled
 from .splits import identity
@@ -129,10 +131,11 @@ def _ask(
         }
         for row, label in places
     ]
-    answers = ledger.ask(teacher, inputs, role="teacher", stage="explain", lm=lm, on_answer=on_answer, to_the_cap=True)
+    ask = partial(ledger.ask, teacher, role="teacher", stage="explain", lm=lm, to_the_cap=True)
+    answers = asked_again(ask, inputs, ask(inputs, on_answer=on_answer), lambda answer: [_rule(answer)])
     told = {}
     for (row, label), answer in zip(places, answers, strict=True):
-        rule = str((answer.outputs or {}).get("rule") or "").strip()
+        rule = _rule(answer)
         if rule and not is_unfilled(rule):
             told[row, label] = MicroRule(
                 example_id=example_id(trainset[row], row),
@@ -142,6 +145,10 @@ def _ask(
                 rule=rule,
             )
     return told
+
+
+def _rule(answer: Answer) -> str:
+    return str((answer.outputs or {}).get("rule") or "").strip()
 
 
 def _listed(task: Task, example: dspy.Example) -> str:

@@ -35,6 +35,10 @@ def is_unfilled(text: str) -> bool:
     return any(placeholder in text.casefold() for placeholder in PLACEHOLDERS)
 
 
+REFUSED = "{task}\n\n(An earlier answer was refused: {reason}. Write one that names a real sign and a label.)"
+"""What a teacher reads as the task, where its first answer could not be used."""
+
+
 class ExplainExample(dspy.Signature):
     """You train a small model by writing instructions for it. You see the task, one example of it and the correct
     label. First say briefly why this label is correct and why the nearest other label is not. Then abstract the

@@ -140,6 +140,21 @@ def test_a_useless_teacher_answer_is_counted_and_left_out(caplog, useless):
     assert "1 examples got no usable micro-rule from the teacher: m5" in caplog.text
 
 
+@pytest.mark.parametrize("useless", [" ", "If <sign>, answer <label>."])
+def test_a_useless_answer_is_asked_for_once_more_with_the_reason(useless):
+    def said(given: dict[str, str]) -> str:
+        first = "Mail 5 " in given["example"] and "refused" not in given["task"]
+        return useless if first else instruction("x", given["label"])
+
+    lm, ledger = mail_teacher({"rule": said}), Ledger()
+    assert len(explained(lm=lm, ledger=ledger).micro_rules) == 9
+    assert len(calls(lm)) == ledger.spent["teacher", "explain"].calls == 9 + 1
+    reason = "it was empty" if useless == " " else "it repeated the form"
+    assert f"(An earlier answer was refused: {reason}" in calls(lm)[-1].user
+    assert len(explained(lm=lm, ledger=ledger).micro_rules) == 9
+    assert len(calls(lm)) == 9 + 1, "neither answer is paid for twice"
+
+
 @pytest.mark.parametrize(("said", "kept"), [('{"rationale": "So.", "rule": "Told in JSON."}', 9), ("no idea", 8)])
 def test_a_malformed_answer_is_asked_for_again_as_json_and_counted_if_it_stays_so(said, kept):
     lm, ledger = mail_teacher(), Ledger()

@@ -253,7 +253,7 @@ class TestDraws:
             assert rule.wording_from("teacher draw 2") == 0
 
     def test_a_draw_that_fails_leaves_the_others(self):
-        lm = changeable_teacher("", "B.")
+        lm = changeable_teacher("", "", "B.")  # the first draw asks twice
         lm.engine.fn = failing_first(lm.engine.fn)
         found = induced(lm=lm, draws=2, cues=False)
         assert found.fallbacks == []
@@ -291,6 +291,17 @@ def test_an_unusable_synthesis_falls_back_on_the_micro_rules(answer):
     assert found.fallbacks
     for rule, other in zip(found.rules, extracted.rules, strict=True):
         assert rule.wordings == (other.wordings if rule.id in found.fallbacks else (f"Answer {rule.labels[0]}.",))
+
+
+@pytest.mark.parametrize("answer", ['["", " "]', '["If <Sign>, answer work."]'])
+def test_an_unusable_synthesis_is_asked_for_once_more_with_the_reason(answer):
+    def wordings(given: dict[str, str]) -> str:
+        first = "answer work" in given["notes"] and "An earlier answer was refused: it" not in given["task"]
+        return answer if first else json.dumps([f"Answer {given['label']}."])
+
+    found = induced(lm=mail_teacher({"wordings": wordings}), cues=False)
+    assert found.fallbacks == []
+    assert {rule.wordings for rule in found.rules} == {(f"Answer {label}.",) for label in LABELS}
 
 
 def test_a_cap_on_teacher_calls_leaves_the_other_rules_to_their_micro_rules():

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import dspy
 
+from ..again import asked_again
 from ..ledger import Answer, Ledger
 from ..rules import MICRO_RULE, TEACHER, MicroRule
 from ..signatures import GeneralizeRules, is_unfilled
@@ -113,9 +115,8 @@ def synthesized(
 
     def ask(wanted: Sequence[tuple[int, list[str]]], count: int) -> list[tuple[str, ...]]:
         inputs = [_inputs(clusters[index], notes, task, instructions, count) for index, notes in wanted]
-        answers = ledger.ask(
-            teacher, inputs, role="teacher", stage="induce", lm=lm, on_answer=on_answer, to_the_cap=True
-        )
+        call = partial(ledger.ask, teacher, role="teacher", stage="induce", lm=lm, to_the_cap=True)
+        answers = asked_again(call, inputs, call(inputs, on_answer=on_answer), _wordings)
         return [_usable(answer, count) for answer in answers]
 
     parts = {index: _parts(extracted(cluster, None)) for index, cluster in enumerate(clusters)}
@@ -150,7 +151,10 @@ def _inputs(cluster: Cluster, notes: list[str], task: Task, instructions: str, c
     }
 
 
+def _wordings(answer: Answer) -> list[str]:
+    return list((answer.outputs or {}).get("wordings") or [])
+
+
 def _usable(answer: Answer, count: int) -> tuple[str, ...]:
-    texts = (answer.outputs or {}).get("wordings") or []
-    filled = (" ".join(text.split()) for text in texts if not is_unfilled(text))
+    filled = (" ".join(text.split()) for text in _wordings(answer) if not is_unfilled(text))
     return tuple(text for text in dict.fromkeys(filled) if text)[:count]
