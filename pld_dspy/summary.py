@@ -24,7 +24,7 @@ from .tracking import Recorder
 PIPE_WIDTH = 120
 """Columns of a table that is not printed on a terminal."""
 
-_PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^/]*(?=@)")
+_PASSWORD = re.compile(r"(?<=://)([^/@:\s]*):[^/\s]*(?=@)")
 
 
 def console() -> Console:
