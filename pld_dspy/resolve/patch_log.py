@@ -10,7 +10,7 @@ from typing import Any
 from .conflicts import Conflict
 from .guard import Verdict
 from .patch import Edit
-from .propose import Proposal, told
+from .propose import Proposal, in_short
 from .result import PatchRecord, Round, Source
 
 logger = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ class PatchLog:
     def remembered(self, conflict: Conflict) -> list[str]:
         """Say which patches for these errors, or of their rule, were refused in earlier rounds."""
         return [
-            f"{patch.kind} {' '.join(patch.changed)}: {told(patch.after)} (refused: {patch.reason})"
+            f"{patch.kind} {' '.join(patch.changed)}: {in_short(patch.after)} (refused: {patch.reason})"
             for patch in self.patches
             if not patch.kept and (conflict.rule in patch.changed or set(patch.errors) & set(conflict.example_ids))
         ][-REMEMBERED:]

@@ -47,10 +47,10 @@ class Fault:
     reason: str
 
     def __str__(self) -> str:
-        return f"{told((self.kind, *self.texts))} (unusable: {self.reason})"
+        return f"{in_short((self.kind, *self.texts))} (unusable: {self.reason})"
 
 
-def told(texts: Sequence[str]) -> str:
+def in_short(texts: Sequence[str]) -> str:
     """Return refused texts as the teacher is told of them: whole if a rule could be that long, else their beginning.
 
     A teacher that rambles would else outgrow its own prompt.
