@@ -39,6 +39,9 @@ Kind: TypeAlias = Literal["rule", "wording", "place"]
 class Effect(BaseModel):
     """What one change to the chosen set does to its value on validation, by the model.
 
+    The model adds up what rules do. Where they stand in for each other or work together, a change can do more, less or
+    the opposite, more often than the interval allows. Only asking the student without a rule tells.
+
     Attributes:
         kind: "rule": in rather than out; "wording": this wording rather than the one in use; "place": last rather
             than first.
