@@ -182,7 +182,7 @@ class PLD(Teleprompter):
         searched = stages.search_rules(
             job, induction.rules, self.search, progress=progress, storage=self.storage, calibrated=self.calibrate
         )
-        resolution = stages.resolve_errors(job, searched, self.resolve)
+        resolution = stages.resolve_errors(job, searched, self.resolve, calibrated=self.calibrate)
         search = patched(searched, resolution)
         fit = stages.fit_calibration(job, search.best) if self.calibrate else None
         validation, test = stages.final_scores(job, search.best)

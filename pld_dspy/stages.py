@@ -151,7 +151,9 @@ def rule_search(job: Job, rules: Sequence[Rule], study: Study, config: SearchCon
     )
 
 
-def resolve_errors(job: Job, found: SearchResult, config: ResolveConfig | None) -> Resolution | None:
+def resolve_errors(
+    job: Job, found: SearchResult, config: ResolveConfig | None, *, calibrated: bool = False
+) -> Resolution | None:
     """Put the student's remaining errors to the teacher, and keep the patches that pay; None without ``config``."""
     if config is None:
         return None
@@ -169,6 +171,7 @@ def resolve_errors(job: Job, found: SearchResult, config: ResolveConfig | None) 
             teacher=inputs.teacher and inputs.teacher.resolver,
             lm=inputs.teacher and inputs.teacher.lm,
             config=config,
+            calibrated=calibrated,
             seed=job.seed,
             on_patch=lambda _: shown.update(),
         )

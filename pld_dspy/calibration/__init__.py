@@ -2,10 +2,12 @@
 
 from .calibrated import Calibrated as Calibrated
 from .calibrated import with_calibration as with_calibration
+from .decided import DecidedEvaluator as DecidedEvaluator
 from .decided import decided as decided
 from .decided import logprobs_of as logprobs_of
 from .decided import matched as matched
 from .decided import matched_answers as matched_answers
+from .decided import matching_offsets as matching_offsets
 from .matching import match as match
 from .offsets import Offsets as Offsets
 from .offsets import fit_offsets as fit_offsets

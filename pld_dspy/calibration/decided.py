@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 
 import dspy
 import numpy as np
@@ -12,10 +12,38 @@ from pydantic_core import to_jsonable_python
 from ..decision import Decision
 from ..evaluation import Evaluation, Evaluator
 from ..ledger import Answer
+from ..rules import RuleSet
 from ..scoring import Floats
 from ..task import Task
 from .matching import match_gold
 from .offsets import Offsets, logprob_matrix
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecidedEvaluator(Evaluator):
+    """The student as a function of its rules, its answers decided with the same offsets whatever these are.
+
+    Attributes:
+        offsets: what to move them by.
+    """
+
+    offsets: Offsets
+
+    @classmethod
+    def of(cls, evaluator: Evaluator, offsets: Offsets) -> DecidedEvaluator:
+        """Return ``evaluator`` with its answers moved by ``offsets``."""
+        return cls(**{one.name: getattr(evaluator, one.name) for one in fields(Evaluator)}, offsets=offsets)
+
+    def answers(
+        self,
+        rules: RuleSet | None,
+        examples: Sequence[dspy.Example],
+        *,
+        stage: str,
+        on_answer: Callable[[], object] | None = None,
+    ) -> list[Answer]:
+        """Return the student's answers as for any evaluator, as the offsets decide them."""
+        return _decided(super().answers(rules, examples, stage=stage, on_answer=on_answer), self.offsets, self)[0]
 
 
 def logprobs_of(answers: Sequence[Answer], task: Task) -> Floats:
@@ -53,7 +81,7 @@ def matched(own: Evaluation, examples: Sequence[dspy.Example], evaluator: Evalua
         examples: n labelled examples.
         evaluator: what scored them.
     """
-    offsets = _matching(own.answers, examples, evaluator.task)
+    offsets = matching_offsets(own.answers, examples, evaluator.task)
     return (decided(own, offsets, examples, evaluator)[0], offsets) if any(offsets.values) else (own, offsets)
 
 
@@ -65,11 +93,11 @@ def matched_answers(answers: Sequence[Answer], examples: Sequence[dspy.Example],
         examples: n labelled examples.
         evaluator: the student.
     """
-    return _decided(answers, _matching(answers, examples, evaluator.task), evaluator)[0]
+    return _decided(answers, matching_offsets(answers, examples, evaluator.task), evaluator)[0]
 
 
-def _matching(answers: Sequence[Answer], examples: Sequence[dspy.Example], task: Task) -> Offsets:
-    """The offsets under which each label is given as often as it is right; of 0 without log-probabilities."""
+def matching_offsets(answers: Sequence[Answer], examples: Sequence[dspy.Example], task: Task) -> Offsets:
+    """Return the offsets under which each label is given as often as it is right; of 0 without log-probabilities."""
     logprobs = logprobs_of(answers, task)
     if np.isnan(logprobs).all():
         return Offsets.none(task.labels)

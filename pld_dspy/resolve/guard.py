@@ -10,6 +10,7 @@ import dspy
 import numpy as np
 from numpy.typing import NDArray
 
+from ..calibration import DecidedEvaluator, Offsets, matched_answers
 from ..evaluation import Evaluator
 from ..ledger import Answer
 from ..rules import RuleSet
@@ -60,6 +61,7 @@ def judge(
     evaluator: Evaluator,
     *,
     alpha: float,
+    offsets: Offsets | None = None,
 ) -> Verdict:
     """Compare the student under ``after`` with the student under ``before``, example by example.
 
@@ -74,17 +76,33 @@ def judge(
     The guard's examples that the unpatched student gets wrong are asked first, since wins come from them alone. A patch
     is given up as soon as no outcome of the rest could let it win: which patches pass is as if all had been asked.
 
+    Where answers are decided with offsets, a patch would look good or bad for what it makes the student lean to, which
+    offsets of its own would undo. So on the guard each of the two students gives each label as often as it is right,
+    for which all of the guard is asked. The errors are too few for that, and are decided as the unpatched student's.
+
+    Args:
+        before: the rules without the patch.
+        after: the rules with it.
+        conflict: what the patch was made for.
+        guard: rows of the pool.
+        pool: holds the examples.
+        evaluator: the student as it answers by itself.
+        alpha: as above.
+        offsets: with which the student decides under ``before``; None where answers stand as they are.
+
     Raises:
         BudgetExceeded: a cap allows no further student call.
     """
     examples = pool.take(conflict.rows)
-    was = _right(evaluator, examples, evaluator.answers(before, examples, stage=STAGE))
+    student = evaluator if offsets is None else DecidedEvaluator.of(evaluator, offsets)
+    was = _right(evaluator, examples, student.answers(before, examples, stage=STAGE))
     if was.all():
         return Verdict(passed=False, reason="its errors are mended already")
-    now = _right(evaluator, examples, evaluator.answers(after, examples, stage=STAGE))
+    now = _right(evaluator, examples, student.answers(after, examples, stage=STAGE))
     if not (now & ~was).any():
         return Verdict(passed=False, reason=f"it mends none of its {len(was)} errors", asked=len(was))
-    return _compared(before, after, pool.take(guard), evaluator, alpha=alpha, asked=len(was))
+    compared = _compared if offsets is None else _compared_matched
+    return compared(before, after, pool.take(guard), evaluator, alpha=alpha, asked=len(was))
 
 
 def _compared(
@@ -104,13 +122,37 @@ def _compared(
     while rest := until_refused(now, was, alpha=alpha):
         new += evaluator.answers(after, examples[len(new) : len(new) + max(rest, BLOCK)], stage=STAGE)
         now = _right(evaluator, examples, new)
-    met = was[: len(new)]
-    wins, losses = int((now & ~met).sum()), int((met & ~now).sum())
     gain = None
     if examples and len(new) == len(examples):
         old = evaluator.answers(before, examples, stage=STAGE)  # the ledger has them
         gain = evaluator.value(examples, new) - evaluator.value(examples, old)
-    tally = f"{wins} wins and {losses} losses on {len(new)} of {len(was)} other examples, {(~was).sum()} of them errors"
+    return _verdict(now, was, gain, alpha=alpha, asked=asked)
+
+
+def _compared_matched(
+    before: RuleSet,
+    after: RuleSet,
+    guard: Sequence[dspy.Example],
+    evaluator: Evaluator,
+    *,
+    alpha: float,
+    asked: int,
+) -> Verdict:
+    old, new = (
+        matched_answers(evaluator.answers(rules, guard, stage=STAGE), guard, evaluator) for rules in (before, after)
+    )
+    was, now = (_right(evaluator, guard, answers) for answers in (old, new))
+    gain = evaluator.value(guard, new) - evaluator.value(guard, old) if guard else None
+    return _verdict(now, was, gain, alpha=alpha, asked=asked)
+
+
+def _verdict(
+    now: NDArray[np.bool_], was: NDArray[np.bool_], gain: float | None, *, alpha: float, asked: int
+) -> Verdict:
+    """Say what comes of the first k answers of the patched student, ``now``, beside n of the unpatched one."""
+    met = was[: len(now)]
+    wins, losses = int((now & ~met).sum()), int((met & ~now).sum())
+    tally = f"{wins} wins and {losses} losses on {len(now)} of {len(was)} other examples, {(~was).sum()} of them errors"
     refusal = None
     if chance_to_win(now, met) <= 1 - alpha:
         refusal = f"{'it breaks too much' if losses else 'it mends too little'}: {tally}"
@@ -121,7 +163,7 @@ def _compared(
         reason=refusal or tally,
         wins=wins,
         losses=losses,
-        asked=asked + len(new),
+        asked=asked + len(now),
         gain=gain,
     )
 

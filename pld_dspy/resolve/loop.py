@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import dspy
 import numpy as np
 
+from ..calibration import DecidedEvaluator, Offsets, matched_answers, matching_offsets
 from ..errors import BudgetExceeded
 from ..evaluation import Evaluator
 from ..rules import Rule, RuleSet
@@ -41,6 +42,7 @@ def resolve(
     teacher: dspy.Module | None = None,
     lm: dspy.BaseLM | None = None,
     config: ResolveConfig | None = None,
+    calibrated: bool = False,
     seed: int = 0,
     on_patch: OnPatch | None = None,
 ) -> Resolution:
@@ -66,6 +68,8 @@ def resolve(
         teacher: takes the input fields of ``ResolveConflict``; gives ``patches``. None: patches without one.
         lm: the teacher's LM, where its predictors are bound to none.
         config: how to spend calls.
+        calibrated: whether answers will be decided with offsets: errors then are those that are left with offsets, and
+            what a patch makes the student lean to counts neither for nor against it.
         seed: of every random choice.
         on_patch: called once a patch that is settled.
 
@@ -86,6 +90,7 @@ def resolve(
         instructions=instructions,
         desk=None if teacher is None else _desk(teacher, lm, evaluator, instructions),
         config=config,
+        calibrated=calibrated,
         seed=seed,
         log=PatchLog(on_patch),
     )
@@ -108,9 +113,12 @@ class _Loop:
     instructions: str
     desk: TeacherDesk | None
     config: ResolveConfig
+    calibrated: bool
     seed: int
     log: PatchLog
     objective: float = 0.0
+    offsets: Offsets | None = None
+    """Those of the set in use, where answers are calibrated."""
     tried: set[str] = field(default_factory=set)
     """Digests of the rule sets that were judged, and of the first."""
     dismissed: str | None = None
@@ -119,7 +127,8 @@ class _Loop:
         """Make rounds until one does not improve validation, or a cap is reached."""
         before, stopped = None, None
         try:
-            before = self.objective = self._value(self.rules)
+            before, self.offsets = self._value(self.rules)
+            self.objective = before
             self.tried.add(self.rules.digest)
             for _ in range(self.config.max_rounds):
                 start = self.objective
@@ -142,7 +151,7 @@ class _Loop:
 
     def _round(self) -> list[Conflict]:
         """Find errors, get patches for them and settle these; return the conflicts for which the teacher had some."""
-        answers = self.evaluator.labels(self.rules, self.pool.examples, stage=STAGE)
+        answers = self._student().labels(self.rules, self.pool.examples, stage=STAGE)
         found = mistakes(self.pool, answers)
         groups = self._conflicts(found, answers)
         try:
@@ -166,18 +175,18 @@ class _Loop:
         return any(next(self._edits(conflict, Proposal()), None) for conflict in answered)
 
     def _conflicts(self, found: Sequence[Mistake], answers: Sequence[str | None]) -> list[Conflict]:
-        config = self.config
+        config, student = self.config, self._student()
         blamed = traced(
             shortlisted(found, errors=config.errors_per_call, most=config.max_patches),
             self.rules,
             self.pool,
-            self.evaluator,
+            student,
             blame=config.blame,
             calls=config.blame_calls,
             instructions=self.instructions,
         )
         return conflicts(
-            commented(blamed, self.rules, self.pool, self.evaluator),
+            commented(blamed, self.rules, self.pool, student),
             self.pool,
             answers,
             errors=config.errors_per_call,
@@ -232,19 +241,36 @@ class _Loop:
         config = self.config
         rng = np.random.default_rng([self.seed, self.log.number])
         guard = guard_rows(conflict, edit, self.pool, size=config.guard, rng=rng)
-        verdict = judge(self.rules, edit.rules, conflict, guard, self.pool, self.evaluator, alpha=config.alpha)
+        verdict = judge(
+            self.rules,
+            edit.rules,
+            conflict,
+            guard,
+            self.pool,
+            self.evaluator,
+            alpha=config.alpha,
+            offsets=self.offsets,
+        )
         kept, reason, objective = False, verdict.reason, None
         if verdict.passed:
-            objective = self._value(edit.rules)
+            objective, offsets = self._value(edit.rules)
             kept = objective >= self.objective
             reason += f"; validation {self.objective:.3f} -> {objective:.3f}"
             if kept:
-                self.rules, self.bench, self.objective = edit.rules, edit.bench, objective
+                self.rules, self.bench, self.objective, self.offsets = edit.rules, edit.bench, objective, offsets
         if verdict.asked:
             self.tried.add(edit.rules.digest)
         self.log.settled(conflict, source, edit, verdict, kept=kept, reason=reason, objective=objective)
         return kept or not verdict.asked
 
-    def _value(self, rules: RuleSet) -> float:
-        """Return the objective on validation."""
-        return self.evaluator.value(self.val, self.evaluator.answers(rules, self.val, stage=STAGE))
+    def _student(self) -> Evaluator:
+        """The student as it decides under the set in use."""
+        return self.evaluator if self.offsets is None else DecidedEvaluator.of(self.evaluator, self.offsets)
+
+    def _value(self, rules: RuleSet) -> tuple[float, Offsets | None]:
+        """Return the objective on validation and, where answers are calibrated, the offsets that it is reached with."""
+        answers, offsets = self.evaluator.answers(rules, self.val, stage=STAGE), None
+        if self.calibrated:
+            offsets = matching_offsets(answers, self.val, self.evaluator.task)
+            answers = matched_answers(answers, self.val, self.evaluator)
+        return self.evaluator.value(self.val, answers), offsets
