@@ -8,6 +8,7 @@ from .decided import logprobs_of as logprobs_of
 from .decided import matched as matched
 from .decided import matched_answers as matched_answers
 from .decided import matching_offsets as matching_offsets
+from .decided import moved_answers as moved_answers
 from .matching import match as match
 from .offsets import Offsets as Offsets
 from .offsets import fit_offsets as fit_offsets

@@ -43,7 +43,7 @@ class DecidedEvaluator(Evaluator):
         on_answer: Callable[[], object] | None = None,
     ) -> list[Answer]:
         """Return the student's answers as for any evaluator, as the offsets decide them."""
-        return _decided(super().answers(rules, examples, stage=stage, on_answer=on_answer), self.offsets, self)[0]
+        return moved_answers(super().answers(rules, examples, stage=stage, on_answer=on_answer), self.offsets, self)
 
 
 def logprobs_of(answers: Sequence[Answer], task: Task) -> Floats:
@@ -93,7 +93,12 @@ def matched_answers(answers: Sequence[Answer], examples: Sequence[dspy.Example],
         examples: n labelled examples.
         evaluator: the student.
     """
-    return _decided(answers, matching_offsets(answers, examples, evaluator.task), evaluator)[0]
+    return moved_answers(answers, matching_offsets(answers, examples, evaluator.task), evaluator)
+
+
+def moved_answers(answers: Sequence[Answer], offsets: Offsets, evaluator: Evaluator) -> list[Answer]:
+    """Return answers with the labels that ``offsets`` decide on: :func:`decided`, without what scoring costs."""
+    return _decided(answers, offsets, evaluator)[0]
 
 
 def matching_offsets(answers: Sequence[Answer], examples: Sequence[dspy.Example], task: Task) -> Offsets:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import dspy
 import numpy as np
 
-from ..calibration import DecidedEvaluator, Offsets, matched_answers, matching_offsets
+from ..calibration import DecidedEvaluator, Offsets, matching_offsets, moved_answers
 from ..errors import BudgetExceeded
 from ..evaluation import Evaluator
 from ..rules import Rule, RuleSet
@@ -272,5 +272,5 @@ class _Loop:
         answers, offsets = self.evaluator.answers(rules, self.val, stage=STAGE), None
         if self.calibrated:
             offsets = matching_offsets(answers, self.val, self.evaluator.task)
-            answers = matched_answers(answers, self.val, self.evaluator)
+            answers = moved_answers(answers, offsets, self.evaluator)
         return self.evaluator.value(self.val, answers), offsets
