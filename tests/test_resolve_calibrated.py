@@ -8,7 +8,7 @@ from dataclasses import replace
 import dspy
 import pytest
 from dspy import lm15
-from engine import fn_lm, rules_in
+from engine import calls, fn_lm, rules_in
 from tasks import (
     INSTRUCTIONS,
     LABELS,
@@ -122,8 +122,9 @@ def test_errors_are_those_that_offsets_leave():
 
 def test_without_log_probabilities_nothing_changes():
     rules = rule_set(HARMFUL, *GOOD.rules)
-    lm = leaning_lm(listing=False, skill=4)
-    assert resolved(rules, lm, calibrated=True) == resolved(rules, lm, calibrated=False)
+    lm, other = leaning_lm(listing=False, skill=4), leaning_lm(listing=False, skill=4)
+    assert resolved(rules, lm, calibrated=True) == resolved(rules, other, calibrated=False)
+    assert len(calls(lm)) == len(calls(other)) > 0
 
 
 def test_an_evaluator_with_offsets_answers_as_they_decide():

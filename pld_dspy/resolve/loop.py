@@ -269,8 +269,8 @@ class _Loop:
 
     def _value(self, rules: RuleSet) -> tuple[float, Offsets | None]:
         """Return the objective on validation and, where answers are calibrated, the offsets that it is reached with."""
-        answers, offsets = self.evaluator.answers(rules, self.val, stage=STAGE), None
-        if self.calibrated:
-            offsets = matching_offsets(answers, self.val, self.evaluator.task)
-            answers = moved_answers(answers, offsets, self.evaluator)
-        return self.evaluator.value(self.val, answers), offsets
+        answers = self.evaluator.answers(rules, self.val, stage=STAGE)
+        offsets = matching_offsets(answers, self.val, self.evaluator.task) if self.calibrated else None
+        if offsets is None or not any(offsets.values):  # no log-probabilities: a patch can be given up early
+            return self.evaluator.value(self.val, answers), None
+        return self.evaluator.value(self.val, moved_answers(answers, offsets, self.evaluator)), offsets
