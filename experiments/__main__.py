@@ -9,10 +9,12 @@ from typing import Annotated
 import typer
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from pld_dspy.source import Program
 from pld_dspy.terminal import FAILED, INTERRUPTED, clean_stdout, hush_libraries
 
 from .command import run_app
 from .config import Experiment
+from .flipped import flipped
 from .foretold import effects, ladder
 from .plain_search import plain_search
 from .runner import run_experiment
@@ -105,6 +107,22 @@ def spread_command(
     if out is not None:
         draw(seeds, out)
     typer.echo(spread(seeds))
+
+
+@app.command("flipped")
+def flipped_command(
+    program: Annotated[str, typer.Argument(metavar="PROGRAM", help="A module such as programs.stereoset.")],
+    rationales: Annotated[Path, typer.Option(metavar="FILE", help="Recorded micro-rules of its training examples.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Keeps the answers of student and teacher.")],
+    *,
+    data: Data = None,
+    student: Annotated[str, typer.Option(metavar="SPEC", help="As for pld-dspy compile.")] = "local",
+    teacher: Annotated[str, typer.Option(metavar="SPEC", help="Explains the wrong labels.")] = "local",
+    seed: Annotated[int, typer.Option(min=0, help="Of splits and flips.")] = 0,
+) -> None:
+    """Flip a tenth of the training labels, and score the student on test under the rules that come of them."""
+    source = Program(module=program, data=None if data is None else str(data))
+    typer.echo(flipped(source, rationales, out, student=student, teacher=teacher, seed=seed))
 
 
 def _log_progress() -> None:

@@ -72,17 +72,28 @@ class Asker:
         Returns:
             None without log-probabilities; where offsets do not pay, the answers as they are.
         """
-        task = self.opened.task
-        logprobs = logprobs_of(on_val.answers, task)
-        if np.isnan(logprobs).any():
-            return None
-        fitted = fit_offsets(logprobs, task.golds(self.val), task.labels, answers=on_val.labels)
-        return decided(answered, fitted or Offsets.none(task.labels), examples, self.evaluator)[0]
+        return offset(self.evaluator, answered, examples, on_val, self.val)
 
     def calibrated(self, answered: Evaluation, examples: Sequence[dspy.Example], on_val: Evaluation) -> Score | None:
         """Return the score of :meth:`moved`; arguments and None as there."""
         moved = self.moved(answered, examples, on_val)
         return None if moved is None else moved.score
+
+
+def offset(
+    evaluator: Evaluator,
+    answered: Evaluation,
+    examples: Sequence[dspy.Example],
+    on_val: Evaluation,
+    val: Sequence[dspy.Example],
+) -> Evaluation | None:
+    """Return answers as offsets move them that are fitted on validation answers alone; see :meth:`Asker.moved`."""
+    task = evaluator.task
+    logprobs = logprobs_of(on_val.answers, task)
+    if np.isnan(logprobs).any():
+        return None
+    fitted = fit_offsets(logprobs, task.golds(val), task.labels, answers=on_val.labels)
+    return decided(answered, fitted or Offsets.none(task.labels), examples, evaluator)[0]
 
 
 def shown(score: Score | None) -> str:

@@ -102,7 +102,7 @@ def compile_command(
     resolve_rounds: ResolveRounds = 0,
     calibrate: Calibrate = False,
     error_rate: ErrorRate = None,
-    max_student_calls: Annotated[int | None, search_option(min=0, help="Stop the search there.")] = None,
+    max_student_calls: Annotated[int | None, search_option(min=0, help="Stop there; a fifth is for resolving.")] = None,
     max_teacher_calls: Annotated[int | None, search_option(min=0, help="Ask the teacher no more than this.")] = None,
     threads: Threads = None,
     storage: Storage = None,

@@ -18,18 +18,23 @@ from .content import plain
 from .estimate import Estimate, estimate
 from .evaluation import Evaluator
 from .explain import match_records
-from .induce import UNSAID, InduceConfig
+from .induce import UNSAID as UNSAID_OF_INDUCE
+from .induce import InduceConfig
 from .inputs import Inputs, Rationales, TeacherLike, prepare, student_lm
 from .job import Job
 from .ledger import Budget, Ledger
 from .objectives import Metric, Objective, chosen_objective, objective_code, objective_name
 from .outcome import Found, outcome, patched
 from .progress import Progress, record
+from .resolve import UNSAID as UNSAID_OF_RESOLVE
 from .resolve import ResolveConfig
 from .result import PLDResult
 from .run import RunFolder
 from .search import SearchConfig, find_study
+from .splits import Splits
 from .tracking import Recorder, recorder_for
+
+UNSAID = {**UNSAID_OF_INDUCE, **UNSAID_OF_RESOLVE}
 
 
 class PLD(Teleprompter):
@@ -299,7 +304,13 @@ class PLD(Teleprompter):
     def _job(self, inputs: Inputs, folder: RunFolder) -> Job:
         local = hasattr(student_lm(inputs.student), "pld_server")
         threads = self.num_threads or (1 if local else dspy.settings.num_threads)
-        ledger = Ledger(folder.predictions, budget=self.budget, max_errors=self.max_errors, num_threads=threads)
+        ledger = Ledger(
+            folder.predictions,
+            budget=self.budget,
+            max_errors=self.max_errors,
+            num_threads=threads,
+            leaves={"search": self._left_to_the_loop(inputs.splits)},
+        )
         asks = self.calibrate or self.search.learns_from_logprobs
         evaluator = Evaluator(
             student=inputs.student,
@@ -310,3 +321,9 @@ class PLD(Teleprompter):
             seed=self.seed,
         )
         return Job(inputs=inputs, folder=folder, ledger=ledger, evaluator=evaluator, seed=self.seed)
+
+    def _left_to_the_loop(self, splits: Splits) -> int:
+        """Return how many student calls under the cap the search may not make: the loop is to have them."""
+        if self.resolve is None:
+            return 0
+        return self.resolve.reserved_calls(self.budget.student_calls, train=len(splits.train), val=len(splits.val))

@@ -189,6 +189,16 @@ def test_caps_hold_each_role_to_its_own_and_spare_the_test_stage():
     assert ledger.total("student", stages=["test"]).calls == len(ROWS) - 5
 
 
+def test_a_stage_leaves_calls_to_later_ones():
+    ledger, lm = Ledger(budget=Budget(student_calls=5, teacher_calls=5), leaves={"search": 2}), student_lm()
+    with pytest.raises(BudgetExceeded, match=r"cap of 5 student calls is reached, but for 2 that are left to later"):
+        ask(ledger, lm, ROWS, stage="search")
+    assert len(calls(lm)) == 3
+    with pytest.raises(BudgetExceeded, match="cap of 5 student calls is reached \\("):
+        ask(ledger, lm, ROWS, stage="resolve")
+    assert len(calls(lm)) == 5
+
+
 def test_a_cap_on_money_stops_before_the_next_call():
     prices = {"custom/student": (1e6, 2e6)}
     free, lm = Ledger(budget=Budget(prices=prices)), student_lm()

@@ -7,6 +7,8 @@ from engine import calls
 from tasks import TEST, TRAIN, VAL, keyword, mail_teacher, mails, micro_rule, micro_rules, student, student_lm
 
 from pld_dspy.adapter import LabelAdapter
+from pld_dspy.errors import DataError
+from pld_dspy.ledger import Budget
 from pld_dspy.pld import PLD
 from pld_dspy.report import write_report
 from pld_dspy.resolve import ResolveConfig, read_patches
@@ -89,3 +91,31 @@ def test_the_result_keeps_what_the_search_chose_where_patches_changed_it(tmp_pat
     assert resolved.counts["patches_kept"] > 0
     assert resolved.searched == searched.rules != resolved.rules
     assert searched.searched is None
+
+
+@pytest.mark.parametrize("reserve", [0.0, 0.2])
+def test_a_capped_search_leaves_the_loop_its_share(tmp_path, reserve):
+    pld = PLD(
+        resolve=ResolveConfig(reserve=reserve),
+        search=SearchConfig(screen_calls=400),
+        budget=Budget(student_calls=200),
+        run_dir=tmp_path,
+        adapter=LabelAdapter(),
+        tracking=None,
+    )
+    pld.compile(student(student_lm("work")), trainset=TRAIN, valset=VAL, rationales=WRONG)
+    costs = pld.result.costs["student"]
+    left = int(200 * reserve)
+    assert sum(costs[stage].calls for stage in ("baseline", "search")) == 200 - left
+    assert ("resolve" in costs and costs["resolve"].calls > 0) == (left > 0)
+    assert "cap of 200 student calls" in pld.result.stopped
+
+
+def test_the_share_is_no_more_than_the_loop_can_use():
+    config = ResolveConfig(max_rounds=1, max_patches=1, blame="none")
+    most = config.most_student_calls(train=9, val=9, rules=9)
+    assert config.reserved_calls(10**6, train=9, val=9) == most
+    assert config.reserved_calls(100, train=90, val=90) == 20
+    assert config.reserved_calls(None, train=9, val=9) == 0
+    with pytest.raises(DataError, match=r"reserve is 1"):
+        ResolveConfig(reserve=1)

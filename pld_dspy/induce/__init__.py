@@ -25,7 +25,7 @@ from .formats import without_format
 from .generalize import Cluster, Synthesis, extracted, synthesized
 from .wordings import worded
 
-__all__ = ["UNSAID", "Clusterer", "Embedder", "InduceConfig", "Induction", "induce"]
+__all__ = ["UNSAID", "Clusterer", "Embedder", "InduceConfig", "Induction", "SuspectPolicy", "induce"]
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import asdict
@@ -38,6 +38,7 @@ class Ledger:
         max_errors: failed calls of one compile after which it stops. A student's answer that is no label is none of
             them: a weak student gives some.
         num_threads: calls under way at once.
+        leaves: stage -> student calls under the cap that this stage leaves to later ones.
     """
 
     def __init__(
@@ -47,11 +48,13 @@ class Ledger:
         budget: Budget | None = None,
         max_errors: int = 20,
         num_threads: int = 1,
+        leaves: Mapping[str, int] | None = None,
     ) -> None:
         self.path = path
         self.budget = budget or Budget()
         self.max_errors = max_errors
         self.num_threads = num_threads
+        self.leaves = dict(leaves or {})
         self.spent: dict[tuple[Role, str], Spent] = {}
         self.stopped: dict[str, str] = {}
         """Stage that went on with fewer answers than it asked for -> the cap that ended its calls."""
@@ -134,7 +137,7 @@ class Ledger:
             return self.spent.setdefault((role, stage), Spent())
 
     def _reserved(self, role: Role, stage: str) -> _Reservation:
-        return _Reservation(self, role, capped=stage != UNCAPPED)
+        return _Reservation(self, role, stage)
 
     def _keep(self, key: str, answer: Answer, *, role: Role, stage: str, model: str) -> None:
         """Count an answer; store it, unless the call itself was lost and another try may do better."""
@@ -186,17 +189,19 @@ class Ledger:
 class _Reservation:
     """One call's place under the caps, held until its answer is counted; given up here only where it raised."""
 
-    def __init__(self, ledger: Ledger, role: Role, *, capped: bool) -> None:
-        self.ledger, self.role, self.capped = ledger, role, capped
+    def __init__(self, ledger: Ledger, role: Role, stage: str) -> None:
+        self.ledger, self.role, self.stage = ledger, role, stage
 
     def __enter__(self) -> None:
         ledger, budget = self.ledger, self.ledger.budget
         with ledger._lock:
-            if self.capped:
+            if self.stage != UNCAPPED:
                 cap, role = budget.cap(self.role), self.role
+                left = ledger.leaves.get(self.stage, 0) if role == "student" else 0
                 made = ledger.total(role).calls + ledger._under_way[role]
-                if cap is not None and made >= cap:
-                    raise BudgetExceeded(f"The cap of {cap} {role} calls is reached ({role}_calls in Budget).")
+                if cap is not None and made >= cap - left:
+                    but = f", but for {left} that are left to later stages" if left else ""
+                    raise BudgetExceeded(f"The cap of {cap} {role} calls is reached{but} ({role}_calls in Budget).")
                 money = ledger.total("student").money + ledger.total("teacher").money
                 if budget.money is not None and money >= budget.money:
                     raise BudgetExceeded(f"The cap of {budget.money:g} on money is reached (money in Budget).")

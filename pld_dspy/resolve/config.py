@@ -9,6 +9,10 @@ from ..errors import DataError
 
 Blame: TypeAlias = Literal["leave_out", "ask", "none"]
 
+UNSAID = {"resolve_reserve": 0.2}
+"""A setting that a run's config.yaml names only where it differs from this: a run folder from before it was there can
+be gone on with."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ResolveConfig:
@@ -29,6 +33,7 @@ class ResolveConfig:
             models do badly; "none" leaves it to the teacher.
         blame_calls: questions that this takes a round, at most: the most suspected rules are left out first, and errors
             that are not reached have no known rule. None for no bound.
+        reserve: share of a cap on student calls that the search leaves to the loop, but no more than the loop can use.
     """
 
     max_rounds: int = 2
@@ -40,6 +45,7 @@ class ResolveConfig:
     sample: int = 200
     blame: Blame = "leave_out"
     blame_calls: int | None = 120
+    reserve: float = 0.2
 
     def __post_init__(self) -> None:
         for name in ("max_rounds", "errors_per_call", "max_patches", "guard", "sample"):
@@ -53,6 +59,8 @@ class ResolveConfig:
             raise DataError(f"ResolveConfig.neighbours is {self.neighbours}; give at least 0.")
         if not 0 < self.alpha < 0.5:
             raise DataError(f"ResolveConfig.alpha is {self.alpha}; give a value between 0 and 0.5.")
+        if not 0 <= self.reserve < 1:
+            raise DataError(f"ResolveConfig.reserve is {self.reserve}; give a share from 0 to below 1.")
         if self.blame not in get_args(Blame):
             raise DataError(f"ResolveConfig.blame={self.blame!r} is unknown. Give one of {', '.join(get_args(Blame))}.")
 
@@ -66,6 +74,12 @@ class ResolveConfig:
         judged = min(self.errors_per_call + max(self.guard, self.neighbours), sample + val)
         tried = self.max_patches * (2 * judged + val)  # under both rule sets, and on validation where it passes
         return self.max_rounds * (sample + val + traced + tried)
+
+    def reserved_calls(self, cap: int | None, *, train: int, val: int) -> int:
+        """Return how many student calls a search under ``cap`` leaves to the loop, for such splits; 0 without a cap."""
+        if cap is None:
+            return 0
+        return min(int(self.reserve * cap), self.most_student_calls(train=train, val=val, rules=train))
 
     def most_teacher_calls(self) -> int:
         """Bound the teacher's answers in the whole loop from above: each conflict may be put twice."""

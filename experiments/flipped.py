@@ -1,0 +1,160 @@
+"""What wrong training labels do to the rules of the real student, and what doubting labels gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import get_args
+
+import dspy
+import numpy as np
+
+from pld_dspy.adapter import LabelAdapter, asking_for_logprobs
+from pld_dspy.errors import DataError
+from pld_dspy.evaluation import Evaluation, Evaluator
+from pld_dspy.explain import Explainer, explain
+from pld_dspy.induce import InduceConfig, Induction, SuspectPolicy, induce
+from pld_dspy.ledger import Ledger
+from pld_dspy.local import resolve_lm
+from pld_dspy.progress import bar
+from pld_dspy.rules import MicroRule, RuleSet, read_micro_rules
+from pld_dspy.scoring import difference
+from pld_dspy.source import Program
+from pld_dspy.splits import Splits
+from pld_dspy.task import Task, example_id
+
+from .asker import offset, shown
+from .label_noise import flip
+
+STAGE = "asked"
+ANSWERS = "answers.jsonl"
+HEADER = (
+    "| training labels | doubted | of them wrong | wrong ones doubted | rules | test macro-F1 | calibrated "
+    "| less that of true labels |\n|---|---|---|---|---|---|---|---|"
+)
+
+
+@dataclass(frozen=True)
+class Training:
+    """Micro-rules of a training set, and what becomes of those whose label is doubted.
+
+    Attributes:
+        name: for the table.
+        micro_rules: one an example.
+        suspects: the policy.
+        wrong: ids of the examples whose label was flipped.
+    """
+
+    name: str
+    micro_rules: Sequence[MicroRule]
+    suspects: SuspectPolicy = "keep"
+    wrong: frozenset[str] = field(default_factory=frozenset)
+
+
+def flipped(program: Program, rationales: Path, out: Path, *, student: str, teacher: str, seed: int) -> str:
+    """Flip a tenth of the training labels to any other one, and return a table of what the rules are worth.
+
+    Examples with a flipped label are explained by the teacher, which is given the wrong label as it would be given a
+    true one; the others keep their recorded micro-rules. Rules are induced without the teacher, and the student is
+    asked under all of them, without a search, which would choose with true labels: once from true labels, and once for
+    each policy from those with the flips. Calibrated figures are with offsets fitted on the validation examples.
+    Answers are kept in ``out``: a second run asks what is missing.
+
+    Args:
+        program: a program of one predictor.
+        rationales: recorded micro-rules, of which the training set is made.
+        out: a folder for answers of student and teacher.
+        student: as ``pld-dspy compile`` takes it.
+        teacher: likewise.
+        seed: of the splits and of the flips.
+
+    Raises:
+        DataError: the program has several labels an answer, or a training example has no recorded micro-rule.
+        ModelError: a model cannot be had.
+    """
+    recorded = read_micro_rules(rationales)
+    splits, module = program.splits(recorded, seed), program.student()
+    task = Task.of(module, [*splits.train, *splits.val, *splits.test])
+    if task.several:
+        raise DataError(f"{program.module} may give several labels at once. Choose a program with one label an answer.")
+    instructions = dict(module.named_predictors())[task.predictor].signature.instructions
+    out.mkdir(parents=True, exist_ok=True)
+    ledger = Ledger(out / ANSWERS)
+    with dspy.context(lm=resolve_lm(student, cache=False), adapter=LabelAdapter()):
+        told = explain(splits.train, task, instructions=instructions, recorded=recorded, ledger=ledger).micro_rules
+        if len(told) < len(splits.train):
+            raise DataError(f"{rationales} explains {len(told)} of {len(splits.train)} training examples. Explain all.")
+        doubtful = _flipped(splits.train, task, seed)
+        lm = dspy.settings.lm if teacher == student else resolve_lm(teacher, cache=False)
+        with bar("explain", "example", total=len(doubtful)) as progress:
+            false = explain(
+                doubtful,
+                task,
+                instructions=instructions,
+                teacher=Explainer(),
+                ledger=ledger,
+                lm=lm,
+                on_answer=progress.update,
+            ).micro_rules
+        evaluator = Evaluator(student=module, task=task, ledger=ledger, adapter=asking_for_logprobs(None), seed=seed)
+        rows = list(_rows(evaluator, splits, instructions, list(_trainings(told, false))))
+    n = f"{len(splits.test)} test examples, {len(splits.val)} validation ones, {len(told)} training ones"
+    return "\n".join([HEADER, *rows, "", f"{n}, of which {len(false)} had a wrong label and an explanation of it."])
+
+
+def _flipped(examples: Sequence[dspy.Example], task: Task, seed: int) -> list[dspy.Example]:
+    """Return the examples whose label is flipped, with their wrong label."""
+    given = np.array([task.labels.index(str(gold)) for gold in task.golds(examples)])
+    numbers = flip(given, None, np.random.default_rng(seed))
+    return [
+        # An id as the whole set would have it: rows of a part are counted anew.
+        examples[row].copy(**{"id": example_id(examples[row], row), task.label_field: task.labels[numbers[row]]})
+        for row in np.flatnonzero(numbers != given).tolist()
+    ]
+
+
+def _trainings(told: Sequence[MicroRule], false: Sequence[MicroRule]) -> Iterator[Training]:
+    wrong = {rule.example_id: rule for rule in false}
+    mixed = [wrong.get(rule.example_id, rule) for rule in told]
+    yield Training("true", told)
+    for policy in get_args(SuspectPolicy):
+        yield Training(f"a tenth flipped, suspects: {policy}", mixed, policy, frozenset(wrong))
+
+
+def _rows(evaluator: Evaluator, splits: Splits, instructions: str, trainings: Sequence[Training]) -> Iterator[str]:
+    task, first = evaluator.task, None
+    for one in trainings:
+        induction = induce(
+            one.micro_rules,
+            task,
+            instructions=instructions,
+            config=InduceConfig(suspects=one.suspects),
+            ledger=evaluator.ledger,
+        )
+        rules = RuleSet(rules=tuple(induction.rules))
+        with bar(one.name, "call", total=len(splits.val) + len(splits.test)) as progress:
+            on_val, on_test = (
+                evaluator.evaluate(rules, examples, stage=STAGE, on_answer=progress.update)
+                for examples in (splits.val, splits.test)
+            )
+        moved = offset(evaluator, on_test, splits.test, on_val, splits.val)
+        first = first or moved or on_test
+        yield _row(one, induction, on_test, moved, _less(task, splits.test, first, moved or on_test))
+
+
+def _less(task: Task, examples: Sequence[dspy.Example], first: Evaluation, second: Evaluation) -> str:
+    if first is second:
+        return ""
+    gap = difference(task.golds(examples), first.labels, second.labels, task.labels)
+    return f"{gap.macro_f1:+.3f} [{gap.interval[0]:+.3f}, {gap.interval[1]:+.3f}]"
+
+
+def _row(one: Training, induction: Induction, own: Evaluation, moved: Evaluation | None, less: str) -> str:
+    doubted = {suspect.example_id for suspect in induction.suspects}
+    right = len(doubted & one.wrong)
+    found = f"{right} | {right} of {len(one.wrong)}" if one.wrong else " | "
+    return (
+        f"| {one.name} | {len(doubted)} | {found} | {len(induction.rules)} | {shown(own.score)} "
+        f"| {shown(None if moved is None else moved.score)} | {less} |"
+    )
