@@ -124,6 +124,7 @@ def _trainings(told: Sequence[MicroRule], false: Sequence[MicroRule]) -> Iterato
 
 def _rows(evaluator: Evaluator, splits: Splits, instructions: str, trainings: Sequence[Training]) -> Iterator[str]:
     task, first = evaluator.task, None
+    golds = task.golds(splits.test)
     for one in trainings:
         induction = induce(
             one.micro_rules,
@@ -139,15 +140,13 @@ def _rows(evaluator: Evaluator, splits: Splits, instructions: str, trainings: Se
                 for examples in (splits.val, splits.test)
             )
         moved = offset(evaluator, on_test, splits.test, on_val, splits.val)
-        first = first or moved or on_test
-        yield _row(one, induction, on_test, moved, _less(task, splits.test, first, moved or on_test))
-
-
-def _less(task: Task, examples: Sequence[dspy.Example], first: Evaluation, second: Evaluation) -> str:
-    if first is second:
-        return ""
-    gap = difference(task.golds(examples), first.labels, second.labels, task.labels)
-    return f"{gap.macro_f1:+.3f} [{gap.interval[0]:+.3f}, {gap.interval[1]:+.3f}]"
+        gap = ""
+        if first is not None:  # never an answer with offsets against one without
+            pair = (first[1], moved) if first[1] is not None and moved is not None else (first[0], on_test)
+            less = difference(golds, pair[0].labels, pair[1].labels, task.labels)
+            gap = f"{less.macro_f1:+.3f} [{less.interval[0]:+.3f}, {less.interval[1]:+.3f}]"
+        first = first or (on_test, moved)
+        yield _row(one, induction, on_test, moved, gap)
 
 
 def _row(one: Training, induction: Induction, own: Evaluation, moved: Evaluation | None, less: str) -> str:

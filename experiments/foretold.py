@@ -57,13 +57,14 @@ def effects(run: Path) -> str:
     """
     with Asker.of(run) as asker:
         result = asker.opened.result
-        if result.insight is None or len(result.rules) < 3:
+        searched = result.rules if result.searched is None else result.searched  # the log knows of no later patches
+        if result.insight is None or len(searched) < 3:
             raise DataError(
                 f"{run} has too few chosen rules with effects. Compile with SearchConfig(screen_calls=...)."
             )
-        chosen = result.rules.rules
+        chosen = searched.rules
         told = {effect.rule: effect for effect in result.insight.effects if effect.kind == "rule"}
-        whole, chances = _worth(asker, result.rules)
+        whole, chances = _worth(asker, searched)
         without = [_worth(asker, RuleSet(rules=tuple(one for one in chosen if one != rule))) for rule in chosen]
     lost = [whole - objective for objective, _ in without]
     lost_chances = chances - np.stack([chance for _, chance in without])

@@ -13,7 +13,12 @@ Ask: TypeAlias = Callable[[list[dict[str, Any]]], list[Answer]]
 
 
 def asked_again(
-    ask: Ask, inputs: Sequence[dict[str, Any]], answers: Sequence[Answer], texts: Callable[[Answer], Sequence[str]]
+    ask: Ask,
+    inputs: Sequence[dict[str, Any]],
+    answers: Sequence[Answer],
+    texts: Callable[[Answer], Sequence[str]],
+    *,
+    unsaid: str = "it was empty",
 ) -> list[Answer]:
     """Return the answers, each that says nothing usable replaced by a second one that does, where there is one.
 
@@ -24,11 +29,12 @@ def asked_again(
         inputs: n inputs.
         answers: n answers to them.
         texts: what of an answer is to be used; one of these must say something, and not repeat the form it was given.
+        unsaid: why an answer is refused of which there is nothing to use.
     """
     refused = {
         place: reason
         for place, answer in enumerate(answers)
-        if answer.outputs is not None and (reason := _reason(texts(answer)))
+        if answer.outputs is not None and (reason := _reason(texts(answer), unsaid))
     }
     found = list(answers)
     if refused:
@@ -37,14 +43,14 @@ def asked_again(
             for place, reason in refused.items()
         ]
         for place, second in zip(refused, ask(corrected), strict=True):
-            if second.outputs is not None and not _reason(texts(second)):
+            if second.outputs is not None and not _reason(texts(second), unsaid):
                 found[place] = second
     return found
 
 
-def _reason(texts: Sequence[str]) -> str | None:
+def _reason(texts: Sequence[str], unsaid: str) -> str | None:
     """Return why none of the texts can be used; None where one can."""
     said = [text for text in texts if text.strip()]
     if not said:
-        return "it was empty"
+        return unsaid
     return "it repeated the form and filled nothing in" if all(map(is_unfilled, said)) else None

@@ -10,11 +10,10 @@ it does not fit, but one that fits proves little.
 from __future__ import annotations
 
 import logging
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import partial
 from typing import TypeAlias
 
 import dspy
@@ -24,8 +23,9 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.model_selection import StratifiedKFold
 from sklearn.naive_bayes import MultinomialNB
 
-from .labels import match_label
-from .ledger import Ledger
+from .again import asked_again
+from .labels import label_names, match_label
+from .ledger import Answer, Ledger
 from .rules import MicroRule
 from .signatures import JudgeExample
 from .task import Task, example_id, input_text
@@ -40,6 +40,8 @@ MARGIN = 0.25
 """By so much must another label be likelier."""
 SOFTENING = 2.0
 """Naive Bayes takes each word for independent evidence and is too sure: its log probabilities are divided by this."""
+UNCLEAR = "unclear"
+"""What a teacher is to answer where no label fits better than the others."""
 FEATURES = 200_000
 """Most words and pieces of words looked at."""
 
@@ -65,6 +67,19 @@ class Suspect:
     reason: str
 
 
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found.
+
+    Attributes:
+        suspects: the examples whose label is doubted.
+        unreadable: examples for which the teacher, asked twice, neither named a label nor said that it is unclear.
+    """
+
+    suspects: list[Suspect]
+    unreadable: int = 0
+
+
 class Judge(dspy.Module):
     """The teacher program: inputs in, label and reason out; it is not told the label."""
 
@@ -87,15 +102,15 @@ def audit(
     teacher: dspy.Module | None = None,
     lm: dspy.BaseLM | None = None,
     on_answer: Callable[[], object] | None = None,
-) -> list[Suspect]:
-    """Return what the data doubts and what a teacher contradicts, the most doubtful first; arguments as below.
+) -> Audit:
+    """Find what the data doubts and what a teacher contradicts, the most doubtful first; arguments as below.
 
     The teacher is first asked about what the data doubts most, so that a cap on calls leaves out the rest. A label
     that the data doubts and the teacher confirms stays doubted.
     """
     found = {one.example_id: one for one in suspects(micro_rules, task, texts=texts)}
     scores = {name: one.score for name, one in found.items()}
-    contradicted = contradicted_by_teacher(
+    judged = contradicted_by_teacher(
         sorted(micro_rules, key=lambda rule: -scores.get(rule.example_id, 0.0)),
         task,
         instructions=instructions,
@@ -105,10 +120,10 @@ def audit(
         lm=lm,
         on_answer=on_answer,
     )
-    for one in contradicted:
+    for one in judged.suspects:
         before = found.get(one.example_id)
         found[one.example_id] = one if before is None else replace(one, reason=f"{before.reason}; {one.reason}")
-    return sorted(found.values(), key=_most_doubtful_first)
+    return Audit(sorted(found.values(), key=_most_doubtful_first), judged.unreadable)
 
 
 def suspects(items: Sequence[Item], task: Task, *, texts: Mapping[str, str] | None = None) -> list[Suspect]:
@@ -124,9 +139,9 @@ def suspects(items: Sequence[Item], task: Task, *, texts: Mapping[str, str] | No
         doubtful. Only the latter where no classifier can be trusted on this data, or examples have several labels.
     """
     told = [_told(item, row, task, texts or {}) for row, item in enumerate(items)]
-    marked = {one.id: _marked(one) for one in told if one.doubtful}
+    marked = {(one.id, one.label): _marked(one) for one in told if one.doubtful}
     # A text with several labels reads like each of them, so that a classifier would doubt them all.
-    contradicted = {} if task.several else {found.example_id: found for found in _contradicted(told, task)}
+    contradicted = {} if task.several else {(one.example_id, one.label): one for one in _contradicted(told, task)}
     return sorted({**contradicted, **marked}.values(), key=_most_doubtful_first)
 
 
@@ -140,8 +155,10 @@ def contradicted_by_teacher(
     teacher: dspy.Module | None = None,
     lm: dspy.BaseLM | None = None,
     on_answer: Callable[[], object] | None = None,
-) -> list[Suspect]:
-    """Ask a teacher for the label of each example without showing it, one call each; return those it contradicts.
+) -> Audit:
+    """Ask a teacher for the label of each example without showing it, one call each, and find those it contradicts.
+
+    An answer that cannot be read is asked for once more; if it still cannot, it contradicts nothing, and is counted.
 
     Args:
         items: micro-rules with their examples' inputs, or labelled examples: all of them, or what
@@ -155,22 +172,27 @@ def contradicted_by_teacher(
         on_answer: called once an answer.
 
     Returns:
-        Suspects in the order of ``items``. No answer, or one that is no label, contradicts nothing.
+        Suspects in the order of ``items``.
     """
     told = [_told(item, row, task, texts or {}) for row, item in enumerate(items)]
     inputs = [{"task": instructions, "labels": ", ".join(task.labels), "example": one.text} for one in told]
-    answers = ledger.ask(
-        teacher or Judge(), inputs, role="teacher", stage="audit", lm=lm, on_answer=on_answer, to_the_cap=True
-    )
-    found = []
+    ask = partial(ledger.ask, teacher or Judge(), role="teacher", stage="audit", lm=lm, to_the_cap=True)
+
+    def read(answer: Answer) -> str | None:
+        said = str((answer.outputs or {}).get("answer") or "").strip()
+        return UNCLEAR if said.casefold().rstrip(".") == UNCLEAR else match_label(said, task.labels)
+
+    first = ask(inputs, on_answer=on_answer)
+    answers = asked_again(ask, inputs, first, lambda one: [read(one) or ""], unsaid="it named none of the labels")
+    found, unreadable = [], 0
     for one, answer in zip(told, answers, strict=True):
-        outputs = answer.outputs or {}
-        label = match_label(str(outputs.get("answer") or ""), task.labels)
-        if label not in (None, one.label):
+        outputs, label = answer.outputs or {}, read(answer)
+        unreadable += label is None and answer.outputs is not None
+        if label not in (None, UNCLEAR, one.label):
             why = " ".join(str(outputs.get("reason") or "").split()) or "it does not say why"
             reason = f"the teacher, not told the label, answers {label}: {why}"
             found.append(Suspect(one.id, one.label, label, 1.0, reason))
-    return found
+    return Audit(found, unreadable)
 
 
 @dataclass(frozen=True)
@@ -198,15 +220,7 @@ def _most_doubtful_first(one: Suspect) -> tuple[float, str]:
 
 def _without_labels(rule: str, labels: Sequence[str]) -> str:
     """Blank out the names of labels, however their words are joined: they say what was told, not what is true."""
-    return _label_names(tuple(labels)).sub(" ", rule)
-
-
-@lru_cache(maxsize=8)
-def _label_names(labels: tuple[str, ...]) -> re.Pattern[str]:
-    # The longest first: "top up" is to leave no "failed" of "top up failed" behind.
-    longest_first = sorted(labels, key=len, reverse=True)
-    spelled = "|".join(re.sub(r"(\\[ -]|_)+", r"[\\s_-]*", re.escape(label)) for label in longest_first)
-    return re.compile(rf"(?<!\w)(?:{spelled})(?!\w)", re.IGNORECASE)
+    return label_names(tuple(labels)).sub(" ", rule)
 
 
 def _marked(one: _Told) -> Suspect:

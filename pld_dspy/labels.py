@@ -187,3 +187,19 @@ def _only_mentioned(text: str, pattern: re.Pattern[str], owners: Sequence[str | 
     if len(found) != 1 or _NEGATION.search(pattern.sub(" ", text)):
         return None
     return found.pop()
+
+
+@lru_cache(maxsize=8)
+def label_names(labels: tuple[str, ...]) -> re.Pattern[str]:
+    """Return a pattern of the names of labels in a text, in any case and however their words are joined.
+
+    ``NotMentioned`` is found as "not mentioned", ``card_arrival`` as "card arrival" and "Card-Arrival".
+    """
+    # The longest first: who names "top up failed" does not name "top up" as well.
+    longest_first = sorted(labels, key=len, reverse=True)
+    return re.compile(rf"(?<!\w)(?:{'|'.join(map(_spelled, longest_first))})(?!\w)", re.IGNORECASE)
+
+
+def _spelled(label: str) -> str:
+    words = re.split(r"[ _-]+|(?<=[a-z])(?=[A-Z])", label)
+    return r"[\s_-]*".join(map(re.escape, words))

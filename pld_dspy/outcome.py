@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import dspy
 import numpy as np
 
-from .audit import Suspect
+from .audit import Audit, Suspect
 from .calibration import Abstention, Calibration, Uncalibrated, fewest_answers
 from .evaluation import Evaluation
 from .explain import Explanations
@@ -37,6 +37,7 @@ class Found:
         explanations, induction: what explaining and inducing found.
         searched: what the search found.
         search: the same after patches; ``searched`` itself where none changed it.
+        audit: what the teacher's audit of labels found; None where it was not asked for.
         resolution: what resolving did; None where it was left out.
         validation: evaluations of the unchanged and of the compiled student.
         test: the same on the test set; None without one.
@@ -44,6 +45,7 @@ class Found:
     """
 
     explanations: Explanations
+    audit: Audit | None
     induction: Induction
     searched: SearchResult
     search: SearchResult
@@ -124,12 +126,28 @@ def _notes(job: Job, found: Found) -> list[str]:
         )
     if induction.fallbacks:
         notes.append(
-            f"The teacher's synthesis was unusable for {', '.join(induction.fallbacks)}: micro-rules stand in."
+            f"The teacher gave no usable synthesis of {', '.join(induction.fallbacks)} (unusable, lost or past a cap): "
+            "micro-rules stand in."
+        )
+    if found.audit is not None and found.audit.unreadable:
+        notes.append(
+            f"The teacher's audit could not be read for {found.audit.unreadable} of "
+            f"{len(found.explanations.micro_rules)} labels: these it neither confirms nor doubts."
         )
     if induction.suspects:
         notes.append(_doubts(induction.suspects))
     if search.best is None:
         notes.append("No rule set beat the unchanged student on validation: the student came back unchanged.")
+    if resolution is not None and resolution.kept and search is found.searched:
+        notes.append(
+            f"{len(resolution.kept)} patches passed the guard, but with them the rules did not beat the unchanged "
+            "student on validation, so they were left out."
+        )
+    notes += [
+        f"{spent.failures} of the {spent.calls} calls of the teacher in the stage {stage!r} failed."
+        for (role, stage), spent in job.ledger.spent.items()
+        if role == "teacher" and spent.failures
+    ]
     if resolution is not None and resolution.stopped:
         notes.append(f"Resolving stopped early: {resolution.stopped}")
     if resolution is not None and resolution.dismissed:

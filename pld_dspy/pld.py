@@ -166,6 +166,7 @@ class PLD(Teleprompter):
         folder.open(self._settings(inputs), resume=resume)
         if self.origin is not None:
             folder.add_settings("command", self.origin)
+        folder.add_settings("budget", self.budget.plain())
         job = self._job(inputs, folder)
         with recorder.run(folder.name):
             recorder.params(self.get_params())
@@ -181,18 +182,21 @@ class PLD(Teleprompter):
         """Take the stages in turn, each on what the ones before it found."""
         stages.score_baseline(job)
         explanations = stages.explain_examples(job)
-        doubted = stages.audit_labels(job, explanations, self.induce)
-        induction = stages.induce_rules(job, explanations, self.induce, doubted)
+        audit = stages.audit_labels(job, explanations, self.induce)
+        induction = stages.induce_rules(job, explanations, self.induce, audit and audit.suspects)
         progress = Progress(recorder, objective_name(self.objective, self.metric))
         searched = stages.search_rules(
             job, induction.rules, self.search, progress=progress, storage=self.storage, calibrated=self.calibrate
         )
-        resolution = stages.resolve_errors(job, searched, self.resolve, calibrated=self.calibrate)
+        resolution = stages.resolve_errors(
+            job, searched, self.resolve, without=induction.dropped, calibrated=self.calibrate
+        )
         search = patched(searched, resolution)
         fit = stages.fit_calibration(job, search.best) if self.calibrate else None
         validation, test = stages.final_scores(job, search.best)
         return Found(
             explanations=explanations,
+            audit=audit,
             induction=induction,
             searched=searched,
             search=search,

@@ -19,7 +19,7 @@ from .errors import DataError, RunError
 from .evaluation import Evaluator
 from .induce import InduceConfig
 from .inputs import fingerprint
-from .ledger import Ledger
+from .ledger import Budget, Ledger
 from .pld import PLD
 from .resolve import ResolveConfig
 from .result import PLDResult
@@ -189,13 +189,15 @@ def unfinished(path: Path) -> tuple[Command, PLD]:
     """
     folder = RunFolder(path)
     try:
-        return _command(folder), _same_pld(path, folder.settings()["settings"])
+        settings = folder.settings()
+        budget = Budget.of(settings.get("budget", {}))
+        return _command(folder), _same_pld(path, settings["settings"], budget)
     except (KeyError, TypeError) as error:
         raise RunError(f"{folder.config} is damaged: {error!r} in its settings. Compile again.") from error
 
 
-def _same_pld(path: Path, plain: dict[str, Any]) -> PLD:
-    """Return a PLD of the settings that config.yaml holds."""
+def _same_pld(path: Path, plain: dict[str, Any], budget: Budget) -> PLD:
+    """Return a PLD of the settings that config.yaml holds, and its budget: all who work on a search share the caps."""
     search = {field.name: plain[f"search_{field.name}"] for field in fields(SearchConfig) if field.name != "sampler"}
     return PLD(
         objective=plain["objective"],
@@ -208,6 +210,7 @@ def _same_pld(path: Path, plain: dict[str, Any]) -> PLD:
             audit=plain.get("induce_audit", "data"),
         ),
         resolve=ResolveConfig(max_rounds=plain["resolve_max_rounds"]) if "resolve_max_rounds" in plain else None,
+        budget=budget,
         calibrate=plain.get("calibrate", False),
         error_rate=plain.get("error_rate"),
         run_dir=path,

@@ -99,20 +99,23 @@ class PLDResult(BaseModel):
     def at_budget(self, *, tokens: int) -> RuleSet:
         """Return the best rules whose rendered block takes at most ``tokens`` prompt tokens.
 
-        Read off the search's log, without a call: sets that the search asked in full, and the chosen set shortened
-        where the model loses least. :meth:`RuleSet.instruct` puts them into instructions, in place of other rules.
+        Read off the search's log, without a call: sets that the search asked in full, and its choice shortened where
+        the model loses least; where the conflict loop changed the choice, that as a whole before any other.
+        :meth:`RuleSet.instruct` puts them into instructions, in place of other rules.
 
         Args:
             tokens: counted with the student's tokenizer where it is served locally, else estimated.
 
         Returns:
-            An empty set where no set is that short, or nothing beat the unchanged student. Of a search that learned no
-            effects (``screen_calls=0``), the chosen rules or none.
+            An empty set where no set is that short, or none of them beat the unchanged student. Of a search that
+            learned no effects (``screen_calls=0``), the chosen rules or none.
         """
-        if self.insight is None:
+        if self.insight is None or self.searched is not None:
             fits = self.rule_tokens is not None and self.rule_tokens <= tokens
-            return self.rules if fits else RuleSet()
-        rungs = self.insight.ladder if self.improved else []  # none worth less than a shorter one
+            if fits or self.insight is None:
+                return self.rules if fits else RuleSet()
+        found = self.improved if self.searched is None else len(self.searched) > 0
+        rungs = self.insight.ladder if found else []  # none worth less than a shorter one
         fitting = [rung for rung in rungs if rung.tokens <= tokens]
         return max(fitting, key=lambda rung: rung.tokens).rules if fitting else RuleSet()
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import dspy
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 PatchKind: TypeAlias = Literal["rewrite", "split", "add_exception", "add", "retire"]
 
@@ -72,7 +73,7 @@ class Patch(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    kind: PatchKind
+    kind: PatchKind | SkipJsonSchema[Literal["unreadable"]]
     rule: str = Field(
         default="",
         description="id of the rule to change; for add, of the rule that the new one goes before; empty for the rule "
@@ -87,16 +88,22 @@ class Patch(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _repaired(cls, data: Any) -> Any:
-        """Read what is meant where only the form is off: ``"Add exception"``, one text for a list, ``null``."""
+        """Read what is meant where only the form is off: ``"Add exception"``, one text for a list, ``null``.
+
+        What cannot be read is a patch of its own kind, and does not spoil the others of an answer.
+        """
         if not isinstance(data, dict):
-            return data
+            data = {"texts": str(data)}
         kind = re.sub(r"[\s-]+", "_", str(data.get("kind", "")).strip().casefold())
+        kind = _MEANT.get(kind, kind)
         texts = data.get("texts") or data.get("text") or ()
         if isinstance(texts, str):
             texts = (texts,)
-        if isinstance(texts, (list, tuple)):
-            texts = [" ".join(text.split()) for text in texts if isinstance(text, str) and text.strip()]
-        return {"kind": _MEANT.get(kind, kind), "rule": str(data.get("rule") or "").strip(), "texts": texts}
+        if not isinstance(texts, (list, tuple)):
+            texts = ()
+        texts = [" ".join(text.split()) for text in texts if isinstance(text, str) and text.strip()]
+        known = kind if kind in get_args(PatchKind) else "unreadable"
+        return {"kind": known, "rule": str(data.get("rule") or "").strip(), "texts": texts}
 
 
 class ResolveConflict(dspy.Signature):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import dspy
 from optuna import Study
 
-from .audit import Suspect, audit
+from .audit import Audit, Suspect, audit
 from .calibration import Fitted, Uncalibrated, fitted
 from .content import digest
 from .evaluation import Evaluation
@@ -21,7 +22,16 @@ from .progress import Progress, bar, timed
 from .resolve import Resolution, ResolveConfig, resolve
 from .result import OWN_CODE
 from .rules import Rule, RuleSet
-from .search import RuleSearch, SearchConfig, SearchResult, applicability, open_study, publish_rules
+from .search import (
+    CappedSearchConfig,
+    RuleSearch,
+    SearchConfig,
+    SearchResult,
+    applicability,
+    open_study,
+    publish_rules,
+)
+from .task import example_id
 
 Pair: TypeAlias = tuple[Evaluation, Evaluation]
 """The unchanged and the compiled student on the same examples."""
@@ -64,7 +74,7 @@ def explain_examples(job: Job) -> Explanations:
         return found
 
 
-def audit_labels(job: Job, explanations: Explanations, config: InduceConfig) -> list[Suspect] | None:
+def audit_labels(job: Job, explanations: Explanations, config: InduceConfig) -> Audit | None:
     """Have the labels of explained examples doubted by the data and the teacher; None where that is not asked for."""
     if config.audit != "teacher":
         return None
@@ -138,6 +148,9 @@ def search_rules(
 def rule_search(job: Job, rules: Sequence[Rule], study: Study, config: SearchConfig, **options: Any) -> RuleSearch:
     """Return the search over ``rules``, set up and not yet begun; ``options`` are further ones of ``RuleSearch``."""
     inputs = job.inputs
+    cap = job.ledger.budget.student_calls
+    if isinstance(config, CappedSearchConfig) and cap is not None:  # else the last races and the confirmation are lost
+        config = replace(config, calls=min(config.calls, cap - job.ledger.leaves.get("search", 0)))
     return RuleSearch(
         rules,
         job.evaluator,
@@ -152,13 +165,29 @@ def rule_search(job: Job, rules: Sequence[Rule], study: Study, config: SearchCon
 
 
 def resolve_errors(
-    job: Job, found: SearchResult, config: ResolveConfig | None, *, calibrated: bool = False
+    job: Job,
+    found: SearchResult,
+    config: ResolveConfig | None,
+    *,
+    without: Collection[str] = (),
+    calibrated: bool = False,
 ) -> Resolution | None:
-    """Put the student's remaining errors to the teacher, and keep the patches that pay; None without ``config``."""
+    """Put the student's remaining errors to the teacher, and keep the patches that pay; None without ``config``.
+
+    Args:
+        job: the compile.
+        found: what the search chose.
+        config: how to spend calls.
+        without: ids of training examples whose label is not believed: what differs from it is no error.
+        calibrated: as for ``resolve``.
+    """
     if config is None:
         return None
     inputs = job.inputs
     train, val = inputs.splits.train, inputs.splits.val
+    if without:  # an example without an id is named after its row, which another one must not move into
+        named = ((example_id(one, row), one) for row, one in enumerate(train))
+        train = [one.copy(id=name) for name, one in named if name not in without]
     with timed(job.seconds, "resolve"), bar("resolve", "patch") as shown:
         resolution = resolve(
             found.best or RuleSet(),

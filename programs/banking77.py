@@ -98,8 +98,8 @@ def load(
 
     Args:
         data: a folder with ``banking77_train.csv`` (or ``train.csv``), or that file; None loads the public hub's copy.
-        rationales: recorded micro-rules; their messages are the training set. Without any, the training set is drawn
-            like the others.
+        rationales: recorded micro-rules; their messages are the training set. For intents that they do not cover,
+            training messages are drawn like the others.
         seed: of the draw.
         labels: the intents to load; where None, those that ``rationales`` cover, or ``SUBSET`` without any.
 
@@ -117,8 +117,11 @@ def load(
     train = recorded(messages, rationales)
     rest = list(distinct(messages, lambda message: normalized(message.text), apart=train))
     random.Random(seed).shuffle(rest)
-    drawn, val, test = deal(rest, "intent", (0 if train else TRAIN, VAL, TEST))
-    return Splits(train or drawn, val, test)
+    covered = {message.intent for message in train}
+    val, test = deal((message for message in rest if message.intent in covered), "intent", (VAL, TEST))
+    others = (message for message in rest if message.intent not in covered)
+    drawn, more_val, more_test = deal(others, "intent", (TRAIN, VAL, TEST))
+    return Splits([*train, *drawn], [*val, *more_val], [*test, *more_test])
 
 
 def _messages(data: Path | None) -> Iterator[dspy.Example]:

@@ -25,7 +25,17 @@ from tasks import (
 )
 
 from experiments.label_noise import audited, flip
-from pld_dspy.audit import FOLDS, MARGIN, Judge, Suspect, _without_labels, audit, contradicted_by_teacher, suspects
+from pld_dspy.audit import (
+    FOLDS,
+    MARGIN,
+    Audit,
+    Judge,
+    Suspect,
+    _without_labels,
+    audit,
+    contradicted_by_teacher,
+    suspects,
+)
 from pld_dspy.errors import DataError, ModelError
 from pld_dspy.induce import InduceConfig, Induction, induce
 from pld_dspy.ledger import Budget, Ledger
@@ -143,6 +153,9 @@ class TestByTheTeacher:
         )
 
     def asked(self, items: Sequence[object], lm: dspy.LM, ledger: Ledger | None = None) -> list[Suspect]:
+        return self.judged(items, lm, ledger).suspects
+
+    def judged(self, items: Sequence[object], lm: dspy.LM, ledger: Ledger | None = None) -> Audit:
         return contradicted_by_teacher(items, mail_task(), instructions=INSTRUCTIONS, ledger=ledger or Ledger(), lm=lm)
 
     def test_it_is_not_told_the_label_and_contradicts_the_wrong_ones(self):
@@ -168,12 +181,21 @@ class TestByTheTeacher:
             def forward(self, task: str, labels: str, example: str) -> dspy.Prediction:
                 return dspy.Prediction(reason=None, answer="home")
 
-        [found] = contradicted_by_teacher(MAILS[:1], mail_task(), instructions="", ledger=Ledger(), teacher=Curt())
+        judged = contradicted_by_teacher(MAILS[:1], mail_task(), instructions="", ledger=Ledger(), teacher=Curt())
+        [found] = judged.suspects
         assert found.reason.endswith("answers home: it does not say why")
 
-    @pytest.mark.parametrize("answer", ["unclear", "spam or work", "", "no idea"])
-    def test_an_answer_that_is_no_label_contradicts_nothing(self, answer):
-        assert self.asked(MAILS[:3], self.judge(answer or " ")) == []
+    @pytest.mark.parametrize("answer", ["unclear", "Unclear."])
+    def test_a_teacher_that_cannot_tell_contradicts_nothing(self, answer):
+        lm = self.judge(answer)
+        assert self.judged(MAILS[:3], lm) == Audit([])
+        assert len(calls(lm)) == 3
+
+    @pytest.mark.parametrize("answer", ["spam or work", "", "no idea", "If <sign>, answer <label>."])
+    def test_an_answer_that_is_no_label_is_asked_for_once_more_and_then_counted(self, answer):
+        lm = self.judge(answer or " ")
+        assert self.judged(MAILS[:3], lm) == Audit([], unreadable=3)
+        assert len(calls(lm)) == 6
 
     def test_finished_calls_are_kept_and_a_cap_leaves_the_rest_unasked(self, tmp_path):
         first = Ledger(tmp_path / "ledger.jsonl", budget=Budget(teacher_calls=4))
@@ -202,12 +224,12 @@ class TestByTheTeacher:
                 return dspy.Prediction(reason="Always so.", answer="home")
 
         found = contradicted_by_teacher(MAILS[:6], mail_task(), instructions="", ledger=Ledger(), teacher=Stern())
-        assert {one.label for one in found} == {"spam", "work"}
+        assert {one.label for one in found.suspects} == {"spam", "work"}
 
 
 class TestByBoth:
     def asked(self, records: list[MicroRule], lm: dspy.LM, ledger: Ledger, **given: object) -> list[Suspect]:
-        return audit(records, mail_task(), instructions=INSTRUCTIONS, ledger=ledger, lm=lm, **given)
+        return audit(records, mail_task(), instructions=INSTRUCTIONS, ledger=ledger, lm=lm, **given).suspects
 
     def test_what_either_doubts_is_doubted_and_both_say_why(self):
         records = [*micro_rules(relabelled()), doubting("d", "home", "dinner")]

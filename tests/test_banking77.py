@@ -49,6 +49,20 @@ def test_recorded_messages_are_the_training_set_and_their_intents_the_labels(tmp
         assert Counter(example.intent for example in examples) == dict.fromkeys(banking77.SUBSET[:3], size)
 
 
+def test_intents_without_records_get_training_messages_of_their_own(tmp_path: Path) -> None:
+    rows = messages(45)
+    told = [row for row, (_, intent) in enumerate(rows) if intent in banking77.SUBSET[:3]][:9]
+    records = [record(row, rows[row]) for row in told]
+    write(tmp_path, rows)
+    splits = banking77.load(tmp_path, rationales=records, labels=banking77.SUBSET)
+    trained = Counter(example.intent for example in splits.train)
+    assert trained == {intent: 3 if intent in banking77.SUBSET[:3] else banking77.TRAIN for intent in banking77.SUBSET}
+    for examples, size in ((splits.val, banking77.VAL), (splits.test, banking77.TEST)):
+        assert Counter(example.intent for example in examples) == dict.fromkeys(banking77.SUBSET, size)
+    task = Task.of(banking77.student(), [*splits.train, *splits.val, *splits.test])
+    check_disjoint(task, splits)
+
+
 def test_without_records_all_three_splits_are_drawn_from_the_subset(tmp_path: Path) -> None:
     splits = banking77.load(write(tmp_path, messages(50, (*banking77.SUBSET, "age_limit"))))
     sizes = {"train": banking77.TRAIN, "validation": banking77.VAL, "test": banking77.TEST}

@@ -4,11 +4,12 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import dspy
 import pytest
 from engine import auth_error, calls, fn_lm, rules_in, sections, timeout_error
+from pydantic import TypeAdapter
 from tasks import INSTRUCTIONS, instruction, mail, mail_evaluator, mail_teacher, mails, rule, rule_set, student_lm
 
 from pld_dspy.errors import DataError, ModelError
@@ -24,6 +25,7 @@ from pld_dspy.resolve import (
     write_patches,
 )
 from pld_dspy.rules import Rule, RuleSet
+from pld_dspy.signatures import Patch, PatchKind
 
 TRAIN, VAL = mails(60), mails(60, start=100)
 SPAM = "winner, lottery, jackpot"
@@ -426,6 +428,37 @@ def test_one_malformed_patch_does_not_spoil_the_others():
     found = resolved(lm=teacher({"kind": "retire", "rule": "spam-77"}, REWRITE))
     assert [(patch.usable, patch.kept) for patch in found.patches] == [(False, False), (True, True)]
     assert found.patches[0].reason == "there is no rule 'spam-77'"
+
+
+UNREADABLE = [{"kind": "sing", "texts": ["la"]}, "Rewrite the first rule.", {"texts": 5}, {"kind": "add", "texts": {}}]
+
+
+@pytest.mark.parametrize("patch", UNREADABLE)
+def test_a_patch_that_cannot_be_read_is_counted_and_does_not_spoil_the_others(patch):
+    lm = teacher(patch, REWRITE)
+    found = resolved(lm=lm)
+    assert [(patch.usable, patch.kept) for patch in found.patches] == [(False, False), (True, True)]
+    assert len(calls(lm)) == 1
+
+
+def test_the_prompt_names_no_kind_but_those_that_can_be_used():
+    schema = json.dumps(TypeAdapter(Patch).json_schema())
+    assert all(kind in schema for kind in get_args(PatchKind))
+    assert "unreadable" not in schema
+
+
+def test_what_mends_nothing_of_one_conflict_is_tried_for_another():
+    """The garden is taken for spam by a rule that stays first; the laundry for work, by no rule at all."""
+    words = ["garden", "garden", "laundry"]
+    train, val = (
+        [mail(start + n, "home", words[n % 3]) for n in range(60)] + mails(60, start=start + 500) for start in (0, 1000)
+    )
+    known = rule("work-1", "dinner", "home"), rule("spam-1", f"{SPAM}, garden", "spam")
+    bench = [rule("home-7", "laundry", "home")]
+    found = resolved(rule_set(*known), bench, train=train, val=val, blame="none", max_rounds=1)
+    recalls = [patch for patch in found.patches if patch.made == ("home-7",)]
+    assert [patch.kept for patch in recalls] == [False, True]
+    assert "mends none" in recalls[0].reason
 
 
 def test_a_patch_for_a_rule_that_is_gone_is_refused():

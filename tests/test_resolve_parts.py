@@ -1,22 +1,23 @@
 """The parts of the conflict loop: patches read and put into effect, errors traced to rules, guards drawn fairly."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import dspy
 import numpy as np
 import pytest
 from engine import Call, calls, fn_lm, rules_in
-from pydantic import ValidationError
 from tasks import INSTRUCTIONS, instruction, keyword, mail, mail_evaluator, mail_task, mails, rule, rule_set, student_lm
 
+from pld_dspy.objectives import MeanMetric
 from pld_dspy.resolve.blame import traced
 from pld_dspy.resolve.conflicts import Conflict, conflicts, shortlisted
 from pld_dspy.resolve.guard import guard_rows, judge, until_refused
 from pld_dspy.resolve.mistakes import Mistake, mistakes
 from pld_dspy.resolve.patch import Edit, Unusable, edited
 from pld_dspy.resolve.pool import Pool, stratified
-from pld_dspy.resolve.propose import Fault
+from pld_dspy.resolve.propose import SHOWN_CHARACTERS, Fault, _cut
 from pld_dspy.resolve.screening import screened
 from pld_dspy.rules import Rule, RuleSet
 from pld_dspy.scoring import chance_to_win
@@ -81,8 +82,8 @@ def test_texts_are_read_from_whatever_holds_them(texts):
 
 @pytest.mark.parametrize("data", [{"kind": "sing"}, {}, "retire", None, {"kind": ["add"]}, {"kind": "add", "texts": 7}])
 def test_what_is_no_patch_is_refused(data: Any):
-    with pytest.raises(ValidationError):
-        Patch.model_validate(data)
+    with pytest.raises(Unusable):
+        edited(Patch.model_validate(data), RULES, BENCH, conflict())
 
 
 def test_a_rewrite_puts_the_new_wording_before_the_old_ones():
@@ -370,6 +371,42 @@ def test_a_guard_holds_the_neighbours_the_nearest_and_a_draw_of_the_rest_but_no_
     assert sum(keyword(examples[row]) in words for row in near) > 15
     assert max(Counter(examples[row].label for row in drawn).values()) <= 9
     assert any(row >= len(TRAIN) for row in rows)
+
+
+def test_examples_that_a_rule_of_the_bench_was_made_from_do_not_speak_for_its_return():
+    support = [f"m{row}" for row in (2, 14, 17, 20)]
+    bench = [rule("home-2", "garden", "home", support=support)]
+    shown = Conflict((mistake(5), mistake(8)), None, (2, 11))
+    done = edited(Patch(kind="add", texts=(bench[0].text,)), RULES, bench, shown)
+    rows = guard_rows(shown, done, pool(), size=500, rng=np.random.default_rng(0))
+    assert rows[0] == 11
+    assert sorted([*rows, 2, 5, 8, 14, 17, 20]) == list(range(90))
+
+
+def test_a_better_answer_that_is_not_yet_right_wins_under_a_users_metric():
+    def half_for_work(example: dspy.Example, prediction: dspy.Prediction, trace: object = None) -> float:
+        return 1.0 if prediction.label == example.label else 0.5 if prediction.label == "work" else 0.0
+
+    before, after = rule_set(rule("spam-1", "about", "spam")), RuleSet()
+    evaluator = mail_evaluator(student_lm("work"))
+    graded = replace(evaluator, objective=MeanMetric(half_for_work))
+    homes = [row for row, one in enumerate(TRAIN) if one.label == "home"]
+    shown = Conflict(tuple(mistake(row) for row in homes[:2]), None, ())
+    rows = [*homes[2:12], *(row for row, one in enumerate(TRAIN) if one.label == "spam")][:12]
+    refused, passed = (judge(before, after, shown, rows, pool(), one, alpha=0.15) for one in (evaluator, graded))
+    assert "mends none" in refused.reason
+    assert not refused.on_guard
+    assert (passed.passed, passed.wins, passed.losses, passed.on_guard) == (True, 10, 2, True)
+    assert passed.gain == pytest.approx((10 * 0.5 - 2 * 0.5) / 12)
+
+
+def test_long_texts_are_shown_to_the_teacher_without_their_middle():
+    assert _cut("short") == "short"
+    shown = _cut("begin " + "x" * 9_000 + " end")
+    assert len(shown) <= SHOWN_CHARACTERS
+    assert shown.startswith("begin x")
+    assert shown.endswith("x end")
+    assert "[...]" in shown
 
 
 def test_a_guard_is_all_there_is_where_that_is_less():

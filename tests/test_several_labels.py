@@ -11,7 +11,7 @@ import dspy
 import pytest
 from engine import calls, fn_lm, output_fields, rules_in, sections
 from sklearn.metrics import balanced_accuracy_score, f1_score, precision_recall_fscore_support
-from tasks import WORDS, instruction, mail_task, mail_teacher, pld, rule
+from tasks import WORDS, instruction, mail_task, mail_teacher, pld, rule, rule_set
 from typer.testing import CliRunner
 
 from pld_dspy import command as command_module
@@ -32,6 +32,7 @@ from pld_dspy.ledger import Answer, Ledger
 from pld_dspy.objectives import figure
 from pld_dspy.resolve import ResolveConfig
 from pld_dspy.resolve.conflicts import Conflict
+from pld_dspy.resolve.guard import judge
 from pld_dspy.resolve.mistakes import mistakes
 from pld_dspy.resolve.pool import Pool
 from pld_dspy.result import PLDResult
@@ -453,6 +454,25 @@ def test_a_mistake_tells_what_is_missing_and_what_is_too_much():
     assert (found["m1"].missed, found["m1"].wrong) == (("home",), ("work",))
     assert "m2" not in found
     assert Conflict((found["m0"],), None, ()).labels == ("work",)
+
+
+def test_a_mistake_where_no_label_is_right_has_its_cost():
+    train = [tagged(0, [], ["a"]), tagged(1, [], ["b"]), tagged(2, ["work"], ["c"])]
+    found = mistakes(Pool.of(train, [], task(), sample=9, seed=0), ["home", NO_LABEL, "work"])
+    assert [(one.example_id, one.gold, one.cost) for one in found] == [("m0", NO_LABEL, 0.5)]
+
+
+def test_a_patch_that_brings_one_of_two_missing_labels_wins():
+    train = [tagged(n, LABELS, [WORDS[tag][n % 2] for tag in LABELS]) for n in range(24)]
+    student = Evaluator(student=tagger(), task=task(), ledger=Ledger(), lm=tagging_lm(), adapter=LabelAdapter())
+    spam, work = (rule(f"{tag}-1", ", ".join(WORDS[tag]), tag) for tag in ("spam", "work"))
+    pool = Pool.of(train, [], task(), sample=99, seed=0)
+    found = mistakes(pool, student.labels(rule_set(spam), train, stage="test"))
+    assert {one.missed for one in found} == {("work", "home")}
+    shown = Conflict(tuple(found[:4]), None, ())
+    rest = [row for row in range(24) if row not in shown.rows]
+    verdict = judge(rule_set(spam), rule_set(spam, work), shown, rest, pool, student, alpha=0.15)
+    assert (verdict.passed, verdict.wins, verdict.losses, verdict.asked) == (True, 20, 0, 24)
 
 
 def test_a_record_explains_one_of_the_examples_labels():

@@ -41,6 +41,7 @@ class Induction:
         about_format: ids of examples whose micro-rule was about the answer's format, and was dropped.
         suspects: examples whose label is doubted, the most doubtful first, whatever the policy made of them; empty
             where nobody asked.
+        dropped: ids of examples of whose doubted micro-rules none was used.
         counts: what happened, in numbers: of micro-rules (``micro_rules`` given, ``about_format``, ``noise``,
             ``suspects_dropped``, ``suspects_down_weighted``), of rules (``rules``, ``in_parts``), of the micro-rules
             behind the ``largest`` rule, and of labels (``labels_without_rule``, ``labels_split`` and the like).
@@ -52,6 +53,7 @@ class Induction:
     fallbacks: list[str] = field(default_factory=list)
     about_format: list[str] = field(default_factory=list)
     suspects: list[Suspect] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     diagnosis: str = ""
 
@@ -113,7 +115,9 @@ def induce(
     logger.info("%s", diagnosis)
     unusable = set.intersection(*(set(draw.fallbacks) for draw in draws))
     fallbacks = [rules[index].id for index in sorted(unusable)]
-    return Induction(rules, noise, fallbacks, about_format, list(doubted), counts, diagnosis)
+    used = {rule.example_id for rule in usable}
+    dropped = list(dict.fromkeys(rule.example_id for rule in decisive if rule.example_id not in used))
+    return Induction(rules, noise, fallbacks, about_format, list(doubted), dropped, counts, diagnosis)
 
 
 def _draws(
@@ -172,5 +176,8 @@ def _under_policy(
         return micro_rules, ids
     if policy == "keep":
         return micro_rules, frozenset()
-    sound = {rule.label for rule in micro_rules if rule.example_id not in ids}
-    return [rule for rule in micro_rules if rule.example_id not in ids or rule.label not in sound], frozenset()
+    pairs = {(suspect.example_id, suspect.label) for suspect in doubted}  # an example may have several labels
+    sound = {rule.label for rule in micro_rules if (rule.example_id, rule.label) not in pairs}
+    return [
+        rule for rule in micro_rules if (rule.example_id, rule.label) not in pairs or rule.label not in sound
+    ], frozenset()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ..labels import label_names
 from ..rules import MicroRule
 
 _FLAGS = re.IGNORECASE | re.VERBOSE
@@ -60,9 +61,8 @@ def about_format(text: str, labels: Sequence[str]) -> bool:
     bare = _ANSWERING.sub("", text)
     if not _ORDER.search(bare) or not _FORM.search(bare) or _CONDITION.search(bare):
         return False
-    # The longest first: who names "top up failed" does not name "top up" as well.
-    spelled = "|".join(re.escape(label) for label in sorted(labels, key=len, reverse=True))
-    return len(set(re.findall(rf"(?<!\w)(?:{spelled})(?!\w)", text))) != 1
+    named = {re.sub(r"[\s_-]", "", name.casefold()) for name in label_names(tuple(labels)).findall(text)}
+    return len(named) != 1
 
 
 def without_format(micro_rules: Sequence[MicroRule], labels: Sequence[str]) -> tuple[list[MicroRule], list[str]]:

@@ -15,6 +15,7 @@ from ..ledger import Answer, Ledger
 from ..rules import MICRO_RULE, TEACHER, MicroRule
 from ..signatures import GeneralizeRules, is_unfilled
 from ..task import CHARACTERS_PER_TOKEN, Task
+from .formats import about_format
 from .shards import shards
 
 NOTES = 12
@@ -117,7 +118,7 @@ def synthesized(
         inputs = [_inputs(clusters[index], notes, task, instructions, count) for index, notes in wanted]
         call = partial(ledger.ask, teacher, role="teacher", stage="induce", lm=lm, to_the_cap=True)
         answers = asked_again(call, inputs, call(inputs, on_answer=on_answer), _wordings)
-        return [_usable(answer, count) for answer in answers]
+        return [_usable(answer, count, task.labels) for answer in answers]
 
     parts = {index: _parts(extracted(cluster, None)) for index, cluster in enumerate(clusters)}
     parted: set[int] = set()
@@ -155,6 +156,6 @@ def _wordings(answer: Answer) -> list[str]:
     return list((answer.outputs or {}).get("wordings") or [])
 
 
-def _usable(answer: Answer, count: int) -> tuple[str, ...]:
+def _usable(answer: Answer, count: int, labels: Sequence[str]) -> tuple[str, ...]:
     filled = (" ".join(text.split()) for text in _wordings(answer) if not is_unfilled(text))
-    return tuple(text for text in dict.fromkeys(filled) if text)[:count]
+    return tuple(text for text in dict.fromkeys(filled) if text and not about_format(text, labels))[:count]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 Role = Literal["student", "teacher"]
 UNCAPPED = "test"
@@ -24,6 +25,17 @@ class Budget:
     teacher_calls: int | None = None
     money: float | None = None
     prices: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Budget:
+        """Return the budget that :meth:`plain` gave."""
+        prices = {model: (given[0], given[1]) for model, given in plain.get("prices", {}).items()}
+        return cls(**{**plain, "prices": prices})
+
+    def plain(self) -> dict[str, Any]:
+        """Return the caps that are set, as YAML can hold them."""
+        found = {**asdict(self), "prices": {model: list(prices) for model, prices in self.prices.items()}}
+        return {name: value for name, value in found.items() if value not in (None, {})}
 
     def cap(self, role: Role) -> int | None:
         """Return the cap on the calls of ``role``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import dspy
 import numpy as np
@@ -13,8 +14,10 @@ from numpy.typing import NDArray
 from ..calibration import DecidedEvaluator, Offsets, matched_answers
 from ..evaluation import Evaluator
 from ..ledger import Answer
+from ..objectives import MeanMetric
 from ..rules import RuleSet
-from ..scoring import chance_to_win
+from ..scoring import Floats, chance_to_win
+from ..task import Task
 from .conflicts import Conflict
 from .mistakes import STAGE
 from .patch import Edit
@@ -26,10 +29,15 @@ BLOCK = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """How a patch did; the figures are those of ``PatchRecord``."""
+    """How a patch did; the figures are those of ``PatchRecord``.
+
+    Attributes:
+        on_guard: whether it was judged on the guard, which says something of its rules, whatever the conflict.
+    """
 
     passed: bool
     reason: str
+    on_guard: bool = False
     wins: int = 0
     losses: int = 0
     asked: int = 0
@@ -39,17 +47,21 @@ class Verdict:
 def guard_rows(conflict: Conflict, edit: Edit, pool: Pool, *, size: int, rng: np.random.Generator) -> list[int]:
     """Return the rows to judge a patch on, without the errors that it was made for.
 
+    Nor do the examples that a rule of the bench was once made from speak for its coming back.
+
     First the neighbours that the teacher saw; then, up to ``size``, half are the examples whose texts are nearest to
     the errors and to the changed rule's support, and half a stratified draw of the others. Whether the student is
     right about them plays no part: on a guard richer in errors than the data, a patch has more to win than to lose.
     """
     about = [*conflict.rows, *(row for rule in edit.old for row in pool.rows_of(rule.support))]
-    seen = {*conflict.rows, *conflict.neighbours}
+    made_from = {row for rule in edit.new if not edit.old for row in pool.rows_of(rule.support)}
+    neighbours = [row for row in conflict.neighbours if row not in made_from]
+    seen = {*conflict.rows, *neighbours, *made_from}
     others = [row for row in range(len(pool.examples)) if row not in seen]
-    left = max(size - len(conflict.neighbours), 0)
+    left = max(size - len(neighbours), 0)
     near = pool.nearest(about, others, -(-left // 2))
     drawn = stratified(pool.golds, sorted(set(others) - set(near)), left - len(near), rng)
-    return [*conflict.neighbours, *near, *drawn]
+    return [*neighbours, *near, *drawn]
 
 
 def judge(
@@ -95,13 +107,14 @@ def judge(
     """
     examples = pool.take(conflict.rows)
     student = evaluator if offsets is None else DecidedEvaluator.of(evaluator, offsets)
-    was = _right(evaluator, examples, student.answers(before, examples, stage=STAGE))
-    if was.all():
+    was = _merits(evaluator, examples, student.answers(before, examples, stage=STAGE))
+    if (was >= 1).all():
         return Verdict(passed=False, reason="its errors are mended already")
-    now = _right(evaluator, examples, student.answers(after, examples, stage=STAGE))
-    if not (now & ~was).any():
+    now = _merits(evaluator, examples, student.answers(after, examples, stage=STAGE))
+    if not (now > was).any():
         return Verdict(passed=False, reason=f"it mends none of its {len(was)} errors", asked=len(was))
-    compared = _compared if offsets is None else _compared_matched
+    in_full = offsets is not None or _in_part(evaluator)
+    compared = partial(_compared_in_full, matched=offsets is not None) if in_full else _compared
     return compared(before, after, pool.take(guard), evaluator, alpha=alpha, asked=len(was))
 
 
@@ -126,10 +139,10 @@ def _compared(
     if examples and len(new) == len(examples):
         old = evaluator.answers(before, examples, stage=STAGE)  # the ledger has them
         gain = evaluator.value(examples, new) - evaluator.value(examples, old)
-    return _verdict(now, was, gain, alpha=alpha, asked=asked)
+    return _verdict(now.astype(float), was.astype(float), gain, alpha=alpha, asked=asked)
 
 
-def _compared_matched(
+def _compared_in_full(
     before: RuleSet,
     after: RuleSet,
     guard: Sequence[dspy.Example],
@@ -137,30 +150,33 @@ def _compared_matched(
     *,
     alpha: float,
     asked: int,
+    matched: bool,
 ) -> Verdict:
-    old, new = (
-        matched_answers(evaluator.answers(rules, guard, stage=STAGE), guard, evaluator) for rules in (before, after)
-    )
-    was, now = (_right(evaluator, guard, answers) for answers in (old, new))
+    old, new = (evaluator.answers(rules, guard, stage=STAGE) for rules in (before, after))
+    if matched:
+        old, new = (matched_answers(answers, guard, evaluator) for answers in (old, new))
+    was, now = (_merits(evaluator, guard, answers) for answers in (old, new))
     gain = evaluator.value(guard, new) - evaluator.value(guard, old) if guard else None
     return _verdict(now, was, gain, alpha=alpha, asked=asked)
 
 
-def _verdict(
-    now: NDArray[np.bool_], was: NDArray[np.bool_], gain: float | None, *, alpha: float, asked: int
-) -> Verdict:
-    """Say what comes of the first k answers of the patched student, ``now``, beside n of the unpatched one."""
+def _verdict(now: Floats, was: Floats, gain: float | None, *, alpha: float, asked: int) -> Verdict:
+    """Say what comes of the merits of the patched student's first k answers, beside n of the unpatched one's."""
     met = was[: len(now)]
-    wins, losses = int((now & ~met).sum()), int((met & ~now).sum())
-    tally = f"{wins} wins and {losses} losses on {len(now)} of {len(was)} other examples, {(~was).sum()} of them errors"
+    won, lost = now > met, now < met
+    wins, losses = int(won.sum()), int(lost.sum())
+    tally = (
+        f"{wins} wins and {losses} losses on {len(now)} of {len(was)} other examples, {(was < 1).sum()} of them errors"
+    )
     refusal = None
-    if chance_to_win(now, met) <= 1 - alpha:
+    if chance_to_win(won, lost) <= 1 - alpha:
         refusal = f"{'it breaks too much' if losses else 'it mends too little'}: {tally}"
     elif gain is not None and gain <= 0:
         refusal = f"the objective falls by {-gain:.3f}, with {tally}"
     return Verdict(
         passed=refusal is None,
         reason=refusal or tally,
+        on_guard=True,
         wins=wins,
         losses=losses,
         asked=asked + len(now),
@@ -189,6 +205,29 @@ def until_refused(now: NDArray[np.bool_], was: NDArray[np.bool_], *, alpha: floa
 
 def _right(evaluator: Evaluator, examples: Sequence[dspy.Example], answers: Sequence[Answer]) -> NDArray[np.bool_]:
     """Return which of ``answers``, to the first of ``examples``, are right."""
-    golds = evaluator.task.golds(examples[: len(answers)])
-    given = (evaluator.task.read(answer.outputs) for answer in answers)
-    return np.array([answer == gold for answer, gold in zip(given, golds, strict=True)], dtype=np.bool_)
+    return _merits(evaluator, examples[: len(answers)], answers) >= 1
+
+
+def _in_part(evaluator: Evaluator) -> bool:
+    """Whether an answer may be better than another one without being right."""
+    return evaluator.task.several or isinstance(evaluator.objective, MeanMetric)
+
+
+def _merits(evaluator: Evaluator, examples: Sequence[dspy.Example], answers: Sequence[Answer]) -> Floats:
+    """Return what each answer is worth: by the user's metric, else the share of its labels that are right, 0 to 1.
+
+    That share is of the labels that are gold or answered (the Jaccard index); with a single label it is 0 or 1.
+    """
+    if isinstance(evaluator.objective, MeanMetric):
+        pairs = zip(examples, answers, strict=True)
+        return np.array([evaluator.value([example], [answer]) for example, answer in pairs])
+    task = evaluator.task
+    given = (task.read(answer.outputs) for answer in answers)
+    return np.array([_share(task, gold, label) for gold, label in zip(task.golds(examples), given, strict=True)])
+
+
+def _share(task: Task, gold: str, given: str | None) -> float:
+    if given is None or given == gold:
+        return float(given == gold)
+    golds, answered = set(task.labels_of(gold)), set(task.labels_of(given))
+    return len(golds & answered) / len(golds | answered)

@@ -121,6 +121,8 @@ class _Loop:
     """Those of the set in use, where answers are calibrated."""
     tried: set[str] = field(default_factory=set)
     """Digests of the rule sets that were judged, and of the first."""
+    useless: set[tuple[str, tuple[int, ...]]] = field(default_factory=set)
+    """Digests of those that mended nothing of a conflict, with its rows; for another conflict they may."""
     dismissed: str | None = None
 
     def run(self) -> Resolution:
@@ -230,7 +232,8 @@ class _Loop:
                 reason, usable = str(error), False
             else:
                 reason, usable = "these rules were tried before", True
-                if edit.rules.digest not in self.tried:
+                digest = edit.rules.digest
+                if digest not in self.tried and (digest, tuple(conflict.rows)) not in self.useless:
                     yield source, edit
                     continue
             if source == "teacher":
@@ -258,8 +261,10 @@ class _Loop:
             reason += f"; validation {self.objective:.3f} -> {objective:.3f}"
             if kept:
                 self.rules, self.bench, self.objective, self.offsets = edit.rules, edit.bench, objective, offsets
-        if verdict.asked:
+        if verdict.on_guard:
             self.tried.add(edit.rules.digest)
+        elif verdict.asked:
+            self.useless.add((edit.rules.digest, tuple(conflict.rows)))
         self.log.settled(conflict, source, edit, verdict, kept=kept, reason=reason, objective=objective)
         return kept or not verdict.asked
 

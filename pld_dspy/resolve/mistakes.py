@@ -50,7 +50,8 @@ def mistakes(pool: Pool, answers: Sequence[str | None]) -> list[Mistake]:
         pool: n examples.
         answers: the student's n labels.
     """
-    sizes = Counter(label for row in pool.train.values() for label in pool.task.labels_of(pool.golds[row]))
+    golds = (pool.golds[row] for row in pool.train.values())
+    sizes = Counter(label for gold in golds for label in pool.task.labels_of(gold) or (gold,))
     found = [
         _mistake(pool, row, example_id, answer, sizes)
         for example_id, row in pool.train.items()
@@ -68,7 +69,7 @@ def _mistake(pool: Pool, row: int, example_id: str, answer: str, sizes: Mapping[
     golds, answered = pool.task.labels_of(gold), pool.task.labels_of(answer)
     missed = tuple(label for label in golds if label not in answered) or golds
     wrong = tuple(label for label in answered if label not in golds) or answered
-    cost = sum(1 / sizes[label] for label in missed)
+    cost = sum(1 / sizes[label] for label in missed or (gold,))
     return Mistake(row, example_id, gold, answer, cost, missed=missed, wrong=wrong)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice, product
 from string import ascii_lowercase
-from typing import Any
+from typing import Any, get_args
 
 from ..rules import PATCH, UNKNOWN, Rule, RuleSet, label_slug
 from ..signatures import Patch, PatchKind, is_unfilled
@@ -57,8 +57,11 @@ def edited(patch: Patch, rules: RuleSet, bench: Sequence[Rule], conflict: Confli
         conflict: what the patch is for.
 
     Raises:
-        Unusable: it names no rule of the set, has too few, too many or too long texts, or adds what is there.
+        Unusable: it is of no known kind, names no rule of the set, has too few, too many or too long texts, or adds
+            what is there.
     """
+    if patch.kind == "unreadable":
+        raise Unusable(f"its kind is none of {', '.join(get_args(PatchKind))}")
     place = _place(patch, rules, conflict)
     taken = {rule.id for rule in (*rules.rules, *bench)}
     if patch.kind == "add":
@@ -109,8 +112,9 @@ def _replacements(
     text = _single(kind, texts)
     if kind == "add_exception":
         text = _with_exception(old.text, text)
-    if text in old.wordings:
-        return (_for_errors(old.with_wording(old.wordings.index(text)), conflict),)
+    known = _place_of(text, old.wordings)
+    if known is not None:
+        return (_for_errors(old.with_wording(known), conflict),)
     # The newest wording comes first: it is the one that a later search takes for the rule itself.
     return (_for_errors(old.model_copy(update=_written(_checked(text), old)), conflict),)
 
@@ -126,14 +130,20 @@ def _added(
     texts: Sequence[str], rules: RuleSet, bench: Sequence[Rule], taken: Collection[str], conflict: Conflict
 ) -> Rule:
     text = _single("add", texts)
-    if any(rule.text == text for rule in rules.rules):
+    if _place_of(text, [rule.text for rule in rules.rules]) is not None:
         raise Unusable("the rules say that already")
     for rule in bench:
-        if text in rule.wordings:
-            return _for_errors(rule.with_wording(rule.wordings.index(text)), conflict)
+        known = _place_of(text, rule.wordings)
+        if known is not None:
+            return _for_errors(rule.with_wording(known), conflict)
     slug = label_slug(conflict.labels[0])
     name = next(name for number in count(1) if (name := f"{slug}-{number}") not in taken)
     return _for_errors(Rule(id=name, **_written(_checked(text))), conflict)
+
+
+def _place_of(text: str, texts: Sequence[str]) -> int | None:
+    """Return where a patch's text stands among others, whose blanks and line breaks it may have lost."""
+    return next((place for place, one in enumerate(texts) if " ".join(one.split()) == text), None)
 
 
 def _for_errors(rule: Rule, conflict: Conflict) -> Rule:

@@ -23,6 +23,11 @@ from .screening import screened
 TOLD_CHARACTERS = 800
 """More than a rule that can be used is ever long."""
 
+SHOWN_CHARACTERS = 1_600
+"""Of an example's text: ten of these, with the rules, are to fit into a context of 8,192 tokens."""
+
+LEFT_OUT = " [...] "
+
 
 class Resolver(dspy.Module):
     """The teacher program: rules and what they get wrong in, patches out."""
@@ -131,7 +136,7 @@ class TeacherDesk:
             "labels": ", ".join(self.task.labels),
             "rules": [f"{rule.id}: {rule.text}" for rule in rules.rules],
             "errors": [_told(one, pool) for one in conflict.mistakes],
-            "correct": [f"{pool.texts[row]}\nright answer: {pool.golds[row]}" for row in conflict.neighbours],
+            "correct": [f"{_cut(pool.texts[row])}\nright answer: {pool.golds[row]}" for row in conflict.neighbours],
             "tried": tried,
         }
 
@@ -158,8 +163,16 @@ def unaided(conflict: Conflict, rules: RuleSet, bench: Sequence[Rule], pool: Poo
 
 def _told(mistake: Mistake, pool: Pool) -> str:
     leaned = f"; it leaned on the rule {mistake.rule}" if mistake.rule else ""
-    told = f"{pool.texts[mistake.row]}\nright answer: {mistake.gold}; its answer: {mistake.answer}{leaned}"
+    told = f"{_cut(pool.texts[mistake.row])}\nright answer: {mistake.gold}; its answer: {mistake.answer}{leaned}"
     return f"{told}\nfeedback: {mistake.feedback}" if mistake.feedback else told
+
+
+def _cut(text: str) -> str:
+    """Return a text, a long one without its middle: what it is about often stands first, a question last."""
+    if len(text) <= SHOWN_CHARACTERS:
+        return text
+    half = (SHOWN_CHARACTERS - len(LEFT_OUT)) // 2
+    return f"{text[:half]}{LEFT_OUT}{text[-half:]}"
 
 
 def _read(answer: Answer, conflict: Conflict, rules: RuleSet, bench: Sequence[Rule], pool: Pool) -> Proposal:
@@ -179,7 +192,8 @@ def _read(answer: Answer, conflict: Conflict, rules: RuleSet, bench: Sequence[Ru
         try:
             screened(patch, edited(patch, rules, bench, conflict), rules, conflict, pool)
         except Unusable as error:
-            proposal.faults.append(Fault(patch.kind, patch.texts, str(error)))
+            kind = "malformed" if patch.kind == "unreadable" else patch.kind
+            proposal.faults.append(Fault(kind, patch.texts, str(error)))
         else:
             proposal.patches.append(patch)
     return proposal

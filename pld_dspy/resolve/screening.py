@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
+from ..label_sets import NO_LABEL
 from ..rules import RuleSet
 from ..signatures import Patch
 from ..splits import normalized
@@ -91,7 +92,8 @@ def _is_copy(text: str, mistake: Mistake, pool: Pool) -> bool:
 
 def _names_label(text: str, pool: Pool) -> bool:
     """Look for a label anywhere in a text, also within a word: not all languages part words by spaces."""
-    return any(normalized(label) in normalized(text) for label in pool.task.labels)
+    named = (*pool.task.labels, NO_LABEL) if pool.task.several else pool.task.labels
+    return any(normalized(label) in normalized(text) for label in named)
 
 
 def _gists(texts: Iterable[str]) -> list[str]:
