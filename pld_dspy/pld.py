@@ -183,7 +183,7 @@ class PLD(Teleprompter):
         stages.score_baseline(job)
         explanations = stages.explain_examples(job)
         audit = stages.audit_labels(job, explanations, self.induce)
-        induction = stages.induce_rules(job, explanations, self.induce, audit and audit.suspects)
+        induction = stages.induce_rules(job, explanations, self.induce, None if audit is None else audit.suspects)
         progress = Progress(recorder, objective_name(self.objective, self.metric))
         searched = stages.search_rules(
             job, induction.rules, self.search, progress=progress, storage=self.storage, calibrated=self.calibrate

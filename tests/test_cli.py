@@ -378,12 +378,23 @@ class TestCalibrate:
         assert "calibration.json is damaged" in refused(run("evaluate", "run"))
 
     def test_an_error_rate_gives_a_threshold_that_evaluate_keeps_to(self, unsure: None) -> None:
-        asked = ("--student", "openai/none", "--calibrate", "--error-rate", "0.5", "--quiet")
+        asked = (
+            "--student",
+            "openai/none",
+            "--calibrate",
+            "--error-rate",
+            "0.5",
+            "--quiet",
+            "--max-student-calls",
+            "400",
+        )
         result = run(*COMPILE, *SMALL, *asked)
         assert result.exit_code == 0, result.output
         assert "\nTest: Wanted error rate 0.5, threshold " in result.stdout
         assert "8 of 8 answered, coverage 1.000, error rate 0.000 (0 wrong); if all are answered" in result.stdout
-        assert unfinished(Path("run"))[1].error_rate == 0.5, "helpers search for the same compile"
+        helper = unfinished(Path("run"))[1]
+        assert helper.error_rate == 0.5, "helpers search for the same compile"
+        assert helper.budget.student_calls == 400, "and under its caps"
 
         path = Path("run/calibration.json")
         saved = json.loads(path.read_text(encoding="utf-8"))

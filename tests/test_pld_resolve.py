@@ -8,11 +8,13 @@ from tasks import TEST, TRAIN, VAL, keyword, mail_teacher, mails, micro_rule, mi
 
 from pld_dspy.adapter import LabelAdapter
 from pld_dspy.errors import DataError
+from pld_dspy.induce import InduceConfig
 from pld_dspy.ledger import Budget
 from pld_dspy.pld import PLD
 from pld_dspy.report import write_report
 from pld_dspy.resolve import ResolveConfig, read_patches
 from pld_dspy.result import PLDResult
+from pld_dspy.rules import DOUBT_MARK
 from pld_dspy.search import SearchConfig
 
 MISREAD = {"jackpot": "invoice", "invoice": "meeting"}
@@ -119,3 +121,48 @@ def test_the_share_is_no_more_than_the_loop_can_use():
     assert config.reserved_calls(None, train=9, val=9) == 0
     with pytest.raises(DataError, match=r"reserve is 1"):
         ResolveConfig(reserve=1)
+
+
+def test_a_search_within_a_cap_confirms_its_choice_though_the_loop_has_its_share(tmp_path):
+    cap = 400
+    pld = PLD(
+        resolve=ResolveConfig(),
+        search=SearchConfig.within(cap, len(VAL)),
+        budget=Budget(student_calls=cap),
+        run_dir=tmp_path,
+        adapter=LabelAdapter(),
+        tracking=None,
+    )
+    pld.compile(student(student_lm("work")), trainset=TRAIN, valset=VAL, rationales=WRONG)
+    assert pld.result.stopped is None
+    costs = pld.result.costs["student"]
+    assert sum(costs[stage].calls for stage in ("baseline", "search")) <= 0.8 * cap
+    kinds = [line.split(",")[2] for line in (tmp_path / "trials.csv").read_text().splitlines()[1:]]
+    assert kinds.count("confirm") == 2
+
+
+def test_a_dropped_suspect_is_no_error_of_the_student(tmp_path):
+    wrong = {one.id: "home" if one.label == "spam" else "spam" for one in TRAIN[:4]}
+    train = [one.copy(label=wrong.get(one.id, one.label)) for one in TRAIN]
+    records = [
+        record.model_copy(update={"rationale": f"{DOUBT_MARK} The label is wrong."})
+        if record.example_id in wrong
+        else record
+        for record in micro_rules(train)
+    ]
+
+    def found(policy: str) -> set[str]:
+        pld = PLD(
+            resolve=ResolveConfig(max_rounds=1),
+            induce=InduceConfig(suspects=policy),
+            search=SearchConfig(screen_calls=0, trials=0),
+            run_dir=tmp_path / policy,
+            adapter=LabelAdapter(),
+            tracking=None,
+        )
+        pld.compile(student(student_lm("work")), trainset=train, valset=VAL, rationales=records)
+        assert {one.example_id for one in pld.result.suspects} >= set(wrong)
+        return {name for patch in read_patches(tmp_path / policy / "patches.jsonl") for name in patch.errors}
+
+    assert found("keep") & set(wrong)
+    assert not found("drop") & set(wrong)

@@ -86,6 +86,15 @@ def test_what_is_no_patch_is_refused(data: Any):
         edited(Patch.model_validate(data), RULES, BENCH, conflict())
 
 
+def test_a_wording_that_lost_its_line_breaks_is_still_that_wording():
+    broken = rule("home-2", "garden", "home", support=["m2"]).model_copy(
+        update={"wordings": ("If green,\n  answer home.",)}
+    )
+    [added] = edit("add", "If green, answer home.", bench=[broken]).new
+    assert (added.id, added.text) == ("home-2", broken.text)
+    assert added.support[0] == "m2"
+
+
 def test_a_rewrite_puts_the_new_wording_before_the_old_ones():
     done = edit("rewrite", "New.")
     assert done.new[0].wordings == ("New.", *SPAM.wordings)
