@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -495,7 +496,7 @@ def test_a_loop_stopped_by_caps_and_taken_up_again_is_the_same_loop(tmp_path):
     assert objectives == sorted(objectives)
     evaluator = mail_evaluator(student, tmp_path / "p.jsonl")
     assert resolved(rules, lm=lm, evaluator=evaluator) == whole
-    assert len(calls(student)) == total
+    assert total <= len(calls(student)) <= total + 5  # tighter caps look for errors among fewer, so guards differ a bit
 
 
 def test_a_cap_that_allows_nothing_gives_the_rules_back():
@@ -505,8 +506,29 @@ def test_a_cap_that_allows_nothing_gives_the_rules_back():
 
 def test_what_a_cap_cuts_short_is_in_the_record():
     found = resolved(lm=teacher(REWRITE), evaluator=mail_evaluator(student_lm(), budget=Budget(student_calls=140)))
-    assert [(one.errors, one.tried) for one in found.rounds] == [(len(DINNERS), 0)]
+    [cut] = found.rounds
+    assert 0 < cut.errors < len(DINNERS)  # found among fewer examples
+    assert cut.tried == 0
     assert found.objective == found.before
+
+
+def test_half_of_what_a_cap_leaves_is_for_patches():
+    config = ResolveConfig(sample=200, blame_calls=120)
+    assert config.within(None) == config.within(1200) == config
+    tight = config.within(300)
+    assert (tight.sample, tight.blame_calls) == (100, 50)
+    assert replace(config, blame_calls=None).within(300).blame_calls == 50
+    assert (config.within(0).sample, config.within(0).blame_calls) == (1, 1)
+
+
+def test_a_loop_under_a_tight_cap_does_not_spend_it_on_diagnosis_alone():
+    rules = rule_set(*(rule(f"spam-{n}", f"dinner, garden {n}", "spam") for n in range(12)), HOME)
+    student = student_lm()
+    evaluator = mail_evaluator(student, budget=Budget(student_calls=len(VAL) + 90))
+    evaluator.labels(rules, VAL, stage="search")
+    found = resolved(rules, lm=teacher({"kind": "retire", "rule": "spam-0"}), evaluator=evaluator)
+    assert found.patches
+    assert evaluator.ledger.spent["student", "resolve"].calls <= 90
 
 
 def test_a_cap_on_teacher_calls_leaves_the_rest_to_patches_without_one():

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
 from ..errors import DataError
 
 Blame: TypeAlias = Literal["leave_out", "ask", "none"]
+
+SAMPLED_SHARE, TRACED_SHARE = 3, 6
+"""One call in so many that a cap leaves may go into finding errors, and into tracing them."""
 
 UNSAID = {"resolve_reserve": 0.2}
 """A setting that a run's config.yaml names only where it differs from this: a run folder from before it was there can
@@ -27,12 +30,13 @@ class ResolveConfig:
         alpha: a patch must win with a posterior probability above ``1 - alpha``; it is given up as soon as nothing that
             is left to ask can bring it there.
         guard: examples on which a patch is judged, at most.
-        sample: training examples that the student answers a round, at most; a stratified draw of them.
+        sample: training examples that the student answers a round, at most; a stratified draw of them. Under a cap that
+            leaves few calls, fewer: half of these are kept for patches, a third is for this.
         blame: how the rule that an error leaned on is found. "leave_out" asks the student again without each of the
             rules for the label that it answered; "ask" has it name the rule, one call an error, which small
             models do badly; "none" leaves it to the teacher.
         blame_calls: questions that this takes a round, at most: the most suspected rules are left out first, and errors
-            that are not reached have no known rule. None for no bound.
+            that are not reached have no known rule. None for no bound. Under a cap, a sixth of what it leaves.
         reserve: share of a cap on student calls that the search leaves to the loop, but no more than the loop can use.
     """
 
@@ -74,6 +78,18 @@ class ResolveConfig:
         judged = min(self.errors_per_call + max(self.guard, self.neighbours), sample + val)
         tried = self.max_patches * (2 * judged + val)  # under both rule sets, and on validation where it passes
         return self.max_rounds * (sample + val + traced + tried)
+
+    def within(self, calls: int | None) -> ResolveConfig:
+        """Return settings under which half of ``calls`` are left to try patches with; the same without a bound.
+
+        A third may go into finding errors, a sixth into finding the rules that they lean on: a loop that spends all it
+        has on its diagnosis mends nothing.
+        """
+        if calls is None:
+            return self
+        traced = max(calls // TRACED_SHARE, 1)
+        blame_calls = traced if self.blame_calls is None else min(self.blame_calls, traced)
+        return replace(self, sample=min(self.sample, max(calls // SAMPLED_SHARE, 1)), blame_calls=blame_calls)
 
     def reserved_calls(self, cap: int | None, *, train: int, val: int) -> int:
         """Return how many student calls a search under ``cap`` leaves to the loop, for such splits; 0 without a cap."""

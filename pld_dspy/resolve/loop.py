@@ -12,6 +12,7 @@ import numpy as np
 from ..calibration import DecidedEvaluator, Offsets, matching_offsets, moved_answers
 from ..errors import BudgetExceeded
 from ..evaluation import Evaluator
+from ..ledger import Ledger
 from ..rules import Rule, RuleSet
 from .blame import traced
 from .config import ResolveConfig
@@ -25,6 +26,9 @@ from .propose import Proposal, TeacherDesk, unaided
 from .result import Resolution, Source
 
 logger = logging.getLogger(__name__)
+
+EARLIER = ("baseline", "search")
+"""The stages of a compile whose calls a cap counts before the loop begins."""
 
 ALTERNATIVES = 3
 """Patches tried for one conflict a round, at most."""
@@ -80,7 +84,7 @@ def resolve(
     Source: the conflict-resolution loop of Prompt-Level Distillation (arXiv 2602.21103). The typed patches, and the
     test that each of them has to pass, are our own.
     """
-    config = config or ResolveConfig()
+    config = (config or ResolveConfig()).within(_room(evaluator.ledger))
     loop = _Loop(
         rules=rules,
         bench=list(bench),
@@ -95,6 +99,12 @@ def resolve(
         log=PatchLog(on_patch),
     )
     return loop.run()
+
+
+def _room(ledger: Ledger) -> int | None:
+    """Return how many calls a cap leaves the loop from its start on, also where it is taken up again; None without."""
+    cap = ledger.budget.student_calls
+    return None if cap is None else max(cap - ledger.total("student", stages=EARLIER).calls, 0)
 
 
 def _desk(teacher: dspy.Module, lm: dspy.BaseLM | None, evaluator: Evaluator, instructions: str) -> TeacherDesk:
