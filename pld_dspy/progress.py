@@ -60,6 +60,7 @@ def record(recorder: Recorder, result: PLDResult, folder: RunFolder) -> None:
             recorder.metric(f"{split}_macro_f1_baseline", comparison.baseline.macro_f1)
             recorder.metric(f"{split}_macro_f1_compiled", comparison.compiled.macro_f1)
             recorder.metric(f"{split}_macro_f1_gain", comparison.difference.macro_f1)
+            recorder.metric(f"{split}_accuracy_gain", comparison.compiled.accuracy - comparison.baseline.accuracy)
     if result.calibration is not None:
         _record_calibration(recorder, result.calibration)
     for name, count in result.counts.items():

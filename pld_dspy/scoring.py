@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
-from scipy.stats import beta
+from scipy.stats import beta, binomtest
 from sklearn.metrics import precision_recall_fscore_support
 
 from .errors import DataError
@@ -60,8 +60,20 @@ class Score(BaseModel):
     a missed label counts under each label that was wrongly answered, and under ``(none)`` where there is none."""
 
 
+class AccuracyDifference(BaseModel):
+    """A paired difference of accuracy on the same examples."""
+
+    model_config = ConfigDict(frozen=True)
+
+    value: float
+    interval: tuple[float, float]
+    """95% percentile bootstrap interval over examples."""
+    p_value: float
+    """Exact two-sided McNemar test: a sign test of the examples that just one of the two gets right."""
+
+
 class Difference(BaseModel):
-    """A paired difference of macro-F1 on the same examples."""
+    """A paired difference of macro-F1, and of accuracy, on the same examples."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -72,6 +84,8 @@ class Difference(BaseModel):
     """Two-sided approximate randomization test (Yeh 2000, "More accurate tests for the statistical
     significance of result differences"): the two answers of an example swapped at random."""
     n: int
+    accuracy: AccuracyDifference | None = None
+    """None in results of versions that did not know it."""
 
 
 def macro_f1(golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> float:
@@ -145,6 +159,8 @@ def difference(
 ) -> Difference:
     """Return macro-F1 of ``after`` minus that of ``before`` on the same n examples, with interval and p-value.
 
+    The same of accuracy goes along.
+
     The interval is of plain percentiles, without what :func:`score` corrects: the two biases nearly cancel, and it held
     the true difference 0.90 to 0.97 of the time in simulations of 2 to 77 labels. Where hardly any answers differ it is
     too narrow (0.86 where 4% of 84 did, 0.3 to 0.4 where 1% did), and without width where none do.
@@ -166,6 +182,19 @@ def difference(
         interval=(float(low), float(high)),
         p_value=(extreme + 1) / (RESAMPLES + 1),
         n=len(golds),
+        accuracy=_accuracy_difference(cells, counts, draws),
+    )
+
+
+def _accuracy_difference(cells: Ints, counts: Ints, draws: Ints) -> AccuracyDifference:
+    gold, before, after = cells
+    change = (after == gold).astype(int) - (before == gold).astype(int)
+    n, wins, losses = int(counts.sum()), int(counts[change > 0].sum()), int(counts[change < 0].sum())
+    low, high = np.quantile(draws @ change / n, LEVELS)
+    return AccuracyDifference(
+        value=(wins - losses) / n,
+        interval=(float(low), float(high)),
+        p_value=float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0,
     )
 
 

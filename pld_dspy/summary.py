@@ -198,6 +198,8 @@ def _comparison_table(result: PLDResult) -> Table:
         if found is not None:
             before, after = found.baseline, found.compiled
             accuracy = f"{before.accuracy:.3f} -> {after.accuracy:.3f}"
+            if (right := found.difference.accuracy) is not None:
+                accuracy += f", {right.value:+.3f} [{right.interval[0]:+.2f}, {right.interval[1]:+.2f}]"
             table.add_row(name, _rate(before), _rate(after), _gain(found.difference), accuracy, str(after.n))
     return table
 

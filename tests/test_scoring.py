@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
 
 from pld_dspy.errors import DataError
@@ -181,6 +182,23 @@ def test_the_p_value_of_equal_students_is_uniform():
         values.append(difference(golds, first, second, LABELS[:3], seed=seed).p_value)
     assert 1 <= sum(value < 0.1 for value in values) <= 18
     assert 0.35 < np.mean(values) < 0.65
+
+
+def test_the_difference_of_accuracy_is_that_of_the_answers_only_one_gets_right():
+    golds = ["a"] * 50 + ["b"] * 50
+    before = ["a"] * 60 + [None] * 10 + ["b"] * 30
+    after = ["a"] * 55 + ["b"] * 35 + ["a"] * 10
+    found = difference(golds, before, after, ("a", "b")).accuracy
+    assert found.value == pytest.approx(accuracy_score(golds, after) - 0.8) == pytest.approx(0.05)
+    rng = np.random.default_rng(1)
+    change = np.array([(new == gold) - (old == gold) for gold, old, new in zip(golds, before, after, strict=True)])
+    low, high = np.quantile([rng.choice(change, 100).mean() for _ in range(4000)], (0.025, 0.975))
+    assert found.interval == pytest.approx((low, high), abs=0.015)
+    assert found.p_value == pytest.approx(binomtest(15, 25).pvalue)
+    back = difference(golds, after, before, ("a", "b")).accuracy
+    assert (back.value, back.p_value) == (pytest.approx(-found.value), found.p_value)
+    same = difference(golds, golds, golds, ("a", "b")).accuracy
+    assert (same.value, same.interval, same.p_value) == (0.0, (0.0, 0.0), 1.0)
 
 
 def test_differences_are_antisymmetric():
