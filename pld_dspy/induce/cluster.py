@@ -86,7 +86,7 @@ def groups_of_label(
 
 
 def parts_of(cluster: Floats, n: int, max_share: float) -> int:
-    """Return how many parts a cluster of a label's ``n`` micro-rules is split into, so that none is too big.
+    """Return how many parts a cluster of a label's ``n`` micro-rules is split into: if equal, none would be too big.
 
     Args:
         cluster: the cluster's vectors; equal ones stay together.
