@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import TypeAlias
 
 import dspy
 import numpy as np
@@ -22,6 +22,10 @@ from .conflicts import Conflict
 from .mistakes import STAGE
 from .patch import Edit
 from .pool import Pool, stratified
+
+Examples: TypeAlias = Sequence[dspy.Example]
+Compared: TypeAlias = tuple[Floats, Floats, float | None]
+"""Merits of the patched student's first k answers and of the unpatched one's n; gain of the objective, if k is n."""
 
 BLOCK = 8
 """Guard examples asked at once, at least: in smaller blocks, calls that could be under way together would wait."""
@@ -113,20 +117,15 @@ def judge(
     now = _merits(evaluator, examples, student.answers(after, examples, stage=STAGE))
     if not (now > was).any():
         return Verdict(passed=False, reason=f"it mends none of its {len(was)} errors", asked=len(was))
-    in_full = offsets is not None or _in_part(evaluator)
-    compared = partial(_compared_in_full, matched=offsets is not None) if in_full else _compared
-    return compared(before, after, pool.take(guard), evaluator, alpha=alpha, asked=len(was))
+    matches = offsets is not None
+    if matches or _in_part(evaluator):
+        compared = _in_full(before, after, pool.take(guard), evaluator, matched=matches)
+    else:
+        compared = _until_refused(before, after, pool.take(guard), evaluator, alpha)
+    return _verdict(*compared, alpha=alpha, asked=len(was))
 
 
-def _compared(
-    before: RuleSet,
-    after: RuleSet,
-    guard: Sequence[dspy.Example],
-    evaluator: Evaluator,
-    *,
-    alpha: float,
-    asked: int,
-) -> Verdict:
+def _until_refused(before: RuleSet, after: RuleSet, guard: Examples, evaluator: Evaluator, alpha: float) -> Compared:
     was = _right(evaluator, guard, evaluator.answers(before, guard, stage=STAGE))
     order = np.argsort(was, kind="stable")
     examples, was = [guard[place] for place in order], was[order]
@@ -139,25 +138,15 @@ def _compared(
     if examples and len(new) == len(examples):
         old = evaluator.answers(before, examples, stage=STAGE)  # the ledger has them
         gain = evaluator.value(examples, new) - evaluator.value(examples, old)
-    return _verdict(now.astype(float), was.astype(float), gain, alpha=alpha, asked=asked)
+    return now.astype(float), was.astype(float), gain
 
 
-def _compared_in_full(
-    before: RuleSet,
-    after: RuleSet,
-    guard: Sequence[dspy.Example],
-    evaluator: Evaluator,
-    *,
-    alpha: float,
-    asked: int,
-    matched: bool,
-) -> Verdict:
+def _in_full(before: RuleSet, after: RuleSet, guard: Examples, evaluator: Evaluator, *, matched: bool) -> Compared:
     old, new = (evaluator.answers(rules, guard, stage=STAGE) for rules in (before, after))
     if matched:
         old, new = (matched_answers(answers, guard, evaluator) for answers in (old, new))
     was, now = (_merits(evaluator, guard, answers) for answers in (old, new))
-    gain = evaluator.value(guard, new) - evaluator.value(guard, old) if guard else None
-    return _verdict(now, was, gain, alpha=alpha, asked=asked)
+    return now, was, evaluator.value(guard, new) - evaluator.value(guard, old) if guard else None
 
 
 def _verdict(now: Floats, was: Floats, gain: float | None, *, alpha: float, asked: int) -> Verdict:
