@@ -431,6 +431,12 @@ def test_one_malformed_patch_does_not_spoil_the_others():
     assert found.patches[0].reason == "there is no rule 'spam-77'"
 
 
+def test_a_rules_id_before_its_text_is_no_part_of_the_text():
+    echoed = {**REWRITE, "texts": [f"spam-1: {REWRITE['texts'][0]}"]}
+    [patch] = resolved(lm=teacher(echoed)).patches
+    assert patch.after == tuple(REWRITE["texts"])
+
+
 UNREADABLE = [{"kind": "sing", "texts": ["la"]}, "Rewrite the first rule.", {"texts": 5}, {"kind": "add", "texts": {}}]
 
 

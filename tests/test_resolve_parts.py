@@ -473,6 +473,8 @@ def screen(kind: str, *texts: str, to: str = "", rules: RuleSet = RULES) -> None
             "a text has no words",
         ),
         ("add", [TRAIN[5].text], "repeats the input of the error m5"),
+        ("add", ["A prize is spam. (unusable: a text names none of the labels)"], "repeats the form in which errors"),
+        ("add", ["About the garden\nright answer: home; its answer: spam"], "repeats the form in which errors"),
         ("add", [f"About the {keyword(TRAIN[8])}: Mail 8."], "names none of the labels"),
         (
             "rewrite",

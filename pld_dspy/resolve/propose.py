@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from textwrap import shorten
@@ -175,6 +176,13 @@ def _cut(text: str) -> str:
     return f"{text[:half]}{LEFT_OUT}{text[-half:]}"
 
 
+def _without_ids(patch: Patch, rules: RuleSet) -> Patch:
+    """Return a patch whose texts do not begin with a rule's id, as the rules do that the teacher is shown."""
+    ids = "|".join(re.escape(rule.id) for rule in rules.rules)
+    texts = tuple(re.sub(rf"^(?:rule )?(?:{ids}): *", "", text, flags=re.IGNORECASE) for text in patch.texts)
+    return patch.model_copy(update={"texts": texts}) if ids else patch
+
+
 def _read(answer: Answer, conflict: Conflict, rules: RuleSet, bench: Sequence[Rule], pool: Pool) -> Proposal:
     """Sort an answer's patches into those worth a try and those that cannot be used."""
     if answer.outputs is None:
@@ -185,7 +193,7 @@ def _read(answer: Answer, conflict: Conflict, rules: RuleSet, bench: Sequence[Ru
     proposal = Proposal(faults=[] if rows else [Fault("malformed", (), "it proposes no patch")])
     for row in rows:
         try:
-            patch = Patch.model_validate(row)
+            patch = _without_ids(Patch.model_validate(row), rules)
         except ValidationError as error:
             proposal.faults.append(Fault("malformed", (), error.errors()[0]["msg"]))
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
@@ -29,6 +30,10 @@ _FRAME = ENGLISH_STOP_WORDS.union(
 """Words that may stand around the copy of an input without making a rule of it."""
 
 
+_TOLD = re.compile(r"\((?:unusable|refused):|\bright answer:|\bits answer:", re.IGNORECASE)
+"""What stands around errors and earlier patches in the teacher's prompt, and in no rule."""
+
+
 def screened(patch: Patch, edit: Edit, rules: RuleSet, conflict: Conflict, pool: Pool) -> None:
     """Refuse a teacher's patch whose texts hold nothing new.
 
@@ -43,8 +48,9 @@ def screened(patch: Patch, edit: Edit, rules: RuleSet, conflict: Conflict, pool:
         pool: holds its examples, and tells the labels.
 
     Raises:
-        Unusable: a text has no words, is only the input of one of the errors, names no label though the rule is to name
-            one, says what a rule says already, or says the same as another text of the patch.
+        Unusable: a text has no words, repeats the prompt's form, is only the input of one of the errors, names no label
+            though the rule is to name one, says what a rule says already, or says the same as another text of the
+            patch.
     """
     if patch.kind == "retire":
         return
@@ -56,6 +62,8 @@ def screened(patch: Patch, edit: Edit, rules: RuleSet, conflict: Conflict, pool:
         copied = next((one for one in conflict.mistakes if _is_copy(text, one, pool)), None)
         if copied is not None:
             raise Unusable(f"it only repeats the input of the error {copied.example_id}; name a general sign")
+        if _TOLD.search(text):
+            raise Unusable("it repeats the form in which errors or earlier patches are told")
         if names_label and not _names_label(text, pool):
             raise Unusable("a text names none of the labels")
     if len({_gist(text) for text in patch.texts}) < len(patch.texts):
