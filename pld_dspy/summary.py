@@ -36,6 +36,8 @@ def console() -> Console:
 def print_result(out: Console, result: PLDResult) -> None:
     """Print baseline against compiled, the rules in order, costs by stage, and notes."""
     out.print(_comparison_table(result))
+    for line in _accuracy_lines(result):
+        out.print(line, soft_wrap=True)
     if result.improved:  # where nothing improved, a note says so
         tokens = "" if result.rule_tokens is None else f", {result.rule_tokens:.0f} prompt tokens a call"
         out.print(f"{len(result.rules)} of {result.counts['rules']} rules, in order{tokens}:\n")
@@ -198,10 +200,17 @@ def _comparison_table(result: PLDResult) -> Table:
         if found is not None:
             before, after = found.baseline, found.compiled
             accuracy = f"{before.accuracy:.3f} -> {after.accuracy:.3f}"
-            if (right := found.difference.accuracy) is not None:
-                accuracy += f", {right.value:+.3f} [{right.interval[0]:+.2f}, {right.interval[1]:+.2f}]"
             table.add_row(name, _rate(before), _rate(after), _gain(found.difference), accuracy, str(after.n))
     return table
+
+
+def _accuracy_lines(result: PLDResult) -> Iterator[str]:
+    """The paired difference of accuracy, on test where there is one; a table with it would outgrow a terminal."""
+    name, found = ("validation", result.validation) if result.test is None else ("test", result.test)
+    if (right := found.difference.accuracy) is not None:
+        low, high = right.interval
+        gain = f"{right.value:+.3f} [{low:+.2f}, {high:+.2f}], p = {right.p_value:.4f}"
+        yield f"Difference in accuracy on {name} {gain}.\n"
 
 
 def _cost_table(result: PLDResult) -> Table:

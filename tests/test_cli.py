@@ -129,6 +129,7 @@ def done(finished: Path, student: dspy.LM, task: Path) -> Path:
 class TestCompile:
     def test_prints_what_came_of_it(self, finished: Path) -> None:
         printed = (finished / "stdout").read_text(encoding="utf-8")
+        assert re.search(r"\nDifference in accuracy on test \+\d\.\d+ \[\+.*\], p = 0\.\d{4}\.\n", printed), printed
 
         assert "0.333" in printed
         assert "1.000" in printed
