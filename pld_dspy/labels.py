@@ -202,4 +202,4 @@ def label_names(labels: tuple[str, ...]) -> re.Pattern[str]:
 
 def _spelled(label: str) -> str:
     words = re.split(r"[ _-]+|(?<=[a-z])(?=[A-Z])", label)
-    return r"[\s_-]*".join(map(re.escape, words))
+    return r"[\s_-]*".join(map(re.escape, words)) if any(words) else re.escape(label)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Optional
 
 import pytest
 
-from pld_dspy.labels import label_text, label_texts, label_values, match_label
+from pld_dspy.labels import label_names, label_text, label_texts, label_values, match_label
 
 NLI = ("Entailment", "Contradiction", "NotMentioned")
 CARDS = ("top_up", "top_up_failed", "card_lost")
@@ -137,3 +137,19 @@ def test_an_unknown_or_ambiguous_answer_is_none(answer, labels):
 def test_every_label_is_read_as_itself_whatever_else_is_in_the_set():
     labels = ("top_up", "top up", "top_up_failed", "A", "a", "(none)", "N/A", "1", "1.0", "C", "C#")
     assert [match_label(label, labels) for label in labels] == list(labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "text", "named"),
+    [
+        (("Entailment", "NotMentioned"), "Answer not mentioned, in one word.", ["not mentioned"]),
+        (
+            ("card_arrival", "top up", "top up failed"),
+            "Card-arrival, never top_up failed",
+            ["Card-arrival", "top_up failed"],
+        ),
+        (("+", "-"), "Answer + in short.", ["+"]),
+    ],
+)
+def test_names_of_labels_are_found_however_their_words_are_joined(labels, text, named):
+    assert label_names(labels).findall(text) == named
