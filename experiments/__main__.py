@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from pld_dspy.source import Program
-from pld_dspy.terminal import FAILED, INTERRUPTED, clean_stdout, hush_libraries
+from pld_dspy.cli.data_source import Program
+from pld_dspy.cli.terminal import FAILED, INTERRUPTED, clean_stdout, hush_libraries
 
 from .command import run_app
 from .config import Experiment

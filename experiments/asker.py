@@ -10,15 +10,16 @@ from pathlib import Path
 import dspy
 import numpy as np
 
-from pld_dspy.adapter import asking_for_logprobs
-from pld_dspy.calibration import Offsets, decided, fit_offsets, logprobs_of, matched
-from pld_dspy.evaluation import Evaluation, Evaluator
-from pld_dspy.ledger import Ledger
-from pld_dspy.objectives import chosen_objective
-from pld_dspy.progress import bar
-from pld_dspy.reload import Run
+from pld_dspy.cli.finished_run import Run
+from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.rules import RuleSet
-from pld_dspy.scoring import Score
+from pld_dspy.run.progress import bar
+from pld_dspy.scoring.objective import chosen_objective
+from pld_dspy.scoring.offsets import Offsets, fit_offsets
+from pld_dspy.scoring.score import Score
+from pld_dspy.student.adapter import asking_for_logprobs
+from pld_dspy.student.evaluator import Evaluation, Evaluator
+from pld_dspy.student.redecide import decided, logprobs_of, matched
 
 STAGE = "asked again"
 

@@ -13,10 +13,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from optimizers import OPTIMIZERS
-from pld_dspy.content import digest
 from pld_dspy.errors import DataError
+from pld_dspy.ledger.keys import digest
 from pld_dspy.rules import MicroRule, read_micro_rules
-from pld_dspy.splits import Splits
+from pld_dspy.task.splits import Splits
 
 
 class Experiment(BaseModel):

@@ -9,11 +9,11 @@ import dspy
 import numpy as np
 from scipy.stats import binomtest
 
-from pld_dspy.evaluation import Evaluation, Evaluator
-from pld_dspy.ledger import Ledger
-from pld_dspy.progress import bar
-from pld_dspy.scoring import Score
-from pld_dspy.task import Task
+from pld_dspy.ledger.ledger import Ledger
+from pld_dspy.run.progress import bar
+from pld_dspy.scoring.score import Score
+from pld_dspy.student.evaluator import Evaluation, Evaluator
+from pld_dspy.task.task import Task
 
 from .config import Cell
 

@@ -10,19 +10,20 @@ from typing import get_args
 import dspy
 import numpy as np
 
-from pld_dspy.adapter import LabelAdapter, asking_for_logprobs
+from pld_dspy.cli.data_source import Program
 from pld_dspy.errors import DataError
-from pld_dspy.evaluation import Evaluation, Evaluator
 from pld_dspy.explain import Explainer, explain
-from pld_dspy.induce import InduceConfig, Induction, SuspectPolicy, induce
-from pld_dspy.ledger import Ledger
-from pld_dspy.local import resolve_lm
-from pld_dspy.progress import bar
+from pld_dspy.induce.config import InduceConfig, SuspectPolicy
+from pld_dspy.induce.induce import Induction, induce
+from pld_dspy.ledger.ledger import Ledger
+from pld_dspy.local.lm import resolve_lm
 from pld_dspy.rules import MicroRule, RuleSet, read_micro_rules
-from pld_dspy.scoring import difference
-from pld_dspy.source import Program
-from pld_dspy.splits import Splits
-from pld_dspy.task import Task, example_id
+from pld_dspy.run.progress import bar
+from pld_dspy.scoring.score import difference
+from pld_dspy.student.adapter import LabelAdapter, asking_for_logprobs
+from pld_dspy.student.evaluator import Evaluation, Evaluator
+from pld_dspy.task.splits import Splits
+from pld_dspy.task.task import Task, example_id
 
 from .asker import offset, shown
 from .label_noise import flip

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from pld_dspy.calibration import Offsets, logprobs_of, matched
 from pld_dspy.errors import DataError
 from pld_dspy.rules import RuleSet
+from pld_dspy.scoring.offsets import Offsets
+from pld_dspy.student.redecide import logprobs_of, matched
 
 from .asker import Asker, shown
 

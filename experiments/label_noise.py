@@ -30,10 +30,10 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.svm import LinearSVC
 
 from pld_dspy.audit import Item, suspects
-from pld_dspy.data import read_rows
-from pld_dspy.embedding import embed, tfidf_svd
+from pld_dspy.local.embedding import embed, tfidf_svd
 from pld_dspy.rules import read_micro_rules
-from pld_dspy.task import Task
+from pld_dspy.task.tables import read_rows
+from pld_dspy.task.task import Task
 
 from .command import run_app
 

@@ -10,12 +10,15 @@ import dspy
 from optuna import Study
 
 from pld_dspy.errors import DataError
-from pld_dspy.evaluation import Evaluation
-from pld_dspy.progress import bar
 from pld_dspy.rules import Rule, RuleSet
-from pld_dspy.run import RunFolder
-from pld_dspy.scoring import difference
-from pld_dspy.search import RuleSearch, SearchConfig, TrialRow, find_study, open_study
+from pld_dspy.run.folder import RunFolder
+from pld_dspy.run.progress import bar
+from pld_dspy.scoring.score import difference
+from pld_dspy.search.config import SearchConfig
+from pld_dspy.search.result import TrialRow
+from pld_dspy.search.storage import find_study, open_study
+from pld_dspy.search.study import RuleSearch
+from pld_dspy.student.evaluator import Evaluation
 
 from .asker import Asker, shown
 

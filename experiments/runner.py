@@ -9,13 +9,13 @@ import dspy
 import mlflow
 
 from optimizers import compile_with
-from pld_dspy.adapter import LabelAdapter
 from pld_dspy.errors import PLDError
-from pld_dspy.local import resolve_lm
-from pld_dspy.result import versions
+from pld_dspy.local.lm import resolve_lm
 from pld_dspy.rules import MicroRule
-from pld_dspy.splits import Splits, check_disjoint
-from pld_dspy.task import Task
+from pld_dspy.run.result import versions
+from pld_dspy.student.adapter import LabelAdapter
+from pld_dspy.task.splits import Splits, check_disjoint
+from pld_dspy.task.task import Task
 
 from .config import Cell, Experiment
 from .effort import Effort

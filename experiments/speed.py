@@ -8,11 +8,11 @@ from pathlib import Path
 import dspy
 import numpy as np
 
-from pld_dspy.adapter import LabelAdapter
-from pld_dspy.evaluation import Evaluation, Evaluator
-from pld_dspy.ledger import Ledger
-from pld_dspy.reload import Run
-from pld_dspy.scoring import Difference, difference
+from pld_dspy.cli.finished_run import Run
+from pld_dspy.ledger.ledger import Ledger
+from pld_dspy.scoring.score import Difference, difference
+from pld_dspy.student.adapter import LabelAdapter
+from pld_dspy.student.evaluator import Evaluation, Evaluator
 
 HEADER = (
     "| program | adapter | seconds a call (median) | ratio | macro-F1 [95% interval] | prompt tokens |\n"

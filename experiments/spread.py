@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from scipy.stats import f as f_distribution
 
 from pld_dspy.errors import DataError
-from pld_dspy.scoring import Score
+from pld_dspy.scoring.score import Score
 
 from .seeds import CALIBRATED, STUDENTS, Seeded
 from .staged import ALL, COMMAND, LOOP, REWORDED, SEARCHED

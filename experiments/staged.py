@@ -7,10 +7,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pld_dspy.content import digest
 from pld_dspy.errors import RunError
-from pld_dspy.result import PLDResult
-from pld_dspy.scoring import Difference, Score
+from pld_dspy.ledger.keys import digest
+from pld_dspy.run.result import PLDResult
+from pld_dspy.scoring.score import Difference, Score
 
 FILE = "stages.json"
 COMMAND = "python -m experiments stages"

@@ -8,12 +8,12 @@ from pathlib import Path
 import dspy
 from scipy.stats import binomtest
 
-from pld_dspy.evaluation import Evaluation
-from pld_dspy.result import OWN_CODE
 from pld_dspy.rules import RuleSet
-from pld_dspy.scoring import Score, difference
-from pld_dspy.search import find_study
+from pld_dspy.run.result import OWN_CODE
+from pld_dspy.scoring.score import Score, difference
 from pld_dspy.search.space import Space
+from pld_dspy.search.storage import find_study
+from pld_dspy.student.evaluator import Evaluation
 
 from .asker import Asker, shown
 from .staged import ALL, LOOP, REWORDED, SEARCHED, UNCHANGED, Stage, Stages

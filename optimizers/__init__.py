@@ -8,9 +8,9 @@ from pathlib import Path
 
 import dspy
 
+from pld_dspy.compile.inputs import Rationales
 from pld_dspy.errors import DataError
-from pld_dspy.inputs import Rationales
-from pld_dspy.objectives import Objective, chosen_objective
+from pld_dspy.scoring.objective import Objective, chosen_objective
 
 from . import demonstrations, linear, plain, rules
 

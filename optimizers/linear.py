@@ -9,8 +9,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from pld_dspy.content import digest
-from pld_dspy.task import Task, input_text
+from pld_dspy.ledger.keys import digest
+from pld_dspy.task.task import Task, input_text
 
 if TYPE_CHECKING:
     from . import Setting

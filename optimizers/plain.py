@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import dspy
 
-from pld_dspy.copies import copied
 from pld_dspy.errors import DataError
-from pld_dspy.task import Task
+from pld_dspy.student.copying import copied
+from pld_dspy.task.task import Task
 
 if TYPE_CHECKING:
     from . import Setting

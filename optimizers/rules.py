@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import dspy
 
-from pld_dspy.ledger import Budget
+from pld_dspy.ledger.budget import Budget
 from pld_dspy.pld import PLD
-from pld_dspy.search import SearchConfig
+from pld_dspy.search.config import SearchConfig
 
 if TYPE_CHECKING:
     from . import Setting

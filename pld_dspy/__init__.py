@@ -10,36 +10,36 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .adapter import LabelAdapter as LabelAdapter
-    from .calibration import Calibrated as Calibrated
-    from .calibration import fit_offsets as fit_offsets
-    from .induce import InduceConfig as InduceConfig
-    from .ledger import Budget as Budget
-    from .local import local_lm as local_lm
+    from .calibrate.calibrated import Calibrated as Calibrated
+    from .induce.config import InduceConfig as InduceConfig
+    from .ledger.budget import Budget as Budget
+    from .local.lm import local_lm as local_lm
     from .pld import PLD as PLD
-    from .resolve import ResolveConfig as ResolveConfig
-    from .result import PLDResult as PLDResult
+    from .resolve.config import ResolveConfig as ResolveConfig
     from .rules import MicroRule as MicroRule
     from .rules import Rule as Rule
     from .rules import RuleSet as RuleSet
-    from .search import SearchConfig as SearchConfig
-    from .splits import Splits as Splits
+    from .run.result import PLDResult as PLDResult
+    from .scoring.offsets import fit_offsets as fit_offsets
+    from .search.config import SearchConfig as SearchConfig
+    from .student.adapter import LabelAdapter as LabelAdapter
+    from .task.splits import Splits as Splits
 
 _HOMES = {
     "PLD": "pld",
-    "Budget": "ledger",
-    "Calibrated": "calibration",
-    "InduceConfig": "induce",
-    "LabelAdapter": "adapter",
+    "Budget": "ledger.budget",
+    "Calibrated": "calibrate.calibrated",
+    "InduceConfig": "induce.config",
+    "LabelAdapter": "student.adapter",
     "MicroRule": "rules",
-    "PLDResult": "result",
-    "ResolveConfig": "resolve",
+    "PLDResult": "run.result",
+    "ResolveConfig": "resolve.config",
     "Rule": "rules",
     "RuleSet": "rules",
-    "SearchConfig": "search",
-    "Splits": "splits",
-    "fit_offsets": "calibration",
-    "local_lm": "local",
+    "SearchConfig": "search.config",
+    "Splits": "task.splits",
+    "fit_offsets": "scoring.offsets",
+    "local_lm": "local.lm",
 }
 
 __all__ = list(_HOMES)

@@ -23,12 +23,13 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.model_selection import StratifiedKFold
 from sklearn.naive_bayes import MultinomialNB
 
-from .again import asked_again
-from .labels import label_names, match_label
-from .ledger import Answer, Ledger
+from .ledger.answer import Answer
+from .ledger.ledger import Ledger
 from .rules import MicroRule
-from .signatures import JudgeExample
-from .task import Task, example_id, input_text
+from .task.labels import label_names, match_label
+from .task.task import Task, example_id, input_text
+from .teacher.retry import asked_again
+from .teacher.signatures import JudgeExample
 
 logger = logging.getLogger(__name__)
 

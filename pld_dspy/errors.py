@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 
 class PLDError(Exception):
     """Base of every error that the library raises on purpose."""
@@ -25,3 +29,20 @@ class BudgetExceeded(PLDError):
 
 class RunError(PLDError):
     """A run folder cannot be used: it belongs to another compile, or is unfinished or damaged."""
+
+
+class Settings(BaseModel):
+    """Base of settings that users write: frozen, and a value out of range raises :class:`DataError`.
+
+    ``Config(**config.model_dump())`` gives an equal object, so settings survive a YAML or JSON file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, (type(self).__name__, *first["loc"])))
+            raise DataError(f"{field} is {first['input']!r}; {first['msg']}.") from error

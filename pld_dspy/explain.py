@@ -10,13 +10,14 @@ from typing import Any, TypeAlias
 
 import dspy
 
-from .again import asked_again
 from .errors import BudgetExceeded, DataError
-from .ledger import Answer, Ledger
+from .ledger.answer import Answer
+from .ledger.ledger import Ledger
 from .rules import MicroRule
-from .signatures import ExplainExample, is_unfilled
-from .splits import identity
-from .task import Task, example_id, input_text
+from .task.splits import identity
+from .task.task import Task, example_id, input_text
+from .teacher.retry import asked_again
+from .teacher.signatures import ExplainExample, is_unfilled
 
 logger = logging.getLogger(__name__)
 

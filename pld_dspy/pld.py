@@ -10,29 +10,33 @@ from typing import Any
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from . import stages
-from .adapter import asking_for_logprobs
-from .calibration import check_error_rate, graded, with_calibration
-from .compose import with_rules
-from .content import plain
-from .estimate import Estimate, estimate
-from .evaluation import Evaluator
+from .calibrate.calibrated import with_calibration
+from .calibrate.fit import graded
+from .calibrate.promise import check_error_rate
+from .compile import stages
+from .compile.build_result import Found, outcome, patched
+from .compile.context import Job
+from .compile.estimate import Estimate, estimate
+from .compile.inputs import Inputs, Rationales, TeacherLike, prepare, student_lm
 from .explain import match_records
-from .induce import UNSAID as UNSAID_OF_INDUCE
-from .induce import InduceConfig
-from .inputs import Inputs, Rationales, TeacherLike, prepare, student_lm
-from .job import Job
-from .ledger import Budget, Ledger
-from .objectives import Metric, Objective, chosen_objective, objective_code, objective_name
-from .outcome import Found, outcome, patched
-from .progress import Progress, record
-from .resolve import UNSAID as UNSAID_OF_RESOLVE
-from .resolve import ResolveConfig
-from .result import PLDResult
-from .run import RunFolder
-from .search import SearchConfig, find_study
-from .splits import Splits
-from .tracking import Recorder, recorder_for
+from .induce.config import UNSAID as UNSAID_OF_INDUCE
+from .induce.config import InduceConfig
+from .ledger.budget import Budget
+from .ledger.keys import plain
+from .ledger.ledger import Ledger
+from .resolve.config import UNSAID as UNSAID_OF_RESOLVE
+from .resolve.config import ResolveConfig
+from .run.folder import RunFolder
+from .run.progress import Progress, record
+from .run.result import PLDResult
+from .run.tracking import Recorder, recorder_for
+from .scoring.objective import Metric, Objective, chosen_objective, objective_code, objective_name
+from .search.config import SearchConfig
+from .search.storage import find_study
+from .student.adapter import asking_for_logprobs
+from .student.compose import with_rules
+from .student.evaluator import Evaluator
+from .task.splits import Splits
 
 UNSAID = {**UNSAID_OF_INDUCE, **UNSAID_OF_RESOLVE}
 

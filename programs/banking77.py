@@ -33,10 +33,10 @@ from typing import Literal, get_args
 import dspy
 from pydantic import TypeAdapter, ValidationError
 
-from pld_dspy.data import read_rows
 from pld_dspy.errors import DataError
 from pld_dspy.rules import MicroRule
-from pld_dspy.splits import Splits, normalized
+from pld_dspy.task.splits import Splits, normalized
+from pld_dspy.task.tables import read_rows
 from programs.published import deal, distinct, find_file, recorded
 
 ConfusedIntent = Literal[

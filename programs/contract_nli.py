@@ -34,7 +34,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from pld_dspy.errors import DataError
 from pld_dspy.rules import MicroRule
-from pld_dspy.splits import Splits
+from pld_dspy.task.splits import Splits
 from programs.published import deal, families, find_file
 
 Relation = Literal["Entailment", "Contradiction", "NotMentioned"]

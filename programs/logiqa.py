@@ -23,7 +23,7 @@ import dspy
 
 from pld_dspy.errors import DataError
 from pld_dspy.rules import MicroRule
-from pld_dspy.splits import Splits
+from pld_dspy.task.splits import Splits
 from programs.published import distinct, families, find_file, from_hub, recorded
 
 Letter = Literal["A", "B", "C", "D"]

@@ -15,7 +15,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from pld_dspy.errors import DataError
 from pld_dspy.rules import MicroRule
-from pld_dspy.splits import normalized
+from pld_dspy.task.splits import normalized
 
 SHINGLE = 5
 """Words in a row that are compared as one: shared turns of phrase are common, shared runs of five are copied."""

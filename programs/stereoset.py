@@ -20,10 +20,10 @@ from typing import Any, Literal, get_args
 import dspy
 from pydantic import BaseModel, ValidationError
 
-from pld_dspy.data import read_rows
 from pld_dspy.errors import DataError
 from pld_dspy.rules import MicroRule
-from pld_dspy.splits import Splits, normalized
+from pld_dspy.task.splits import Splits, normalized
+from pld_dspy.task.tables import read_rows
 from programs.published import deal, distinct, find_file, from_hub, recorded
 
 BiasType = Literal["gender", "profession", "race", "religion"]

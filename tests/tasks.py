@@ -17,14 +17,14 @@ import dspy
 from dspy import lm15
 from engine import fn_lm, rule_following_lm, rules_in, teacher_lm
 
-from pld_dspy.adapter import LabelAdapter
-from pld_dspy.evaluation import Evaluator
-from pld_dspy.induce import InduceConfig
-from pld_dspy.ledger import Ledger
+from pld_dspy.induce.config import InduceConfig
+from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.pld import PLD
 from pld_dspy.rules import MicroRule, Rule, RuleSet
-from pld_dspy.search import SearchConfig
-from pld_dspy.task import Task
+from pld_dspy.search.config import SearchConfig
+from pld_dspy.student.adapter import LabelAdapter
+from pld_dspy.student.evaluator import Evaluator
+from pld_dspy.task.task import Task
 
 WORDS = {
     "spam": ("lottery", "winner", "jackpot"),

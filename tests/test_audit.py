@@ -37,10 +37,12 @@ from pld_dspy.audit import (
     suspects,
 )
 from pld_dspy.errors import DataError, ModelError
-from pld_dspy.induce import InduceConfig, Induction, induce
-from pld_dspy.ledger import Budget, Ledger
-from pld_dspy.result import PLDResult
+from pld_dspy.induce.config import InduceConfig
+from pld_dspy.induce.induce import Induction, induce
+from pld_dspy.ledger.budget import Budget
+from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.rules import DOUBT_MARK, MicroRule
+from pld_dspy.run.result import PLDResult
 
 MAILS = mails(150)
 WRONG = (3, 40, 77, 101, 140)

@@ -7,8 +7,8 @@ import dspy
 import pytest
 from engine import auth_error, calls, fn_lm, rule_following_lm, rules_in, teacher_lm, timeout_error
 
-from pld_dspy.adapter import LabelAdapter
-from pld_dspy.signatures import ExplainExample, GeneralizeRules
+from pld_dspy.student.adapter import LabelAdapter
+from pld_dspy.teacher.signatures import ExplainExample, GeneralizeRules
 
 
 class Mail(dspy.Signature):

@@ -7,7 +7,8 @@ from tasks import INSTRUCTIONS, KEYWORDS, instruction, mail, mail_task, mail_tea
 
 from pld_dspy.errors import BudgetExceeded, DataError
 from pld_dspy.explain import Explainer, Explanations, explain
-from pld_dspy.ledger import Budget, Ledger
+from pld_dspy.ledger.budget import Budget
+from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.rules import DOUBT_MARK, MicroRule
 
 TRAIN = mails(9)

@@ -24,10 +24,10 @@ from tasks import (
     student_lm,
 )
 
-from pld_dspy.adapter import LabelAdapter
 from pld_dspy.rules import RULES_OPEN, RuleSet
-from pld_dspy.scoring import macro_f1
-from pld_dspy.search import SearchConfig
+from pld_dspy.scoring.score import macro_f1
+from pld_dspy.search.config import SearchConfig
+from pld_dspy.student.adapter import LabelAdapter
 
 
 def asked(program: dspy.Module, lm: dspy.LM, examples: list[dspy.Example] = VAL) -> tuple[list[Any], list[Call]]:

@@ -12,7 +12,7 @@ import random
 from dataclasses import dataclass
 
 from pld_dspy.rules import MicroRule
-from pld_dspy.task import Task
+from pld_dspy.task.task import Task
 
 from . import words
 

@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
-from pld_dspy.embedding import embed, tfidf_svd
-from pld_dspy.induce import InduceConfig, induce
 from pld_dspy.induce.cluster import dbscan
-from pld_dspy.ledger import Ledger
+from pld_dspy.induce.config import InduceConfig
+from pld_dspy.induce.induce import induce
+from pld_dspy.ledger.ledger import Ledger
+from pld_dspy.local.embedding import embed, tfidf_svd
 from pld_dspy.rules import read_micro_rules
-from pld_dspy.task import Task
+from pld_dspy.task.task import Task
 
 from .generator import NONE, Collection, collection
 

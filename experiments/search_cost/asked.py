@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from pld_dspy.errors import BudgetExceeded
-from pld_dspy.evaluation import Reply
-from pld_dspy.ledger import Answer
+from pld_dspy.ledger.answer import Answer
 from pld_dspy.rules import RuleSet
-from pld_dspy.scoring import macro_f1
+from pld_dspy.scoring.score import macro_f1
+from pld_dspy.student.evaluator import Reply
 
 from .students import LABELS, TASK, Student
 from .surface import Prompt

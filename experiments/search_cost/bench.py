@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict
 from threadpoolctl import threadpool_limits
 
 import pld_dspy.search
-from pld_dspy import scoring
-from pld_dspy.calibration import matching
-from pld_dspy.content import digest
+from pld_dspy.ledger.keys import digest
 from pld_dspy.rules import RuleSet
+from pld_dspy.scoring import matching
+from pld_dspy.scoring import score as scoring
 
 from . import asked, baselines, methods, setting, space, students, surface
 from .asked import Asked

@@ -8,17 +8,20 @@ from pathlib import Path
 import dspy
 import numpy as np
 
-from pld_dspy.adapter import LabelAdapter
 from pld_dspy.errors import DataError
-from pld_dspy.evaluation import Evaluator
-from pld_dspy.induce import induce
-from pld_dspy.ledger import Ledger
-from pld_dspy.local import resolve_lm
-from pld_dspy.reading import Reader
+from pld_dspy.induce.induce import induce
+from pld_dspy.ledger.ledger import Ledger
+from pld_dspy.local.lm import resolve_lm
 from pld_dspy.rules import Rule, RuleSet
-from pld_dspy.search import RuleSearch, SearchConfig, applicability, open_study
-from pld_dspy.splits import Splits, check_disjoint
-from pld_dspy.task import Task
+from pld_dspy.search.applicability import applicability
+from pld_dspy.search.config import SearchConfig
+from pld_dspy.search.storage import open_study
+from pld_dspy.search.study import RuleSearch
+from pld_dspy.student.adapter import LabelAdapter
+from pld_dspy.student.evaluator import Evaluator
+from pld_dspy.student.predictor_inputs import Reader
+from pld_dspy.task.splits import Splits, check_disjoint
+from pld_dspy.task.task import Task
 
 from ..config import Experiment
 from .space import random_set

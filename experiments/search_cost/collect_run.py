@@ -11,12 +11,13 @@ import numpy as np
 from optuna import Study
 from optuna.trial import TrialState
 
+from pld_dspy.cli.finished_run import Run
 from pld_dspy.errors import DataError
-from pld_dspy.reload import Run
 from pld_dspy.resolve.pool import stratified
 from pld_dspy.rules import Rule, RuleSet
-from pld_dspy.search import TrialRow, find_study
+from pld_dspy.search.result import TrialRow
 from pld_dspy.search.space import Space
+from pld_dspy.search.storage import find_study
 from pld_dspy.search.trials import Seen, asked_in_full
 
 from ..asker import Asker

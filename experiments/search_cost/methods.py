@@ -6,8 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import cast
 
-from pld_dspy.evaluation import Evaluator
-from pld_dspy.search import RuleSearch, SearchConfig, TrialRow, open_study
+from pld_dspy.search.config import SearchConfig
+from pld_dspy.search.result import TrialRow
+from pld_dspy.search.storage import open_study
+from pld_dspy.search.study import RuleSearch
+from pld_dspy.student.evaluator import Evaluator
 
 from . import baselines
 from .setting import Curve, Outcome, Setting

@@ -15,10 +15,10 @@ import dspy
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from pld_dspy.content import digest
 from pld_dspy.errors import DataError, RunError
+from pld_dspy.ledger.keys import digest
 from pld_dspy.rules import Rule, RuleSet
-from pld_dspy.task import Task
+from pld_dspy.task.task import Task
 
 from .lines import append_line, parsed, whole_lines
 from .surface import Floats, Ints

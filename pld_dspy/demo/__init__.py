@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from ..errors import DataError
 from ..rules import MicroRule
-from ..splits import Splits
+from ..task.splits import Splits
 
 __all__ = ["LABELS", "Claim", "load", "rationales_file", "student"]
 

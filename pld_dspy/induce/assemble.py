@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..embedding import embed
+from ..local.embedding import embed
 from ..rules import MicroRule, Rule, label_slug
-from ..task import Task
+from ..task.task import Task
 from .cluster import Floats, groups_of_label, merged
 from .config import InduceConfig
 from .doctor import Doctor

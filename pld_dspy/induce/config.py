@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from ..embedding import Embedder, tfidf_svd
 from ..errors import DataError
-from ..task import Task
+from ..local.embedding import Embedder, tfidf_svd
+from ..task.task import Task
 from .cluster import Clusterer, hdbscan
 from .doctor import BAND
 

@@ -15,7 +15,7 @@ from typing import Any
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from ..rules import MicroRule
-from ..signatures import CUE_WORDING
+from ..teacher.signatures import CUE_WORDING
 from .generalize import Cluster
 
 CUES = 6

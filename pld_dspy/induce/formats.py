@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ..labels import label_names
 from ..rules import MicroRule
+from ..task.labels import label_names
 
 _FLAGS = re.IGNORECASE | re.VERBOSE
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import dspy
 
-from ..again import asked_again
-from ..ledger import Answer, Ledger
+from ..ledger.answer import Answer
+from ..ledger.ledger import Ledger
 from ..rules import MICRO_RULE, TEACHER, MicroRule
-from ..signatures import GeneralizeRules, is_unfilled
-from ..task import CHARACTERS_PER_TOKEN, Task
+from ..task.task import CHARACTERS_PER_TOKEN, Task
+from ..teacher.retry import asked_again
+from ..teacher.signatures import GeneralizeRules, is_unfilled
 from .formats import about_format
 from .shards import shards
 

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any, TypeAlias
 
 from ..rules import CUES, MICRO_RULE, joined_origins
-from ..task import Task
+from ..task.task import Task
 from .config import InduceConfig
 from .cues import cue_wordings
 from .generalize import Cluster, Synthesis, extracted

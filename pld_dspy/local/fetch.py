@@ -19,8 +19,8 @@ from typing import BinaryIO, NoReturn
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from pld_dspy.errors import ModelError
-from pld_dspy.local.models import CHUNK, LocalModel, Part, accept, cache_dir, file_sha256, find, known
+from ..errors import ModelError
+from .models import CHUNK, LocalModel, Part, accept, cache_dir, file_sha256, find, known
 
 logger = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import dspy
 
-from pld_dspy.constraints import LLAMA_CPP
-from pld_dspy.errors import ModelError
-from pld_dspy.local.fetch import fetch
-from pld_dspy.local.models import CATALOGUE, CHUNK, DEFAULT_MODEL, find, is_path
-from pld_dspy.local.server import serve, token_count
+from ..errors import ModelError
+from ..student.constraints import LLAMA_CPP
+from .fetch import fetch
+from .models import CATALOGUE, CHUNK, DEFAULT_MODEL, find, is_path
+from .server import serve, token_count
 
 _LOCAL = "local"
 

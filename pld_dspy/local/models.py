@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from pld_dspy.errors import ModelError
+from ..errors import ModelError
 
 DEFAULT_MODEL = "qwen2.5-coder-1.5b"
 CHUNK = 1 << 20

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pld_dspy.errors import ModelError
+from ..errors import ModelError
 
 logger = logging.getLogger(__name__)
 

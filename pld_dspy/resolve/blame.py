@@ -8,9 +8,9 @@ from typing import Literal
 
 import dspy
 
-from ..evaluation import Evaluator
 from ..rules import Rule, RuleSet
-from ..signatures import NameRule
+from ..student.evaluator import Evaluator
+from ..teacher.signatures import NameRule
 from .config import Blame
 from .mistakes import STAGE, Mistake
 from .pool import Pool

@@ -11,13 +11,14 @@ import dspy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..calibration import DecidedEvaluator, Offsets, matched_answers
-from ..evaluation import Evaluator
-from ..ledger import Answer
-from ..objectives import MeanMetric
+from ..ledger.answer import Answer
 from ..rules import RuleSet
-from ..scoring import Floats, chance_to_win
-from ..task import Task
+from ..scoring.objective import MeanMetric
+from ..scoring.offsets import Offsets
+from ..scoring.score import Floats, chance_to_win
+from ..student.evaluator import Evaluator
+from ..student.redecide import DecidedEvaluator, matched_answers
+from ..task.task import Task
 from .conflicts import Conflict
 from .mistakes import STAGE
 from .patch import Edit

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 import dspy
 import numpy as np
 
-from ..calibration import DecidedEvaluator, Offsets, matching_offsets, moved_answers
 from ..errors import BudgetExceeded
-from ..evaluation import Evaluator
-from ..ledger import Ledger
+from ..ledger.ledger import Ledger
 from ..rules import Rule, RuleSet
+from ..scoring.offsets import Offsets
+from ..student.evaluator import Evaluator
+from ..student.redecide import DecidedEvaluator, matching_offsets, moved_answers
 from .blame import traced
 from .config import ResolveConfig
 from .conflicts import Conflict, conflicts, shortlisted

@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ..evaluation import Evaluator
 from ..rules import RuleSet
+from ..student.evaluator import Evaluator
 from .pool import Pool
 
 STAGE = "resolve"

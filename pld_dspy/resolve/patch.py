@@ -10,8 +10,8 @@ from string import ascii_lowercase
 from typing import Any, get_args
 
 from ..rules import PATCH, UNKNOWN, Rule, RuleSet, label_slug
-from ..signatures import Patch, PatchKind, is_unfilled
-from ..splits import normalized
+from ..task.splits import normalized
+from ..teacher.signatures import Patch, PatchKind, is_unfilled
 from .conflicts import Conflict
 
 MOST_WORDS = 90

@@ -9,9 +9,9 @@ import dspy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..embedding import embed, tfidf_svd
-from ..splits import stratified_order
-from ..task import Task, example_id
+from ..local.embedding import embed, tfidf_svd
+from ..task.splits import stratified_order
+from ..task.task import Task, example_id
 
 
 @dataclass(frozen=True)

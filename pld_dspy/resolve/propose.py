@@ -11,10 +11,11 @@ from typing import Any, Literal
 import dspy
 from pydantic import ValidationError
 
-from ..ledger import LOST, NOT_ASKED, Answer, Ledger
+from ..ledger.answer import LOST, NOT_ASKED, Answer
+from ..ledger.ledger import Ledger
 from ..rules import Rule, RuleSet
-from ..signatures import Patch, PatchKind, ResolveConflict
-from ..task import Task
+from ..task.task import Task
+from ..teacher.signatures import Patch, PatchKind, ResolveConflict
 from .conflicts import Conflict
 from .mistakes import STAGE, Mistake
 from .patch import Unusable, edited

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import RunError
 from ..rules import Rule, RuleSet
-from ..signatures import PatchKind
+from ..teacher.signatures import PatchKind
 
 Source: TypeAlias = Literal["teacher", "unaided"]
 

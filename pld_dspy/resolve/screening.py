@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from ..label_sets import NO_LABEL
 from ..rules import RuleSet
-from ..signatures import Patch
-from ..splits import normalized
+from ..task.label_sets import NO_LABEL
+from ..task.splits import normalized
+from ..teacher.signatures import Patch
 from .conflicts import Conflict
 from .mistakes import Mistake
 from .patch import Edit, Unusable

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..embedding import embed, tfidf_svd
+from ..local.embedding import embed, tfidf_svd
 from ..rules import Rule
 
 

@@ -25,8 +25,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GroupKFold
 
-from ..label_sets import labels_in
 from ..rules import Rule
+from ..task.label_sets import labels_in
 from .gaussian import GaussianPosterior
 from .space import Candidate, Space
 from .surrogate import Floats, Surrogate

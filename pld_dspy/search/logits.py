@@ -20,8 +20,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from ..calibration.matching import match
 from ..rules import Rule
+from ..scoring.matching import match
 from .effects import Observation, example_weights
 from .gaussian import GaussianPosterior
 from .mixed import SET_SD, Answers, MixedModel, centred

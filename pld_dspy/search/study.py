@@ -22,12 +22,12 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from ..calibration.decided import matched_answers
 from ..errors import BudgetExceeded
-from ..evaluation import Evaluator, Reply
 from ..rules import Rule, RuleSet
-from ..scoring import chance_to_win
-from ..splits import stratified_order
+from ..scoring.score import chance_to_win
+from ..student.evaluator import Evaluator, Reply
+from ..student.redecide import matched_answers
+from ..task.splits import stratified_order
 from .belief import Belief
 from .config import SearchConfig
 from .insight import CountTokens, Insights, characters

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
-from ..calibration.matching import match_gold
+from ..scoring.matching import match_gold
 from .result import TrialRow
 from .space import Candidate, Space
 

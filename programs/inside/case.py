@@ -12,12 +12,12 @@ import dspy
 import typer
 
 from pld_dspy import demo
-from pld_dspy.adapter import LabelAdapter
-from pld_dspy.inputs import Rationales
-from pld_dspy.local import local_lm
+from pld_dspy.compile.inputs import Rationales
+from pld_dspy.local.lm import local_lm
 from pld_dspy.pld import PLD
-from pld_dspy.search import SearchConfig
-from pld_dspy.splits import Splits
+from pld_dspy.search.config import SearchConfig
+from pld_dspy.student.adapter import LabelAdapter
+from pld_dspy.task.splits import Splits
 
 SEARCH = SearchConfig(screen_calls=144, trials=4)
 """A short search: an example is to show how the parts fit, within minutes."""

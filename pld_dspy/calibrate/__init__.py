@@ -1,0 +1,1 @@
+"""Calibrate: offsets that correct a student's leaning to labels, confidences and abstention."""

@@ -1,0 +1,1 @@
+"""The pld-dspy command: one file per command."""

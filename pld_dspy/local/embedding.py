@@ -1,0 +1,59 @@
+"""Embed: texts to unit vectors, offline by default."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.preprocessing import normalize
+
+from ..errors import DataError
+
+Floats = NDArray[np.float64]
+Embedder = Callable[[list[str]], Any]
+"""n texts -> n vectors; a ``dspy.Embedder`` is one."""
+
+COMPONENTS = 50
+MANY = 2000
+"""More texts than that have more topics, and get twice the components."""
+FEATURES = 100_000
+"""Most words and word pairs looked at, the frequent ones first: memory is bounded, whatever the number of texts."""
+
+
+def tfidf_svd(texts: list[str]) -> Floats:
+    """Latent semantic analysis: TF-IDF over words and word pairs, then SVD to at most 50 components (100 for many).
+
+    Words that stand in most texts (the label, "answer", "if") carry no topic and are left out.
+    """
+    common = 0.5 if len(texts) >= 10 else 1.0
+    vectorizer = TfidfVectorizer(
+        sublinear_tf=True, ngram_range=(1, 2), stop_words="english", max_df=common, max_features=FEATURES
+    )
+    try:
+        matrix = vectorizer.fit_transform(texts)
+    except ValueError:  # nothing but stop words: no topic to tell texts apart by
+        return np.ones((len(texts), 1))
+    wanted = COMPONENTS if len(texts) <= MANY else 2 * COMPONENTS
+    components = min(wanted, matrix.shape[0] - 1, matrix.shape[1] - 1)
+    if components < 1:
+        return np.asarray(matrix.toarray())
+    return np.asarray(TruncatedSVD(components, random_state=0).fit_transform(matrix))
+
+
+def embed(texts: Sequence[str], embedder: Embedder) -> Floats:
+    """Return n unit vectors of ``texts``, n x d.
+
+    Raises:
+        DataError: the embedder gives the wrong number of vectors, or values that are not finite.
+    """
+    vectors = np.asarray(embedder(list(texts)), dtype=np.float64)
+    if vectors.ndim != 2 or len(vectors) != len(texts) or not np.isfinite(vectors).all():
+        raise DataError(
+            f"The embedder gave an array of shape {vectors.shape} for {len(texts)} texts. It must give one finite "
+            "vector a text."
+        )
+    return np.asarray(normalize(vectors))

@@ -1,0 +1,1 @@
+"""What a compile leaves behind: the run folder, result.json, MLflow records, progress."""

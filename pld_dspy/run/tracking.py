@@ -1,0 +1,256 @@
+"""Where a compile is logged: to MLflow, one run each, or nowhere.
+
+A tracking store serves the compile and never costs it: the first thing that goes wrong is logged as one warning,
+and the rest of the run goes unrecorded.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+from ..errors import DataError
+
+logger = logging.getLogger(__name__)
+
+EXPERIMENT = "pld_dspy"
+COMPILE_TAG = "pld_dspy.compile"
+"""Tag of an MLflow run that holds a compile; its value is the compile's name."""
+
+PROBE_SECONDS = 2.0
+PARAM_CHARACTERS = 6000
+PARAMS_PER_CALL = 100
+PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+"""MLflow's own defaults, 7 retries with backoff of up to 120 s each, would hold a compile for many minutes."""
+
+_SECRET_NAME = re.compile(r"api_?key|secret|passw|credential|authori[sz]ation|bearer|(?:^|_)(?:key|token)$")
+_USER_IN_URL = re.compile(r"(?<=://)[^/\s]+@")
+
+Value = str | int | float | bool | None
+
+
+class Recorder(Protocol):
+    """Takes down what a compile does. Only calls inside :meth:`run` are recorded, one compile at a time."""
+
+    def run(self, name: str) -> AbstractContextManager[None]:
+        """Open the record of the compile ``name``; it ends as failed where the block raises, else as finished."""
+
+    def params(self, values: Mapping[str, Value]) -> None:
+        """Record settings, each once a compile. Names that stand for a secret are left out."""
+
+    def metric(self, name: str, value: float | None, step: int = 0) -> None:
+        """Record a figure at a step; None and values that are not finite are left out."""
+
+    def artifact(self, path: Path) -> None:
+        """Record a file, or a folder with all in it."""
+
+
+class SilentRecorder:
+    """Records nothing."""
+
+    def run(self, name: str) -> AbstractContextManager[None]:
+        """Return a context that does nothing."""
+        return nullcontext()
+
+    def params(self, values: Mapping[str, Value]) -> None:
+        """Do nothing."""
+
+    def metric(self, name: str, value: float | None, step: int = 0) -> None:
+        """Do nothing."""
+
+    def artifact(self, path: Path) -> None:
+        """Do nothing."""
+
+
+class MLflowRecorder:
+    """Records each compile as one MLflow run, and leaves MLflow's global state as it is.
+
+    Where the calling thread has an active run in the same store, such as the one that
+    ``mlflow.dspy.autolog(log_compiles=True)`` opens, the compile is recorded there and the run is left open;
+    a second compile inside it becomes its child run.
+
+    Whatever a store raises (MLflow's, network and database errors, those of cloud storage clients) is logged once
+    as a warning; the rest of the compile goes unrecorded, and the next compile tries again. A server that cannot be
+    reached costs ``PROBE_SECONDS``. A later request gives up as ``PATIENCE`` says, unless the user has set these
+    environment variables. A database that cannot be opened keeps MLflow's own retries, about 100 s.
+
+    Args:
+        uri: a tracking URI; None takes the one MLflow is configured for, by default ``mlflow.db`` in the current
+            folder.
+        experiment: the experiment's name, created where missing. None takes the one that ``mlflow.set_experiment``
+            or MLflow's environment variables name where ``uri`` is None too, else ``pld_dspy``.
+    """
+
+    def __init__(self, uri: str | None = None, experiment: str | None = None) -> None:
+        self.uri = uri
+        self.experiment = experiment
+        self._client: Any = None
+        self._run_id: str | None = None
+        self._owned = False
+        self._working = False
+
+    @contextmanager
+    def run(self, name: str) -> Iterator[None]:
+        """Record the block as one compile; see :class:`Recorder`."""
+        self._working = True
+        with self._guarded():
+            self._open(name)
+        status = "FAILED"
+        try:
+            yield
+            status = "FINISHED"
+        finally:
+            # Tried even where an artifact or a metric was refused: a run left open would look alive for ever.
+            if self._run_id is not None and self._owned:
+                with self._guarded():
+                    self._client.set_terminated(self._run_id, status)
+            self._client, self._run_id, self._owned, self._working = None, None, False, False
+
+    def params(self, values: Mapping[str, Value]) -> None:
+        """Record settings; values over 6000 characters, MLflow's limit, are cut with a note."""
+        if not self._working:
+            return
+        with self._guarded():
+            from mlflow.entities import Param
+
+            entries = iter([Param(name, _param_text(value)) for name, value in _without_secrets(values).items()])
+            while batch := list(islice(entries, PARAMS_PER_CALL)):
+                self._client.log_batch(self._run_id, params=batch)
+
+    def metric(self, name: str, value: float | None, step: int = 0) -> None:
+        """Record a figure at a step; see :class:`Recorder`."""
+        if not self._working or value is None or not math.isfinite(value):
+            return
+        with self._guarded():
+            self._client.log_metric(self._run_id, name, float(value), step=step)
+
+    def artifact(self, path: Path) -> None:
+        """Record a file or folder under its own name; see :class:`Recorder`."""
+        if not self._working:
+            return
+        with self._guarded():
+            self._client.log_artifact(self._run_id, str(path))
+
+    def _open(self, name: str) -> None:
+        """Join the thread's active run, or open a run of our own."""
+        import mlflow
+
+        configured = mlflow.get_tracking_uri()
+        uri = self.uri or configured
+        _probe(uri)
+        self._client = mlflow.MlflowClient(tracking_uri=uri)
+        tags = {COMPILE_TAG: name}
+        active = mlflow.active_run() if uri == configured else None
+        if active is None:
+            experiment = self._experiment_id()
+        elif COMPILE_TAG in self._client.get_run(active.info.run_id).data.tags:
+            experiment = active.info.experiment_id
+            tags["mlflow.parentRunId"] = active.info.run_id
+        else:
+            self._run_id = active.info.run_id
+            self._client.set_tag(self._run_id, COMPILE_TAG, name)
+            return
+        self._run_id = self._client.create_run(experiment, run_name=name, tags=tags).info.run_id
+        self._owned = True
+
+    def _experiment_id(self) -> str:
+        name = self.experiment
+        if name is None and self.uri is None:
+            if chosen := os.environ.get("MLFLOW_EXPERIMENT_ID"):  # mlflow.set_experiment sets it as well
+                return chosen
+            name = os.environ.get("MLFLOW_EXPERIMENT_NAME")
+        name = name or EXPERIMENT
+        found = self._client.get_experiment_by_name(name)
+        return str(found.experiment_id if found else self._client.create_experiment(name))
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Stop recording at the first failure, with one warning."""
+        try:
+            with _patience():
+                yield
+        except Exception as error:  # noqa: BLE001 - stores are plug-ins over SQL drivers and cloud clients, with no
+            # common base class, and a compile of hours must outlive every one of them.
+            level = logging.WARNING if self._working else logging.DEBUG
+            self._working = False
+            cause = _USER_IN_URL.sub("***@", f"{type(error).__name__}: {error}")
+            logger.log(
+                level,
+                "Tracking stopped and the compile goes on without it: %s. "
+                "Check the tracking URI and its server, or set tracking=None.",
+                cause.rstrip("."),
+            )
+
+
+def recorder_for(tracking: str | Recorder | None) -> Recorder:
+    """Return the recorder that a user's setting stands for.
+
+    Args:
+        tracking: "mlflow" for MLflow as configured, a tracking URI, a recorder, or None to record nothing.
+
+    Raises:
+        DataError: the text is neither "mlflow" nor a URI.
+    """
+    if tracking is None:
+        return SilentRecorder()
+    if not isinstance(tracking, str):
+        return tracking
+    if tracking == "mlflow":
+        return MLflowRecorder()
+    if not urlsplit(tracking).scheme and tracking != "databricks":
+        raise DataError(
+            f"tracking={tracking!r} is not a tracking URI. "
+            "Give 'mlflow', a URI such as 'sqlite:///mlflow.db' or 'http://127.0.0.1:5000', or None."
+        )
+    return MLflowRecorder(tracking)
+
+
+def _probe(uri: str) -> None:
+    """Raise OSError where a tracking server's port does not answer; a proxy hides the port, so it is not asked."""
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https") or parts.scheme in getproxies():
+        return
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    socket.create_connection((parts.hostname or "", port), timeout=PROBE_SECONDS).close()
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    """Shorten MLflow's patience for our calls; it is read from the environment at each request."""
+    added = {name: value for name, value in PATIENCE.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+def _without_secrets(values: Mapping[str, Value]) -> dict[str, Value]:
+    secret = {name for name in values if _SECRET_NAME.search(_snake(name))}
+    if secret:
+        logger.warning("Not tracked, since the name stands for a secret: %s.", ", ".join(sorted(secret)))
+    return {name: value for name, value in values.items() if name not in secret}
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|[^A-Za-z0-9]+", "_", name).lower()
+
+
+def _param_text(value: Value) -> str:
+    """Return a parameter as text: no user and password in URLs, and at most ``PARAM_CHARACTERS`` long."""
+    text = _USER_IN_URL.sub("***@", str(value))
+    if len(text) <= PARAM_CHARACTERS:
+        return text
+    note = f" [cut: {len(text)} characters]"
+    return text[: PARAM_CHARACTERS - len(note)] + note

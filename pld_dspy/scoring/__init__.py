@@ -1,0 +1,1 @@
+"""Objectives, intervals, paired differences, and the arithmetic of offsets."""

@@ -1,0 +1,56 @@
+"""Matching: offsets that make a student give each label as often as it is right, whatever a prompt makes it lean to.
+
+Nothing is fitted to single answers, only how often each label comes up, so a few dozen examples are enough, and the
+labels of the examples themselves are not needed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .score import Floats, Ints
+
+ROUNDS = 50
+"""Rounds after which offsets stand to three digits; they move by less each time."""
+
+LEAST = -600.0
+"""A log-probability further below a row's largest is taken for this: an exponential of 0 would never be lifted."""
+
+
+def match(logprobs: Floats, shares: Floats, *, rounds: int = ROUNDS) -> Floats:
+    """Return the offsets under which the mean probability of each label is its share.
+
+    Args:
+        logprobs: ... x m x C log-probabilities; rows of NaN are left out.
+        shares: C shares of the labels, sum 1; a label of share 0 is left as it is.
+        rounds: of the fixed-point iteration, each of which moves every label's mean towards its share.
+
+    Returns:
+        ... x C offsets, that of the commonest label 0; all of them 0 where every row is left out.
+
+    Source: prior matching, Liusie, Manakul & Gales 2023, "Mitigating word bias in zero-shot prompt-based
+    classifiers"; the iteration is that of iterative proportional fitting.
+    """
+    values = np.asarray(logprobs, dtype=float)
+    known = ~np.isnan(values).any(axis=-1, keepdims=True)
+    values = np.where(known, values, 0.0)
+    weights = np.exp(np.maximum(values - values.max(axis=-1, keepdims=True), LEAST))
+    each = known / np.maximum(known.sum(axis=-2, keepdims=True), 1)
+    given, some = shares > 0, known.any(axis=-2, keepdims=True)
+    factor = np.ones((*values.shape[:-2], 1, len(shares)))
+    for _ in range(rounds):
+        sums = weights * factor
+        means = (sums * (each / sums.sum(axis=-1, keepdims=True))).sum(axis=-2, keepdims=True)
+        factor = np.where(given & some, factor * shares / np.maximum(means, np.finfo(float).tiny), 1.0)
+    offsets = np.log(factor[..., 0, :])
+    return np.asarray(np.where(given, offsets - offsets[..., [int(shares.argmax())]], 0.0))
+
+
+def match_gold(logprobs: Floats, gold: Ints) -> Floats:
+    """Return the offsets under which each label comes up as often as it is right.
+
+    Args:
+        logprobs: m x C log-probabilities, as for :func:`match`.
+        gold: m gold labels, as numbers of columns.
+    """
+    return match(logprobs, np.bincount(gold, minlength=np.shape(logprobs)[1]) / len(gold))

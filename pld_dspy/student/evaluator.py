@@ -1,0 +1,192 @@
+"""Score the student under a rule set: one predictor instructed, every example asked through the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from textwrap import shorten
+from typing import Any
+
+import dspy
+
+from ..errors import TooManyErrors
+from ..ledger.answer import Answer
+from ..ledger.ledger import Ledger
+from ..rules import RuleSet
+from ..scoring.objective import MeanMetric, Objective, figure
+from ..scoring.score import Score, score
+from ..task.labels import COLLECTIONS
+from ..task.task import Task
+from .compose import with_rules
+from .logprobs import ENTRY as LABEL_LOGPROBS
+
+SHOWN_CHARACTERS, SHOWN_ANSWERS = 200, 5
+"""How much of a label set, or of an answer, and how many answers an error shows."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A student's answers on some examples, and what they come to."""
+
+    labels: list[str | None]
+    answers: list[Answer]
+    score: Score
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer as the search reads it.
+
+    Attributes:
+        label: the answered label; None for a failed or unknown answer.
+        logprobs: label -> log-probability, where adapter and server give them.
+    """
+
+    label: str | None
+    logprobs: dict[str, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluator:
+    """The student as a function of its rules.
+
+    Attributes:
+        student: the program to instruct; never changed.
+        task: its labelled decision.
+        ledger: where answers are kept and counted.
+        objective: the name of a figure, or one over (examples, predictions); see ``objectives``.
+        lm, adapter: what the student runs on; the configured ones where None.
+        seed: of the bootstrap intervals.
+    """
+
+    student: dspy.Module
+    task: Task
+    ledger: Ledger
+    objective: Objective | str = "macro_f1"
+    lm: dspy.BaseLM | None = None
+    adapter: dspy.Adapter | None = None
+    seed: int = 0
+
+    def program(self, rules: RuleSet) -> dspy.Module:
+        """Return a copy of the student under ``rules``; without rules, a copy of the student as it came."""
+        return with_rules(self.student, self.task, rules)
+
+    def answers(
+        self,
+        rules: RuleSet | None,
+        examples: Sequence[dspy.Example],
+        *,
+        stage: str,
+        on_answer: Callable[[], object] | None = None,
+    ) -> list[Answer]:
+        """Return the student's answers to ``examples`` under ``rules`` (None: the student as it came)."""
+        return self.ledger.ask(
+            self.student if rules is None else self.program(rules),
+            [example.inputs().toDict() for example in examples],
+            role="student",
+            stage=stage,
+            lm=self.lm,
+            adapter=self.adapter,
+            on_answer=on_answer,
+        )
+
+    def check_readable(self, answers: Sequence[Answer]) -> None:
+        """Refuse a student of whose ``answers`` not one is a label: all that follows would be paid for nothing.
+
+        Raises:
+            TooManyErrors: it shows the first answers as the model gave them.
+        """
+        if not answers or any(self.task.read(answer.outputs) is not None for answer in answers):
+            return
+        first = "; ".join(list(dict.fromkeys(map(self._shown, answers)))[:SHOWN_ANSWERS])
+        raise TooManyErrors(
+            f"None of the student's first {len(answers)} answers is in the label set "
+            f"({shorten(', '.join(self.task.labels), SHOWN_CHARACTERS, placeholder=' ...')}). It answered {first}. "
+            f"Check that the adapter suits the model, that the signature asks for {self.task.label_field!r}, and that "
+            "the label set is the one you mean, then compile anew with resume=False (--fresh). Where rules are to "
+            "teach the labels, set max_errors to the number of validation examples."
+        )
+
+    def _shown(self, answer: Answer) -> str:
+        """What the student answered, as it said it where that is known."""
+        outputs = answer.outputs or {}
+        given = answer.said or outputs.get(self.task.label_field) or outputs
+        return repr(str(given)[:SHOWN_CHARACTERS]) if given else f"({answer.error or 'nothing'})"
+
+    def labels(self, rules: RuleSet | None, examples: Sequence[dspy.Example], *, stage: str) -> list[str | None]:
+        """Return the student's labels for ``examples`` under ``rules``; None for a failed or unknown answer."""
+        return [reply.label for reply in self.replies(rules, examples, stage=stage)]
+
+    def replies(self, rules: RuleSet | None, examples: Sequence[dspy.Example], *, stage: str) -> list[Reply]:
+        """Return the student's labels for ``examples`` under ``rules``, with log-probabilities where there are any."""
+        return [
+            Reply(self.task.read(answer.outputs), (answer.outputs or {}).get(LABEL_LOGPROBS))
+            for answer in self.answers(rules, examples, stage=stage)
+        ]
+
+    def value(self, examples: Sequence[dspy.Example], answers: Sequence[Answer]) -> float:
+        """Return the objective of ``answers`` to ``examples``."""
+        if callable(self.objective):
+            return float(self.objective(examples, self.predictions(examples, answers)))
+        golds, labels = self.task.golds(examples), [self.task.read(answer.outputs) for answer in answers]
+        found = figure(self.objective, self.task.labels, several=self.task.several)
+        return found(golds, labels, self.task.labels)
+
+    def predictions(self, examples: Sequence[dspy.Example], answers: Sequence[Answer]) -> list[dspy.Prediction]:
+        """Return ``answers`` to ``examples`` as predictions; an empty one for a failed call.
+
+        The ledger keeps of an Enum label its value alone, and of a set or tuple of labels a list. Where the gold label
+        is of such a type, so is the answer again: a user's metric compares the two.
+        """
+        field = self.task.label_field
+        found = [answer.prediction() for answer in answers]
+        for example, prediction in zip(examples, found, strict=True):
+            if prediction.get(field) is not None:
+                prediction[field] = _typed_like(example[field], prediction[field])
+        return found
+
+    def feedback(self, examples: Sequence[dspy.Example], answers: Sequence[Answer]) -> list[str]:
+        """Return what the user's metric says of each answer; empty where it says nothing, or there is none."""
+        if not isinstance(self.objective, MeanMetric):
+            return [""] * len(examples)
+        name = self.task.predictor
+        predictor = dict(self.student.named_predictors())[name]
+        return [
+            self.objective.feedback(example, prediction, name=name, predictor=predictor)
+            for example, prediction in zip(examples, self.predictions(examples, answers), strict=True)
+        ]
+
+    def evaluate(
+        self,
+        rules: RuleSet | None,
+        examples: Sequence[dspy.Example],
+        *,
+        stage: str,
+        on_answer: Callable[[], object] | None = None,
+    ) -> Evaluation:
+        """Ask all of ``examples`` under ``rules`` (None: the student as it came) and score the answers."""
+        return self.scored(examples, self.answers(rules, examples, stage=stage, on_answer=on_answer))
+
+    def scored(self, examples: Sequence[dspy.Example], answers: Sequence[Answer]) -> Evaluation:
+        """Score answers to ``examples``."""
+        labels = [self.task.read(answer.outputs) for answer in answers]
+        scored = score(
+            self.task.golds(examples),
+            labels,
+            self.task.labels,
+            objective=self.value(examples, answers),
+            seed=self.seed,
+        )
+        return Evaluation(labels, list(answers), scored)
+
+
+def _typed_like(gold: Any, given: Any) -> Any:
+    """Return what the ledger kept of an answer as the type of its gold label has it."""
+    if isinstance(gold, Enum):
+        return next((member for member in type(gold) if member.value == given), given)
+    if isinstance(gold, COLLECTIONS) and isinstance(given, list):
+        members = next((type(label) for label in gold if isinstance(label, Enum)), None)
+        by_value = {member.value: member for member in members or ()}
+        return type(gold)(by_value.get(label, label) for label in given)
+    return given

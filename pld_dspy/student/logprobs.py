@@ -1,0 +1,211 @@
+"""Label log-probabilities: how the tokens that a server lists beside its answer share out among the labels."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import dspy
+import numpy as np
+
+from ..task.labels import label_text
+from .constraints import LLAMA_CPP
+from .decision import Decision
+
+logger = logging.getLogger(__name__)
+
+Fold = Callable[[bytes], bytes]
+
+ENTRY = "label_logprobs"
+"""The entry of a prediction that holds label text -> log-probability."""
+
+REFUSALS = (dspy.LMInvalidRequestError, dspy.LMUnsupportedFeatureError)
+"""How a server that cannot list log-probabilities may answer the wish for them."""
+
+_LISTED, _LISTED_BY_LLAMA_CPP = 20, 100  # the most that OpenAI and, as it comes, vLLM give; llama.cpp has no limit
+_UNLISTED = -9999.0  # what OpenAI says of a token outside its list
+_SEPARATORS = bytes.maketrans(b"_-", b"  ")
+_REASONED = b"</think>"
+
+_without: set[tuple[str, str]] = set()
+"""LMs known to give no log-probabilities. Of the process, not of an adapter, whose copies would each warn again."""
+
+_refused: set[tuple[str, str]] = set()
+"""LMs that refused requests for them, and are not asked again."""
+
+
+def logprob_settings(lm: dspy.BaseLM, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings to add to ``given`` so that a call lists log-probabilities; none for an LM that refused."""
+    if lm.model_type == "text" or _key(lm) in _refused:
+        return {}
+    top = _LISTED_BY_LLAMA_CPP if getattr(lm, "pld_server", None) == LLAMA_CPP else _LISTED
+    wanted = {"logprobs": True, "top_logprobs": top}
+    return {name: value for name, value in wanted.items() if not given.get(name)}
+
+
+def refuses(lm: dspy.BaseLM) -> None:
+    """Note that ``lm`` answers only where no log-probabilities are asked for."""
+    _refused.add(_key(lm))
+
+
+def with_label_logprobs(
+    answers: Sequence[dict[str, Any]], decision: Decision, lm: dspy.BaseLM, *, keep_tokens: bool
+) -> list[dict[str, Any]]:
+    """Return an adapter's answers with ``label_logprobs`` in each; in none where one lacks it.
+
+    Args:
+        answers: one dict a completion, with DSPy's ``logprobs`` where the server gave any.
+        decision: the labelled output.
+        lm: the LM that was asked; a warning, once, names it where it gave none.
+        keep_tokens: leave DSPy's ``logprobs`` in the answers, for a caller who asked for them himself.
+    """
+    shares = [
+        label_logprobs(answer.get("logprobs"), labels=decision.labels, answer=label_text(answer[decision.field]))
+        for answer in answers
+    ]
+    if not all(_steps(answer.get("logprobs")) for answer in answers) and _key(lm) not in _without:
+        _without.add(_key(lm))
+        logger.warning(
+            "%s gives no log-probabilities, so its predictions carry no %s. Serve the model with llama.cpp or vLLM.",
+            lm.model,
+            ENTRY,
+        )
+    if not keep_tokens:
+        answers = [{name: value for name, value in answer.items() if name != "logprobs"} for answer in answers]
+    if any(share is None for share in shares):
+        return list(answers)
+    return [{**answer, ENTRY: share} for answer, share in zip(answers, shares, strict=True)]
+
+
+def label_logprobs(logprobs: Any, *, labels: Sequence[str], answer: str) -> dict[str, float] | None:
+    """Return the log-probability of each label, from the tokens that the server listed beside the answer.
+
+    A listed token counts for the label that it begins, whatever its case, its leading space and its kind of
+    separator; several tokens of one label add up. The mass of a token that begins several labels is divided among
+    them: by the lists at the following tokens where the answer went on from it, and else equally, but that a label
+    which is complete weighs twice. At a label's end, any token that goes on to no other label counts for it. A label
+    that no token begins gets the smallest figure of the list, or an equal part of the mass that the list leaves if
+    that is less: it can hardly have more. In the end all is normalized over the label set.
+
+    Args:
+        logprobs: OpenAI's ``{"content": [{"token", "bytes", "logprob", "top_logprobs"}, ...]}``, as mappings or
+            objects, or None. llama.cpp gives the same, of the distribution before a grammar.
+        labels: the label set.
+        answer: the label that was answered.
+
+    Returns:
+        Label -> natural logarithm of its probability, in the order of ``labels``; None where nothing is listed or the
+        answered label is not spelled out in the tokens.
+    """
+    steps = _steps(logprobs)
+    fold = _fold if len({_fold(label.encode()) for label in labels}) == len(labels) else bytes
+    deciding = _from_label(steps, fold, answer)
+    if not deciding:
+        return None
+    return _divide(deciding, {label: fold(label.encode()) for label in labels}, b"")
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One token of the answer and the (token, log-probability) that it was chosen from, itself among them."""
+
+    token: bytes
+    choices: tuple[tuple[bytes, float], ...]
+
+    def mapped(self, change: Fold) -> _Step:
+        """This step with all tokens changed."""
+        return _Step(change(self.token), tuple((change(token), logprob) for token, logprob in self.choices))
+
+    def floor(self, absent: int) -> float:
+        """The log-probability of each of ``absent`` labels that no choice begins."""
+        left = max(1.0 - sum(math.exp(logprob) for _, logprob in self.choices), 1e-12)
+        return min(*(logprob for _, logprob in self.choices), math.log(left / absent))
+
+
+def _steps(logprobs: Any) -> list[_Step]:
+    return [_step(entry) for entry in _get(logprobs, "content") or ()]
+
+
+def _step(entry: Any) -> _Step:
+    listed = [(_bytes(other), float(_get(other, "logprob"))) for other in _get(entry, "top_logprobs") or ()]
+    listed = [(token, logprob) for token, logprob in listed if logprob > _UNLISTED]
+    token, logprob = _bytes(entry), float(_get(entry, "logprob"))
+    if logprob <= _UNLISTED:
+        logprob = min((logprob for _, logprob in listed), default=0.0)
+    own = () if token in dict(listed) else ((token, logprob),)  # a grammar may have made it a token that is not listed
+    return _Step(token, (*listed, *own))
+
+
+def _from_label(steps: Sequence[_Step], fold: Fold, answer: str) -> list[_Step]:
+    """The steps from the token that begins the answered label, without what stands before it; folded."""
+    written = b"".join(step.token for step in steps)
+    begin = max(written.rfind(_REASONED), 0)
+    # In JSON the label stands last, after the field's name.
+    find = bytes.rfind if written[begin:].lstrip().startswith(b"{") else bytes.find
+    place = find(fold(written), fold(answer.encode()), begin)
+    ends = accumulate(len(step.token) for step in steps)
+    first = next((number for number, end in enumerate(ends) if 0 <= place < end), None)
+    if first is None:
+        return []
+    lead = written[sum(len(step.token) for step in steps[:first]) : place]
+    deciding = steps[first].mapped(lambda token: fold(token.removeprefix(lead).lstrip()))
+    return [deciding, *(step.mapped(fold) for step in steps[first + 1 :])]
+
+
+def _divide(steps: Sequence[_Step], spelled: Mapping[str, bytes], written: bytes) -> dict[str, float]:
+    """Divide a mass of 1 among labels that all begin with ``written``; in natural logarithms."""
+    if not steps:  # the answer ended here, so a label that is complete is likelier than one that goes on
+        return _normalized({label: math.log(1 + (text == written)) for label, text in spelled.items()})
+    step, *rest = steps
+    shares: dict[str, float] = {}
+    for token, logprob in step.choices:
+        begun = _begun(spelled, written, token)
+        further = rest if token == step.token else ()
+        inner = _divide(further, begun, written + token) if len(begun) > 1 else dict.fromkeys(begun, 0.0)
+        for label, share in inner.items():
+            shares[label] = float(np.logaddexp(shares.get(label, -math.inf), logprob + share))
+    absent = [label for label in spelled if label not in shares]
+    floor = step.floor(len(absent)) if absent else 0.0
+    return _normalized({label: shares.get(label, floor) for label in spelled})
+
+
+def _begun(spelled: Mapping[str, bytes], written: bytes, token: bytes) -> dict[str, bytes]:
+    """The labels that the text ``written`` and ``token`` begins; else the longest one that it completes."""
+    text = written + token
+    begun = {label: whole for label, whole in spelled.items() if whole.startswith(text)}
+    if begun and token:  # an end of text is an empty token
+        return begun
+    done = {
+        label: whole
+        for label, whole in spelled.items()
+        if text.startswith(whole) and not text[len(whole) : len(whole) + 1].isalnum()
+    }
+    longest = max(done, key=lambda label: len(done[label]), default=None)
+    return {} if longest is None else {longest: done[longest]}
+
+
+def _normalized(shares: Mapping[str, float]) -> dict[str, float]:
+    total = float(np.logaddexp.reduce(list(shares.values())))
+    return {label: share - total for label, share in shares.items()}
+
+
+def _fold(text: bytes) -> bytes:
+    return text.translate(_SEPARATORS).lower()
+
+
+def _bytes(entry: Any) -> bytes:
+    # Tokens may be parts of a character, which only their bytes tell.
+    raw = _get(entry, "bytes")
+    return str(_get(entry, "token")).encode() if raw is None else bytes(raw)
+
+
+def _get(entry: Any, name: str) -> Any:
+    return entry.get(name) if isinstance(entry, Mapping) else getattr(entry, name, None)
+
+
+def _key(lm: dspy.BaseLM) -> tuple[str, str]:
+    return lm.model, str(lm.kwargs.get("api_base"))

@@ -1,0 +1,1 @@
+"""The labelled decision: label set, checks of the data, splits, tables."""

@@ -1,0 +1,133 @@
+"""Train, validation and test: kept apart, stratified by label, and whole where the data has groups."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import dspy
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold
+
+from ..errors import DataError
+from .task import Task
+
+FOLDS = 20
+"""A share is taken as whole folds of this many: steps of 5%."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The examples of a run. ``test`` may be empty: then nothing is reported on unseen data."""
+
+    train: list[dspy.Example]
+    val: list[dspy.Example]
+    test: list[dspy.Example] = field(default_factory=list)
+
+    def named(self) -> Iterator[tuple[str, list[dspy.Example]]]:
+        """Yield (name, examples) of the splits that hold any."""
+        for name, examples in (("train", self.train), ("validation", self.val), ("test", self.test)):
+            if examples:
+                yield name, examples
+
+
+def check_disjoint(task: Task, splits: Splits) -> None:
+    """Refuse splits that share an example: the same id, or the same text after normalizing.
+
+    Raises:
+        DataError: the message names the rows.
+    """
+    owners: dict[str, tuple[str, int]] = {}
+    for split, examples in splits.named():
+        for row, example in enumerate(examples):
+            for kind, key in _identities(task, example):
+                other = owners.setdefault(f"{kind} {key}", (split, row))
+                if other[0] != split:
+                    raise DataError(
+                        f"{other[0]} row {other[1]} and {split} row {row} share the same {kind} ({key[:60]!r}). "
+                        "Remove one: an example that two splits share makes every score too good."
+                    )
+
+
+def stratified_halves(
+    examples: Sequence[dspy.Example],
+    labels: Sequence[str],
+    *,
+    share: float,
+    seed: int,
+    groups: Sequence[Hashable] | None = None,
+) -> tuple[list[dspy.Example], list[dspy.Example]]:
+    """Split examples in two, stratified by label and never through a group.
+
+    Args:
+        examples: n examples.
+        labels: their n gold labels.
+        share: wanted share of the second part, between 0 and 1; met as nearly as whole groups allow.
+        seed: of the shuffle.
+        groups: n group keys (a source document, a cluster), or None where rows are independent.
+
+    Returns:
+        The two parts, each in the order of ``examples``.
+
+    Raises:
+        DataError: the share leaves one part empty, or there are too few groups or examples a label.
+    """
+    keys = list(groups) if groups is not None else list(range(len(examples)))
+    order = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    folds = min(FOLDS, len(order), max(Counter(labels).values(), default=0))
+    taken = round(share * folds)
+    if not 0 < taken < folds:
+        raise DataError(
+            f"Cannot take a share of {share:g} out of {len(examples)} examples in {len(order)} groups. "
+            "Give more examples, or the splits themselves."
+        )
+    # Groups are shuffled here: scikit-learn before 1.8 does not keep labels in proportion when it shuffles them itself.
+    number = np.random.default_rng(seed).permutation(len(order))
+    splitter = StratifiedGroupKFold(n_splits=folds)
+    codes = number[[order[key] for key in keys]]
+    with warnings.catch_warnings():  # a rare label cannot be in every fold; no caller can do anything about it
+        warnings.filterwarnings("ignore", message="The least populated class")
+        tests = [test for _, test in splitter.split(np.zeros(len(examples)), np.array(labels), codes)]
+    second = set(np.concatenate(tests[:taken]).tolist())
+    return (
+        [example for i, example in enumerate(examples) if i not in second],
+        [example for i, example in enumerate(examples) if i in second],
+    )
+
+
+def stratified_order(labels: Sequence[str], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return a random order of examples in which every stretch has about the same share of each label.
+
+    Args:
+        labels: n labels.
+        rng: the source of chance.
+
+    Returns:
+        n row numbers; the first k of them are a stratified draw of k rows.
+    """
+    place = np.empty(len(labels))
+    column = np.array(labels)
+    for label in sorted(set(labels)):
+        rows = np.flatnonzero(column == label)
+        place[rng.permutation(rows)] = (np.arange(len(rows)) + rng.random()) / len(rows)
+    return np.argsort(place, kind="stable")
+
+
+def normalized(text: str) -> str:
+    """Return ``text`` casefolded, with everything but letters and digits folded to single spaces."""
+    return re.sub(r"[\W_]+", " ", text.casefold()).strip()
+
+
+def identity(text: str) -> str:
+    """Return what equal texts have in common: the normalized text, or the text itself where that leaves nothing."""
+    return normalized(text) or " ".join(text.split())
+
+
+def _identities(task: Task, example: dspy.Example) -> Iterator[tuple[str, str]]:
+    if example.get("id") is not None:
+        yield "id", str(example["id"])
+    yield "text", identity(task.text(example))

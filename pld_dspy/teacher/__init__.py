@@ -1,0 +1,1 @@
+"""The teacher: every prompt it is sent, and the retry of unusable answers."""

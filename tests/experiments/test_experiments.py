@@ -1,0 +1,201 @@
+"""An experiment as a user runs it, with a deterministic student in place of the model."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import dspy
+import pytest
+from engine import calls
+from tasks import student_lm
+from typer.testing import CliRunner, Result
+
+import optimizers
+from experiments import runner
+from experiments.__main__ import app
+from experiments.config import Experiment
+from experiments.effort import Effort
+from experiments.table import newest_run
+from pld_dspy.errors import DataError
+
+TESTED = 84
+"""Test examples of the demo task."""
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "experiment.yaml"
+    path.write_text(
+        "name: tiny\nprogram: pld_dspy.demo\noptimizers: [zero_shot, tfidf_logistic]\nseeds: [0, 1]\n"
+        f"tracking: sqlite:///{tmp_path}/mlflow.db\nfolder: {tmp_path}/work\n"
+    )
+    return path
+
+
+@pytest.fixture
+def lm(monkeypatch: pytest.MonkeyPatch) -> dspy.LM:
+    lm = student_lm("food")
+    monkeypatch.setattr(runner, "resolve_lm", lambda spec: lm)
+    return lm
+
+
+def change(config: Path, **settings: str) -> None:
+    """Replace settings of the file, or add them."""
+    lines = [line for line in config.read_text().splitlines() if line.partition(":")[0] not in settings]
+    config.write_text("\n".join([*lines, *(f"{name}: {value}" for name, value in settings.items())]) + "\n")
+
+
+def command(name: str, config: Path, *options: str) -> Result:
+    return CliRunner().invoke(app, [name, str(config), *options])
+
+
+def rows(result: Result) -> list[list[str]]:
+    """The table's rows under its header."""
+    lines = [line for line in result.stdout.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]
+
+
+def interrupted_at(number: int, lm: dspy.LM) -> Callable[[str, str], str]:
+    """The LM's answers, but Ctrl-C in place of the one with this number."""
+    answer: Callable[[str, str], str] = lm.engine.fn
+
+    def fn(system: str, user: str) -> str:
+        if len(calls(lm)) == number:
+            lm.engine.fn = answer
+            raise KeyboardInterrupt
+        return answer(system, user)
+
+    return fn
+
+
+def test_cells_run_once_and_the_table_has_a_row_for_each(config: Path, lm: dspy.LM) -> None:
+    first = command("run", config)
+    assert first.exit_code == 0, first.output
+    assert len(calls(lm)) == TESTED, "the unchanged student is the same with both seeds, and asked once"
+    assert "| test macro-F1 [95% interval] | accuracy | seconds a call | prompt tokens a call |" in first.stdout
+    assert [row[:2] for row in rows(first)] == [
+        [name, seed] for seed in ("0", "1") for name in ("zero_shot", "tfidf_logistic")
+    ]
+    assert "84 test examples" in first.stdout
+    again = command("run", config)
+    assert again.stdout == first.stdout
+    assert command("table", config).stdout == first.stdout
+    assert len(calls(lm)) == TESTED
+
+
+def test_each_row_gives_the_figures_of_its_cell(config: Path, lm: dspy.LM) -> None:
+    unchanged, linear, *_ = rows(command("run", config))
+    value, low, high = map(float, re.findall(r"0\.\d+", unchanged[2]))
+    assert low < value < high
+    words = len(calls(lm)[1].system.split())
+    assert words < float(unchanged[5]) < words + 30, "the engine counts words, those of the claim included"
+    assert (unchanged[6], linear[5], linear[6]) == ("0", "0", "0")
+
+
+def test_accuracy_is_the_first_figure_where_it_is_the_objective(config: Path, lm: dspy.LM) -> None:
+    by_f1 = rows(command("run", config))[0]
+    change(config, objective="accuracy")
+    result = command("run", config)
+    assert "| test accuracy [95% interval] | macro-F1 |" in result.stdout
+    by_accuracy = rows(result)[0]
+    value, low, high = map(float, re.findall(r"0\.\d+", by_accuracy[2]))
+    assert low < value < high
+    assert (by_accuracy[2].split()[0], by_accuracy[3]) == (by_f1[3], by_f1[2].split()[0])
+
+
+def test_a_failing_cell_is_reported_and_tried_again_and_the_others_go_on(
+    config: Path, lm: dspy.LM, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(setting: optimizers.Setting) -> dspy.Module:
+        raise RuntimeError(f"Seed {setting.seed}\nis too odd.")
+
+    works = optimizers.OPTIMIZERS["zero_shot"]
+    monkeypatch.setitem(optimizers.OPTIMIZERS, "zero_shot", broken)
+    result = command("run", config)
+    assert result.exit_code == 1
+    assert [row[:2] for row in rows(result)] == [["tfidf_logistic", "0"], ["tfidf_logistic", "1"]]
+    assert "Failed: zero_shot (seed 1): RuntimeError: Seed 1 is too odd." in result.stdout
+    assert "Not run yet" not in result.stdout
+    assert "zero_shot (seed 0) failed: RuntimeError" in caplog.text
+    monkeypatch.setitem(optimizers.OPTIMIZERS, "zero_shot", works)
+    mended = command("run", config)
+    assert mended.exit_code == 0
+    assert len(rows(mended)) == 4
+    assert "Failed" not in mended.stdout
+
+
+def test_an_interrupted_run_goes_on_without_repeating_a_call(config: Path, lm: dspy.LM) -> None:
+    lm.engine.fn = interrupted_at(40, lm)
+    stopped = command("run", config)
+    assert stopped.exit_code == 130
+    assert "the same command goes on" in stopped.stderr
+    told = command("table", config)
+    assert rows(told) == []
+    assert "Not run yet: zero_shot (seed 0); " in told.stdout
+    resumed = command("run", config)
+    assert resumed.exit_code == 0, resumed.output
+    assert len(calls(lm)) == TESTED
+    finished = newest_run(next(Experiment.load(config).cells()))
+    assert finished is not None
+    assert finished.data.metrics["seconds_per_call"] > 0, "a replayed answer keeps the seconds that it took"
+
+
+def test_answers_that_are_no_label_are_told_of(config: Path, lm: dspy.LM) -> None:
+    change(config, seeds="[0]")
+    lm.engine.fn = lambda system, user: "I would rather not say."
+    assert "count as wrong: zero_shot (seed 0) 84.\n" in command("run", config).stdout
+
+
+def test_a_resumed_compile_counts_the_calls_of_the_interrupted_one(config: Path, lm: dspy.LM) -> None:
+    change(config, optimizers="[pld]", seeds="[0]", budget="300")
+    lm.engine.fn = interrupted_at(100, lm)
+    assert command("run", config).exit_code == 130
+    [row] = rows(command("run", config))
+    assert 200 < len(calls(lm)) <= 300 + TESTED + 1
+    assert int(row[6]) == len(calls(lm)) - TESTED + 1, "the one that was interrupted was begun twice"
+
+
+def test_effort_starts_anew_unless_the_compile_resumes(tmp_path: Path) -> None:
+    path = tmp_path / "calls.txt"
+    with dspy.context(lm=student_lm(), callbacks=[Effort(path, resumed=False)]):
+        for _ in range(3):
+            dspy.settings.lm("Hello.")
+    path.write_text(path.read_text() + "\n5.0\n7.")
+    assert Effort(path, resumed=True).calls == 5
+    assert 12 < Effort(path, resumed=True).seconds < 20
+    assert Effort(path, resumed=False).calls == 0
+
+
+def test_the_command_line_overrides_where_data_and_rationales_are(config: Path, lm: dspy.LM, tmp_path: Path) -> None:
+    missing = command("run", config, "--data", "nowhere.jsonl")
+    assert isinstance(missing.exception, DataError)
+    assert "nowhere.jsonl" in str(missing.exception)
+    (tmp_path / "none.jsonl").touch()
+    experiment = Experiment.load(config, rationales=tmp_path / "none.jsonl", data=None)
+    assert experiment.micro_rules() == []
+    assert experiment.data is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("budget", "0"), ("student", "3"), ("colour", "red"), ("optimizers", "[magic]"), ("objective", "f2")],
+)
+def test_wrong_setting_is_named(config: Path, setting: str, value: str) -> None:
+    change(config, **{setting: value})
+    with pytest.raises(DataError, match=setting):
+        Experiment.load(config)
+
+
+def test_an_unknown_program_and_a_file_without_settings_are_refused(config: Path) -> None:
+    change(config, program="programs.magic")
+    with pytest.raises(DataError, match=r"No module named 'programs\.magic'"):
+        _ = Experiment.load(config).module
+    config.write_text("- one\n- two\n")
+    with pytest.raises(DataError, match="holds a list"):
+        Experiment.load(config)
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "experiments" / "configs").glob("*.yaml")))
+def test_shipped_configurations_load_and_name_a_program(path: Path) -> None:
+    assert callable(Experiment.load(path).module.load)

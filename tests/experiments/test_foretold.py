@@ -1,0 +1,160 @@
+"""The commands that ask a finished run again: ladder, effects, stages, plain, speed; a deterministic student."""
+
+import csv
+import re
+from pathlib import Path
+
+import dspy
+import numpy as np
+import pytest
+from engine import calls
+from tasks import TEST, TRAIN, VAL, leaning_lm, micro_rules
+from typer.testing import CliRunner
+
+from experiments.__main__ import app
+from experiments.foretold import alpha
+from experiments.staged import Stages
+from pld_dspy.cli import run_spec as command_module
+from pld_dspy.cli.app import app as pld_app
+from pld_dspy.run.result import PLDResult
+
+SPLITS = {"train": TRAIN, "val": VAL, "test": TEST}
+
+
+@pytest.fixture(scope="module")
+def lm() -> dspy.LM:
+    return leaning_lm()
+
+
+@pytest.fixture(scope="module")
+def run(lm: dspy.LM, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("foretold")
+    for name, split in SPLITS.items():
+        with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, ("id", "text", "label"))
+            writer.writeheader()
+            writer.writerows({"id": one.id, "text": one.text, "label": one.label} for one in split)
+    lines = [record.model_dump_json() for record in micro_rules(TRAIN)]
+    (folder / "rationales.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    tables = [part for name in SPLITS for part in (f"--{name}", str(folder / f"{name}.csv"))]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command_module, "resolve_lm", lambda spec, **settings: lm)
+        arguments = ["compile", *tables, "--input", "text", "--label", "label", "--rationales"]
+        arguments += [str(folder / "rationales.jsonl"), "--student", "openai/none", "--threads", "1", "--calibrate"]
+        arguments += ["--screen-calls", "96", "--trials", "2", "--tracking", "none", "--out", str(folder / "run")]
+        result = CliRunner().invoke(pld_app, arguments)
+    assert result.exit_code == 0, result.output
+    return folder / "run"
+
+
+def experiment(lm: dspy.LM, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
+    monkeypatch.setattr(command_module, "resolve_lm", lambda spec, **settings: lm)
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_the_ladder_scores_ever_longer_sets_on_test(run, lm, monkeypatch):
+    text = experiment(lm, monkeypatch, "ladder", str(run), "--tokens", "40", "--tokens", "10000")
+    none, short, whole = (cells(line) for line in text.splitlines()[2:5])
+    result = PLDResult.load(run)
+    assert none[:3] == ["no rules", "0", "0"]
+    assert none[4].startswith(f"{result.test.baseline.macro_f1:.3f} ")
+    assert int(short[2]) <= 40
+    assert int(whole[1]) == len(result.at_budget(tokens=10000))
+    assert float(none[5].split()[0]) > float(none[4].split()[0]), "this student leans, and offsets undo it"
+    before = len(calls(lm))
+    assert experiment(lm, monkeypatch, "ladder", str(run), "--tokens", "40", "--tokens", "10000") == text
+    assert len(calls(lm)) == before, "asked once"
+
+
+def test_effects_are_held_against_leaving_each_rule_out(run, lm, monkeypatch):
+    text = experiment(lm, monkeypatch, "effects", str(run))
+    result = PLDResult.load(run)
+    rows = [cells(line) for line in text.splitlines()[2:] if line.startswith("| ")]
+    assert [row[0] for row in rows] == [one.id for one in result.rules.rules]
+    told = {one.rule: one.mean for one in result.insight.effects if one.kind == "rule"}
+    assert [float(row[1].split()[0]) for row in rows] == pytest.approx([told[row[0]] for row in rows], abs=1e-4)
+    chance = float(re.search(r"chance of the gold label (-?[\d.]+)", text.splitlines()[-3]).group(1))
+    assert chance > 0.3, "the model that fits this student knows which of its rules matter"
+    assert f"{len(rows) * len(VAL)} calls" in text
+    agreement = float(re.search(r"in chance is (-?[\d.]+)", text).group(1))
+    assert 0.1 < agreement < 0.9, "a rule matters to the examples of its kind alone, so the draw of them matters too"
+
+
+@pytest.mark.parametrize("noise", [0.0, 1.0, 4.0])
+def test_alpha_is_the_share_of_variance_that_is_not_chance(noise):
+    rng = np.random.default_rng(0)
+    rules, examples = 400, 50
+    losses = rng.normal(size=(rules, 1)) + noise * rng.normal(size=(rules, examples)) + rng.normal(size=(1, examples))
+    expected = 1 / (1 + noise**2 / examples)
+    assert alpha(losses) == pytest.approx(expected, abs=0.06)
+    losses[0, :5] = np.nan
+    assert alpha(losses) == pytest.approx(expected, abs=0.06), "the other examples still tell"
+
+
+def test_alpha_of_chance_alone_is_about_zero():
+    assert abs(alpha(np.random.default_rng(0).normal(size=(400, 50)))) < 0.25
+
+
+def test_speed_compares_adapters_on_the_same_examples(run, lm, monkeypatch):
+    text = experiment(lm, monkeypatch, "speed", str(run), "--n", "9")
+    rows = [cells(line) for line in text.splitlines()[2:5]]
+    assert [row[:2] for row in rows] == [
+        ["unchanged", "LabelAdapter"],
+        ["compiled", "LabelAdapter"],
+        ["unchanged", "ChatAdapter"],
+    ]
+    assert rows[0][3] == "1.00"
+    assert "9 examples" in text
+
+
+def test_stages_are_scored_on_test_one_by_one(run, lm, monkeypatch):
+    text = experiment(lm, monkeypatch, "stages", str(run))
+    result = PLDResult.load(run)
+    rows = unchanged, everything, reworded, searched = [cells(line) for line in text.splitlines()[2:6]]
+    assert [row[0] for row in rows] == ["unchanged", "all rules", "all rules, reworded", "searched"]
+    assert unchanged[3].startswith(f"{result.test.baseline.macro_f1:.3f} [")
+    assert searched[2] == f"{result.validation.compiled.macro_f1:.3f}"
+    assert searched[3].startswith(f"{result.test.compiled.macro_f1:.3f} [")
+    assert searched[4].startswith(f"{result.test.difference.macro_f1:+.3f} [")
+    assert float(unchanged[5].split()[0]) > float(unchanged[3].split()[0]), "this student leans, and offsets undo it"
+    assert int(everything[1]) == int(reworded[1]) == len(result.rules) + len(result.bench)
+    assert f"{len(TEST)} test examples" in text
+    left = Stages.load(run, result)
+    assert [f"{one.test.macro_f1:.3f}" for one in left.stages] == [row[3].split()[0] for row in rows]
+    assert [one.difference is None for one in left.stages] == [True, False, False, False]
+    assert left.test("unchanged") == result.test.baseline
+    assert left.test("searched") == result.test.compiled
+    before = len(calls(lm))
+    assert experiment(lm, monkeypatch, "stages", str(run)) == text
+    assert len(calls(lm)) == before, "asked once"
+    assert Stages.load(run, result) == left
+
+
+def test_a_plain_search_is_given_multiples_of_the_calls_and_goes_on(run, lm, monkeypatch):
+    once = experiment(lm, monkeypatch, "plain", str(run), "--times", "1")
+    after_one = len(calls(lm))
+    text = experiment(lm, monkeypatch, "plain", str(run), "--times", "2", "--times", "1")
+    ours, one, two = (cells(line) for line in text.splitlines()[2:5])
+    assert [row[0] for row in (ours, one, two)] == ["PLD", "plain, 1 times", "plain, 2 times"]
+    result = PLDResult.load(run)
+    spent = result.costs["student"]["search"].calls
+    assert [int(row[1].replace(",", "")) for row in (ours, one, two)] == [spent, spent, 2 * spent]
+    assert cells(once.splitlines()[3]) == one, "the shorter search is the first part of the longer one"
+    assert float(two[3]) >= float(one[3])
+    assert ours[4].startswith(f"{result.test.compiled.macro_f1:.3f} [")
+    added = len(calls(lm)) - after_one
+    assert 0 < added <= spent + len(TEST), "no set is paid for twice"
+    assert experiment(lm, monkeypatch, "plain", str(run), "--times", "1", "--times", "2") == text
+    assert len(calls(lm)) == after_one + added
+
+
+def test_a_plain_search_sees_what_the_runs_search_saw(run, lm, monkeypatch):
+    text = experiment(lm, monkeypatch, "plain", str(run), "--times", "1")
+    own = {float(row["objective"]) for row in csv.DictReader((run / "trials.csv").open()) if row["objective"]}
+    assert min(abs(float(cells(text.splitlines()[2])[3]) - value) for value in own) < 5e-4, "with matched offsets"

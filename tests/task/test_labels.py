@@ -1,0 +1,155 @@
+"""Label types as texts, and free answers as labels."""
+
+from enum import Enum
+from typing import Annotated, Literal, Optional
+
+import pytest
+
+from pld_dspy.task.labels import label_names, label_text, label_texts, label_values, match_label
+
+NLI = ("Entailment", "Contradiction", "NotMentioned")
+CARDS = ("top_up", "top_up_failed", "card_lost")
+
+
+class Team(Enum):
+    BILLING = "billing"
+    TECH = "technical support"
+
+
+class Level(Enum):
+    LOW = 1
+    HIGH = 2
+
+
+@pytest.mark.parametrize(
+    ("annotation", "texts"),
+    [
+        (Literal["spam", "ham"], ("spam", "ham")),
+        (Literal[3, 1, 2], ("3", "1", "2")),
+        (Literal["spam", None], ("spam",)),
+        (Literal[Team.BILLING], ("billing",)),
+        (Team, ("billing", "technical support")),
+        (Level, ("1", "2")),
+        (bool, ("True", "False")),
+        (Optional[Literal["spam", "ham"]], ("spam", "ham")),  # noqa: UP045
+        (Team | None, ("billing", "technical support")),
+        (Annotated[Literal["spam", "ham"] | None, "desc"], ("spam", "ham")),
+    ],
+)
+def test_label_types_give_their_texts_in_order(annotation, texts):
+    assert label_texts(annotation) == texts
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        str,
+        int,
+        list[Literal["a"]],
+        str | None,
+        Literal["a"] | int,
+        Literal[1, "1"],
+        Literal[b"x"],
+        Enum("Empty", []),
+    ],
+)
+def test_other_types_are_no_label_types(annotation):
+    assert label_texts(annotation) is None
+
+
+def test_values_are_those_of_the_type():
+    assert label_values(Level) == {"1": Level.LOW, "2": Level.HIGH}
+    assert label_values(Literal[1, 2]) == {"1": 1, "2": 2}
+    assert label_values(bool) == {"True": True, "False": False}
+    assert [label_text(value) for value in (Team.TECH, 7, True, "x")] == ["technical support", "7", "True", "x"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "labels", "label"),
+    [
+        ("spam", ("spam", "ham"), "spam"),
+        (" SPAM.\n", ("spam", "ham"), "spam"),
+        ("**'Spam'**", ("spam", "ham"), "spam"),
+        ("- spam", ("spam", "ham"), "spam"),
+        ("# Spam", ("spam", "ham"), "spam"),
+        ("\u201cham\u201d", ("spam", "ham"), "ham"),
+        ("yes", ("Yes", "yes"), "yes"),
+        # separators and camel case
+        ("Not mentioned", NLI, "NotMentioned"),
+        ("not-mentioned.", NLI, "NotMentioned"),
+        ("Top up failed", CARDS, "top_up_failed"),
+        # at the start
+        ("Contradiction. It is no entailment.", NLI, "Contradiction"),
+        ("ham\n\nText: buy now\nspam", ("spam", "ham"), "ham"),
+        ("**ham** because it is no spam", ("spam", "ham"), "ham"),
+        # labels that begin alike
+        ("top_up", CARDS, "top_up"),
+        ("TOP_UP_FAILED", CARDS, "top_up_failed"),
+        ("The label is top_up_failed", CARDS, "top_up_failed"),
+        ("The label is top up.", CARDS, "top_up"),
+        # unique prefix
+        ("contra", NLI, "Contradiction"),
+        ("card", CARDS, "card_lost"),
+        ("top_up_f", CARDS, "top_up_failed"),
+        # mentioned once
+        ("Label: spam", ("spam", "ham"), "spam"),
+        ("[[ ## label ## ]]\nham", ("spam", "ham"), "ham"),
+        ("The answer is no.", ("yes", "no"), "no"),
+        ("I would say not entailment", ("entailment", "not_entailment"), "not_entailment"),
+        # numbers and signs
+        ("-1", ("-1", "0", "1"), "-1"),
+        ("-1.", ("-1", "0", "1"), "-1"),
+        ("Score: 2", ("1", "2", "3"), "2"),
+        ("A+.", ("A", "A+", "A-"), "A+"),
+    ],
+)
+def test_an_answer_is_read_as_its_label(answer, labels, label):
+    assert match_label(answer, labels) == label
+
+
+@pytest.mark.parametrize(
+    ("answer", "labels"),
+    [
+        ("", ("spam", "ham")),
+        ("...", ("spam", "ham")),
+        ("perhaps", ("spam", "ham")),
+        ("spam or ham", ("spam", "ham")),
+        ("spam, ham", ("spam", "ham")),
+        ("spam | ham", ("spam", "ham")),
+        ("YES", ("Yes", "yes")),
+        ("It is not spam", ("spam", "ham")),
+        ("This isn't spam", ("spam", "ham")),
+        ("spam is not it", ("spam", "ham")),
+        ("non-spam", ("spam", "ham")),
+        ("spamming", ("spam", "ham")),
+        ("top", CARDS),
+        ("B", ("account", "billing")),
+        ("-1", ("0", "1")),
+        ("2.5", ("1", "2", "3")),
+        ("12", ("1-2", "3-4")),
+        ("C++", ("C", "Java")),
+    ],
+)
+def test_an_unknown_or_ambiguous_answer_is_none(answer, labels):
+    assert match_label(answer, labels) is None
+
+
+def test_every_label_is_read_as_itself_whatever_else_is_in_the_set():
+    labels = ("top_up", "top up", "top_up_failed", "A", "a", "(none)", "N/A", "1", "1.0", "C", "C#")
+    assert [match_label(label, labels) for label in labels] == list(labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "text", "named"),
+    [
+        (("Entailment", "NotMentioned"), "Answer not mentioned, in one word.", ["not mentioned"]),
+        (
+            ("card_arrival", "top up", "top up failed"),
+            "Card-arrival, never top_up failed",
+            ["Card-arrival", "top_up failed"],
+        ),
+        (("+", "-"), "Answer + in short.", ["+"]),
+    ],
+)
+def test_names_of_labels_are_found_however_their_words_are_joined(labels, text, named):
+    assert label_names(labels).findall(text) == named
