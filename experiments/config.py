@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from optimizers import OPTIMIZERS
 from pld_dspy.errors import DataError
+from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.ledger.keys import digest
-from pld_dspy.rules import MicroRule, read_micro_rules
+from pld_dspy.rules import MicroRule
 from pld_dspy.task.splits import Splits
 
 
@@ -99,7 +100,7 @@ class Experiment(BaseModel):
         path = self.rationales
         if path is None and hasattr(self.module, "rationales_file"):
             path = self.module.rationales_file()
-        return [] if path is None else read_micro_rules(path)
+        return [] if path is None else read_jsonl(path, MicroRule)
 
     def splits(self, micro_rules: Sequence[MicroRule], seed: int) -> Splits:
         """Load the program's data; examples of ``micro_rules`` are the training set."""

@@ -15,9 +15,10 @@ from pld_dspy.errors import DataError
 from pld_dspy.explain import Explainer, explain
 from pld_dspy.induce.config import InduceConfig, SuspectPolicy
 from pld_dspy.induce.induce import Induction, induce
+from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.local.lm import resolve_lm
-from pld_dspy.rules import MicroRule, RuleSet, read_micro_rules
+from pld_dspy.rules import MicroRule, RuleSet
 from pld_dspy.run.progress import bar
 from pld_dspy.scoring.score import difference
 from pld_dspy.student.adapter import LabelAdapter, asking_for_logprobs
@@ -74,7 +75,7 @@ def flipped(program: Program, rationales: Path, out: Path, *, student: str, teac
         DataError: the program has several labels an answer, or a training example has no recorded micro-rule.
         ModelError: a model cannot be had.
     """
-    recorded = read_micro_rules(rationales)
+    recorded = read_jsonl(rationales, MicroRule)
     splits, module = program.splits(recorded, seed), program.student()
     task = Task.of(module, [*splits.train, *splits.val, *splits.test])
     if task.several:

@@ -30,8 +30,9 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.svm import LinearSVC
 
 from pld_dspy.audit import Item, suspects
+from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.local.embedding import embed, tfidf_svd
-from pld_dspy.rules import read_micro_rules
+from pld_dspy.rules import MicroRule
 from pld_dspy.task.tables import read_rows
 from pld_dspy.task.task import Task
 
@@ -80,7 +81,7 @@ def main(
                 found = [audited(texts, labels, near=kind == "the nearest label", seed=seed) for seed in range(seeds)]
                 typer.echo(_row(path.stem, len(texts), len(set(labels)), f"flipped to {kind}", found))
     for path in rationales or ():
-        items = read_micro_rules(path)
+        items = read_jsonl(path, MicroRule)
         known = tuple(sorted({item.label for item in items}))
         doubtful = {item.example_id for item in items if item.doubtful}
         bare = [item.model_copy(update={"rationale": ""}) for item in items]

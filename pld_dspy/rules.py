@@ -6,11 +6,10 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .errors import DataError
 
@@ -189,37 +188,6 @@ def by_example(rule: Rule, micro_rules: Iterable[MicroRule]) -> dict[str, MicroR
 def strip_rules(instructions: str) -> str:
     """Return ``instructions`` without the delimited block of rules, if there is one."""
     return _BLOCK.sub("", instructions).strip() if _BLOCK.search(instructions) else instructions
-
-
-def read_micro_rules(path: Path) -> list[MicroRule]:
-    """Read recorded micro-rules, one JSON object a line.
-
-    Raises:
-        DataError: the file is missing, or a line is not a micro-rule; the message names line and field.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # not splitlines(): texts hold U+2028 and the like
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"Cannot read the rationales file {path}: {error}.") from error
-    micro_rules = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            micro_rules.append(MicroRule.model_validate_json(line))
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(map(str, first["loc"])) or "the line"
-            raise DataError(
-                f"{path} line {number}: {field}: {first['msg']}. Each line needs example_id, inputs, label, "
-                "rationale and rule."
-            ) from error
-    return micro_rules
-
-
-def write_micro_rules(path: Path, micro_rules: Iterable[MicroRule]) -> None:
-    """Write micro-rules, one JSON object a line."""
-    path.write_text("".join(rule.model_dump_json() + "\n" for rule in micro_rules), encoding="utf-8")
 
 
 def _one_line(text: str) -> str:

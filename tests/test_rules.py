@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from tasks import micro_rule, rule, rule_set
+from tasks import rule, rule_set
 
 from pld_dspy.errors import DataError
-from pld_dspy.rules import MicroRule, Rule, RuleSet, label_slug, read_micro_rules, strip_rules, write_micro_rules
+from pld_dspy.ledger.jsonl import read_jsonl
+from pld_dspy.rules import MicroRule, Rule, RuleSet, label_slug, strip_rules
 
 RECORDED = Path(__file__).parents[1].parent / "shared" / "teacher"
 SPAM = rule("spam-1", "lottery", "spam", "a lottery", "lotteries", support=("m0", "m3")).with_wording(1)
@@ -154,48 +155,6 @@ def test_a_rule_cannot_close_or_open_the_block(closing):
     assert len(text.splitlines()) == 4
 
 
-def test_recorded_micro_rules_round_trip(tmp_path):
-    path = tmp_path / "rules.jsonl"
-    records = [
-        micro_rule("m1", "one", "spam", "x"),
-        micro_rule("m2", "two", "home", "y", rationale="a\u2028b\x85c\rd\ne"),
-    ]
-    write_micro_rules(path, records)
-    assert read_micro_rules(path) == records
-
-
-def test_blank_lines_and_numbers_as_ids_are_fine(tmp_path):
-    path = tmp_path / "rules.jsonl"
-    path.write_text('\n{"example_id": 7, "inputs": {}, "label": 1, "rationale": "", "rule": "r"}\n\n')
-    assert read_micro_rules(path) == [MicroRule(example_id="7", inputs={}, label="1", rationale="", rule="r")]
-
-
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ('{"example_id": "a", "inputs": {}, "label": "x", "rationale": "r"}', "line 2: rule: Field required"),
-        ('{"example_id": "a", "inputs": {}, "label": "x", "rationale": "r", "rule": ""}', "line 2: rule: "),
-        ('{"example_id": "a", "inputs": [], "label": "x", "rationale": "r", "rule": "s"}', "line 2: inputs: "),
-        ('{"example_id": "a", "inputs": {}, "label": ["x"], "rationale": "r", "rule": "s"}', "line 2: label: "),
-        ("{not json", "line 2: the line: "),
-    ],
-)
-def test_a_bad_record_is_named_by_line_and_field(tmp_path, line, said):
-    path = tmp_path / "rules.jsonl"
-    path.write_text('{"example_id": "a", "inputs": {}, "label": "x", "rationale": "r", "rule": "s"}\n' + line)
-    with pytest.raises(DataError, match="rationale and rule") as error:
-        read_micro_rules(path)
-    assert said in str(error.value)
-    assert str(path) in str(error.value)
-
-
-def test_a_file_that_cannot_be_read_is_named(tmp_path):
-    (tmp_path / "latin.jsonl").write_bytes("é".encode("latin-1"))
-    for name in ("absent.jsonl", "latin.jsonl"):
-        with pytest.raises(DataError, match=name):
-            read_micro_rules(tmp_path / name)
-
-
 @pytest.mark.parametrize(
     ("name", "n", "doubtful"), [("stereoset", 120, 4), ("banking77", 120, 10), ("contract_nli", 96, 9)]
 )
@@ -203,7 +162,7 @@ def test_the_recorded_teacher_outputs_load(name, n, doubtful):
     path = RECORDED / f"{name}_micro_rules.jsonl"
     if not path.is_file():
         pytest.skip("the recorded teacher outputs are not part of this checkout")
-    records = read_micro_rules(path)
+    records = read_jsonl(path, MicroRule)
     assert (len(records), sum(record.doubtful for record in records)) == (n, doubtful)
 
 

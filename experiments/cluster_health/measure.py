@@ -17,9 +17,10 @@ from sklearn.metrics import adjusted_rand_score
 from pld_dspy.induce.cluster import dbscan
 from pld_dspy.induce.config import InduceConfig
 from pld_dspy.induce.induce import induce
+from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.local.embedding import embed, tfidf_svd
-from pld_dspy.rules import read_micro_rules
+from pld_dspy.rules import MicroRule
 from pld_dspy.task.task import Task
 
 from .generator import NONE, Collection, collection
@@ -103,7 +104,7 @@ def measure(method: str, source: int | Path, seed: int) -> Health:
 
 def recorded(path: Path) -> Collection:
     """Read recorded micro-rules; their themes are not known."""
-    micro_rules = read_micro_rules(path)
+    micro_rules = read_jsonl(path, MicroRule)
     labels = tuple(sorted({rule.label for rule in micro_rules}))
     task = Task(predictor="self", label_field="label", labels=labels, inputs=tuple(micro_rules[0].inputs))
     return Collection(micro_rules, [NONE] * len(micro_rules), task)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from threadpoolctl import threadpool_limits
 
 import pld_dspy.search
+from pld_dspy.ledger.jsonl import parse_lines
 from pld_dspy.ledger.keys import digest
 from pld_dspy.rules import RuleSet
 from pld_dspy.scoring import matching
@@ -21,7 +22,7 @@ from pld_dspy.scoring import score as scoring
 
 from . import asked, baselines, methods, setting, space, students, surface
 from .asked import Asked
-from .lines import append_line, parsed, whole_lines
+from .lines import append_line, whole_lines
 from .methods import METHODS, REFERENCE_TRIALS
 from .setting import Setting
 from .students import Student, make_student
@@ -135,7 +136,7 @@ def run_cells(wanted: Sequence[Cell], folder: Path, *, jobs: int = 1) -> list[Fi
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / CELLS_FILE
-    earlier = parsed(path, whole_lines(path), Finished)
+    earlier = parse_lines(path, whole_lines(path), Finished)
     found = {finished.cell: finished for finished in earlier if finished.code == code()}
     if len(found) < len(earlier):
         logger.warning("%s: %d lines are of other code and not used.", path.name, len(earlier) - len(found))

@@ -16,11 +16,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from pld_dspy.errors import DataError, RunError
+from pld_dspy.ledger.jsonl import parse_lines
 from pld_dspy.ledger.keys import digest
 from pld_dspy.rules import Rule, RuleSet
 from pld_dspy.task.task import Task
 
-from .lines import append_line, parsed, whole_lines
+from .lines import append_line, whole_lines
 from .surface import Floats, Ints
 
 logger = logging.getLogger(__name__)
@@ -110,8 +111,8 @@ class Table:
         lines = whole_lines(path)
         if len(lines) < 2:
             raise DataError(f"{path} holds no candidate. Make a table with collect or collect-run first.")
-        header = parsed(path, lines[:1], Header)[0]
-        candidates = parsed(path, lines[1:], Candidate, first=2)
+        header = parse_lines(path, lines[:1], Header)[0]
+        candidates = parse_lines(path, lines[1:], Candidate, first=2)
         seen: set[str] = set()
         for number, candidate in enumerate(candidates, start=2):
             sizes = (len(candidate.validation), len(candidate.test))
@@ -147,9 +148,9 @@ def begin(path: Path, header: Header) -> set[str]:
     if not lines:
         append_line(path, header)
         return set()
-    if parsed(path, lines[:1], Header)[0] != header:
+    if parse_lines(path, lines[:1], Header)[0] != header:
         raise RunError(f"{path} is a table of another student, other rules or other examples. Give another file.")
-    return {candidate.digest for candidate in parsed(path, lines[1:], Candidate, first=2)}
+    return {candidate.digest for candidate in parse_lines(path, lines[1:], Candidate, first=2)}
 
 
 def extend(

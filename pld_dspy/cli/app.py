@@ -250,7 +250,8 @@ def rules(
     why: Annotated[str | None, typer.Option(metavar="RULE_ID", help="Show what one rule rests on.")] = None,
 ) -> None:
     """Show the rules of a finished run, in order, with their effects and support."""
-    from ..rules import read_micro_rules
+    from ..ledger.jsonl import read_jsonl
+    from ..rules import MicroRule
     from ..run.folder import RunFolder
     from ..run.result import PLDResult
     from .printing import rule_lines, why_lines, why_yaml
@@ -265,7 +266,7 @@ def rules(
     if why is not None:
         if why not in known:
             raise DataError(f"{run} has no rule {why!r}. It has {', '.join(known)}.")
-        given = known[why], read_micro_rules(RunFolder(run).micro_rules)
+        given = known[why], read_jsonl(RunFolder(run).micro_rules, MicroRule)
         typer.echo(why_yaml(*given).rstrip() if style is RulesFormat.yaml else "\n".join(why_lines(*given)))
     elif style is RulesFormat.prompt:
         typer.echo(result.instructions)

@@ -11,9 +11,10 @@ import dspy
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import DataError, ModelError
+from ..ledger.jsonl import read_jsonl
 from ..local.lm import resolve_lm
 from ..local.models import find, is_path, known
-from ..rules import read_micro_rules
+from ..rules import MicroRule
 from ..student.adapter import LabelAdapter
 from .data_source import Program, Tables
 
@@ -121,7 +122,7 @@ class Command(BaseModel):
             DataError: a file is missing or not in form, or the data is unusable.
         """
         path = self.rationales or self.source.rationales_file()
-        micro_rules = [] if path is None else read_micro_rules(Path(path))
+        micro_rules = [] if path is None else read_jsonl(Path(path), MicroRule)
         splits = self.source.splits(micro_rules, self.seed)
         source = self.source.with_labels_of(splits)
         given = {

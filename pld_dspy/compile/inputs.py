@@ -12,9 +12,10 @@ import dspy
 from ..errors import DataError
 from ..explain import Explainer, match_records
 from ..induce.generalize import Generalizer
+from ..ledger.jsonl import read_jsonl
 from ..ledger.keys import adapter_settings, digest, lm_settings, program_state
 from ..resolve.propose import Resolver
-from ..rules import MicroRule, read_micro_rules, strip_rules
+from ..rules import MicroRule, strip_rules
 from ..scoring.objective import Objective, check_objective
 from ..student.predictor_inputs import Reader
 from ..task.splits import Splits, check_disjoint, identity, stratified_halves
@@ -208,7 +209,7 @@ def student_lm(student: dspy.Module) -> dspy.BaseLM | None:
 
 def _recorded(rationales: Rationales) -> list[MicroRule]:
     if isinstance(rationales, (str, Path)):
-        return read_micro_rules(Path(rationales))
+        return read_jsonl(Path(rationales), MicroRule)
     recorded = list(rationales or ())
     for number, record in enumerate(recorded):
         if not isinstance(record, MicroRule):

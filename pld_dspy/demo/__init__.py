@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import dspy
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from ..errors import DataError
+from ..ledger.jsonl import read_jsonl
 from ..rules import MicroRule
 from ..task.splits import Splits
 
@@ -70,7 +71,7 @@ def load(data: Path | None = None, *, rationales: Sequence[MicroRule] = (), seed
     Raises:
         DataError: the file is missing, a line is not a record, or a rationale is of no training record.
     """
-    records = _read(data or _packaged("records.jsonl"))
+    records = read_jsonl(data or _packaged("records.jsonl"), _Record)
     training = {record.id for record in records if record.split == "train"}
     strangers = [rule.example_id for rule in rationales if rule.example_id not in training]
     if strangers:
@@ -83,25 +84,6 @@ def load(data: Path | None = None, *, rationales: Sequence[MicroRule] = (), seed
 
 def _packaged(name: str) -> Path:
     return Path(str(files(__name__).joinpath(name)))
-
-
-def _read(path: Path) -> list[_Record]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"Cannot read the records file {path}: {error}.") from error
-    return [_record(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
-
-
-def _record(path: Path, number: int, line: str) -> _Record:
-    try:
-        return _Record.model_validate_json(line)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the line"
-        raise DataError(
-            f"{path} line {number}: {where}: {first['msg']}. Each line needs id, split, text and label."
-        ) from error
 
 
 def _examples(records: Sequence[_Record], split: str) -> list[dspy.Example]:

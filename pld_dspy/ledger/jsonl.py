@@ -1,63 +1,129 @@
-"""A file of JSON lines that several processes append to, each taking over what the others append."""
+"""JSONL files, one JSON object per line: reading, writing, and appending from several processes."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from ..errors import DataError
 
 logger = logging.getLogger(__name__)
 
 Line = dict[str, Any]
+T = TypeVar("T")
+
+
+def read_jsonl(path: Path, model: type[T]) -> list[T]:
+    """Return the lines of a file as objects of ``model``; blank lines are skipped.
+
+    Args:
+        path: a UTF-8 file.
+        model: a pydantic model, or ``dict`` for any JSON object.
+
+    Raises:
+        DataError: the file cannot be read, or a line does not fit the model; the message names line and field.
+    """
+    try:
+        # File iteration, not splitlines(): texts may hold U+2028 and other line separators.
+        with path.open(encoding="utf-8-sig") as file:
+            lines = list(file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"Cannot read {path}: {error}. Give a readable file in UTF-8.") from error
+    return parse_lines(path, lines, model)
+
+
+def parse_lines(path: Path, lines: Iterable[str | bytes], model: type[T], *, first: int = 1) -> list[T]:
+    """Return lines of the file ``path`` as objects of ``model``; blank lines are skipped.
+
+    Args:
+        path: named in errors; not read.
+        lines: JSON texts.
+        model: a pydantic model, or ``dict`` for any JSON object.
+        first: the number of the first line.
+
+    Raises:
+        DataError: a line does not fit the model; the message names line and field.
+    """
+    adapter, records = TypeAdapter(model), []
+    try:
+        for number, line in enumerate(lines, start=first):  # noqa: B007 - for the error
+            if line.strip():
+                records.append(adapter.validate_json(line))
+    except ValidationError as error:
+        cause = error.errors()[0]
+        field = ".".join(map(str, cause["loc"])) or "the line"
+        raise DataError(f"{path} line {number}: {field}: {cause['msg']}. {_expected(model)}") from error
+    return records
+
+
+def write_jsonl(path: Path, records: Iterable[BaseModel]) -> None:
+    """Write one record per line; the file is replaced as a whole or not at all."""
+    draft = path.with_name(f"{path.name}.partial")
+    draft.write_text("".join(record.model_dump_json() + "\n" for record in records), encoding="utf-8")
+    draft.replace(path)
+
+
+def _expected(model: type[Any]) -> str:
+    fields = model.model_fields.items() if issubclass(model, BaseModel) else ()
+    required = [name for name, field in fields if field.is_required()]
+    if len(required) < 2:
+        return "Each line must be one JSON object."
+    return f"Each line needs {', '.join(required[:-1])} and {required[-1]}."
 
 
 class Journal:
-    """Lines are appended whole and never changed; threads of one process must take turns.
+    """A JSONL file that several processes append to; each also reads what the others append.
+
+    Lines are appended whole and never changed. A last line that a killed process left incomplete is removed.
+    Threads of one process must take turns.
 
     Args:
-        path: the file; made at the first line. A last line that a kill cut short is taken off.
+        path: the file; created with the first line.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = FileLock(f"{path}.lock")
-        self._read_to = 0
-        """Bytes that were read or written here."""
-        if path.exists():
-            self._mend()
+        self._position = 0
+        """Bytes of the file that this object has read or written."""
 
     def append(self, line: Line) -> list[Line]:
-        """Write a line; return those that other processes wrote meanwhile."""
+        """Write a line; return the lines that other processes have written since the last call."""
         data = (json.dumps(line, ensure_ascii=False, default=str) + "\n").encode()
         with self._lock:
-            others = self._unread()
-            if self.path.exists() and self.path.stat().st_size > self._read_to:  # what a killed process left
-                self._cut(self._read_to)
+            others = self._read_new()
             with self.path.open("ab") as file:
                 file.write(data)
-            self._read_to += len(data)
+            self._position += len(data)
         return others
 
-    def news(self) -> list[Line]:
-        """Return the lines that other processes wrote since the last look."""
-        if not self.path.exists() or self.path.stat().st_size <= self._read_to:
+    def read_new(self) -> list[Line]:
+        """Return the lines that other processes have written since the last call."""
+        if not self.path.exists() or self.path.stat().st_size <= self._position:
             return []
         with self._lock:
-            return self._unread()
+            return self._read_new()
 
-    def _unread(self) -> list[Line]:
+    def _read_new(self) -> list[Line]:
+        """Read on from the position, under the lock: an incomplete last line is then no line being written."""
         if not self.path.exists():
             return []
         with self.path.open("rb") as file:
-            file.seek(self._read_to)
+            file.seek(self._position)
             data = file.read()
-        whole = data.rfind(b"\n") + 1
-        self._read_to += whole
-        return [line for text in data[:whole].splitlines() if (line := self._parsed(text)) is not None]
+        end = data.rfind(b"\n") + 1
+        self._position += end
+        if end < len(data):
+            logger.warning("%s: the last line was cut short; its call will be made again.", self.path.name)
+            os.truncate(self.path, self._position)
+        return [line for text in data[:end].splitlines() if (line := self._parsed(text)) is not None]
 
     def _parsed(self, text: bytes) -> Line | None:
         try:
@@ -65,15 +131,3 @@ class Journal:
         except ValueError:
             logger.warning("%s has a damaged line; its call will be made again.", self.path.name)
             return None
-
-    def _mend(self) -> None:
-        with self._lock:
-            data = self.path.read_bytes()
-            whole = data.rfind(b"\n") + 1
-            if whole < len(data):
-                self._cut(whole)
-
-    def _cut(self, whole: int) -> None:
-        """Take off a last line that is not whole; the lock is held."""
-        logger.warning("%s: the last line was cut short; its call will be made again.", self.path.name)
-        os.truncate(self.path, whole)

@@ -169,7 +169,7 @@ class Ledger:
         """Take over what other processes wrote since the last look."""
         if self._journal is not None:
             with self._lock:
-                self._take_over(self._journal.news())
+                self._take_over(self._journal.read_new())
 
     def _take_over(self, lines: Iterable[dict[str, Any]]) -> None:
         """Count answers that are in the file already; the lock is held."""

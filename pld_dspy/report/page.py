@@ -13,8 +13,9 @@ from markupsafe import Markup
 
 from ..calibrate.result import Calibration
 from ..errors import RunError
-from ..resolve.result import read_patches
-from ..rules import MicroRule, Rule, by_example, read_micro_rules
+from ..ledger.jsonl import read_jsonl
+from ..resolve.result import PatchRecord
+from ..rules import MicroRule, Rule, by_example
 from ..run.folder import RunFolder
 from ..run.result import Comparison, PLDResult
 from ..scoring.score import NO_ANSWER, Score
@@ -41,7 +42,7 @@ def write_report(folder: Path) -> Path:
     run = RunFolder(folder)
     result = PLDResult.load(folder)
     trials = _read_trials(run.trials) if run.trials.is_file() else []
-    micro_rules = read_micro_rules(run.micro_rules) if run.micro_rules.is_file() else []
+    micro_rules = read_jsonl(run.micro_rules, MicroRule) if run.micro_rules.is_file() else []
     settings = run.config.read_text(encoding="utf-8") if run.config.is_file() else None
 
     shown = result.test or result.validation
@@ -60,7 +61,7 @@ def write_report(folder: Path) -> Path:
             effects=plot_effects(result) if result.insight else None,
             bars=plot_labels(_sides(shown), result.labels),
             **_calibration_plots(result.calibration),
-            patches=read_patches(run.patches) if run.patches.is_file() else [],
+            patches=read_jsonl(run.patches, PatchRecord) if run.patches.is_file() else [],
             settings=settings,
             with_money=any(cost.money for stages in result.costs.values() for cost in stages.values()),
         ),

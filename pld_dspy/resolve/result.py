@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from ..errors import RunError
 from ..rules import Rule, RuleSet
 from ..teacher.signatures import PatchKind
 
@@ -109,21 +106,3 @@ class Resolution:
     def kept(self) -> list[PatchRecord]:
         """The patches that stayed, in order."""
         return [patch for patch in self.patches if patch.kept]
-
-
-def write_patches(path: Path, patches: Iterable[PatchRecord]) -> None:
-    """Write patches, one JSON object a line."""
-    path.write_text("".join(patch.model_dump_json() + "\n" for patch in patches), encoding="utf-8")
-
-
-def read_patches(path: Path) -> list[PatchRecord]:
-    """Read what :func:`write_patches` wrote.
-
-    Raises:
-        RunError: the file cannot be read, or a line is damaged.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # not splitlines(): texts hold U+2028 and the like
-        return [PatchRecord.model_validate_json(line) for line in lines if line.strip()]
-    except (OSError, UnicodeDecodeError, ValidationError) as error:
-        raise RunError(f"{path} is damaged: {error}. Delete the file to report without it.") from error

@@ -15,9 +15,10 @@ import yaml
 from dspy.utils.saving import get_dependency_versions
 
 from ..errors import RunError
+from ..ledger.jsonl import write_jsonl
 from ..ledger.keys import digest
-from ..resolve.result import PatchRecord, write_patches
-from ..rules import MicroRule, RuleSet, write_micro_rules
+from ..resolve.result import PatchRecord
+from ..rules import MicroRule, RuleSet
 from ..search.result import TrialRow
 from .result import RESULT_FILE, PLDResult
 
@@ -109,7 +110,7 @@ class RunFolder:
 
     def write_micro_rules(self, micro_rules: Sequence[MicroRule]) -> None:
         """Write micro_rules.jsonl."""
-        write_micro_rules(self.micro_rules, micro_rules)
+        write_jsonl(self.micro_rules, micro_rules)
 
     def write_trials(self, trials: Sequence[TrialRow]) -> None:
         """Write trials.csv: one row a finished trial, rules as ``id/wording`` in order."""
@@ -126,7 +127,7 @@ class RunFolder:
 
     def write_patches(self, patches: Sequence[PatchRecord]) -> None:
         """Write patches.jsonl: every patch that was tried, kept or not, with its reason."""
-        write_patches(self.patches, patches)
+        write_jsonl(self.patches, patches)
 
     def write_outcome(self, program: dspy.Module, result: PLDResult) -> None:
         """Write rules.yaml, program.json, confusion.csv and, last, result.json, which marks the run as finished.

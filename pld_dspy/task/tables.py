@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Literal
 import dspy
 
 from ..errors import DataError
+from ..ledger.jsonl import read_jsonl
 from .label_sets import NO_LABEL
 
 Row = dict[str, Any]
@@ -186,18 +186,8 @@ def _csv_rows(path: Path) -> Iterator[Row]:
             csv.field_size_limit(limit)
 
 
-def _json_rows(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise DataError(f"{path} line {number} is not JSON: {error}. Give one object a line.") from error
-            if not isinstance(row, dict):
-                raise DataError(f"{path} line {number} is a {type(row).__name__}. Give one JSON object a line.")
-            yield row
+def _json_rows(path: Path) -> list[Row]:
+    return read_jsonl(path, dict)
 
 
 def _parquet_rows(path: Path) -> list[Row]:

@@ -9,10 +9,11 @@ from tasks import TEST, TRAIN, VAL, keyword, mail_teacher, mails, micro_rule, mi
 from pld_dspy.errors import DataError
 from pld_dspy.induce.config import InduceConfig
 from pld_dspy.ledger.budget import Budget
+from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.pld import PLD
 from pld_dspy.report.page import write_report
 from pld_dspy.resolve.config import ResolveConfig
-from pld_dspy.resolve.result import read_patches
+from pld_dspy.resolve.result import PatchRecord
 from pld_dspy.rules import DOUBT_MARK
 from pld_dspy.run.result import PLDResult
 from pld_dspy.search.config import SearchConfig
@@ -39,7 +40,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, PLD, Any]:
 
 def test_the_loop_leaves_its_patches_and_counts(compiled):
     _, pld, _ = compiled
-    patches = read_patches(pld.run_dir / "patches.jsonl")
+    patches = read_jsonl(pld.run_dir / "patches.jsonl", PatchRecord)
     assert pld.result.counts["patches"] == len(patches) > 0
     assert pld.result.counts["patches_kept"] == sum(patch.kept for patch in patches)
     assert "resolve" in pld.result.seconds
@@ -163,7 +164,7 @@ def test_a_dropped_suspect_is_no_error_of_the_student(tmp_path):
         )
         pld.compile(student(student_lm("work")), trainset=train, valset=VAL, rationales=records)
         assert {one.example_id for one in pld.result.suspects} >= set(wrong)
-        return {name for patch in read_patches(tmp_path / policy / "patches.jsonl") for name in patch.errors}
+        return {name for patch in read_jsonl(tmp_path / policy / "patches.jsonl", PatchRecord) for name in patch.errors}
 
     assert found("keep") & set(wrong)
     assert not found("drop") & set(wrong)

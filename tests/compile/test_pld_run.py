@@ -22,8 +22,9 @@ from tasks import TRAIN, VAL, compiled, good_rules, mail, mail_teacher, micro_ru
 
 from pld_dspy.errors import RunError
 from pld_dspy.induce.config import InduceConfig
+from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.pld import PLD
-from pld_dspy.rules import RuleSet, read_micro_rules
+from pld_dspy.rules import MicroRule, RuleSet
 from pld_dspy.run.folder import RunFolder
 from pld_dspy.run.result import PLDResult
 from pld_dspy.search.config import SearchConfig
@@ -48,7 +49,7 @@ def test_the_folder_holds_every_file(run):
     assert {path.name for path in folder.iterdir() if path.suffix != ".lock"} == FILES
     assert PLDResult.load(folder) == optimizer.result
     assert RuleSet.from_yaml((folder / "rules.yaml").read_text()).render() == optimizer.result.rules.render()
-    assert len(read_micro_rules(folder / "micro_rules.jsonl")) == len(TRAIN)
+    assert len(read_jsonl(folder / "micro_rules.jsonl", MicroRule)) == len(TRAIN)
     rows = list(csv.DictReader((folder / "trials.csv").open()))
     assert [row["kind"] for row in rows] == ["baseline", "all rules", "race", "race"]
     assert float(rows[-1]["best"]) == optimizer.result.validation.compiled.macro_f1

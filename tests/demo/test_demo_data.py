@@ -12,7 +12,8 @@ import pytest
 
 from pld_dspy import demo
 from pld_dspy.errors import DataError
-from pld_dspy.rules import MicroRule, read_micro_rules
+from pld_dspy.ledger.jsonl import read_jsonl
+from pld_dspy.rules import MicroRule
 from pld_dspy.task.splits import Splits, check_disjoint
 from pld_dspy.task.task import Task, check_examples
 
@@ -31,7 +32,7 @@ def splits() -> Splits:
 
 @pytest.fixture(scope="module")
 def rationales() -> list[MicroRule]:
-    return read_micro_rules(demo.rationales_file())
+    return read_jsonl(demo.rationales_file(), MicroRule)
 
 
 def parts(splits: Splits) -> dict[str, list[dspy.Example]]:
@@ -146,7 +147,7 @@ def test_load_names_the_line_and_field_at_fault(tmp_path: Path, line: str, named
 
 
 def test_load_refuses_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="Cannot read the records file"):
+    with pytest.raises(DataError, match=r"Cannot read .*absent\.jsonl"):
         demo.load(tmp_path / "absent.jsonl")
 
 

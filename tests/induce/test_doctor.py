@@ -23,9 +23,10 @@ from pld_dspy.induce.induce import Induction, induce
 from pld_dspy.induce.shards import shards
 from pld_dspy.induce.tree import tree
 from pld_dspy.ledger.budget import Budget
+from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.local.embedding import embed, tfidf_svd
-from pld_dspy.rules import MicroRule, read_micro_rules
+from pld_dspy.rules import MicroRule
 from pld_dspy.task.task import Task
 
 TOPICS = ("winner prize", "lottery ticket", "jackpot casino", "pills pharmacy", "inherited fortune", "cheap watches")
@@ -55,7 +56,7 @@ def blobs(count: int, size: int, *, spread: float = 0.02, seed: int = 0) -> np.n
 
 class TestWhatIsSound:
     def test_clusters_of_few_micro_rules_are_left_alone(self) -> None:
-        records = read_micro_rules(demo.rationales_file())
+        records = read_jsonl(demo.rationales_file(), MicroRule)
         task = Task(predictor="self", label_field="budget", labels=demo.LABELS, inputs=("text",))
         found = induced(records, task=task)
         assert found.rules == induced(records, task=task, band=None).rules

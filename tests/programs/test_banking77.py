@@ -11,7 +11,8 @@ import dspy
 import pytest
 
 from pld_dspy.errors import DataError
-from pld_dspy.rules import MicroRule, read_micro_rules
+from pld_dspy.ledger.jsonl import read_jsonl
+from pld_dspy.rules import MicroRule
 from pld_dspy.task.labels import match_label
 from pld_dspy.task.splits import check_disjoint, normalized
 from pld_dspy.task.task import Task, check_examples
@@ -158,7 +159,7 @@ def test_the_hub_gives_the_same_messages_with_numbered_labels(monkeypatch: pytes
 
 @real_data
 def test_published_file_gives_the_promised_splits() -> None:
-    records = read_micro_rules(SHARED / "teacher" / "banking77_micro_rules.jsonl")
+    records = read_jsonl(SHARED / "teacher" / "banking77_micro_rules.jsonl", MicroRule)
     assert {rule.label for rule in records} == set(banking77.SUBSET)
     splits = banking77.load(SHARED / "data", rationales=records)
     task = Task.of(banking77.student(), [*splits.train, *splits.val, *splits.test])

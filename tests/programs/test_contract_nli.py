@@ -12,7 +12,8 @@ from engine import calls, fn_lm
 from tasks import rule, rule_set
 
 from pld_dspy.errors import DataError
-from pld_dspy.rules import MicroRule, read_micro_rules
+from pld_dspy.ledger.jsonl import read_jsonl
+from pld_dspy.rules import MicroRule
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.student.compose import with_rules
 from pld_dspy.task.splits import check_disjoint
@@ -223,7 +224,7 @@ def test_a_file_cut_short_is_refused_with_its_line(tmp_path: Path) -> None:
 
 @real_data
 def test_published_files_give_the_promised_splits() -> None:
-    records = read_micro_rules(SHARED / "teacher" / "contract_nli_micro_rules.jsonl")
+    records = read_jsonl(SHARED / "teacher" / "contract_nli_micro_rules.jsonl", MicroRule)
     splits = contract_nli.load(SHARED / "data", rationales=records)
     everything = [*splits.train, *splits.val, *splits.test]
     student = contract_nli.student()
@@ -243,7 +244,7 @@ def test_published_files_give_the_promised_splits() -> None:
 
 @real_data
 def test_the_excerpt_is_short_and_holds_evidence_as_often_as_the_module_says() -> None:
-    records = read_micro_rules(SHARED / "teacher" / "contract_nli_micro_rules.jsonl")
+    records = read_jsonl(SHARED / "teacher" / "contract_nli_micro_rules.jsonl", MicroRule)
     recorded = {int(rule.example_id.split("-")[2]) for rule in records}
     published = json.loads((SHARED / "data" / "contract_nli_dev.json").read_text(encoding="utf-8"))
     student, hits = contract_nli.ContractReader(), []

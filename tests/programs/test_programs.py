@@ -9,7 +9,8 @@ import datasets
 import pytest
 
 from pld_dspy.errors import DataError
-from pld_dspy.rules import MicroRule, read_micro_rules
+from pld_dspy.ledger.jsonl import read_jsonl
+from pld_dspy.rules import MicroRule
 from pld_dspy.task.splits import Splits, check_disjoint
 from pld_dspy.task.task import Task
 from programs import stereoset
@@ -155,7 +156,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the published data is not beside this checkout")
 def test_published_file_gives_the_promised_splits() -> None:
-    records = read_micro_rules(SHARED / "teacher" / "stereoset_micro_rules.jsonl")
+    records = read_jsonl(SHARED / "teacher" / "stereoset_micro_rules.jsonl", MicroRule)
     splits = stereoset.load(SHARED / "data", rationales=records)
     student = stereoset.student()
     task = Task.of(student, [*splits.train, *splits.val, *splits.test])

@@ -15,10 +15,11 @@ from tasks import INSTRUCTIONS, instruction, mail, mail_evaluator, mail_teacher,
 
 from pld_dspy.errors import DataError, ModelError
 from pld_dspy.ledger.budget import Budget
+from pld_dspy.ledger.jsonl import read_jsonl, write_jsonl
 from pld_dspy.resolve.config import ResolveConfig
 from pld_dspy.resolve.loop import resolve
 from pld_dspy.resolve.propose import Resolver
-from pld_dspy.resolve.result import PatchRecord, Resolution, read_patches, write_patches
+from pld_dspy.resolve.result import PatchRecord, Resolution
 from pld_dspy.rules import Rule, RuleSet
 from pld_dspy.student.evaluator import Evaluator
 from pld_dspy.teacher.signatures import Patch, PatchKind
@@ -602,6 +603,6 @@ def test_bad_settings_are_named(settings, said):
 def test_patches_are_kept_in_a_file(tmp_path: Path):
     patches = resolved(lm=teacher(HARMFUL, REWRITE)).patches
     path = tmp_path / "patches.jsonl"
-    write_patches(path, patches)
-    assert read_patches(path) == patches
+    write_jsonl(path, patches)
+    assert read_jsonl(path, PatchRecord) == patches
     assert len(path.read_text().splitlines()) == 2

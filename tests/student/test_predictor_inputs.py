@@ -15,9 +15,10 @@ from pld_dspy.compile import stages
 from pld_dspy.compile.inputs import Inputs, prepare
 from pld_dspy.errors import DataError
 from pld_dspy.explain import match_records
+from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.pld import PLD
 from pld_dspy.resolve.config import ResolveConfig
-from pld_dspy.rules import read_micro_rules
+from pld_dspy.rules import MicroRule
 from pld_dspy.student.predictor_inputs import Reader
 from pld_dspy.task.task import Task
 from programs import contract_nli
@@ -362,7 +363,7 @@ def test_a_compile_shows_nobody_what_the_predictor_does_not_read(optimizer, monk
 def test_micro_rules_keep_the_programs_own_inputs_and_match_by_them_again(optimizer):
     train = letters(TRAIN)
     optimizer.compile(Clipper(student_lm("work")), trainset=train, valset=letters(VAL), testset=letters(TEST))
-    written = read_micro_rules(optimizer.run_dir / "micro_rules.jsonl")
+    written = read_jsonl(optimizer.run_dir / "micro_rules.jsonl", MicroRule)
     assert [rule.inputs for rule in written] == [one.inputs().toDict() for one in train]
     strangers = [rule.model_copy(update={"example_id": f"other-{rule.example_id}"}) for rule in written]
     matched, unmatched = match_records(train, Task.of(Clipper(), train), strangers)

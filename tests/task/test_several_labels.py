@@ -23,6 +23,7 @@ from pld_dspy.errors import DataError
 from pld_dspy.explain import match_records
 from pld_dspy.induce.config import InduceConfig
 from pld_dspy.ledger.answer import Answer
+from pld_dspy.ledger.jsonl import read_jsonl, write_jsonl
 from pld_dspy.ledger.keys import digest
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.resolve.config import ResolveConfig
@@ -35,9 +36,7 @@ from pld_dspy.rules import (
     RULES_LEAD_SEVERAL,
     MicroRule,
     by_example,
-    read_micro_rules,
     strip_rules,
-    write_micro_rules,
 )
 from pld_dspy.run.result import PLDResult
 from pld_dspy.scoring.objective import figure
@@ -151,7 +150,7 @@ def test_a_compile_finds_rules_for_each_label(tmp_path, adapter):
 
 def test_each_label_of_an_example_is_explained_on_its_own(tmp_path):
     compile_tagger(tmp_path, tagging_lm())
-    told = read_micro_rules(tmp_path / "micro_rules.jsonl")
+    told = read_jsonl(tmp_path / "micro_rules.jsonl", MicroRule)
     expected = [(one.id, tag) for one in TRAIN for tag in LABELS if tag in one.tags]
     assert [(one.example_id, one.label) for one in told] == expected
 
@@ -582,7 +581,7 @@ def test_the_command_line_takes_lists_of_labels(tmp_path, monkeypatch, style):
         for tag in one.tags
         for told in [instruction(" or ".join(WORDS[tag]), tag)]
     ]
-    write_micro_rules(Path("rationales.jsonl"), records)
+    write_jsonl(Path("rationales.jsonl"), records)
     tables = [f"--{name}={name}.{style}" for name in ("train", "val", "test")]
     tables += ["--label-separator=|"] if style == "csv" else []
     rest = ["--rationales=rationales.jsonl", "--screen-calls=0", "--trials=1", "--threads=1", "--tracking=none"]
