@@ -14,7 +14,8 @@ from pld_dspy.local.lm import resolve_lm
 from pld_dspy.rules import MicroRule
 from pld_dspy.run.result import versions
 from pld_dspy.student.adapter import LabelAdapter
-from pld_dspy.task.splits import Splits, check_disjoint
+from pld_dspy.task.checks import check_disjoint
+from pld_dspy.task.splits import Splits
 from pld_dspy.task.task import Task
 
 from .config import Cell, Experiment

@@ -26,7 +26,7 @@ from sklearn.naive_bayes import MultinomialNB
 from .ledger.answer import Answer
 from .ledger.ledger import Ledger
 from .rules import MicroRule
-from .task.labels import label_names, match_label
+from .task.answers import label_names, match_label
 from .task.task import Task, example_id, input_text
 from .teacher.retry import asked_again
 from .teacher.signatures import JudgeExample

@@ -27,8 +27,9 @@ from ..run.result import PLDResult
 from ..scoring.score import Score
 from ..search.config import SearchConfig
 from ..student.evaluator import Evaluator
+from ..task.checks import check_examples
 from ..task.tables import examples, read_rows
-from ..task.task import MultiLabelTask, Task, check_examples
+from ..task.task import Task
 from .run_spec import Command, Model
 
 EVALUATIONS = "evaluations.jsonl"
@@ -80,7 +81,7 @@ class Run:
         settings = folder.settings()
         command = _command(folder)
         try:
-            task = TypeAdapter(MultiLabelTask | Task).validate_python(settings.get("task"))
+            task = TypeAdapter(Task).validate_python(settings.get("task"))
         except ValidationError as error:
             raise RunError(f"{folder.config} is damaged: {error}. Compile again.") from error
         return cls(folder, result, command, task)

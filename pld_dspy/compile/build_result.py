@@ -95,7 +95,7 @@ def outcome(job: Job, found: Found, *, instructions: str) -> PLDResult:
         insight=search.insight,
         rule_tokens=_rule_tokens(*found.validation),
         suspects=found.induction.suspects,
-        counts={**_counts(found), **{name: len(examples) for name, examples in splits.named()}},
+        counts={**_counts(found), **{name: len(examples) for name, examples in splits.non_empty()}},
         stopped=search.stopped,
         notes=[*job.inputs.notes, *_notes(job, found)],
         seed=seed,

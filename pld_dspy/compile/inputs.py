@@ -18,8 +18,9 @@ from ..resolve.propose import Resolver
 from ..rules import MicroRule, strip_rules
 from ..scoring.objective import Objective, check_objective
 from ..student.predictor_inputs import Reader
-from ..task.splits import Splits, check_disjoint, identity, stratified_halves
-from ..task.task import Task, check_calibratable, check_examples, check_training_labels, example_id, input_text
+from ..task.checks import check_calibratable, check_disjoint, check_examples, check_training_labels
+from ..task.splits import Splits, identity, stratified_halves
+from ..task.task import Task, example_id, input_text
 
 VALIDATION_SHARE = 0.4
 """Of the training set, where no validation set is given."""
@@ -129,7 +130,7 @@ class Inputs:
 
     def fingerprints(self) -> dict[str, str]:
         """Return a digest and the number of rows of each split, and of the recorded rationales."""
-        found = {name: fingerprint(examples) for name, examples in self.splits.named()}
+        found = {name: fingerprint(examples) for name, examples in self.splits.non_empty()}
         if self.recorded:
             dumped = [rule.model_dump() for rule in self.recorded]
             found["rationales"] = f"{digest(dumped)} ({len(dumped)} rows)"

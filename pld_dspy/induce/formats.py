@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from ..rules import MicroRule
-from ..task.labels import label_names
+from ..task.answers import label_names
 
 _FLAGS = re.IGNORECASE | re.VERBOSE
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from ..rules import RuleSet
-from ..task.label_sets import NO_LABEL
+from ..task.labels import NO_LABEL
 from ..task.splits import normalized
 from ..teacher.signatures import Patch
 from .conflicts import Conflict

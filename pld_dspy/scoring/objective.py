@@ -16,7 +16,7 @@ from sklearn.metrics import f1_score, recall_score
 
 from ..errors import DataError
 from ..ledger.keys import digest
-from ..task.label_sets import indicator
+from ..task.labels import indicator
 from .score import macro_f1
 
 Objective = Callable[[Sequence[dspy.Example], Sequence[dspy.Prediction]], float]
@@ -28,7 +28,7 @@ Metric = Callable[..., Any]
 
 Figure = Callable[[Sequence[str], Sequence[str | None], Sequence[str]], float]
 """A figure over a whole set of labels: (gold labels, answers, label set) -> float from 0 to 1. A missing answer is
-None, and is wrong for its gold label. An answer may be several labels joined, as of ``label_sets``; F1 then takes each
+None, and is wrong for its gold label. An answer may be several labels joined, as of ``task.labels``; F1 then takes each
 label for a decision of its own."""
 
 ONE_LABEL = "f1:"

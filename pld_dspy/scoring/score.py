@@ -1,6 +1,6 @@
 """How good a set of answers is: figures over the whole set and a label, intervals, paired differences.
 
-An answer is a text: a label, or several joined (``label_sets``). F1 is of each label as a decision of its own, whether
+An answer is a text: a label, or several joined (``task.labels``). F1 is of each label as a decision of its own, whether
 it is among the answered ones; accuracy is of whole answers.
 """
 
@@ -18,7 +18,7 @@ from scipy.stats import beta, binomtest
 from sklearn.metrics import precision_recall_fscore_support
 
 from ..errors import DataError
-from ..task.label_sets import indicator, labels_in
+from ..task.labels import indicator, labels_in
 
 NO_ANSWER = "(none)"
 RESAMPLES = 4000

@@ -26,7 +26,7 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import GroupKFold
 
 from ..rules import Rule
-from ..task.label_sets import labels_in
+from ..task.labels import labels_in
 from .gaussian import GaussianPosterior
 from .space import Candidate, Space
 from .surrogate import Floats, Surrogate

@@ -40,7 +40,7 @@ class LabelAdapter(dspy.Adapter):
     ``name: value`` lines of several.
 
     It serves signatures with one output field whose type is a ``Literal``, an ``Enum`` or ``bool``, or a list, set or
-    tuple of any number of these, and no conversation history. Several labels are joined by commas; ``label_sets``
+    tuple of any number of these, and no conversation history. Several labels are joined by commas; ``task.labels``
     says how they are read. All other signatures (with reasoning, say) are left to ``fallback``.
 
     An answer that is no label, however spelled, is asked for once more in a short corrective turn. If that fails

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import dspy
 
-from ..task.label_sets import NO_LABEL, SEPARATOR
+from ..task.labels import NO_LABEL, SEPARATOR
 from .decision import Decision
 
 Constrain = Literal["auto", "grammar", "json_schema", "choice", "none"]

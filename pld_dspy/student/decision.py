@@ -10,8 +10,17 @@ from typing import Any
 import dspy
 
 from ..errors import DataError
-from ..task.label_sets import NO_LABEL, SEPARATOR, check_joinable, labels_in, match_labels
-from ..task.labels import COLLECTIONS, collection_of, element_type, label_text, label_values, match_label
+from ..task.answers import check_joinable, match_label, match_labels
+from ..task.labels import (
+    COLLECTIONS,
+    NO_LABEL,
+    SEPARATOR,
+    collection_of,
+    element_type,
+    label_text,
+    label_values,
+    labels_in,
+)
 
 
 @dataclass(frozen=True)
@@ -86,7 +95,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class SeveralDecision(Decision):
-    """The labelled output of a signature that may hold several labels, as text joined by ``label_sets.joined``.
+    """The labelled output of a signature that may hold several labels, as text joined by ``task.labels.join_labels``.
 
     Attributes:
         made_of: makes the field's value of label values: ``list``, ``set``, ``frozenset`` or ``tuple``.

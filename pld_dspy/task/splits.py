@@ -1,4 +1,4 @@
-"""Train, validation and test: kept apart, stratified by label, and whole where the data has groups."""
+"""Train, validation and test: drawn in proportion to the labels, and whole where the data has groups."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from ..errors import DataError
-from .task import Task
 
 FOLDS = 20
 """A share is taken as whole folds of this many: steps of 5%."""
@@ -28,29 +27,11 @@ class Splits:
     val: list[dspy.Example]
     test: list[dspy.Example] = field(default_factory=list)
 
-    def named(self) -> Iterator[tuple[str, list[dspy.Example]]]:
-        """Yield (name, examples) of the splits that hold any."""
+    def non_empty(self) -> Iterator[tuple[str, list[dspy.Example]]]:
+        """Yield (name, examples) of each split that holds any: "train", "validation", "test"."""
         for name, examples in (("train", self.train), ("validation", self.val), ("test", self.test)):
             if examples:
                 yield name, examples
-
-
-def check_disjoint(task: Task, splits: Splits) -> None:
-    """Refuse splits that share an example: the same id, or the same text after normalizing.
-
-    Raises:
-        DataError: the message names the rows.
-    """
-    owners: dict[str, tuple[str, int]] = {}
-    for split, examples in splits.named():
-        for row, example in enumerate(examples):
-            for kind, key in _identities(task, example):
-                other = owners.setdefault(f"{kind} {key}", (split, row))
-                if other[0] != split:
-                    raise DataError(
-                        f"{other[0]} row {other[1]} and {split} row {row} share the same {kind} ({key[:60]!r}). "
-                        "Remove one: an example that two splits share makes every score too good."
-                    )
 
 
 def stratified_halves(
@@ -61,7 +42,7 @@ def stratified_halves(
     seed: int,
     groups: Sequence[Hashable] | None = None,
 ) -> tuple[list[dspy.Example], list[dspy.Example]]:
-    """Split examples in two, stratified by label and never through a group.
+    """Split examples in two, stratified by label; all examples of a group are on one side.
 
     Args:
         examples: n examples.
@@ -74,7 +55,7 @@ def stratified_halves(
         The two parts, each in the order of ``examples``.
 
     Raises:
-        DataError: the share leaves one part empty, or there are too few groups or examples a label.
+        DataError: the share leaves one part empty, or there are too few groups or examples per label.
     """
     keys = list(groups) if groups is not None else list(range(len(examples)))
     order = {key: number for number, key in enumerate(dict.fromkeys(keys))}
@@ -87,15 +68,15 @@ def stratified_halves(
         )
     # Groups are shuffled here: scikit-learn before 1.8 does not keep labels in proportion when it shuffles them itself.
     number = np.random.default_rng(seed).permutation(len(order))
-    splitter = StratifiedGroupKFold(n_splits=folds)
     codes = number[[order[key] for key in keys]]
     with warnings.catch_warnings():  # a rare label cannot be in every fold; no caller can do anything about it
         warnings.filterwarnings("ignore", message="The least populated class")
+        splitter = StratifiedGroupKFold(n_splits=folds)
         tests = [test for _, test in splitter.split(np.zeros(len(examples)), np.array(labels), codes)]
     second = set(np.concatenate(tests[:taken]).tolist())
     return (
-        [example for i, example in enumerate(examples) if i not in second],
-        [example for i, example in enumerate(examples) if i in second],
+        [example for row, example in enumerate(examples) if row not in second],
+        [example for row, example in enumerate(examples) if row in second],
     )
 
 
@@ -118,16 +99,10 @@ def stratified_order(labels: Sequence[str], rng: np.random.Generator) -> NDArray
 
 
 def normalized(text: str) -> str:
-    """Return ``text`` casefolded, with everything but letters and digits folded to single spaces."""
+    """Return ``text`` in lower case (casefolded), with everything but letters and digits turned into single spaces."""
     return re.sub(r"[\W_]+", " ", text.casefold()).strip()
 
 
 def identity(text: str) -> str:
-    """Return what equal texts have in common: the normalized text, or the text itself where that leaves nothing."""
+    """Return a key that copies of a text share: the normalized text, or the text itself where that is empty."""
     return normalized(text) or " ".join(text.split())
-
-
-def _identities(task: Task, example: dspy.Example) -> Iterator[tuple[str, str]]:
-    if example.get("id") is not None:
-        yield "id", str(example["id"])
-    yield "text", identity(task.text(example))

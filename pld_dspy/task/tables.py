@@ -12,7 +12,7 @@ import dspy
 
 from ..errors import DataError
 from ..ledger.jsonl import read_jsonl
-from .label_sets import NO_LABEL
+from .labels import NO_LABEL
 
 Row = dict[str, Any]
 

@@ -13,9 +13,10 @@ import pytest
 from pld_dspy.errors import DataError
 from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.rules import MicroRule
-from pld_dspy.task.labels import match_label
-from pld_dspy.task.splits import check_disjoint, normalized
-from pld_dspy.task.task import Task, check_examples
+from pld_dspy.task.answers import match_label
+from pld_dspy.task.checks import check_disjoint, check_examples
+from pld_dspy.task.splits import normalized
+from pld_dspy.task.task import Task
 from programs import banking77
 
 SHARED = Path(__file__).parents[3] / "shared"
@@ -67,7 +68,7 @@ def test_intents_without_records_get_training_messages_of_their_own(tmp_path: Pa
 def test_without_records_all_three_splits_are_drawn_from_the_subset(tmp_path: Path) -> None:
     splits = banking77.load(write(tmp_path, messages(50, (*banking77.SUBSET, "age_limit"))))
     sizes = {"train": banking77.TRAIN, "validation": banking77.VAL, "test": banking77.TEST}
-    for name, examples in splits.named():
+    for name, examples in splits.non_empty():
         assert Counter(example.intent for example in examples) == dict.fromkeys(banking77.SUBSET, sizes[name])
 
 
@@ -76,7 +77,7 @@ def test_other_labels_need_only_be_named(tmp_path: Path) -> None:
     splits = banking77.load(write(tmp_path, messages(50, (*banking77.SUBSET, *labels))), labels=labels)
     task = Task.of(banking77.student(labels), splits.train)
     assert task.labels == labels
-    for name, examples in splits.named():
+    for name, examples in splits.non_empty():
         check_examples(task, examples, split=name)
 
 
@@ -85,7 +86,7 @@ def test_a_text_counts_once_and_never_beside_its_copy_in_training(tmp_path: Path
     copies = [(f"  {text.upper()}!?", intent) for text, intent in rows]
     folder = write(tmp_path, [*rows, *copies])
     splits = banking77.load(folder, rationales=[record(row, rows[row]) for row in range(12)])
-    texts = [normalized(example.text) for _, examples in splits.named() for example in examples]
+    texts = [normalized(example.text) for _, examples in splits.non_empty() for example in examples]
     assert len(set(texts)) == len(texts)
     check_disjoint(Task.of(banking77.student(), splits.train), splits)
 
@@ -164,7 +165,7 @@ def test_published_file_gives_the_promised_splits() -> None:
     splits = banking77.load(SHARED / "data", rationales=records)
     task = Task.of(banking77.student(), [*splits.train, *splits.val, *splits.test])
     check_disjoint(task, splits)
-    for name, examples in splits.named():
+    for name, examples in splits.non_empty():
         check_examples(task, examples, split=name)
     assert {rule.example_id: rule.inputs["text"] for rule in records} == {row.id: row.text for row in splits.train}
     assert Counter(task.golds(splits.val)) == dict.fromkeys(banking77.SUBSET, 10)

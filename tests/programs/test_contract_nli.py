@@ -16,8 +16,8 @@ from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.rules import MicroRule
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.student.compose import with_rules
-from pld_dspy.task.splits import check_disjoint
-from pld_dspy.task.task import Task, check_examples
+from pld_dspy.task.checks import check_disjoint, check_examples
+from pld_dspy.task.task import Task
 from programs import contract_nli
 from programs.published import families
 
@@ -141,7 +141,7 @@ def test_recorded_examples_are_the_training_set_and_their_contracts_are_nowhere_
     records = [record(f"contract_nli-dev-{number}-nda-0") for number in range(30)]
     splits = contract_nli.load(two_files(tmp_path), rationales=records)
     assert [example.id for example in splits.train] == [rule.example_id for rule in records]
-    found = [contracts(examples) for _, examples in splits.named()]
+    found = [contracts(examples) for _, examples in splits.non_empty()]
     assert not found[0] & found[1]
     assert not found[0] & found[2]
     assert not found[1] & found[2]
@@ -157,7 +157,7 @@ def test_near_copies_of_a_contract_stay_together(tmp_path: Path) -> None:
     assert not contracts([*splits.val, *splits.test]) & {"contract_nli-test-901", "contract_nli-dev-900"}
     for seed in range(5):
         splits = contract_nli.load(folder, seed=seed)
-        of_copies = [name for name, part in splits.named() if {"900", "901"} & {n[-3:] for n in contracts(part)}]
+        of_copies = [name for name, part in splits.non_empty() if {"900", "901"} & {n[-3:] for n in contracts(part)}]
         assert len(of_copies) <= 1
 
 
@@ -165,7 +165,7 @@ def test_each_label_is_drawn_alike_as_far_as_it_goes(tmp_path: Path) -> None:
     rare = dict.fromkeys(HYPOTHESES, "NotMentioned") | {"nda-0": "Contradiction", "nda-1": "Entailment"}
     documents = [document(number, choices=rare) for number in range(84)]
     splits = contract_nli.load(write(tmp_path, dev=documents[:60], test=documents[60:]))
-    train, val, test = (Counter(example.relation for example in examples) for _, examples in splits.named())
+    train, val, test = (Counter(example.relation for example in examples) for _, examples in splits.non_empty())
     assert train == dict.fromkeys(contract_nli.LABELS, contract_nli.TRAIN)
     assert val == {"NotMentioned": 24, "Contradiction": 15 + 8, "Entailment": 15 + 8}
     assert test == {"NotMentioned": 50, "Contradiction": 16, "Entailment": 16}
@@ -230,14 +230,14 @@ def test_published_files_give_the_promised_splits() -> None:
     student = contract_nli.student()
     task = Task.of(student, everything)
     check_disjoint(task, splits)
-    for name, examples in splits.named():
+    for name, examples in splits.non_empty():
         check_examples(task, examples, split=name, context_tokens=8192)
     assert {row.id: row.relation for row in splits.train} == {rule.example_id: rule.label for rule in records}
     assert {row.id: row.hypothesis for row in splits.train} == {r.example_id: r.inputs["hypothesis"] for r in records}
     assert Counter(task.golds(splits.val)) == dict.fromkeys(contract_nli.LABELS, 24)
     assert Counter(task.golds(splits.test)) == dict.fromkeys(contract_nli.LABELS, 50)
     text = {contract_of(example): example.contract for example in everything}
-    split_of = {contract: name for name, examples in splits.named() for contract in contracts(examples)}
+    split_of = {contract: name for name, examples in splits.non_empty() for contract in contracts(examples)}
     pairs = set(zip(families(list(text.values())), (split_of[contract] for contract in text), strict=True))
     assert len(pairs) == len({family for family, _ in pairs}), "a family of near-copies is in two splits"
 

@@ -9,8 +9,9 @@ import pytest
 
 from pld_dspy.errors import DataError
 from pld_dspy.rules import MicroRule
-from pld_dspy.task.splits import check_disjoint, normalized
-from pld_dspy.task.task import Task, check_examples
+from pld_dspy.task.checks import check_disjoint, check_examples
+from pld_dspy.task.splits import normalized
+from pld_dspy.task.task import Task
 from programs import logiqa
 from programs.published import families
 
@@ -62,8 +63,8 @@ def test_a_context_is_in_one_split_and_there_once(tmp_path: Path) -> None:
     blocks = [block(number) for number in range(500)]
     again = [block(number, question="Which does not follow?") for number in range(500)]
     splits = logiqa.load(write(tmp_path, [*blocks, *again]))
-    contexts = [example.context for _, examples in splits.named() for example in examples]
-    assert [len(examples) for _, examples in splits.named()] == [logiqa.TRAIN, logiqa.VAL, logiqa.TEST]
+    contexts = [example.context for _, examples in splits.non_empty() for example in examples]
+    assert [len(examples) for _, examples in splits.non_empty()] == [logiqa.TRAIN, logiqa.VAL, logiqa.TEST]
     assert len(set(contexts)) == len(contexts)
 
 
@@ -147,9 +148,9 @@ def test_published_file_gives_the_promised_splits() -> None:
     everything = [*splits.train, *splits.val, *splits.test]
     task = Task.of(logiqa.student(), everything)
     check_disjoint(task, splits)
-    for name, examples in splits.named():
+    for name, examples in splits.non_empty():
         check_examples(task, examples, split=name, context_tokens=2048)
-    assert [len(examples) for _, examples in splits.named()] == [64, 80, 150]
+    assert [len(examples) for _, examples in splits.non_empty()] == [64, 80, 150]
     assert len({normalized(example.context) for example in everything}) == len(everything)
     assert len(set(families([example.context for example in everything]))) == len(everything)
     assert set(Counter(task.golds(splits.val))) == set(logiqa.LABELS)

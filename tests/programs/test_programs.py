@@ -11,7 +11,8 @@ import pytest
 from pld_dspy.errors import DataError
 from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.rules import MicroRule
-from pld_dspy.task.splits import Splits, check_disjoint
+from pld_dspy.task.checks import check_disjoint
+from pld_dspy.task.splits import Splits
 from pld_dspy.task.task import Task
 from programs import stereoset
 
@@ -104,7 +105,7 @@ def cluster(number: int, gold_labels: list[Any]) -> dict[str, Any]:
 
 
 def everything(splits: Splits) -> dict[str, str]:
-    return {example.id: example.text for _, examples in splits.named() for example in examples}
+    return {example.id: example.text for _, examples in splits.non_empty() for example in examples}
 
 
 KINDS = ("intrasentence", "intersentence")

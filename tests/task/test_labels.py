@@ -5,7 +5,8 @@ from typing import Annotated, Literal, Optional
 
 import pytest
 
-from pld_dspy.task.labels import label_names, label_text, label_texts, label_values, match_label
+from pld_dspy.task.answers import label_names, match_label
+from pld_dspy.task.labels import label_text, label_texts, label_values
 
 NLI = ("Entailment", "Contradiction", "NotMentioned")
 CARDS = ("top_up", "top_up_failed", "card_lost")

@@ -47,9 +47,11 @@ from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.student.constraints import constrained
 from pld_dspy.student.decision import decision_of
 from pld_dspy.student.evaluator import Evaluator
-from pld_dspy.task.label_sets import NO_LABEL, indicator, joined, labels_in, match_labels
+from pld_dspy.task.answers import match_labels
+from pld_dspy.task.checks import check_calibratable, check_examples, check_training_labels
+from pld_dspy.task.labels import NO_LABEL, indicator, join_labels, labels_in
 from pld_dspy.task.tables import examples as table_examples
-from pld_dspy.task.task import Task, check_calibratable, check_examples, check_training_labels
+from pld_dspy.task.task import Task
 
 LABELS = ("spam", "work", "home")
 
@@ -203,7 +205,7 @@ def test_what_is_left_wrong_is_mended_label_by_label(tmp_path):
 def test_the_label_set_is_that_of_the_elements(kind):
     found = task(kind)
     assert (found.several, sorted(found.labels)) == (True, sorted(LABELS))
-    assert found.read({"tags": ["Work", "spam", "work"]}) == joined(["spam", "work"], found.labels)
+    assert found.read({"tags": ["Work", "spam", "work"]}) == join_labels(["spam", "work"], found.labels)
 
 
 def test_enum_members_are_labels_by_their_values():
@@ -360,7 +362,7 @@ def drawn(seed: int) -> tuple[list[str], list[str | None], list[str | None]]:
     rng = random.Random(seed)
 
     def some() -> str:
-        return joined([label for label in LABELS if rng.random() < 0.4], LABELS)
+        return join_labels([label for label in LABELS if rng.random() < 0.4], LABELS)
 
     golds = [some() for _ in range(rng.randint(2, 60))]
     before, after = ([rng.choice([gold, some(), None]) for gold in golds] for _ in range(2))

@@ -9,7 +9,8 @@ import pytest
 from tasks import LABELS, mail, mail_task, mails
 
 from pld_dspy.errors import DataError
-from pld_dspy.task.splits import Splits, check_disjoint, normalized, stratified_halves, stratified_order
+from pld_dspy.task.checks import check_disjoint
+from pld_dspy.task.splits import Splits, normalized, stratified_halves, stratified_order
 
 
 def text(content: str, **fields: object) -> dspy.Example:
@@ -55,7 +56,7 @@ def test_normalizing_keeps_letters_and_digits_of_any_script():
 
 
 def test_only_splits_that_hold_examples_are_named():
-    assert [name for name, _ in Splits(mails(3), mails(3)).named()] == ["train", "validation"]
+    assert [name for name, _ in Splits(mails(3), mails(3)).non_empty()] == ["train", "validation"]
 
 
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.4, 0.8])

@@ -11,7 +11,8 @@ from tasks import Mail, mail, mail_task, mails, student
 
 from pld_dspy.compile.inputs import prepare
 from pld_dspy.errors import DataError
-from pld_dspy.task.task import Task, check_examples, check_training_labels
+from pld_dspy.task.checks import check_examples, check_training_labels
+from pld_dspy.task.task import Task
 
 
 class Team(Enum):
@@ -128,10 +129,10 @@ def test_blanks_around_a_label_are_refused_since_no_answer_has_them(kind, golds)
         Task.of(predict(kind), [example(gold) for gold in golds])
 
 
-def test_a_decision_in_a_part_marked_as_compiled_is_told_of():
+def test_a_part_marked_as_compiled_is_mentioned():
     program = Pipeline()
     program.steps[0]._compiled = True
-    with pytest.raises(DataError, match=r"set _compiled = False to have \['self.steps\[0\].predict'\] seen"):
+    with pytest.raises(DataError, match=r"set _compiled = False to use \['self.steps\[0\].predict'\]"):
         Task.of(program, mails(3))
 
 

@@ -1,0 +1,162 @@
+"""Checks of the data before the first call: every row can be used, and no two splits share an example."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import dspy
+
+from ..errors import DataError
+from .labels import COLLECTIONS, label_text
+from .splits import Splits, identity
+from .task import CHARACTERS_PER_TOKEN, Task
+
+logger = logging.getLogger(__name__)
+
+
+def check_examples(
+    task: Task,
+    examples: Sequence[dspy.Example],
+    *,
+    split: str,
+    context_tokens: int | None = None,
+    text: Callable[[dspy.Example], str] | None = None,
+) -> None:
+    """Refuse examples that cannot be used.
+
+    Args:
+        task: the labelled decision.
+        examples: one split.
+        split: its name, for messages.
+        context_tokens: the student's context in tokens, where known.
+        text: returns what the student reads of an example; all its inputs where None.
+
+    Raises:
+        DataError: the split is empty, a field is missing, a label is not in the label set, a value has the wrong
+            type or cannot be encoded, two rows have the same id, or a text is longer than the context.
+    """
+    if not examples:
+        raise DataError(f"The {split} set is empty. Give at least one labelled example.")
+    row_of: dict[str, int] = {}
+    for row, example in enumerate(examples):
+        identifier = example.get("id")
+        where = f"{split} row {row}" + (f" (id {identifier!r})" if identifier is not None else "")
+        _check_inputs(task, example, where)
+        _check_label(task, example, where)
+        tokens = len((text or task.text)(example)) // CHARACTERS_PER_TOKEN if context_tokens is not None else 0
+        if context_tokens is not None and tokens > context_tokens:
+            raise DataError(
+                f"{where} is about {tokens} tokens long, more than the student's context of {context_tokens}. "
+                "Shorten it, drop the row, or serve the student with a larger context."
+            )
+        if identifier is not None and row_of.setdefault(str(identifier), row) != row:
+            raise DataError(
+                f"{split} rows {row_of[str(identifier)]} and {row} have the same id {identifier!r}. "
+                "Give every example its own id, or leave ids out."
+            )
+
+
+def check_training_labels(task: Task, trainset: Sequence[dspy.Example]) -> None:
+    """Refuse a training set with one label; warn about labels that it never shows.
+
+    Raises:
+        DataError: every training example has the same label.
+    """
+    counts = Counter(task.golds(trainset))
+    if len(counts) < 2:
+        raise DataError(
+            f"Every training example has the label {next(iter(counts))!r}. There is nothing to decide: add examples "
+            "with another label."
+        )
+    shown = {label for gold in counts for label in task.labels_of(gold)}
+    absent = [label for label in task.labels if label not in shown]
+    if absent:
+        logger.warning("No training example has the label %s: no rule can be learned for it.", absent)
+
+
+def check_disjoint(task: Task, splits: Splits) -> None:
+    """Refuse splits that share an example: the same id, or the same text but for case, spacing and punctuation.
+
+    Raises:
+        DataError: the message names both rows.
+    """
+    owners: dict[str, tuple[str, int]] = {}
+    for split, examples in splits.non_empty():
+        for row, example in enumerate(examples):
+            for kind, key in _identities(task, example):
+                other, other_row = owners.setdefault(f"{kind} {key}", (split, row))
+                if other != split:
+                    raise DataError(
+                        f"{other} row {other_row} and {split} row {row} share the same {kind} ({key[:60]!r}). "
+                        "Remove one: an example in two splits makes every score too good."
+                    )
+
+
+def check_calibratable(task: Task, *, calibrate: bool) -> None:
+    """Refuse to calibrate answers that may hold several labels.
+
+    Raises:
+        DataError: ``calibrate`` is set for such answers.
+    """
+    if calibrate and task.several:
+        raise DataError(
+            f"calibrate=True adjusts a choice of one label, and the output field {task.label_field!r} may hold several "
+            "at once. Leave it out."
+        )
+
+
+def _identities(task: Task, example: dspy.Example) -> Iterator[tuple[str, str]]:
+    if example.get("id") is not None:
+        yield "id", str(example["id"])
+    yield "text", identity(task.text(example))
+
+
+def _check_inputs(task: Task, example: dspy.Example, where: str) -> None:
+    for field in task.inputs:
+        value = example.get(field)
+        if value is None:
+            raise DataError(f"{where} has no value for the input field {field!r}. Fill it in or drop the row.")
+        if isinstance(value, float) and value != value:
+            raise DataError(f"{where}: the input field {field!r} is NaN. Fill it in or drop the row.")
+    for field in ("id", *task.inputs, task.label_field):
+        _check_encodable(example.get(field), f"{where}: the field {field!r}")
+
+
+def _check_encodable(value: Any, where: str) -> None:
+    """Refuse half of a surrogate pair: JSON may hold one, but no file and no server takes it."""
+    try:
+        str(value).encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{where} is no Unicode text at character {error.start}. Correct or drop the row.") from error
+
+
+def _check_label(task: Task, example: dspy.Example, where: str) -> None:
+    """Refuse a missing label, a value of the wrong type, and a label outside the label set."""
+    gold, field = example.get(task.label_field), f"the label field {task.label_field!r}"
+    choices = ", ".join(task.labels)
+    if _is_blank(gold):
+        raise DataError(f"{where} has no value for {field}. Label or drop the row.")
+    if task.several and not isinstance(gold, COLLECTIONS):
+        raise DataError(
+            f"{where}: {field} is a {type(gold).__name__}, not a list of labels. "
+            f"Give a list, which may be empty, of {choices}."
+        )
+    if not task.several and isinstance(gold, (list, tuple, dict, set, float)) and label_text(gold) not in task.labels:
+        raise DataError(f"{where}: {field} is a {type(gold).__name__}, not a single label. Give one of {choices}.")
+    for label in gold if task.several else [gold]:
+        if _is_blank(label):
+            raise DataError(
+                f"{where}: a label in the field {task.label_field!r} is empty. Fill it in or remove the label."
+            )
+        if label_text(label) not in task.labels:
+            raise DataError(
+                f"{where}: the label {label_text(label)!r} is not in the label set ({choices}). "
+                "Correct the row, or add the label to the output field's type."
+            )
+
+
+def _is_blank(label: Any) -> bool:
+    return label is None or (isinstance(label, str) and not label.strip())
