@@ -12,7 +12,7 @@ import numpy as np
 
 from pld_dspy.cli.data_source import Program
 from pld_dspy.errors import DataError
-from pld_dspy.explain import Explainer, explain
+from pld_dspy.explain import explain
 from pld_dspy.induce.config import InduceConfig, SuspectPolicy
 from pld_dspy.induce.induce import Induction, induce
 from pld_dspy.ledger.jsonl import read_jsonl
@@ -25,6 +25,7 @@ from pld_dspy.student.adapter import LabelAdapter, asking_for_logprobs
 from pld_dspy.student.evaluator import Evaluation, Evaluator
 from pld_dspy.task.splits import Splits
 from pld_dspy.task.task import Task, example_id
+from pld_dspy.teacher.teacher import Teacher
 
 from .asker import offset, shown
 from .label_noise import flip
@@ -84,7 +85,7 @@ def flipped(program: Program, rationales: Path, out: Path, *, student: str, teac
     out.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(out / ANSWERS)
     with dspy.context(lm=resolve_lm(student, cache=False), adapter=LabelAdapter()):
-        told = explain(splits.train, task, instructions=instructions, recorded=recorded, ledger=ledger).micro_rules
+        told = explain(splits.train, task, recorded=recorded).micro_rules
         if len(told) < len(splits.train):
             raise DataError(f"{rationales} explains {len(told)} of {len(splits.train)} training examples. Explain all.")
         doubtful = _flipped(splits.train, task, seed)
@@ -93,14 +94,11 @@ def flipped(program: Program, rationales: Path, out: Path, *, student: str, teac
             false = explain(
                 doubtful,
                 task,
-                instructions=instructions,
-                teacher=Explainer(),
-                ledger=ledger,
-                lm=lm,
+                teacher=Teacher(task=instructions, lm=lm, ledger=ledger),
                 on_answer=progress.update,
             ).micro_rules
         evaluator = Evaluator(student=module, task=task, ledger=ledger, adapter=asking_for_logprobs(None), seed=seed)
-        rows = list(_rows(evaluator, splits, instructions, list(_trainings(told, false))))
+        rows = list(_rows(evaluator, splits, list(_trainings(told, false))))
     n = f"{len(splits.test)} test examples, {len(splits.val)} validation ones, {len(told)} training ones"
     return "\n".join([HEADER, *rows, "", f"{n}, of which {len(false)} had a wrong label and an explanation of it."])
 
@@ -124,17 +122,11 @@ def _trainings(told: Sequence[MicroRule], false: Sequence[MicroRule]) -> Iterato
         yield Training(f"a tenth flipped, suspects: {policy}", mixed, policy, frozenset(wrong))
 
 
-def _rows(evaluator: Evaluator, splits: Splits, instructions: str, trainings: Sequence[Training]) -> Iterator[str]:
+def _rows(evaluator: Evaluator, splits: Splits, trainings: Sequence[Training]) -> Iterator[str]:
     task, first = evaluator.task, None
     golds = task.golds(splits.test)
     for one in trainings:
-        induction = induce(
-            one.micro_rules,
-            task,
-            instructions=instructions,
-            config=InduceConfig(suspects=one.suspects),
-            ledger=evaluator.ledger,
-        )
+        induction = induce(one.micro_rules, task, config=InduceConfig(suspects=one.suspects))
         rules = RuleSet(rules=tuple(induction.rules))
         with bar(one.name, "call", total=len(splits.val) + len(splits.test)) as progress:
             on_val, on_test = (

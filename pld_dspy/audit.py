@@ -13,7 +13,6 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TypeAlias
 
 import dspy
@@ -24,12 +23,11 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.naive_bayes import MultinomialNB
 
 from .ledger.answer import Answer
-from .ledger.ledger import Ledger
 from .rules import MicroRule
 from .task.answers import label_names, match_label
 from .task.task import Task, example_id, input_text
-from .teacher.retry import asked_again
 from .teacher.signatures import JudgeExample
+from .teacher.teacher import Teacher
 
 logger = logging.getLogger(__name__)
 
@@ -81,27 +79,12 @@ class Audit:
     unreadable: int = 0
 
 
-class Judge(dspy.Module):
-    """The teacher program: inputs in, label and reason out; it is not told the label."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.judge = dspy.Predict(JudgeExample)
-
-    def forward(self, task: str, labels: str, example: str) -> dspy.Prediction:
-        """Return a prediction with ``reason`` and ``answer``."""
-        return self.judge(task=task, labels=labels, example=example)
-
-
 def audit(
     micro_rules: Sequence[MicroRule],
     task: Task,
     *,
-    instructions: str,
-    ledger: Ledger,
+    teacher: Teacher,
     texts: Mapping[str, str] | None = None,
-    teacher: dspy.Module | None = None,
-    lm: dspy.BaseLM | None = None,
     on_answer: Callable[[], object] | None = None,
 ) -> Audit:
     """Find what the data doubts and what a teacher contradicts, the most doubtful first; arguments as below.
@@ -114,11 +97,8 @@ def audit(
     judged = contradicted_by_teacher(
         sorted(micro_rules, key=lambda rule: -scores.get(rule.example_id, 0.0)),
         task,
-        instructions=instructions,
-        ledger=ledger,
-        texts=texts,
         teacher=teacher,
-        lm=lm,
+        texts=texts,
         on_answer=on_answer,
     )
     for one in judged.suspects:
@@ -150,11 +130,8 @@ def contradicted_by_teacher(
     items: Sequence[Item],
     task: Task,
     *,
-    instructions: str,
-    ledger: Ledger,
+    teacher: Teacher,
     texts: Mapping[str, str] | None = None,
-    teacher: dspy.Module | None = None,
-    lm: dspy.BaseLM | None = None,
     on_answer: Callable[[], object] | None = None,
 ) -> Audit:
     """Ask a teacher for the label of each example without showing it, one call each, and find those it contradicts.
@@ -165,26 +142,28 @@ def contradicted_by_teacher(
         items: micro-rules with their examples' inputs, or labelled examples: all of them, or what
             :func:`suspects` found.
         task: the labelled decision.
-        instructions: the student's own instructions, which tell the teacher what the task is.
-        ledger: keeps and counts the answers; a cap on calls leaves the other examples unasked.
+        teacher: asked under the stage "audit"; a cap on calls leaves the other examples unasked.
         texts: example id -> what the student reads of it, as for :func:`suspects`.
-        teacher: takes task, labels and example; gives reason and answer. :class:`Judge` where None.
-        lm: the teacher's LM, where its predictors are bound to none.
-        on_answer: called once an answer.
+        on_answer: called once per answer.
 
     Returns:
         Suspects in the order of ``items``.
     """
     told = [_told(item, row, task, texts or {}) for row, item in enumerate(items)]
-    inputs = [{"task": instructions, "labels": ", ".join(task.labels), "example": one.text} for one in told]
-    ask = partial(ledger.ask, teacher or Judge(), role="teacher", stage="audit", lm=lm, to_the_cap=True)
+    inputs = [{"labels": ", ".join(task.labels), "example": one.text} for one in told]
 
     def read(answer: Answer) -> str | None:
         said = str((answer.outputs or {}).get("answer") or "").strip()
         return UNCLEAR if said.casefold().rstrip(".") == UNCLEAR else match_label(said, task.labels)
 
-    first = ask(inputs, on_answer=on_answer)
-    answers = asked_again(ask, inputs, first, lambda one: [read(one) or ""], unsaid="it named none of the labels")
+    answers = teacher.ask(
+        JudgeExample,
+        inputs,
+        stage="audit",
+        texts=lambda answer: [read(answer) or ""],
+        empty_reason="it named none of the labels",
+        on_answer=on_answer,
+    )
     found, unreadable = [], 0
     for one, answer in zip(told, answers, strict=True):
         outputs, label = answer.outputs or {}, read(answer)

@@ -5,19 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, TypeAlias
 
 import dspy
 
 from .errors import BudgetExceeded, DataError
 from .ledger.answer import Answer
-from .ledger.ledger import Ledger
 from .rules import MicroRule
 from .task.splits import identity
 from .task.task import Task, example_id, input_text
-from .teacher.retry import asked_again
 from .teacher.signatures import ExplainExample, is_unfilled
+from .teacher.teacher import Teacher
 
 logger = logging.getLogger(__name__)
 
@@ -45,28 +43,13 @@ class Explanations:
     unexplained: list[str] = field(default_factory=list)
 
 
-class Explainer(dspy.Module):
-    """The teacher program: inputs and gold label in, rationale and one micro-rule out."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.explain = dspy.Predict(ExplainExample)
-
-    def forward(self, task: str, labels: str, example: str, label: str) -> dspy.Prediction:
-        """Return a prediction with ``rationale`` and ``rule``."""
-        return self.explain(task=task, labels=labels, example=example, label=label)
-
-
 def explain(
     trainset: Sequence[dspy.Example],
     task: Task,
     *,
-    instructions: str,
     texts: Sequence[str] | None = None,
     recorded: Sequence[MicroRule] = (),
-    teacher: dspy.Module | None = None,
-    ledger: Ledger,
-    lm: dspy.BaseLM | None = None,
+    teacher: Teacher | None = None,
     on_answer: Callable[[], object] | None = None,
 ) -> Explanations:
     """Give every training example a micro-rule: the recorded one where there is one, else the teacher's.
@@ -77,13 +60,10 @@ def explain(
     Args:
         trainset: labelled examples.
         task: their labelled decision.
-        instructions: the student's own instructions, which tell the teacher what the task is.
         texts: what the teacher is shown of each training example; its inputs as text where None.
         recorded: micro-rules from a file, matched by example id, else by inputs; see :func:`match_records`.
-        teacher: takes task, labels, example and label; gives rationale and rule. None: records only.
-        ledger: keeps and counts the teacher's answers.
-        lm: the teacher's LM, where its predictors are bound to none.
-        on_answer: called once an example that the teacher answers.
+        teacher: explains what no record covers. None: records only.
+        on_answer: called once per example that the teacher answers.
 
     Raises:
         DataError: a record's label differs from its example's, or nothing is explained at all.
@@ -94,10 +74,10 @@ def explain(
     missing = [place for place in wanted if place not in records]
     told: dict[Place, MicroRule] = {}
     if teacher is not None and missing:
-        told = _ask(trainset, task, missing, texts, instructions, teacher, ledger, lm, on_answer)
+        told = _ask(trainset, task, missing, texts, teacher, on_answer)
     found = {**records, **told}
-    if not found and "explain" in ledger.stopped:
-        raise BudgetExceeded(ledger.stopped["explain"])
+    if not found and teacher is not None and "explain" in teacher.ledger.stopped:
+        raise BudgetExceeded(teacher.ledger.stopped["explain"])
     if not found:
         raise _nothing_explained(len(missing), has_teacher=teacher is not None)
     absent = list(dict.fromkeys(example_id(trainset[row], row) for row, label in missing if (row, label) not in told))
@@ -117,23 +97,20 @@ def _ask(
     task: Task,
     places: Sequence[Place],
     texts: Sequence[str] | None,
-    instructions: str,
-    teacher: dspy.Module,
-    ledger: Ledger,
-    lm: dspy.BaseLM | None,
+    teacher: Teacher,
     on_answer: Callable[[], object] | None,
 ) -> dict[Place, MicroRule]:
     inputs = [
         {
-            "task": instructions,
             "labels": _listed(task, trainset[row]),
             "example": task.text(trainset[row]) if texts is None else texts[row],
             "label": label,
         }
         for row, label in places
     ]
-    ask = partial(ledger.ask, teacher, role="teacher", stage="explain", lm=lm, to_the_cap=True)
-    answers = asked_again(ask, inputs, ask(inputs, on_answer=on_answer), lambda answer: [_rule(answer)])
+    answers = teacher.ask(
+        ExplainExample, inputs, stage="explain", texts=lambda answer: [_rule(answer)], on_answer=on_answer
+    )
     told = {}
     for (row, label), answer in zip(places, answers, strict=True):
         rule = _rule(answer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from .compile import stages
 from .compile.build_result import Found, outcome, patched
 from .compile.context import Job
 from .compile.estimate import Estimate, estimate
-from .compile.inputs import Inputs, Rationales, TeacherLike, prepare, student_lm
+from .compile.inputs import Inputs, Rationales, prepare, student_lm
 from .explain import match_records
 from .induce.config import UNSAID as UNSAID_OF_INDUCE
 from .induce.config import InduceConfig
@@ -37,6 +37,7 @@ from .student.adapter import asking_for_logprobs
 from .student.compose import with_rules
 from .student.evaluator import Evaluator
 from .task.splits import Splits
+from .teacher.teacher import TeacherLike
 
 UNSAID = {**UNSAID_OF_INDUCE, **UNSAID_OF_RESOLVE}
 
@@ -328,7 +329,8 @@ class PLD(Teleprompter):
             adapter=asking_for_logprobs(self.adapter) if asks else self.adapter,
             seed=self.seed,
         )
-        return Job(inputs=inputs, folder=folder, ledger=ledger, evaluator=evaluator, seed=self.seed)
+        teacher = inputs.teacher and replace(inputs.teacher, ledger=ledger)
+        return Job(inputs=inputs, folder=folder, ledger=ledger, evaluator=evaluator, teacher=teacher, seed=self.seed)
 
     def _left_to_the_loop(self, splits: Splits) -> int:
         """Return how many student calls under the cap the search may not make: the loop is to have them."""

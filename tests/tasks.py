@@ -25,6 +25,7 @@ from pld_dspy.search.config import SearchConfig
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.student.evaluator import Evaluator
 from pld_dspy.task.task import Task
+from pld_dspy.teacher.teacher import Teacher
 
 WORDS = {
     "spam": ("lottery", "winner", "jackpot"),
@@ -140,6 +141,13 @@ def leaning_lm(
 def mail_teacher(answers: Mapping[str, Callable[[dict[str, str]], str]] | None = None, **settings: Any) -> dspy.LM:
     """A teacher that names each mail's keyword, outside DSPy's cache."""
     return teacher_lm(answers, keywords=KEYWORDS, **{"cache": False, **settings})
+
+
+def as_teacher(lm: dspy.LM | None, ledger: Ledger | None = None, **programs: dspy.Module) -> Teacher | None:
+    """``lm`` as the teacher of the mail sorter; ``programs`` by stage."""
+    if lm is None and not programs:
+        return None
+    return Teacher(task=INSTRUCTIONS, lm=lm, programs=programs, ledger=ledger or Ledger())
 
 
 def student(lm: dspy.LM | None = None) -> dspy.Predict:

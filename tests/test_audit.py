@@ -12,6 +12,7 @@ from tasks import (
     LABELS,
     TRAIN,
     WORDS,
+    as_teacher,
     compiled,
     keyword,
     mail_task,
@@ -29,7 +30,6 @@ from pld_dspy.audit import (
     FOLDS,
     MARGIN,
     Audit,
-    Judge,
     Suspect,
     _without_labels,
     audit,
@@ -158,7 +158,7 @@ class TestByTheTeacher:
         return self.judged(items, lm, ledger).suspects
 
     def judged(self, items: Sequence[object], lm: dspy.LM, ledger: Ledger | None = None) -> Audit:
-        return contradicted_by_teacher(items, mail_task(), instructions=INSTRUCTIONS, ledger=ledger or Ledger(), lm=lm)
+        return contradicted_by_teacher(items, mail_task(), teacher=as_teacher(lm, ledger))
 
     def test_it_is_not_told_the_label_and_contradicts_the_wrong_ones(self):
         lm, ledger = self.judge(), Ledger()
@@ -179,11 +179,11 @@ class TestByTheTeacher:
         assert "If the text mentions" not in calls(lm)[0].user
 
     def test_a_judge_that_gives_no_reason_is_said_to_give_none(self):
-        class Curt(Judge):
+        class Curt(dspy.Module):
             def forward(self, task: str, labels: str, example: str) -> dspy.Prediction:
                 return dspy.Prediction(reason=None, answer="home")
 
-        judged = contradicted_by_teacher(MAILS[:1], mail_task(), instructions="", ledger=Ledger(), teacher=Curt())
+        judged = contradicted_by_teacher(MAILS[:1], mail_task(), teacher=as_teacher(None, audit=Curt()))
         [found] = judged.suspects
         assert found.reason.endswith("answers home: it does not say why")
 
@@ -221,17 +221,17 @@ class TestByTheTeacher:
         assert len(calls(lm)) == len(WRONG)
 
     def test_a_teacher_of_ones_own_is_asked(self):
-        class Stern(Judge):
+        class Stern(dspy.Module):
             def forward(self, task: str, labels: str, example: str) -> dspy.Prediction:
                 return dspy.Prediction(reason="Always so.", answer="home")
 
-        found = contradicted_by_teacher(MAILS[:6], mail_task(), instructions="", ledger=Ledger(), teacher=Stern())
+        found = contradicted_by_teacher(MAILS[:6], mail_task(), teacher=as_teacher(None, audit=Stern()))
         assert {one.label for one in found.suspects} == {"spam", "work"}
 
 
 class TestByBoth:
     def asked(self, records: list[MicroRule], lm: dspy.LM, ledger: Ledger, **given: object) -> list[Suspect]:
-        return audit(records, mail_task(), instructions=INSTRUCTIONS, ledger=ledger, lm=lm, **given).suspects
+        return audit(records, mail_task(), teacher=as_teacher(lm, ledger), **given).suspects
 
     def test_what_either_doubts_is_doubted_and_both_say_why(self):
         records = [*micro_rules(relabelled()), doubting("d", "home", "dinner")]
@@ -282,11 +282,11 @@ class TestInACompile:
         return [mail.copy(label=changed.get(row, mail.label)).with_inputs("text") for row, mail in enumerate(TRAIN)]
 
     def compiled(self, **settings: object) -> tuple[PLDResult, dspy.LM]:
-        teacher = TestByTheTeacher.judge()
-        optimizer = pld(teacher=teacher, induce=InduceConfig(wordings=1, **settings))
+        lm = TestByTheTeacher.judge()
+        optimizer = pld(teacher=lm, induce=InduceConfig(wordings=1, **settings))
         compiled(optimizer, student(student_lm()), trainset=self.train())
         assert optimizer.result is not None
-        return optimizer.result, teacher
+        return optimizer.result, lm
 
     @pytest.fixture(autouse=True)
     def in_a_folder_of_its_own(self, tmp_path, monkeypatch):
@@ -339,7 +339,7 @@ class TestPolicy:
     def induced(records: list[MicroRule], **settings: object) -> Induction:
         doubted = settings.pop("doubted", None)
         config = InduceConfig(**settings)
-        return induce(records, mail_task(), instructions="", config=config, ledger=Ledger(), doubted=doubted)
+        return induce(records, mail_task(), config=config, doubted=doubted)
 
     def test_by_default_suspects_are_listed_and_every_micro_rule_counts(self):
         found = self.induced(micro_rules(relabelled()))

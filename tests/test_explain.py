@@ -3,10 +3,21 @@
 import dspy
 import pytest
 from engine import calls, sections
-from tasks import INSTRUCTIONS, KEYWORDS, instruction, mail, mail_task, mail_teacher, mails, micro_rule, micro_rules
+from tasks import (
+    INSTRUCTIONS,
+    KEYWORDS,
+    as_teacher,
+    instruction,
+    mail,
+    mail_task,
+    mail_teacher,
+    mails,
+    micro_rule,
+    micro_rules,
+)
 
 from pld_dspy.errors import BudgetExceeded, DataError
-from pld_dspy.explain import Explainer, Explanations, explain
+from pld_dspy.explain import Explanations, explain
 from pld_dspy.ledger.budget import Budget
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.rules import DOUBT_MARK, MicroRule
@@ -14,9 +25,10 @@ from pld_dspy.rules import DOUBT_MARK, MicroRule
 TRAIN = mails(9)
 
 
-def explained(*, trainset: list[dspy.Example] = TRAIN, lm: dspy.LM | None = None, **settings: object) -> Explanations:
-    given = {"instructions": INSTRUCTIONS, "ledger": Ledger(), "teacher": Explainer() if lm else None, **settings}
-    return explain(trainset, mail_task(), lm=lm, **given)
+def explained(
+    *, trainset: list[dspy.Example] = TRAIN, lm: dspy.LM | None = None, ledger: Ledger | None = None, **given: object
+) -> Explanations:
+    return explain(trainset, mail_task(), teacher=as_teacher(lm, ledger), **given)
 
 
 def test_records_match_by_id_and_stand_in_the_order_of_the_training_set():

@@ -18,7 +18,6 @@ from pld_dspy.induce.cluster import dbscan
 from pld_dspy.induce.config import InduceConfig
 from pld_dspy.induce.induce import induce
 from pld_dspy.ledger.jsonl import read_jsonl
-from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.local.embedding import embed, tfidf_svd
 from pld_dspy.rules import MicroRule
 from pld_dspy.task.task import Task
@@ -113,7 +112,7 @@ def recorded(path: Path) -> Collection:
 def _induced(given: Collection, config: InduceConfig) -> tuple[list[list[int]], str]:
     rows = {rule.example_id: row for row, rule in enumerate(given.micro_rules)}
     # Labels are audited before clusters are made, and at a price of its own.
-    found = induce(given.micro_rules, given.task, instructions="", ledger=Ledger(), config=config, doubted=())
+    found = induce(given.micro_rules, given.task, config=config, doubted=())
     return [[rows[example_id] for example_id in rule.support] for rule in found.rules], found.diagnosis
 
 

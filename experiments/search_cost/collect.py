@@ -54,7 +54,7 @@ def collect_table(experiment: Experiment, path: Path, *, random: int, searched: 
         raise DataError(f"The experiment {experiment.name!r} has no rationales to make rules from. Give some.")
     reader = Reader(student, task)
     reads = {str(one.id): reader.inputs(one) for one in splits.train if one.get("id") is not None}
-    rules = induce(micro_rules, task, instructions="", reads=reads, ledger=Ledger()).rules
+    rules = induce(micro_rules, task, reads=reads).rules
     evaluator = Evaluator(
         student=student,
         task=task,

@@ -10,57 +10,21 @@ from typing import Any, TypeAlias
 import dspy
 
 from ..errors import DataError
-from ..explain import Explainer, match_records
-from ..induce.generalize import Generalizer
+from ..explain import match_records
 from ..ledger.jsonl import read_jsonl
 from ..ledger.keys import adapter_settings, digest, lm_settings, program_state
-from ..resolve.propose import Resolver
 from ..rules import MicroRule, strip_rules
 from ..scoring.objective import Objective, check_objective
 from ..student.predictor_inputs import Reader
 from ..task.checks import check_calibratable, check_disjoint, check_examples, check_training_labels
 from ..task.splits import Splits, identity, stratified_halves
 from ..task.task import Task, example_id, input_text
+from ..teacher.teacher import Teacher, TeacherLike
 
 VALIDATION_SHARE = 0.4
 """Of the training set, where no validation set is given."""
 
-TeacherLike: TypeAlias = dspy.BaseLM | dspy.Module | Sequence[dspy.Module] | None
 Rationales: TypeAlias = Sequence[MicroRule] | Path | str | None
-
-
-@dataclass(frozen=True)
-class Teacher:
-    """The teacher as its three programs and the LM that they run on where they are bound to none."""
-
-    explainer: dspy.Module
-    generalizer: dspy.Module
-    resolver: dspy.Module
-    lm: dspy.BaseLM | None
-
-    @classmethod
-    def of(cls, teacher: TeacherLike) -> Teacher | None:
-        """Accept an LM, a program that explains, any other program (for its LM), or a list of programs.
-
-        A program explains if one of its predictors gives ``rule``; it is called with task, labels, example and
-        label. BetterTogether hands its teachers on as a list: the first counts.
-
-        Raises:
-            DataError: it is none of these.
-        """
-        if teacher is None or (isinstance(teacher, Sequence) and not teacher):
-            return None
-        if isinstance(teacher, Sequence):
-            teacher = teacher[0]
-        if isinstance(teacher, dspy.BaseLM):
-            return cls(Explainer(), Generalizer(), Resolver(), teacher)
-        if not isinstance(teacher, dspy.Module):
-            kind = type(teacher).__name__
-            raise DataError(f"teacher is a {kind}; give a dspy.LM, a dspy.Module or a list of modules.")
-        predictors = teacher.predictors()
-        lm = next((predictor.lm for predictor in predictors if predictor.lm is not None), None)
-        explains = any("rule" in predictor.signature.output_fields for predictor in predictors)
-        return cls(teacher if explains else Explainer(), Generalizer(), Resolver(), lm)
 
 
 @dataclass(frozen=True)
@@ -143,7 +107,7 @@ class Inputs:
             "task": asdict(self.task),
             "data": self.fingerprints(),
             "student": {"lm": lm_settings(lm), "program": digest(program_state(self.student, lm=lm))},
-            "teacher": teacher_settings(self.teacher),
+            "teacher": self.teacher and self.teacher.settings(),
             "adapter": adapter_settings(adapter),
         }
 
@@ -184,12 +148,16 @@ def prepare(
     if task.untouched:
         notes.append(f"Predictors left as they were: {', '.join(task.untouched)}.")
     instructions = strip_rules(dict(student.named_predictors())[task.predictor].signature.instructions)
-    return Inputs(student, task, splits, _recorded(rationales), Teacher.of(teacher), instructions, notes, reader)
-
-
-def teacher_settings(teacher: Teacher | None) -> dict[str, object] | None:
-    """Return what of the teacher decides its answers, for config.yaml."""
-    return None if teacher is None else lm_settings(teacher.lm or dspy.settings.lm)
+    return Inputs(
+        student,
+        task,
+        splits,
+        _recorded(rationales),
+        Teacher.of(teacher, task=instructions),
+        instructions,
+        notes,
+        reader,
+    )
 
 
 def fingerprint(examples: Sequence[dspy.Example]) -> str:

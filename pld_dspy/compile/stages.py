@@ -61,12 +61,9 @@ def explain_examples(job: Job) -> Explanations:
         found = explain(
             inputs.splits.train,
             inputs.task,
-            instructions=inputs.instructions,
             texts=inputs.texts(inputs.splits.train),
             recorded=inputs.recorded,
-            teacher=inputs.teacher and inputs.teacher.explainer,
-            ledger=job.ledger,
-            lm=inputs.teacher and inputs.teacher.lm,
+            teacher=job.teacher,
             on_answer=shown.update,
         )
         job.folder.write_micro_rules(found.micro_rules)
@@ -75,17 +72,15 @@ def explain_examples(job: Job) -> Explanations:
 
 def audit_labels(job: Job, explanations: Explanations, config: InduceConfig) -> Audit | None:
     """Have the labels of explained examples doubted by the data and the teacher; None where that is not asked for."""
-    if config.audit != "teacher":
+    if config.audit != "teacher" or job.teacher is None:
         return None
     inputs = job.inputs
     with timed(job.seconds, "audit"), bar("audit", "example", total=len(explanations.micro_rules)) as shown:
         return audit(
             explanations.micro_rules,
             inputs.task,
-            instructions=inputs.instructions,
-            ledger=job.ledger,
+            teacher=job.teacher,
             texts=inputs.texts_by_id,
-            lm=inputs.teacher and inputs.teacher.lm,
             on_answer=shown.update,
         )
 
@@ -99,12 +94,9 @@ def induce_rules(
         return induce(
             explanations.micro_rules,
             inputs.task,
-            instructions=inputs.instructions,
             reads=inputs.reads_by_id,
             config=config,
-            teacher=inputs.teacher and inputs.teacher.generalizer,
-            ledger=job.ledger,
-            lm=inputs.teacher and inputs.teacher.lm,
+            teacher=job.teacher,
             on_answer=shown.update,
             doubted=doubted,
         )
@@ -196,8 +188,7 @@ def resolve_errors(
             job.evaluator,
             instructions=inputs.instructions,
             texts=inputs.texts([*train, *val]),
-            teacher=inputs.teacher and inputs.teacher.resolver,
-            lm=inputs.teacher and inputs.teacher.lm,
+            teacher=job.teacher,
             config=config,
             calibrated=calibrated,
             seed=job.seed,

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
-import dspy
-
 from ..ledger.answer import Answer
-from ..ledger.ledger import Ledger
-from ..rules import MICRO_RULE, TEACHER, MicroRule
+from ..rules import MICRO_RULE, MicroRule, teacher_draw
 from ..task.task import CHARACTERS_PER_TOKEN, Task
-from ..teacher.retry import asked_again
 from ..teacher.signatures import GeneralizeRules, is_unfilled
+from ..teacher.teacher import Teacher
 from .formats import about_format
 from .shards import shards
 
@@ -72,18 +68,6 @@ class Synthesis:
     origin: str = MICRO_RULE
 
 
-class Generalizer(dspy.Module):
-    """The teacher program: notes of one cluster in, wordings of one rule out."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.generalize = dspy.Predict(GeneralizeRules)
-
-    def forward(self, task: str, labels: str, notes: list[str], label: str, count: int) -> dspy.Prediction:
-        """Return a prediction with ``wordings``."""
-        return self.generalize(task=task, labels=labels, notes=notes, label=label, count=count)
-
-
 def extracted(cluster: Cluster, count: int | None) -> tuple[str, ...]:
     """Return the ``count`` different micro-rules nearest the centre, or all: extractive, and free."""
     return tuple(dict.fromkeys(rule.rule for rule in cluster.members))[:count]
@@ -92,33 +76,26 @@ def extracted(cluster: Cluster, count: int | None) -> tuple[str, ...]:
 def synthesized(
     clusters: Sequence[Cluster],
     task: Task,
-    instructions: str,
     count: int,
-    teacher: dspy.Module,
-    ledger: Ledger,
-    lm: dspy.BaseLM | None,
+    teacher: Teacher,
     on_answer: Callable[[], object] | None,
     *,
-    origin: str = TEACHER,
+    draw: int = 0,
 ) -> Synthesis:
     """Ask the teacher for ``count`` wordings a cluster; where its notes outgrow a prompt, for one of each part first.
 
     Args:
         clusters: what to generalize.
         task: the labelled decision.
-        instructions: the student's own instructions.
-        count: wordings a rule.
-        teacher: as :class:`Generalizer`.
-        ledger: keeps and counts the answers.
-        lm: the teacher's LM, where its predictors are bound to none.
-        on_answer: called once an answer.
-        origin: what to call the teacher as the source of the wordings.
+        count: wordings per rule.
+        teacher: writes the wordings.
+        on_answer: called once per answer.
+        draw: how often it has been asked for them before.
     """
 
     def ask(wanted: Sequence[tuple[int, list[str]]], count: int) -> list[tuple[str, ...]]:
-        inputs = [_inputs(clusters[index], notes, task, instructions, count) for index, notes in wanted]
-        call = partial(ledger.ask, teacher, role="teacher", stage="induce", lm=lm, to_the_cap=True)
-        answers = asked_again(call, inputs, call(inputs, on_answer=on_answer), _wordings)
+        inputs = [_inputs(clusters[index], notes, task, count) for index, notes in wanted]
+        answers = teacher.ask(GeneralizeRules, inputs, stage="induce", texts=_wordings, draw=draw, on_answer=on_answer)
         return [_usable(answer, count, task.labels) for answer in answers]
 
     parts = {index: _parts(extracted(cluster, None)) for index, cluster in enumerate(clusters)}
@@ -135,7 +112,7 @@ def synthesized(
         wordings=[texts or extracted(cluster, count) for texts, cluster in zip(found, clusters, strict=True)],
         fallbacks=[index for index, texts in enumerate(found) if not texts],
         in_parts=len(parted),
-        origin=origin,
+        origin=teacher_draw(draw),
     )
 
 
@@ -143,9 +120,8 @@ def _parts(notes: Sequence[str]) -> list[list[str]]:
     return shards(notes, most=NOTES, characters=NOTE_TOKENS * CHARACTERS_PER_TOKEN)
 
 
-def _inputs(cluster: Cluster, notes: list[str], task: Task, instructions: str, count: int) -> dict[str, Any]:
+def _inputs(cluster: Cluster, notes: list[str], task: Task, count: int) -> dict[str, Any]:
     return {
-        "task": instructions,
         "labels": ", ".join(task.labels),
         "notes": notes,
         "label": cluster.label,

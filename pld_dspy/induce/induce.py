@@ -7,20 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import dspy
-
 from ..audit import Suspect, suspects
 from ..errors import DataError
-from ..ledger.ledger import Ledger
 from ..local.embedding import Embedder
-from ..rules import MicroRule, Rule, teacher_draw
+from ..rules import MicroRule, Rule
 from ..task.task import Task, input_text
+from ..teacher.teacher import Teacher
 from .assemble import clusters_of, named
 from .cluster import Clusterer
 from .config import UNSAID, InduceConfig, SuspectPolicy
 from .diagnosis import one_line
 from .doctor import Doctor
-from .draws import redrawn
 from .formats import without_format
 from .generalize import Cluster, Synthesis, extracted, synthesized
 from .wordings import worded
@@ -62,12 +59,9 @@ def induce(
     micro_rules: Sequence[MicroRule],
     task: Task,
     *,
-    instructions: str,
     reads: Mapping[str, Mapping[str, Any]] | None = None,
     config: InduceConfig | None = None,
-    teacher: dspy.Module | None = None,
-    ledger: Ledger,
-    lm: dspy.BaseLM | None = None,
+    teacher: Teacher | None = None,
     on_answer: Callable[[], object] | None = None,
     doubted: Sequence[Suspect] | None = None,
 ) -> Induction:
@@ -77,14 +71,11 @@ def induce(
         micro_rules: n micro-rules; equal texts count once in a rule's wordings, and always in its support. Those
             about the answer's format are dropped.
         task: the labelled decision; every label that has another micro-rule keeps at least one rule.
-        instructions: the student's own instructions, which tell the teacher what the task is.
         reads: example id -> what the student reads of it, by field, where that is not what its micro-rule holds.
         config: embedder, clusterer, sizes.
-        teacher: takes task, labels, notes, label and count; gives wordings. None: the micro-rules nearest a
-            cluster's centre and its cue words are its wordings.
-        ledger: keeps and counts the teacher's answers.
-        lm: the teacher's LM, where its predictors are bound to none.
-        on_answer: called once an answer of the teacher.
+        teacher: writes the wordings. None: the micro-rules nearest a cluster's centre and its cue words are its
+            wordings.
+        on_answer: called once per answer of the teacher.
         doubted: what ``config.suspects`` is applied to; where None, what the audit of the data finds.
 
     Raises:
@@ -98,7 +89,7 @@ def induce(
     usable, lesser = _under_policy(decisive, doubted, config.suspects)
     doctor = Doctor(config.band, config.max_share)
     clusters = clusters_of(usable, task, config, doctor, lesser)
-    draws = _draws(clusters, task, instructions, config, teacher, ledger, lm, on_answer)
+    draws = _draws(clusters, task, config, teacher, on_answer)
     rules = named(clusters, worded(clusters, draws, task, config, reads or {}))
     placed = {id(rule) for cluster in clusters for rule in cluster.members}  # an example has one for each label
     noise = [rule.example_id for rule in usable if id(rule) not in placed]
@@ -123,22 +114,15 @@ def induce(
 def _draws(
     clusters: Sequence[Cluster],
     task: Task,
-    instructions: str,
     config: InduceConfig,
-    teacher: dspy.Module | None,
-    ledger: Ledger,
-    lm: dspy.BaseLM | None,
+    teacher: Teacher | None,
     on_answer: Callable[[], object] | None,
 ) -> list[Synthesis]:
     """Have all clusters worded, by the teacher as often as wanted; by their micro-rules where there is none."""
     if teacher is None:
         return [Synthesis([extracted(cluster, config.wordings) for cluster in clusters])]
     count = max(config.wordings - 2, 1) if config.cues else config.wordings
-    found = []
-    for number in range(config.draws):
-        asked, origin = redrawn(teacher, number, lm), teacher_draw(number)
-        found.append(synthesized(clusters, task, instructions, count, asked, ledger, lm, on_answer, origin=origin))
-    return found
+    return [synthesized(clusters, task, count, teacher, on_answer, draw=number) for number in range(config.draws)]
 
 
 def _rule_counts(

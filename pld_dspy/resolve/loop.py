@@ -15,6 +15,7 @@ from ..rules import Rule, RuleSet
 from ..scoring.offsets import Offsets
 from ..student.evaluator import Evaluator
 from ..student.redecide import DecidedEvaluator, matching_offsets, moved_answers
+from ..teacher.teacher import Teacher
 from .blame import traced
 from .config import ResolveConfig
 from .conflicts import Conflict, conflicts, shortlisted
@@ -44,8 +45,7 @@ def resolve(
     *,
     instructions: str,
     texts: Sequence[str] | None = None,
-    teacher: dspy.Module | None = None,
-    lm: dspy.BaseLM | None = None,
+    teacher: Teacher | None = None,
     config: ResolveConfig | None = None,
     calibrated: bool = False,
     seed: int = 0,
@@ -68,10 +68,9 @@ def resolve(
         train: labelled examples to find errors in.
         val: labelled examples to choose by.
         evaluator: the student as a function of its rules; its task and ledger are used throughout.
-        instructions: the student's own, which tell the teacher what the task is.
+        instructions: the student's own.
         texts: what the student reads of each example of ``train``, then of ``val``; its inputs as text where None.
-        teacher: takes the input fields of ``ResolveConflict``; gives ``patches``. None: patches without one.
-        lm: the teacher's LM, where its predictors are bound to none.
+        teacher: proposes patches. None: patches without one.
         config: how to spend calls.
         calibrated: whether answers will be decided with offsets: errors then are those that are left with offsets, and
             what a patch makes the student lean to counts neither for nor against it.
@@ -93,7 +92,7 @@ def resolve(
         pool=Pool.of(train, val, evaluator.task, texts=texts, sample=config.sample, seed=seed),
         evaluator=evaluator,
         instructions=instructions,
-        desk=None if teacher is None else _desk(teacher, lm, evaluator, instructions),
+        desk=None if teacher is None else TeacherDesk(teacher=teacher, task=evaluator.task),
         config=config,
         calibrated=calibrated,
         seed=seed,
@@ -106,10 +105,6 @@ def _room(ledger: Ledger) -> int | None:
     """Return how many calls a cap leaves the loop from its start on, also where it is taken up again; None without."""
     cap = ledger.budget.student_calls
     return None if cap is None else max(cap - ledger.total("student", stages=EARLIER).calls, 0)
-
-
-def _desk(teacher: dspy.Module, lm: dspy.BaseLM | None, evaluator: Evaluator, instructions: str) -> TeacherDesk:
-    return TeacherDesk(program=teacher, lm=lm, ledger=evaluator.ledger, task=evaluator.task, instructions=instructions)
 
 
 @dataclass(kw_only=True)

@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from textwrap import shorten
 from typing import Any, Literal
 
-import dspy
 from pydantic import ValidationError
 
 from ..ledger.answer import LOST, NOT_ASKED, Answer
-from ..ledger.ledger import Ledger
 from ..rules import Rule, RuleSet
 from ..task.task import Task
 from ..teacher.signatures import Patch, PatchKind, ResolveConflict
+from ..teacher.teacher import Teacher
 from .conflicts import Conflict
 from .mistakes import STAGE, Mistake
 from .patch import Unusable, edited
@@ -29,20 +28,6 @@ SHOWN_CHARACTERS = 1_600
 """Of an example's text: ten of these, with the rules, are to fit into a context of 8,192 tokens."""
 
 LEFT_OUT = " [...] "
-
-
-class Resolver(dspy.Module):
-    """The teacher program: rules and what they get wrong in, patches out."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.resolve = dspy.Predict(ResolveConflict)
-
-    def forward(
-        self, task: str, labels: str, rules: list[str], errors: list[str], correct: list[str], tried: list[str]
-    ) -> dspy.Prediction:
-        """Return a prediction with ``patches``."""
-        return self.resolve(task=task, labels=labels, rules=rules, errors=errors, correct=correct, tried=tried)
 
 
 @dataclass(frozen=True)
@@ -78,18 +63,12 @@ class TeacherDesk:
     """Where conflicts are put to the teacher.
 
     Attributes:
-        program: takes the input fields of ``ResolveConflict``; gives ``patches``.
-        lm: for its predictors, where they are bound to none.
-        ledger: keeps and counts its answers.
+        teacher: asked for patches.
         task: the labelled decision.
-        instructions: the student's own, which tell the teacher what the task is.
     """
 
-    program: dspy.Module
-    lm: dspy.BaseLM | None
-    ledger: Ledger
+    teacher: Teacher
     task: Task
-    instructions: str
 
     def propose(
         self,
@@ -130,11 +109,10 @@ class TeacherDesk:
         return found
 
     def _ask(self, inputs: Sequence[dict[str, Any]]) -> list[Answer]:
-        return self.ledger.ask(self.program, inputs, role="teacher", stage=STAGE, lm=self.lm, to_the_cap=True)
+        return self.teacher.ask(ResolveConflict, inputs, stage=STAGE)
 
     def _inputs(self, conflict: Conflict, tried: list[str], rules: RuleSet, pool: Pool) -> dict[str, Any]:
         return {
-            "task": self.instructions,
             "labels": ", ".join(self.task.labels),
             "rules": [f"{rule.id}: {rule.text}" for rule in rules.rules],
             "errors": [_told(one, pool) for one in conflict.mistakes],

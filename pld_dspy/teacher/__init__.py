@@ -1,1 +1,1 @@
-"""The teacher: every prompt it is sent, and the retry of unusable answers."""
+"""The teacher: one object that every stage asks, and every prompt that it is sent."""

@@ -13,11 +13,11 @@ from engine import calls
 from tasks import INSTRUCTIONS, TEST, TRAIN, VAL, Mail, compiled, mail_teacher, pld, student, student_lm
 
 from pld_dspy.errors import TooManyErrors
-from pld_dspy.explain import Explainer
 from pld_dspy.pld import PLD
 from pld_dspy.rules import RULES_OPEN
 from pld_dspy.search.config import SearchConfig
 from pld_dspy.student.adapter import LabelAdapter
+from pld_dspy.teacher.signatures import ExplainExample
 
 
 def right(gold: dspy.Example, pred: dspy.Prediction, trace: Any = None) -> bool:
@@ -56,7 +56,7 @@ def test_dspys_own_evaluation_agrees(tmp_path):
 @pytest.mark.parametrize("form", ["lm", "list", "program", "compile"])
 def test_teachers_come_in_any_form(tmp_path, form):
     lm = mail_teacher()
-    bound = Explainer()
+    bound = dspy.Predict(ExplainExample)
     bound.set_lm(lm)
     teacher = {"lm": lm, "list": [bound], "program": bound, "compile": None}[form]
     optimizer = pld(tmp_path, teacher=teacher)

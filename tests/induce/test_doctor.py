@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from engine import calls, rules_in, sections
-from tasks import INSTRUCTIONS, LABELS, instruction, mail_task, mail_teacher, mails, micro_rule, micro_rules
+from tasks import LABELS, as_teacher, instruction, mail_task, mail_teacher, mails, micro_rule, micro_rules
 
 from experiments.cluster_health.generator import NONE, collection
 from experiments.cluster_health.measure import measure
@@ -18,7 +18,7 @@ from pld_dspy.induce.config import InduceConfig
 from pld_dspy.induce.doctor import Doctor, symptom, wanted_clusters
 from pld_dspy.induce.eps import knee, pick_eps
 from pld_dspy.induce.formats import about_format
-from pld_dspy.induce.generalize import NOTE_TOKENS, NOTES, Generalizer
+from pld_dspy.induce.generalize import NOTE_TOKENS, NOTES
 from pld_dspy.induce.induce import Induction, induce
 from pld_dspy.induce.shards import shards
 from pld_dspy.induce.tree import tree
@@ -34,7 +34,7 @@ TOPICS = ("winner prize", "lottery ticket", "jackpot casino", "pills pharmacy", 
 
 def induced(records: list[MicroRule], *, task: Task | None = None, **config: Any) -> Induction:
     settings = InduceConfig(**config)
-    return induce(records, task or mail_task(), instructions="", config=settings, ledger=Ledger())
+    return induce(records, task or mail_task(), config=settings)
 
 
 def spam(n: int) -> list[MicroRule]:
@@ -316,13 +316,10 @@ class TestShards:
         found = induce(
             records,
             mail_task(),
-            instructions=INSTRUCTIONS,
             config=InduceConfig(
                 clusterer=lambda vectors: np.zeros(len(vectors), int), max_share=1, band=None, cues=False
             ),
-            teacher=Generalizer(),
-            ledger=ledger or Ledger(),
-            lm=lm,
+            teacher=as_teacher(lm, ledger),
         )
         return found, [sections(call.user) for call in calls(lm)]
 

@@ -10,13 +10,22 @@ import dspy
 import numpy as np
 import pytest
 from engine import calls
-from tasks import INSTRUCTIONS, LABELS, WORDS, instruction, mail_task, mail_teacher, mails, micro_rule, micro_rules
+from tasks import (
+    INSTRUCTIONS,
+    LABELS,
+    WORDS,
+    as_teacher,
+    instruction,
+    mail_task,
+    mail_teacher,
+    mails,
+    micro_rule,
+    micro_rules,
+)
 
 from pld_dspy.errors import DataError
 from pld_dspy.induce.cluster import dbscan, groups_of_label, hdbscan, merged
 from pld_dspy.induce.config import InduceConfig
-from pld_dspy.induce.draws import TEMPERATURE, redrawn
-from pld_dspy.induce.generalize import Generalizer
 from pld_dspy.induce.induce import Induction, induce
 from pld_dspy.ledger.budget import Budget
 from pld_dspy.ledger.ledger import Ledger
@@ -30,15 +39,7 @@ RECORDS = micro_rules(mails(60))
 def induced(
     records: list[MicroRule] = RECORDS, *, lm: dspy.LM | None = None, task: Task | None = None, **config: object
 ) -> Induction:
-    return induce(
-        records,
-        task or mail_task(),
-        instructions=INSTRUCTIONS,
-        config=InduceConfig(**config),
-        teacher=Generalizer() if lm else None,
-        ledger=Ledger(),
-        lm=lm,
-    )
+    return induce(records, task or mail_task(), config=InduceConfig(**config), teacher=as_teacher(lm))
 
 
 def labelled(n: int, label: str, *, prefix: str = "m") -> list[MicroRule]:
@@ -216,9 +217,7 @@ class TestDraws:
     def test_the_first_draw_is_the_only_one_that_a_single_draw_asks_for(self, tmp_path):
         def run(lm: dspy.LM, draws: int) -> Induction:
             config, ledger = InduceConfig(draws=draws), Ledger(tmp_path / "ledger.jsonl")
-            return induce(
-                RECORDS, mail_task(), instructions="", config=config, teacher=Generalizer(), ledger=ledger, lm=lm
-            )
+            return induce(RECORDS, mail_task(), config=config, teacher=as_teacher(lm, ledger))
 
         first = changeable_teacher("A.", "never")
         single = run(first, 1)
@@ -230,22 +229,6 @@ class TestDraws:
         silent = changeable_teacher()
         assert run(silent, 3) == tripled
         assert calls(silent) == []
-
-    def test_further_draws_sample_where_the_teacher_would_repeat_itself(self):
-        greedy = mail_teacher(temperature=0.0, seed=5)
-        lms = [mail_teacher(), greedy, mail_teacher(temperature=1.0)]
-        settings = [redrawn(Generalizer(), 2, lm).generalize.config for lm in lms]
-        assert settings == [
-            {"rollout_id": 2},
-            {"rollout_id": 2, "temperature": TEMPERATURE, "seed": 7},
-            {"rollout_id": 2},
-        ]
-        teacher = Generalizer()
-        teacher.generalize.lm = greedy
-        again = redrawn(teacher, 1, None)
-        assert again.generalize.lm is greedy
-        assert teacher.generalize.config == {}
-        assert redrawn(teacher, 0, None) is teacher
 
     def test_a_text_of_several_draws_stands_once_and_names_them(self):
         found = induced(lm=changeable_teacher("A.", "A.", "B."), draws=3, cues=False)
@@ -308,7 +291,7 @@ def test_an_unusable_synthesis_is_asked_for_once_more_with_the_reason(answer):
 
 def test_a_cap_on_teacher_calls_leaves_the_other_rules_to_their_micro_rules():
     ledger, lm = Ledger(budget=Budget(teacher_calls=2)), mail_teacher()
-    found = induce(RECORDS, mail_task(), instructions="", teacher=Generalizer(), ledger=ledger, lm=lm)
+    found = induce(RECORDS, mail_task(), teacher=as_teacher(lm, ledger))
     assert len(calls(lm)) == 2
     assert found.fallbacks == [rule.id for rule in found.rules[2:]]
     assert "induce" in ledger.stopped

@@ -11,14 +11,24 @@ import dspy
 import pytest
 from engine import auth_error, calls, fn_lm, rules_in, sections, timeout_error
 from pydantic import TypeAdapter
-from tasks import INSTRUCTIONS, instruction, mail, mail_evaluator, mail_teacher, mails, rule, rule_set, student_lm
+from tasks import (
+    INSTRUCTIONS,
+    as_teacher,
+    instruction,
+    mail,
+    mail_evaluator,
+    mail_teacher,
+    mails,
+    rule,
+    rule_set,
+    student_lm,
+)
 
 from pld_dspy.errors import DataError, ModelError
 from pld_dspy.ledger.budget import Budget
 from pld_dspy.ledger.jsonl import read_jsonl, write_jsonl
 from pld_dspy.resolve.config import ResolveConfig
 from pld_dspy.resolve.loop import resolve
-from pld_dspy.resolve.propose import Resolver
 from pld_dspy.resolve.result import PatchRecord, Resolution
 from pld_dspy.rules import Rule, RuleSet
 from pld_dspy.student.evaluator import Evaluator
@@ -63,10 +73,9 @@ def resolved(
         bench,
         train,
         val,
-        evaluator or mail_evaluator(student or student_lm()),
+        evaluator := evaluator or mail_evaluator(student or student_lm()),
         instructions=INSTRUCTIONS,
-        teacher=Resolver() if lm else None,
-        lm=lm,
+        teacher=as_teacher(lm, evaluator.ledger),
         config=ResolveConfig(**config),
         seed=seed,
         on_patch=on_patch,

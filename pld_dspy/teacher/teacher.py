@@ -1,0 +1,127 @@
+"""Teacher: the model that explains examples, writes rules and mends them; every stage asks it through one object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeAlias
+
+import dspy
+
+from ..errors import DataError
+from ..ledger.answer import Answer
+from ..ledger.keys import lm_settings
+from ..ledger.ledger import Ledger
+from .resample import resampled
+from .signatures import REFUSED, is_unfilled
+
+TeacherLike: TypeAlias = dspy.BaseLM | dspy.Module | Sequence[dspy.Module] | None
+"""What a user may give as the teacher."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """A teacher, with all that is the same in every question to it.
+
+    Attributes:
+        task: the student's own instructions, which every prompt shows as the task.
+        lm: runs the programs whose predictors have no LM of their own; None: the configured one.
+        programs: stage -> the user's own program for it, in place of a plain ``dspy.Predict``.
+        ledger: keeps and counts the answers.
+    """
+
+    task: str
+    lm: dspy.BaseLM | None = None
+    programs: Mapping[str, dspy.Module] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
+
+    @classmethod
+    def of(cls, given: TeacherLike, *, task: str) -> Teacher | None:
+        """Return the teacher that a user gave; None for None or an empty list.
+
+        Args:
+            given: an LM; a program that explains examples; any other program, for its LM; or a list of programs, as
+                BetterTogether gives them: the first counts. A program explains if one of its predictors has an
+                output field ``rule``; it is called with ``task``, ``labels``, ``example`` and ``label``.
+            task: the student's own instructions.
+
+        Raises:
+            DataError: ``given`` is none of these.
+        """
+        if isinstance(given, Sequence):
+            given = given[0] if given else None
+        if given is None:
+            return None
+        if isinstance(given, dspy.BaseLM):
+            return cls(task=task, lm=given)
+        if not isinstance(given, dspy.Module):
+            kind = type(given).__name__
+            raise DataError(f"teacher is a {kind}; give a dspy.LM, a dspy.Module or a list of modules.")
+        predictors = given.predictors()
+        lm = next((predictor.lm for predictor in predictors if predictor.lm is not None), None)
+        explains = any("rule" in predictor.signature.output_fields for predictor in predictors)
+        return cls(task=task, lm=lm, programs={"explain": given} if explains else {})
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings of its LM that decide its answers, for config.yaml."""
+        return lm_settings(self.lm or dspy.settings.lm)
+
+    def ask(
+        self,
+        signature: type[dspy.Signature],
+        inputs: Sequence[dict[str, Any]],
+        *,
+        stage: str,
+        texts: Callable[[Answer], Sequence[str]] | None = None,
+        empty_reason: str = "it was empty",
+        draw: int = 0,
+        on_answer: Callable[[], object] | None = None,
+    ) -> list[Answer]:
+        """Return the teacher's answers, in the order of ``inputs``; where a cap is reached, ``NOT_ASKED`` for the rest.
+
+        Retry once, stating the reason, when an answer parses but is unusable; the first answer stays if the second is
+        unusable too. Calls that failed are not retried here: the ledger has done so.
+
+        Args:
+            signature: the prompt.
+            inputs: its input fields except ``task``, one dict per call.
+            stage: the name under which the calls are counted, and under which ``programs`` may have another program.
+            texts: the texts of an answer. The answer is unusable if each of them is empty or repeats the form that
+                the prompt gave. None: every answer is usable.
+            empty_reason: the reason sent when the answer has no text.
+            draw: number of the sample, from 0; each further draw gives new answers.
+            on_answer: called once per input, for progress.
+
+        Raises:
+            TooManyErrors: more calls failed than the ledger allows.
+            ModelError: the model rejects credentials or settings.
+        """
+        program = resampled(self.programs.get(stage) or dspy.Predict(signature), draw, lm=self.lm)
+        ask = partial(self.ledger.ask, program, role="teacher", stage=stage, lm=self.lm, to_the_cap=True)
+        answers = ask([{"task": self.task, **row} for row in inputs], on_answer=on_answer)
+        if texts is None:
+            return answers
+
+        def problem(answer: Answer) -> str | None:
+            found = [text for text in texts(answer) if text.strip()]
+            if not found:
+                return empty_reason
+            return "it repeated the form and filled nothing in" if all(map(is_unfilled, found)) else None
+
+        reasons = {
+            row: reason
+            for row, answer in enumerate(answers)
+            if answer.outputs is not None and (reason := problem(answer))
+        }
+        if reasons:
+            second = ask(
+                [
+                    {**inputs[row], "task": REFUSED.format(task=self.task, reason=reason)}
+                    for row, reason in reasons.items()
+                ]
+            )
+            for row, answer in zip(reasons, second, strict=True):
+                if answer.outputs is not None and not problem(answer):
+                    answers[row] = answer
+        return answers
