@@ -27,7 +27,8 @@ from .ledger.ledger import Ledger
 from .resolve.config import UNSAID as UNSAID_OF_RESOLVE
 from .resolve.config import ResolveConfig
 from .run.folder import RunFolder
-from .run.progress import Progress, record
+from .run.outcome import record_outcome, write_outcome
+from .run.progress import Progress
 from .run.result import PLDResult
 from .run.tracking import Recorder, recorder_for
 from .scoring.objective import Metric, Objective, chosen_objective, objective_code, objective_name
@@ -179,8 +180,8 @@ class PLD(Teleprompter):
             compiled = with_rules(student, inputs.task, found.search.best)
             instructions = dict(compiled.named_predictors())[inputs.task.predictor].signature.instructions
             self.result = outcome(job, found, instructions=instructions)
-            folder.write_outcome(compiled, self.result)
-            record(recorder, self.result, folder)
+            write_outcome(folder, compiled, self.result)
+            record_outcome(recorder, folder, self.result, objective=objective_name(self.objective, self.metric))
         return with_calibration(compiled, self.result.calibration, target=inputs.task.predictor)
 
     def _found(self, job: Job, recorder: Recorder) -> Found:

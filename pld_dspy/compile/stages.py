@@ -15,6 +15,7 @@ from ..explain import Explanations, explain
 from ..induce.config import InduceConfig
 from ..induce.induce import Induction, induce
 from ..ledger.budget import UNCAPPED
+from ..ledger.jsonl import write_jsonl
 from ..ledger.keys import digest
 from ..resolve.config import ResolveConfig
 from ..resolve.loop import resolve
@@ -22,6 +23,7 @@ from ..resolve.result import Resolution
 from ..rules import Rule, RuleSet
 from ..run.progress import Progress, bar, timed
 from ..run.result import OWN_CODE
+from ..run.trials import write_trials
 from ..search.applicability import applicability
 from ..search.config import CappedSearchConfig, SearchConfig
 from ..search.result import SearchResult
@@ -66,7 +68,7 @@ def explain_examples(job: Job) -> Explanations:
             teacher=job.teacher,
             on_answer=shown.update,
         )
-        job.folder.write_micro_rules(found.micro_rules)
+        write_jsonl(job.folder.micro_rules, found.micro_rules)
         return found
 
 
@@ -131,7 +133,7 @@ def search_rules(
         with bar("search", "trial", total=search.steps) as progress.bar:
             progress.bar.update(len(search.seen))
             found = search.run()
-        job.folder.write_trials(found.trials)
+        write_trials(job.folder.trials, found.trials)
     job.seconds[OWN_CODE] = found.own_seconds
     return found
 
@@ -194,7 +196,7 @@ def resolve_errors(
             seed=job.seed,
             on_patch=lambda _: shown.update(),
         )
-        job.folder.write_patches(resolution.patches)
+        write_jsonl(job.folder.patches, resolution.patches)
         return resolution
 
 

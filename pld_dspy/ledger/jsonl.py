@@ -13,6 +13,7 @@ from filelock import FileLock
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ..errors import DataError
+from .files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -65,9 +66,7 @@ def parse_lines(path: Path, lines: Iterable[str | bytes], model: type[T], *, fir
 
 def write_jsonl(path: Path, records: Iterable[BaseModel]) -> None:
     """Write one record per line; the file is replaced as a whole or not at all."""
-    draft = path.with_name(f"{path.name}.partial")
-    draft.write_text("".join(record.model_dump_json() + "\n" for record in records), encoding="utf-8")
-    draft.replace(path)
+    write_whole(path, "".join(record.model_dump_json() + "\n" for record in records))
 
 
 def _expected(model: type[Any]) -> str:

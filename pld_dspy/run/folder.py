@@ -1,35 +1,28 @@
-"""The run folder: one a compile, everything in it readable, resumable, and free of secrets."""
+"""The run folder: one per compile; everything in it is readable, resumable and free of secrets."""
 
 from __future__ import annotations
 
 import csv
+import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import dspy
 import yaml
-from dspy.utils.saving import get_dependency_versions
 
 from ..errors import RunError
-from ..ledger.jsonl import write_jsonl
+from ..ledger.files import write_whole
 from ..ledger.keys import digest
-from ..resolve.result import PatchRecord
-from ..rules import MicroRule, RuleSet
-from ..search.result import TrialRow
-from .result import RESULT_FILE, PLDResult
-
-TRIAL_COLUMNS = ("step", "kind", "rules", "asked", "correct", "objective", "told", "best")
 
 
 class RunFolder:
     """The files of one compile.
 
     Args:
-        path: the folder; None makes ``runs/pld-DATE-TIME`` below the working directory, one that is not there yet.
+        path: the folder; None takes ``runs/pld-DATE-TIME`` below the working directory, numbered if it exists.
     """
 
     def __init__(self, path: Path | str | None = None) -> None:
@@ -44,12 +37,12 @@ class RunFolder:
         self.calibration = self.path / "calibration.json"
         self.trials = self.path / "trials.csv"
         self.confusion = self.path / "confusion.csv"
-        self.result = self.path / RESULT_FILE
+        self.result = self.path / "result.json"
         self.report = self.path / "report.html"
 
     @property
     def name(self) -> str:
-        """The folder's own name, which names the run."""
+        """The folder's own name, which is also the name of the run."""
         return self.path.name
 
     @property
@@ -62,25 +55,23 @@ class RunFolder:
         return str(self.settings()["fingerprint"])
 
     def open(self, settings: Mapping[str, Any], *, resume: bool) -> None:
-        """Make the folder, or take up the compile in it.
+        """Make the folder, or continue the compile in it.
 
         Args:
             settings: everything that decides the outcome; kept in config.yaml under its fingerprint.
-            resume: go on with the same compile if the folder holds one; False starts it anew.
+            resume: continue the compile that the folder holds, if it holds one; False deletes its files first.
 
         Raises:
             RunError: the folder holds another compile, or cannot be written.
         """
-        fingerprint = digest(settings)
         if resume and self.config.exists():
-            self._check(fingerprint, settings)
+            self._check_same(settings)
             return
         try:
             if not resume:
                 self._clear()
             self.path.mkdir(parents=True, exist_ok=True)
-            document = {"fingerprint": fingerprint, **settings}
-            self.config.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), encoding="utf-8")
+            self._write_config({"fingerprint": digest(settings), **settings})
         except OSError as error:
             raise RunError(f"Cannot write the run folder {self.path}: {error}. Choose another.") from error
 
@@ -105,56 +96,14 @@ class RunFolder:
 
     def add_settings(self, name: str, section: Mapping[str, Any]) -> None:
         """Add a section to config.yaml that the fingerprint does not cover, such as where the data came from."""
-        document = {**self.settings(), name: dict(section)}
-        self.config.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        self._write_config({**self.settings(), name: dict(section)})
 
-    def write_micro_rules(self, micro_rules: Sequence[MicroRule]) -> None:
-        """Write micro_rules.jsonl."""
-        write_jsonl(self.micro_rules, micro_rules)
+    def _write_config(self, document: Mapping[str, Any]) -> None:
+        write_whole(self.config, yaml.safe_dump(dict(document), sort_keys=False, allow_unicode=True))
 
-    def write_trials(self, trials: Sequence[TrialRow]) -> None:
-        """Write trials.csv: one row a finished trial, rules as ``id/wording`` in order."""
-        best = float("-inf")
-        with self.trials.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(TRIAL_COLUMNS)
-            for row in trials:
-                best = max(best, row.objective if row.objective is not None else best)
-                rules = " ".join(f"{rule.id}/{rule.chosen}" for rule in (row.rules or RuleSet()).rules)
-                writer.writerow(
-                    [row.step, row.kind, rules, row.asked, row.correct, row.objective, f"{row.told:.6f}", best]
-                )
-
-    def write_patches(self, patches: Sequence[PatchRecord]) -> None:
-        """Write patches.jsonl: every patch that was tried, kept or not, with its reason."""
-        write_jsonl(self.patches, patches)
-
-    def write_outcome(self, program: dspy.Module, result: PLDResult) -> None:
-        """Write rules.yaml, program.json, confusion.csv and, last, result.json, which marks the run as finished.
-
-        program.json is the user's own program, also where it was calibrated: calibration.json holds the offsets, and
-        the threshold where an error rate was wanted, that ``Calibrated`` takes beside it.
-        """
-        self.rules.write_text(result.rules.to_yaml(result.bench), encoding="utf-8")
-        self.program.write_text(json.dumps(state_without_lms(program), indent=2, default=str) + "\n")
-        self.calibration.unlink(missing_ok=True)
-        if result.calibration is not None:
-            self.calibration.write_text(result.calibration.compiled.applied.model_dump_json(indent=2) + "\n")
-        self._write_confusion(result)
-        result.save(self.path)
-
-    def _write_confusion(self, result: PLDResult) -> None:
-        with self.confusion.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["split", "program", "gold", "answer", "count"])
-            for split, comparison in (("validation", result.validation), ("test", result.test)):
-                for program in ("baseline", "compiled") if comparison else ():
-                    for gold, row in getattr(comparison, program).confusion.items():
-                        writer.writerows([split, program, gold, answer, count] for answer, count in row.items())
-
-    def _check(self, fingerprint: str, settings: Mapping[str, Any]) -> None:
+    def _check_same(self, settings: Mapping[str, Any]) -> None:
         old = self.settings()
-        if old["fingerprint"] == fingerprint:
+        if old["fingerprint"] == digest(settings):
             return
         changed = [name for name in settings if old.get(name) != json.loads(json.dumps(settings[name], default=str))]
         raise RunError(
@@ -165,20 +114,20 @@ class RunFolder:
     def _clear(self) -> None:
         """Delete this library's own files; anything else in the folder stays."""
         for path in vars(self).values():
-            if isinstance(path, Path) and path.is_file():
-                path.unlink()
+            if path != self.path:
+                path.unlink(missing_ok=True)
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table under its column names; None is an empty cell."""
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_whole(path, table.getvalue())
 
 
 def _unused(path: Path) -> Path:
-    """Return ``path``, numbered where it exists: two compiles may begin within one second."""
+    """Return ``path``, numbered if it exists: two compiles may begin within one second."""
     numbered = (path.with_name(f"{path.name}-{number}") for number in count(2))
     return path if not path.exists() else next(other for other in numbered if not other.exists())
-
-
-def state_without_lms(program: dspy.Module) -> dict[str, Any]:
-    """Return what ``program.save`` writes, for ``program.load``, but no LM: its settings may hold secrets."""
-    state: dict[str, Any] = program.dump_state()
-    for predictor in (state, *state.values()):  # a program that is one bare predictor is its own state
-        if isinstance(predictor, dict) and "lm" in predictor:
-            predictor["lm"] = None
-    return {**state, "metadata": {"dependency_versions": get_dependency_versions()}}

@@ -1,9 +1,10 @@
-"""What a compile leaves behind: result.json, readable without this library."""
+"""The result of a compile, and result.json, which is readable without this library."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -12,27 +13,28 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ..audit import Suspect
 from ..calibrate.result import Calibration
 from ..errors import RunError
+from ..ledger.files import write_whole
 from ..rules import Rule, RuleSet
 from ..scoring.score import Difference, Score
 from ..search.result import Insight
+from .folder import RunFolder
 
-RESULT_FILE = "result.json"
 OWN_CODE = "search_own_code"
-"""Among the seconds by stage: the part of the search that did not wait for answers; no stage of its own."""
+"""Among the seconds per stage: the part of the search that did not wait for answers; not a stage of its own."""
 
 
 class Cost(BaseModel):
-    """What one stage cost; ``seconds`` are wall time of the stage, ``money`` 0 where no prices were given."""
+    """What one stage cost in calls; ``money`` is 0 where no prices were given."""
 
     calls: int = 0
     reused: int = 0
-    """Answers found in the ledger instead of being asked again."""
+    """Answers that were in the ledger, so that no call was made."""
     failures: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
     tokens_cached: int = 0
     call_seconds: float = 0.0
-    """Sum over calls."""
+    """Sum of the seconds that each call took."""
     money: float = 0.0
 
 
@@ -50,24 +52,24 @@ class PLDResult(BaseModel):
     Attributes:
         labels: the label set.
         predictor, label_field: where the decision is made.
-        untouched: predictors left as they were.
-        improved: False where nothing beat the unchanged student, which then is what came back.
-        rules: the chosen rules in order, each with its estimated effect on validation.
-        bench: the rules not chosen.
-        searched: what the search chose, where kept patches changed it afterwards; None otherwise.
-        instructions: the instructed predictor's full instructions.
-        validation: what the search saw; optimistic, since it chose by it.
-        test: on examples no stage saw; None without a test set.
+        untouched: predictors that stayed as they were.
+        improved: False where nothing beat the unchanged student, which is then what ``compile`` returned.
+        rules: the chosen rules in order.
+        bench: the rules that were not chosen.
+        searched: what the search chose, where patches changed it afterwards; else None.
+        instructions: the full instructions of the predictor that has the rules.
+        validation: scores on the data that the rules were chosen on; optimistic for that reason.
+        test: scores on examples that no stage saw; None without a test set.
         costs: "student" and "teacher" -> stage -> cost.
         seconds: stage -> wall seconds; "search_own_code" is the part of the search that did not wait for answers.
-        calibration: what offsets and temperatures make of both students; None where they were not asked for, or not
-            to be had.
-        insight: what the search's log says besides: effects, order, shorter sets; None where it learned no model.
-        rule_tokens: prompt tokens that the rules add to a call, by the student's own count; None if unknown.
-        suspects: training examples whose label is doubted, the most doubtful first; empty where nobody asked.
+        calibration: offsets and temperatures of both students, and what they change; None where none were wanted, or
+            the answers carry no log-probabilities.
+        insight: what else the log of the search shows: order, shorter sets; None where the search fitted no model.
+        rule_tokens: prompt tokens that the rules add to a call, as the student's server counts; None if unknown.
+        suspects: training examples whose label is in doubt, the most doubtful first.
         counts: micro_rules, rules, trials, and rows of each split.
-        stopped: why the search ended early, if it did.
-        notes: what a reader should know, a line each.
+        stopped: why the search ended early; None if it did not.
+        notes: what a reader should know, one line each.
         seed, versions: for reproduction.
     """
 
@@ -97,18 +99,18 @@ class PLDResult(BaseModel):
     versions: dict[str, str]
 
     def at_budget(self, *, tokens: int) -> RuleSet:
-        """Return the best rules whose rendered block takes at most ``tokens`` prompt tokens.
+        """Return the best rules whose rendered block takes at most ``tokens`` prompt tokens, without a call.
 
-        Read off the search's log, without a call: sets that the search asked in full, and its choice shortened where
-        the model loses least; where the conflict loop changed the choice, that as a whole before any other.
-        :meth:`RuleSet.instruct` puts them into instructions, in place of other rules.
+        The candidates are the sets that the search evaluated in full, and its choice without the rules that the model
+        misses least; where patches changed the choice, the patched rules as a whole come first.
+        Put them into instructions with :meth:`RuleSet.instruct`.
 
         Args:
             tokens: counted with the student's tokenizer where it is served locally, else estimated.
 
         Returns:
             An empty set where no set is that short, or none of them beat the unchanged student. Of a search that
-            learned no effects (``screen_calls=0``), the chosen rules or none.
+            fitted no model (``screen_calls=0``), the chosen rules or none.
         """
         if self.insight is None or self.searched is not None:
             fits = self.rule_tokens is not None and self.rule_tokens <= tokens
@@ -120,18 +122,12 @@ class PLDResult(BaseModel):
         return max(fitting, key=lambda rung: rung.tokens).rules if fitting else RuleSet()
 
     def wall_times(self) -> Iterator[tuple[str, float]]:
-        """Yield rows of a table of wall time: each stage with its seconds, a part of one right below it."""
+        """Yield the rows of a table of wall time: each stage with its seconds, and parts of a stage right below it."""
         for stage, seconds in self.seconds.items():
             if stage != OWN_CODE:
                 yield stage, seconds
             if stage == "search" and OWN_CODE in self.seconds:
                 yield "of which own code", self.seconds[OWN_CODE]
-
-    def save(self, folder: Path) -> Path:
-        """Write result.json into ``folder``; return its path."""
-        path = folder / RESULT_FILE
-        path.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        return path
 
     @classmethod
     def load(cls, folder: Path) -> PLDResult:
@@ -140,24 +136,23 @@ class PLDResult(BaseModel):
         Raises:
             RunError: the run is not finished, or the file is damaged.
         """
-        path = folder / RESULT_FILE
+        path = RunFolder(folder).result
         if not path.is_file():
-            raise RunError(f"{folder} has no {RESULT_FILE}: not a run folder, or its compile has not finished.")
+            raise RunError(f"{folder} has no {path.name}: not a run folder, or its compile has not finished.")
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8"))
         except ValidationError as error:
             raise RunError(f"{path} is damaged: {error.errors()[0]['msg']}. Compile again.") from error
 
+    def save(self, folder: Path) -> None:
+        """Write result.json into ``folder``."""
+        write_whole(RunFolder(folder).result, self.model_dump_json(indent=2) + "\n")
+
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide a result."""
-    packages = ("pld-dspy", "dspy", "optuna", "scikit-learn", "numpy", "mlflow", "xllamacpp")
-    found = {package: _version(package) for package in packages}
-    return {"python": platform.python_version(), **{name: text for name, text in found.items() if text}}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    """Return the versions of Python and of the packages that decide a result, as far as they are installed."""
+    found = {"python": platform.python_version()}
+    for package in ("pld-dspy", "dspy", "optuna", "scikit-learn", "numpy", "mlflow", "xllamacpp"):
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

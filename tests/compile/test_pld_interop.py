@@ -114,10 +114,10 @@ def test_the_recorder_is_told_of_every_trial_and_of_the_outcome(tmp_path):
     assert notes.told[1][1]["search_trials"] == 1
     assert notes.told[-1] == ("finished",)
     assert [step for step, _ in notes.metrics("val_estimate")] == list(range(result.counts["trials"]))
-    values = dict(notes.metrics("val_macro_f1"))
-    assert values[0] == result.validation.baseline.macro_f1
-    assert max(values.values()) == result.validation.compiled.macro_f1
-    best = [value for _, value in notes.metrics("best_val_macro_f1")]
+    trials = dict(notes.metrics("trial_macro_f1"))
+    assert trials[0] == result.validation.baseline.macro_f1
+    assert max(trials.values()) == result.validation.compiled.macro_f1
+    best = [value for _, value in notes.metrics("val_macro_f1")]
     assert best == sorted(best)
     assert notes.metrics("test_macro_f1_compiled") == [(0, result.test.compiled.macro_f1)]
     assert notes.metrics("count_micro_rules") == [(0, len(TRAIN))]
@@ -140,7 +140,20 @@ def test_a_resumed_search_reports_the_best_of_all_its_trials(tmp_path):
         compiled(pld(tmp_path, tracking=Dying()), student(student_lm()))
     notes = Notes()
     compiled(pld(tmp_path, tracking=notes), student(student_lm()))
-    assert [value for _, value in notes.metrics("best_val_macro_f1")] == [1.0]
+    assert [value for _, value in notes.metrics("val_macro_f1")] == [1.0, 1.0]
+
+
+def test_the_last_value_of_the_objective_is_that_of_the_chosen_rules(tmp_path):
+    """A table of runs shows last values: not those of the last trial, nor of a trial that was not chosen."""
+    notes = Notes()
+    search = SearchConfig(screen_calls=0, trials=4, alpha=0)
+    optimizer = pld(tmp_path, tracking=notes, search=search, objective="accuracy")
+    compiled(optimizer, student(student_lm()))
+    chosen = optimizer.result.validation.compiled.objective
+    values = notes.metrics("val_accuracy")
+    assert [step for step, _ in values] == list(range(optimizer.result.counts["trials"] + 1))
+    assert values[-1] == max(values) == (len(values) - 1, chosen)
+    assert min(value for _, value in notes.metrics("trial_accuracy")[2:]) < chosen
 
 
 def test_a_compile_that_fails_is_recorded_as_failed(tmp_path):

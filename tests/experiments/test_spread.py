@@ -19,7 +19,7 @@ from experiments.staged import ALL, FILE, LOOP, SEARCHED, UNCHANGED, Stage, Stag
 from pld_dspy.errors import DataError, RunError
 from pld_dspy.rules import RuleSet
 from pld_dspy.run.folder import RunFolder
-from pld_dspy.run.result import RESULT_FILE, PLDResult
+from pld_dspy.run.result import PLDResult
 
 ALL_RULES = (0.5, 0.7, 0.9)
 """Test macro-F1 of all rules by seed: mean 0.7, standard deviation 0.2."""
@@ -51,7 +51,7 @@ def seeded(run: Path, folder: Path, seed: int, **found: Any) -> Path:
     """A copy of the run as another seed; ``found`` are fields of result.json."""
     shutil.copytree(run, folder)
     change(folder / "config.yaml", settings__seed=seed, data__test=f"{seed}{seed} (24 rows)")
-    change(folder / RESULT_FILE, seed=seed, **found)
+    change(folder / "result.json", seed=seed, **found)
     return folder
 
 
@@ -169,13 +169,13 @@ def test_without_stages_a_column_is_open_and_the_command_for_it_is_told(three: l
 
 
 def test_stages_of_an_earlier_compile_do_not_count(three: list[Path]) -> None:
-    change(three[0] / RESULT_FILE, test__compiled__macro_f1=0.91)
+    change(three[0] / "result.json", test__compiled__macro_f1=0.91)
     assert table(command(*three))["2"][f"{ALL}, test macro-F1"] == "-"
 
 
 def test_rules_that_the_loop_changed_have_a_column_and_the_searched_ones_come_from_stages(three: list[Path]) -> None:
     for run in three:
-        change(run / RESULT_FILE, searched=RuleSet().model_dump(mode="json"))
+        change(run / "result.json", searched=RuleSet().model_dump(mode="json"))
         leave_stages(run, 0.5, searched=0.6)
     rows = table(command(*three))
     assert rows["0"][f"{SEARCHED}, test macro-F1"].startswith("0.600 ")
@@ -224,10 +224,10 @@ def test_damaged_stages_runs_without_test_split_and_unfinished_ones_are_refused(
     (damaged / FILE).write_text('{"outcome": 3}', encoding="utf-8")
     with pytest.raises(RunError, match=r"stages\.json is damaged: .*Run python -m experiments stages .* again\."):
         read_seeds([damaged, unfinished])
-    change(untested / RESULT_FILE, test=None)
+    change(untested / "result.json", test=None)
     with pytest.raises(DataError, match=r"s0 has no test split.*Compile with test data\."):
         read_seeds([untested, unfinished])
-    (unfinished / RESULT_FILE).unlink()
+    (unfinished / "result.json").unlink()
     with pytest.raises(RunError, match=r"s1 has no result\.json"):
         read_seeds([unfinished, untested])
 

@@ -312,7 +312,7 @@ def test_values_are_recorded_under_the_name_of_the_metric(tmp_path):
 
     names = Names()
     compiled(pld(tmp_path, metric=scored, tracking=names), student(student_lm()))
-    assert {"val_scored", "best_val_scored"} < names.seen
+    assert {"val_scored", "trial_scored"} < names.seen
     assert "val_macro_f1" not in names.seen
 
 

@@ -1,0 +1,106 @@
+"""What a finished compile leaves: the last files of its run folder, and its figures in MLflow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import dspy
+from dspy.utils.saving import get_dependency_versions
+
+from ..calibrate.result import Abstention, StudentCalibration
+from ..ledger.files import write_whole
+from .folder import RunFolder, write_csv
+from .result import OWN_CODE, PLDResult
+from .tracking import Recorder
+
+
+def write_outcome(folder: RunFolder, program: dspy.Module, result: PLDResult) -> None:
+    """Write rules.yaml, program.json, confusion.csv and, last, result.json, which marks the run as finished.
+
+    program.json is the user's own program. calibration.json, where the program was calibrated, holds what
+    ``Calibrated`` applies beside it: the offsets, and the threshold where an error rate was wanted.
+    """
+    write_whole(folder.rules, result.rules.to_yaml(result.bench))
+    write_whole(folder.program, json.dumps(_state_without_lms(program), indent=2, default=str) + "\n")
+    folder.calibration.unlink(missing_ok=True)
+    if result.calibration is not None:
+        write_whole(folder.calibration, result.calibration.compiled.applied.model_dump_json(indent=2) + "\n")
+    write_csv(folder.confusion, ("split", "program", "gold", "answer", "count"), _confusion(result))
+    result.save(folder.path)
+
+
+def record_outcome(recorder: Recorder, folder: RunFolder, result: PLDResult, *, objective: str) -> None:
+    """Record scores, counts, seconds, calls, and the files of the run folder.
+
+    Args:
+        recorder: where to.
+        folder: of the compile.
+        result: of the compile.
+        objective: name of what was maximized; ``val_OBJECTIVE`` ends on the value of the chosen rules.
+    """
+    recorder.metric(f"val_{objective}", result.validation.compiled.objective, result.counts["trials"])
+    for name, value in _figures(result):
+        recorder.metric(name, value)
+    files = (folder.config, folder.rules, folder.result, folder.trials, folder.confusion, folder.program)
+    for path in (*files, folder.patches, folder.calibration):
+        if path.is_file():
+            recorder.artifact(path)
+
+
+def _figures(result: PLDResult) -> Iterator[tuple[str, float | None]]:
+    for split, comparison in (("val", result.validation), ("test", result.test)):
+        if comparison is not None:
+            yield f"{split}_macro_f1_baseline", comparison.baseline.macro_f1
+            yield f"{split}_macro_f1_compiled", comparison.compiled.macro_f1
+            yield f"{split}_macro_f1_gain", comparison.difference.macro_f1
+            yield f"{split}_accuracy_gain", comparison.compiled.accuracy - comparison.baseline.accuracy
+    if result.calibration is not None:
+        if result.calibration.difference_to_baseline is not None:
+            yield "test_macro_f1_gain_calibrated", result.calibration.difference_to_baseline.macro_f1
+        yield from _calibration_figures("baseline", result.calibration.baseline)
+        yield from _calibration_figures("compiled", result.calibration.compiled)
+    yield from ((f"count_{name}", number) for name, number in result.counts.items())
+    for stage, seconds in result.seconds.items():  # the metrics named seconds_ add up to the whole
+        yield "search_own_code_seconds" if stage == OWN_CODE else f"seconds_{stage}", seconds
+    for role, stages in result.costs.items():
+        yield f"{role}_calls", sum(cost.calls for cost in stages.values())
+
+
+def _calibration_figures(student: str, found: StudentCalibration) -> Iterator[tuple[str, float | None]]:
+    for name, grade in ((student, found.plain), (f"{student}_calibrated", found.calibrated)):
+        if grade is not None:
+            yield f"test_calibration_error_{name}", grade.calibration_error
+            yield f"test_error_at_80_{name}", grade.error_at_80
+    if found.calibrated is not None:
+        yield f"test_macro_f1_{student}_calibrated", found.calibrated.score.macro_f1
+    if found.offsets.gain is not None:
+        yield f"out_of_fold_macro_f1_gain_{student}_calibrated", found.offsets.gain.macro_f1
+    if found.abstention is not None:
+        yield from _abstention_figures(f"{student}_calibrated", found.abstention)
+
+
+def _abstention_figures(student: str, found: Abstention) -> Iterator[tuple[str, float | None]]:
+    yield f"threshold_{student}", found.threshold
+    for split, answered in (("val", found.validation), ("test", found.test)):
+        if answered is not None:
+            yield f"{split}_coverage_{student}", answered.coverage
+            yield f"{split}_error_answered_{student}", answered.error_rate
+
+
+def _confusion(result: PLDResult) -> Iterator[tuple[str, str, str, str, int]]:
+    for split, comparison in (("validation", result.validation), ("test", result.test)):
+        if comparison is not None:
+            for program, score in (("baseline", comparison.baseline), ("compiled", comparison.compiled)):
+                for gold, row in score.confusion.items():
+                    yield from ((split, program, gold, answer, number) for answer, number in row.items())
+
+
+def _state_without_lms(program: dspy.Module) -> dict[str, Any]:
+    """Return what ``program.save`` writes, for ``program.load``, without LMs: their settings may hold secrets."""
+    state: dict[str, Any] = program.dump_state()
+    for predictor in (state, *state.values()):  # a program that is one bare predictor is its own state
+        if isinstance(predictor, dict) and "lm" in predictor:
+            predictor["lm"] = None
+    return {**state, "metadata": {"dependency_versions": get_dependency_versions()}}
