@@ -1,11 +1,12 @@
-"""What PLD distils: micro-rules, the rules they generalize to, and the ordered rule set a student follows."""
+"""Rules: micro-rules of single examples, the rules they generalize to, and the ordered set a student follows."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import yaml
@@ -14,26 +15,28 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from .errors import DataError
 
 DOUBT_MARK = "[doubtful label]"
-"""A rationale that begins so says that its author doubts the example's gold label."""
+"""The beginning of a rationale whose author doubts the example's gold label."""
 
 TEACHER, CUES, MICRO_RULE, PATCH, UNKNOWN = "teacher", "cues", "micro-rule", "patch", "unknown"
-"""Where a wording came from: a synthesis, the words that set a cluster apart, an example, or a mended error."""
-_JOINED = ", "
+"""Origins of a wording: the teacher, the words typical of a cluster, one example, or a correction of errors."""
+
+ORIGIN_SEPARATOR = ", "
+"""Stands between the origins of a wording that has several."""
 
 RULES_OPEN = "<rules>"
 RULES_CLOSE = "</rules>"
 RULES_LEAD = "Follow these rules. Where several fit, the earlier one decides."
 RULES_LEAD_SEVERAL = "Follow these rules. Where several fit, answer the labels of all of them."
-"""The lead where an answer may hold several labels."""
+"""The first line of the block where an answer may hold several labels."""
 
-# The lead is part of the match: a user's own text may hold the same tags.
+# The first line must match, too: a user's own text may hold the same tags.
 _LEADS = "|".join(map(re.escape, (RULES_LEAD, RULES_LEAD_SEVERAL)))
 _BLOCK = re.compile(rf"\s*{RULES_OPEN}\n(?:{_LEADS})\n.*?\n{RULES_CLOSE}", re.DOTALL)
 _TAG = re.compile(r"<\s*/?\s*rules\s*>", re.IGNORECASE)
 
 
 class MicroRule(BaseModel):
-    """One example's abstraction: the teacher's rationale and one reusable instruction."""
+    """What one example teaches: the teacher's rationale for its label, and one instruction for examples like it."""
 
     model_config = ConfigDict(frozen=True, coerce_numbers_to_str=True)
 
@@ -50,7 +53,7 @@ class MicroRule(BaseModel):
 
 
 class Rule(BaseModel):
-    """One cluster's generalization: one or more wordings of it, and the examples that support it."""
+    """One instruction of a rule set: what a cluster of micro-rules says, in one or more wordings."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -61,7 +64,7 @@ class Rule(BaseModel):
     support: tuple[str, ...] = Field(default=(), description="ids of the training examples behind the rule")
     effect: float | None = Field(default=None, description="estimated change of the objective when included")
     origins: tuple[str, ...] = Field(
-        default=(), description="where each wording came from, several origins joined by commas; empty where unknown"
+        default=(), description="origin of each wording, with commas between several; empty where unknown"
     )
 
     @model_validator(mode="after")
@@ -70,8 +73,8 @@ class Rule(BaseModel):
             raise ValueError(f"rule {self.id!r} uses wording {self.chosen} but has {len(self.wordings)}")
         if self.origins and len(self.origins) != len(self.wordings):
             raise ValueError(
-                f"rule {self.id!r} has {len(self.origins)} origins for {len(self.wordings)} wordings; give one a "
-                "wording, or none at all"
+                f"rule {self.id!r} has {len(self.origins)} origins for {len(self.wordings)} wordings; give one per "
+                "wording, or none"
             )
         return self
 
@@ -85,12 +88,12 @@ class Rule(BaseModel):
         return Rule.model_validate({**self.model_dump(), "chosen": index})
 
     def wording_from(self, origin: str) -> int | None:
-        """Return the number of the first wording that came from ``origin``; None where none did."""
-        return next((i for i, named in enumerate(self.origins) if origin in named.split(_JOINED)), None)
+        """Return the index of the first wording with this origin; None where there is none."""
+        return next((i for i, own in enumerate(self.origins) if origin in own.split(ORIGIN_SEPARATOR)), None)
 
 
 class RuleSet(BaseModel):
-    """The ordered choice: the rules in a student's instructions, first to last."""
+    """The rules in a student's instructions, first to last."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -98,10 +101,9 @@ class RuleSet(BaseModel):
 
     @model_validator(mode="after")
     def _ids_differ(self) -> RuleSet:
-        ids = [rule.id for rule in self.rules]
-        if len(set(ids)) < len(ids):
-            twice = sorted({rule_id for rule_id in ids if ids.count(rule_id) > 1})
-            raise ValueError(f"rule ids stand twice: {', '.join(twice)}")
+        repeated = sorted(name for name, count in Counter(rule.id for rule in self.rules).items() if count > 1)
+        if repeated:
+            raise ValueError(f"several rules have the same id: {', '.join(repeated)}")
         return self
 
     def __len__(self) -> int:
@@ -109,80 +111,75 @@ class RuleSet(BaseModel):
         return len(self.rules)
 
     def render(self, lead: str = RULES_LEAD) -> str:
-        """Return the delimited, numbered block for a system prompt, under its lead; empty when there is no rule."""
+        """Return the numbered rules between tags, below the line ``lead``; an empty text when there is no rule."""
         if not self.rules:
             return ""
         lines = [f"{number}. {_one_line(rule.text)}" for number, rule in enumerate(self.rules, start=1)]
         return "\n".join([RULES_OPEN, lead, *lines, RULES_CLOSE])
 
     def instruct(self, instructions: str, lead: str = RULES_LEAD) -> str:
-        """Return ``instructions`` word for word with this set's block below, in place of any earlier block."""
+        """Return ``instructions`` word for word, with these rules below in place of any earlier block of rules."""
         own = strip_rules(instructions)
         return f"{own}\n\n{self.render(lead)}".strip() if self.rules else own
 
     @property
     def digest(self) -> str:
-        """A short content digest: equal for rule sets that render alike."""
+        """A short digest of the rendered text."""
         return hashlib.sha256(self.render().encode()).hexdigest()[:16]
 
     def to_json(self) -> str:
         """Return the set as JSON text."""
         return self.model_dump_json(indent=2)
 
-    @classmethod
-    def from_json(cls, text: str) -> RuleSet:
+    @staticmethod
+    def from_json(text: str) -> RuleSet:
         """Read a set from :meth:`to_json` text.
 
         Raises:
             DataError: the text is not a rule set.
         """
-        return _validated(cls, json.loads, text)
+        return _rule_set(json.loads, text)
 
     def to_yaml(self, bench: Sequence[Rule] = ()) -> str:
         """Return the chosen rules in order, then the bench, as YAML that people can read, edit and sign."""
         document = {"rules": [_plain(rule) for rule in self.rules], "bench": [_plain(rule) for rule in bench]}
         return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100))
 
-    @classmethod
-    def from_yaml(cls, text: str) -> RuleSet:
+    @staticmethod
+    def from_yaml(text: str) -> RuleSet:
         """Read the chosen rules of :meth:`to_yaml` text; the bench is left out.
 
         Raises:
             DataError: the text is not a rule set.
         """
-        return _validated(cls, yaml.safe_load, text)
+        return _rule_set(yaml.safe_load, text)
 
 
-def teacher_draw(number: int) -> str:
-    """Return the origin of what a teacher wrote when asked for the ``number``-th time, from 0."""
+def draw_origin(number: int) -> str:
+    """Return the origin of wordings from the teacher's ``number``-th draw, counted from 0."""
     return f"{TEACHER} draw {number + 1}" if number else TEACHER
 
 
 def is_draw(origin: str) -> bool:
-    """Return whether an origin is what a teacher wrote, the first time or a later one."""
+    """Return whether an origin is a draw of the teacher."""
     return origin == TEACHER or origin.startswith(f"{TEACHER} draw ")
 
 
-def joined_origins(origins: Iterable[str]) -> str:
-    """Return the origins of one wording as one text."""
-    return _JOINED.join(origins)
-
-
 def origins_of(rules: Iterable[Rule]) -> list[str]:
-    """Return the known origins of the rules' wordings, each once, as they come."""
-    named = (origin for rule in rules for joined in rule.origins for origin in joined.split(_JOINED))
-    return [origin for origin in dict.fromkeys(named) if origin != UNKNOWN]
+    """Return the known origins of the rules' wordings, each once, in order of first appearance."""
+    found = (origin for rule in rules for own in rule.origins for origin in own.split(ORIGIN_SEPARATOR))
+    return [origin for origin in dict.fromkeys(found) if origin != UNKNOWN]
 
 
 def label_slug(label: str) -> str:
-    """Return a label as rule ids begin with it: lower case, with an underscore for all that is no letter or digit."""
+    """Return a label as the beginning of a rule id: lower case, letters, digits and underscores only."""
     return re.sub(r"\W+", "_", label).strip("_").lower() or "label"
 
 
 def by_example(rule: Rule, micro_rules: Iterable[MicroRule]) -> dict[str, MicroRule]:
-    """Return example id -> its micro-rule: the one for a label of ``rule``, where an example has several labels."""
-    fitting_last = sorted(micro_rules, key=lambda one: one.label in rule.labels)
-    return {one.example_id: one for one in fitting_last}
+    """Return example id -> micro-rule; of an example with several, the one for a label of ``rule``."""
+    same_label_last = sorted(micro_rules, key=lambda item: item.label in rule.labels)
+    return {item.example_id: item for item in same_label_last}
 
 
 def strip_rules(instructions: str) -> str:
@@ -191,14 +188,14 @@ def strip_rules(instructions: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    """One line that cannot end the block, not even by tags that removing a tag would put together."""
+    """Return the text as one line without tags, which could end the block; removing one may complete another."""
     while _TAG.search(text):
         text = _TAG.sub("", text)
     return " ".join(text.split())
 
 
 def _plain(rule: Rule) -> dict[str, Any]:
-    """Order the fields for a reader: the text first; the other wordings only where there are some."""
+    """Return a rule's fields in the order in which people read them: the wording in use before the others."""
     row: dict[str, Any] = {"id": rule.id, "text": rule.text, "labels": list(rule.labels)}
     if rule.origins:
         row["origin"] = rule.origins[rule.chosen]
@@ -212,11 +209,9 @@ def _plain(rule: Rule) -> dict[str, Any]:
     return row
 
 
-def _validated(cls: type[RuleSet], load: Any, text: str) -> RuleSet:
+def _rule_set(load: Callable[[str], Any], text: str) -> RuleSet:
     try:
-        document = load(text)
-        rules = [_from_plain(row) for row in document["rules"]]
-        return cls(rules=tuple(rules))
+        return RuleSet(rules=tuple(_from_plain(row) for row in load(text)["rules"]))
     except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise DataError(f"Not a rule set: {error}. It needs a list 'rules' of id and text.") from error
 
@@ -227,5 +222,5 @@ def _from_plain(row: dict[str, Any]) -> Rule:
     wordings = (row["text"], *row.get("other_wordings", ()))
     origins = (row["origin"], *row.get("other_origins", ())) if "origin" in row else ()
     known = {key: row[key] for key in ("id", "labels", "support", "effect") if key in row}
-    # Who adds or removes a wording by hand need not keep the origins: which belongs to which is then unknown.
+    # People who add or remove a wording may leave the origins as they are: which belongs to which is then unknown.
     return Rule(wordings=wordings, origins=origins if len(origins) == len(wordings) else (), **known)

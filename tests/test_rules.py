@@ -68,7 +68,7 @@ def test_a_wording_remembers_where_it_came_from():
     assert RuleSet.from_yaml(edited).rules[0].origins == ()
     assert "origin" not in same.to_yaml()
     assert RuleSet.from_json(rules.to_json()) == rules
-    with pytest.raises(ValidationError, match="has 1 origins for 3 wordings; give one a wording"):
+    with pytest.raises(ValidationError, match="has 1 origins for 3 wordings; give one per wording"):
         Rule.model_validate({**SPAM.model_dump(), "origins": ("teacher",)})
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..ledger.answer import Answer
-from ..rules import MICRO_RULE, MicroRule, teacher_draw
+from ..rules import MICRO_RULE, MicroRule, draw_origin
 from ..task.task import CHARACTERS_PER_TOKEN, Task
 from ..teacher.signatures import GeneralizeRules, is_unfilled
 from ..teacher.teacher import Teacher
@@ -112,7 +112,7 @@ def synthesized(
         wordings=[texts or extracted(cluster, count) for texts, cluster in zip(found, clusters, strict=True)],
         fallbacks=[index for index, texts in enumerate(found) if not texts],
         in_parts=len(parted),
-        origin=teacher_draw(draw),
+        origin=draw_origin(draw),
     )
 
 

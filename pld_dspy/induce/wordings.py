@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, TypeAlias
 
-from ..rules import CUES, MICRO_RULE, joined_origins
+from ..rules import CUES, MICRO_RULE, ORIGIN_SEPARATOR
 from ..task.task import Task
 from .config import InduceConfig
 from .cues import cue_wordings
@@ -71,7 +71,7 @@ def _merged(leading: Iterable[Sourced], others: Iterable[Sourced]) -> dict[str, 
         found.setdefault(text, {})[origin] = None
     for text, origin in others:
         found.setdefault(text, {origin: None})
-    return {text: joined_origins(origins) for text, origins in found.items()}
+    return {text: ORIGIN_SEPARATOR.join(origins) for text, origins in found.items()}
 
 
 def _cues(clusters: Sequence[Cluster], task: Task, reads: Mapping[str, Mapping[str, Any]]) -> list[str | None]:
