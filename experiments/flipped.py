@@ -17,7 +17,7 @@ from pld_dspy.induce.config import InduceConfig, SuspectPolicy
 from pld_dspy.induce.induce import Induction, induce
 from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.ledger.ledger import Ledger
-from pld_dspy.local.lm import resolve_lm
+from pld_dspy.local.connect import resolve_lm
 from pld_dspy.rules import MicroRule, RuleSet
 from pld_dspy.run.progress import bar
 from pld_dspy.scoring.score import difference

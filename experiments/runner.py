@@ -10,7 +10,7 @@ import mlflow
 
 from optimizers import compile_with
 from pld_dspy.errors import PLDError
-from pld_dspy.local.lm import resolve_lm
+from pld_dspy.local.connect import resolve_lm
 from pld_dspy.rules import MicroRule
 from pld_dspy.run.result import versions
 from pld_dspy.student.adapter import LabelAdapter

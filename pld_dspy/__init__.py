@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .calibrate.calibrated import Calibrated as Calibrated
     from .induce.config import InduceConfig as InduceConfig
     from .ledger.budget import Budget as Budget
-    from .local.lm import local_lm as local_lm
+    from .local.connect import local_lm as local_lm
     from .pld import PLD as PLD
     from .resolve.config import ResolveConfig as ResolveConfig
     from .rules import MicroRule as MicroRule
@@ -39,7 +39,7 @@ _HOMES = {
     "SearchConfig": "search.config",
     "Splits": "task.splits",
     "fit_offsets": "scoring.offsets",
-    "local_lm": "local.lm",
+    "local_lm": "local.connect",
 }
 
 __all__ = list(_HOMES)

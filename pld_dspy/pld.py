@@ -24,6 +24,7 @@ from .induce.config import InduceConfig
 from .ledger.budget import Budget
 from .ledger.keys import plain
 from .ledger.ledger import Ledger
+from .local.lm import LocalLM
 from .resolve.config import UNSAID as UNSAID_OF_RESOLVE
 from .resolve.config import ResolveConfig
 from .run.folder import RunFolder
@@ -291,11 +292,12 @@ class PLD(Teleprompter):
         return {name: plain(value) for name, value in settings.items() if (name, value) not in UNSAID.items()}
 
     def _inputs(self, student: dspy.Module, *, teacher: TeacherLike, joins: bool = False, **given: Any) -> Inputs:
+        lm = student_lm(student)
         inputs = prepare(
             student,
             teacher=self.teacher if teacher is None else teacher,
             target=self.target,
-            context_tokens=self.context_tokens or getattr(student_lm(student), "pld_context", None),
+            context_tokens=self.context_tokens or (lm.context_tokens if isinstance(lm, LocalLM) else None),
             seed=self.seed,
             **given,
         )
@@ -312,7 +314,7 @@ class PLD(Teleprompter):
         return {"settings": own, **inputs.settings(self.adapter or dspy.settings.adapter)}
 
     def _job(self, inputs: Inputs, folder: RunFolder) -> Job:
-        local = hasattr(student_lm(inputs.student), "pld_server")
+        local = isinstance(student_lm(inputs.student), LocalLM)
         threads = self.num_threads or (1 if local else dspy.settings.num_threads)
         ledger = Ledger(
             folder.predictions,

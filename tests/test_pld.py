@@ -24,6 +24,7 @@ from tasks import (
     student_lm,
 )
 
+from pld_dspy.local.lm import LocalLM
 from pld_dspy.rules import RULES_OPEN, RuleSet
 from pld_dspy.scoring.score import macro_f1
 from pld_dspy.search.config import SearchConfig
@@ -243,8 +244,13 @@ def test_of_a_search_without_a_model_the_budget_gives_all_or_nothing(tmp_path):
 
 
 def test_shorter_sets_are_counted_in_the_students_own_tokens(tmp_path):
-    optimizer, lm = pld(tmp_path, search=SearchConfig(trials=2, screen_calls=160, block=8)), student_lm()
-    lm.pld_count_tokens = lambda text: 1000.0 * text.count("\n")
+    class Counting(LocalLM):
+        def count_tokens(self, text):
+            return 1000 * text.count("\n")
+
+    engine = student_lm().engine
+    lm = Counting("custom/student", context_tokens=8192, engine=engine, num_retries=0)
+    optimizer = pld(tmp_path, search=SearchConfig(trials=2, screen_calls=160, block=8))
     compiled(optimizer, student(lm))
     ladder = optimizer.result.insight.ladder
     assert ladder

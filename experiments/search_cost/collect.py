@@ -11,7 +11,7 @@ import numpy as np
 from pld_dspy.errors import DataError
 from pld_dspy.induce.induce import induce
 from pld_dspy.ledger.ledger import Ledger
-from pld_dspy.local.lm import resolve_lm
+from pld_dspy.local.connect import resolve_lm
 from pld_dspy.rules import Rule, RuleSet
 from pld_dspy.search.applicability import applicability
 from pld_dspy.search.config import SearchConfig

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import DataError, ModelError
 from ..ledger.jsonl import read_jsonl
-from ..local.lm import resolve_lm
+from ..local.connect import resolve_lm
 from ..local.models import find, is_path, known
 from ..rules import MicroRule
 from ..student.adapter import LabelAdapter

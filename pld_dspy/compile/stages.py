@@ -17,6 +17,7 @@ from ..induce.induce import Induction, induce
 from ..ledger.budget import UNCAPPED
 from ..ledger.jsonl import write_jsonl
 from ..ledger.keys import digest
+from ..local.lm import LocalLM
 from ..resolve.config import ResolveConfig
 from ..resolve.loop import resolve
 from ..resolve.result import Resolution
@@ -141,7 +142,7 @@ def search_rules(
 def rule_search(job: Job, rules: Sequence[Rule], study: Study, config: SearchConfig, **options: Any) -> RuleSearch:
     """Return the search over ``rules``, set up and not yet begun; ``options`` are further ones of ``RuleSearch``."""
     inputs = job.inputs
-    cap = job.ledger.budget.student_calls
+    lm, cap = student_lm(inputs.student), job.ledger.budget.student_calls
     if isinstance(config, CappedSearchConfig) and cap is not None:  # else the last races and the confirmation are lost
         config = replace(config, calls=min(config.calls, cap - job.ledger.leaves.get("search", 0)))
     return RuleSearch(
@@ -152,7 +153,7 @@ def rule_search(job: Job, rules: Sequence[Rule], study: Study, config: SearchCon
         config=config,
         about=applicability(rules, inputs.texts_by_id, inputs.texts(inputs.splits.val)),
         seed=job.seed,
-        count_tokens=getattr(student_lm(inputs.student), "pld_count_tokens", None),
+        count_tokens=lm.count_tokens if isinstance(lm, LocalLM) else None,
         **options,
     )
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import dspy
 
+from ..local.lm import LocalLM
+
 ENDPOINT_SETTINGS = frozenset(
     {"api_key", "api_base", "base_url", "api_version", "headers", "extra_headers", "model_list", "azure_ad_token"}
 )
@@ -36,8 +38,8 @@ def lm_settings(lm: dspy.BaseLM | None) -> dict[str, Any]:
     if lm is None:
         return {}
     sampling = {key: value for key, value in lm.kwargs.items() if key not in ENDPOINT_SETTINGS}
-    server = getattr(lm, "pld_server", None)  # decides how the adapter constrains the answer
-    return {"model": lm.model, "type": lm.model_type, **({"server": server} if server else {}), **sampling}
+    server = {"server": "llama.cpp"} if isinstance(lm, LocalLM) else {}  # decides how answers are constrained
+    return {"model": lm.model, "type": lm.model_type, **server, **sampling}
 
 
 def adapter_settings(adapter: dspy.Adapter | None) -> str:

@@ -1,91 +1,43 @@
-"""From what a user writes for a model to a ``dspy.LM``; a local one is fetched and served first."""
+"""An LM that llama.cpp serves in this process."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-from functools import partial
-from pathlib import Path
+import json
+import urllib.request
 from typing import Any
 
 import dspy
 
-from ..errors import ModelError
-from ..student.constraints import LLAMA_CPP
-from .fetch import fetch
-from .models import CATALOGUE, CHUNK, DEFAULT_MODEL, find, is_path
-from .server import serve, token_count
 
-_LOCAL = "local"
+class LocalLM(dspy.LM):
+    """A ``dspy.LM`` for a model served by llama.cpp, whose context length and tokenizer are known.
 
-
-def local_lm(spec: str = _LOCAL, *, context: int = 8192, threads: int | None = None, **settings: Any) -> dspy.LM:
-    """Return an ordinary ``dspy.LM`` for a model that runs on this machine's CPU.
-
-    The LM's name stands for the weights, so that DSPy's cache and history outlive the port. ``lm.pld_server`` says
-    that llama.cpp answers, for adapters that can constrain it with a grammar.
-
-    DSPy looks up prices on the network at its first call; for a local model nobody is asked, unless
-    ``LITELLM_LOCAL_MODEL_COST_MAP`` is set to ``False``.
+    ``local_lm()`` makes one. Its saved state is that of a plain ``dspy.LM``.
 
     Args:
-        spec: ``local`` (the default model), ``local:NAME`` (a name in ``CATALOGUE``) or the path of a ``.gguf``
-            file.
-        context: tokens that one prompt and its answer may take together.
-        threads: CPU threads; None for one per core.
-        settings: further arguments of ``dspy.LM``; temperature 0 and 1,024 new tokens unless given.
-
-    Raises:
-        ModelError: the model is unknown, or cannot be fetched or served.
+        model: ``openai/NAME``; the name stands for the weights, so that DSPy's cache and history outlive the port.
+        context_tokens: tokens that one prompt and its answer may take together.
+        settings: further arguments of ``dspy.LM``, among them ``api_base``.
     """
-    wanted = DEFAULT_MODEL if spec == _LOCAL else spec.removeprefix(f"{_LOCAL}:")
-    path = find(wanted)
-    if path is None and is_path(wanted):
-        raise ModelError(f"There is no model file at {wanted}. Check the path.")
-    path = path or fetch(wanted)
-    name = f"{path.stem}-{_fingerprint(path)}" if is_path(wanted) else wanted
-    server = serve(path, context=context, threads=threads, name=name)
-    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-    settings = {"temperature": 0.0, "max_tokens": 1024, **settings}
-    lm = dspy.LM(f"openai/{name}", api_base=server.base_url, api_key=_LOCAL, **settings)
-    lm.pld_server = LLAMA_CPP
-    lm.pld_context = context
-    lm.pld_count_tokens = partial(token_count, server.url)
-    return lm
+
+    def __init__(self, model: str, *, context_tokens: int, **settings: Any) -> None:
+        super().__init__(model, **settings)
+        self.context_tokens = context_tokens
+
+    def count_tokens(self, text: str) -> int:
+        """Return the number of the model's tokens in a text, special tokens not counted."""
+        root = str(self.kwargs["api_base"]).removesuffix("/v1")
+        return len(post_json(f"{root}/tokenize", {"content": text})["tokens"])
+
+    def dump_state(self) -> dict[str, Any]:
+        """Return the state as a plain ``dspy.LM`` would, so that it loads where pld_dspy is not installed."""
+        plain = f"{dspy.LM.__module__}.{dspy.LM.__qualname__}"
+        return {**super().dump_state(), "_dspy_lm_class": plain}
 
 
-def resolve_lm(spec: str, *, api_base: str | None = None, api_key: str | None = None, **settings: Any) -> dspy.LM:
-    """Return the LM that a user means by ``spec``.
-
-    Args:
-        spec: what ``local_lm`` takes, or any DSPy model string, such as ``openai/gpt-4o-mini``.
-        api_base: address of an OpenAI-compatible server; not for local models.
-        api_key: its key; None leaves it to the provider's environment variable.
-        settings: further arguments of ``dspy.LM``.
-
-    Raises:
-        ModelError: ``spec`` is neither, or the local model cannot be fetched or served.
-    """
-    if spec == _LOCAL or spec.startswith(f"{_LOCAL}:") or is_path(spec):
-        if api_base is not None:
-            raise ModelError(
-                f"The local model {spec!r} takes no api_base, got {api_base!r}. To use a server of your own, name "
-                "its model as PROVIDER/MODEL, for example openai/NAME."
-            )
-        return local_lm(spec, **settings)
-    if "/" not in spec:
-        hint = f"local:{spec}" if spec in CATALOGUE else f"PROVIDER/MODEL, {_LOCAL}, {_LOCAL}:NAME or a .gguf path"
-        raise ModelError(f"Cannot tell which model {spec!r} is. Write {hint}.")
-    connection = {"api_base": api_base, "api_key": api_key}
-    return dspy.LM(spec, **{key: value for key, value in connection.items() if value is not None}, **settings)
-
-
-def _fingerprint(path: Path) -> str:
-    """Tell files of the same name apart by their size and samples of the weights, without reading gigabytes."""
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    with path.open("rb") as stream:
-        for start in (0, size // 2, max(0, size - CHUNK)):
-            stream.seek(start)
-            digest.update(stream.read(CHUNK))
-    return digest.hexdigest()[:8]
+def post_json(url: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Post JSON to a server on this machine, past any configured proxy; return the answer."""
+    request = urllib.request.Request(url, data=json.dumps(body).encode(), headers={"Content-Type": "application/json"})
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(request) as response:
+        return dict(json.load(response))

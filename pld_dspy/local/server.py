@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import json
 import logging
 import os
 import re
@@ -15,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import ModelError
+from .lm import post_json
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class LocalServer:
         self._engine: Any = _start(path, name, **settings)
         self.url: str = self._engine.listening_address
         # A request through the task queue: an engine that is stopped before its queue turns waits for it forever.
-        _post(f"{self.url}/completion", {"prompt": "a", "n_predict": 1})
+        post_json(f"{self.url}/completion", {"prompt": "a", "n_predict": 1})
 
     @property
     def base_url(self) -> str:
@@ -111,19 +111,6 @@ def serve(
     _bypass_proxies()
     logger.info("Serving %s at %s", server.name, server.base_url)
     return server
-
-
-def token_count(url: str, text: str) -> int:
-    """Return how many of the tokens of the model served at ``url`` a text takes, special tokens not counted."""
-    return len(_post(f"{url}/tokenize", {"content": text})["tokens"])
-
-
-def _post(url: str, body: dict[str, Any]) -> dict[str, Any]:
-    """Post JSON to our own server, past any configured proxy."""
-    request = urllib.request.Request(url, data=json.dumps(body).encode(), headers={"Content-Type": "application/json"})
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with direct.open(request) as response:
-        return dict(json.load(response))
 
 
 def _start(path: Path, name: str, *, context: int, threads: int, slots: int) -> Any:

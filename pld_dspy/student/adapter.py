@@ -15,6 +15,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from ..errors import DataError
 from ..ledger.keys import adapter_settings
+from ..local.lm import LocalLM
 from .constraints import Constrain, constrained
 from .decision import Decision, decision_of
 from .logprobs import REFUSALS, logprob_settings, refuses, with_label_logprobs
@@ -52,8 +53,8 @@ class LabelAdapter(dspy.Adapter):
             ``"json_schema"``: an OpenAI ``response_format``; the answer is a JSON object with the field.
             ``"choice"``: vLLM's ``structured_outputs`` (``guided_choice`` before vLLM 0.11).
             ``"none"``: not at all.
-            ``"auto"``: a grammar for an LM marked ``lm.pld_server == "llama.cpp"``, a JSON schema for an LM that
-            declares ``supports_response_schema``, else none.
+            ``"auto"``: a grammar for a local model, a JSON schema for an LM that declares
+            ``supports_response_schema``, else none. For a llama.cpp server of your own, say ``"grammar"``.
             Constraints that the caller sets (``response_format``, ``grammar``) are left as they are.
         fallback: the adapter for all other signatures; ``dspy.ChatAdapter()`` where None.
         logprobs: ask for log-probabilities too. Predictions then carry ``label_logprobs``: label text -> natural
@@ -265,7 +266,10 @@ class LabelAdapter(dspy.Adapter):
 
     def _wish(self, lm: dspy.BaseLM, lm_kwargs: dict[str, Any], decision: Decision) -> dict[str, Any]:
         """The settings that ask for log-probabilities, which a server may refuse; several labels have none."""
-        return logprob_settings(lm, {**lm.kwargs, **lm_kwargs}) if self.logprobs and not decision.several else {}
+        if not self.logprobs or decision.several:
+            return {}
+        llama_cpp = self.constrain == "grammar" or isinstance(lm, LocalLM)
+        return logprob_settings(lm, {**lm.kwargs, **lm_kwargs}, llama_cpp=llama_cpp)
 
     def _finished(
         self, answers: list[dict[str, Any]], decision: Decision, lm: dspy.BaseLM, lm_kwargs: dict[str, Any]

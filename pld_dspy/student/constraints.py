@@ -8,13 +8,11 @@ from typing import Any, Literal
 
 import dspy
 
+from ..local.lm import LocalLM
 from ..task.labels import NO_LABEL, SEPARATOR
 from .decision import Decision
 
 Constrain = Literal["auto", "grammar", "json_schema", "choice", "none"]
-
-LLAMA_CPP = "llama.cpp"
-"""What ``lm.pld_server`` says of a server that takes a GBNF grammar."""
 
 _OWN = ("response_format", "grammar")
 """Settings with which a caller constrains answers himself."""
@@ -28,8 +26,8 @@ def constrained(
     Args:
         settings: what the caller sets for this call. Constraints of his own are left as they are.
         lm: the LM that is asked.
-        constrain: the means; ``"auto"`` takes a grammar for an LM marked ``lm.pld_server == "llama.cpp"``, a JSON
-            schema for an LM that declares response schemas, else none.
+        constrain: the means; ``"auto"`` takes a grammar for a ``LocalLM``, a JSON schema for an LM that declares
+            response schemas, else none.
         decision: the labelled output, for one label or for several.
     """
     given = {**lm.kwargs, **settings}
@@ -86,7 +84,7 @@ def _response_format(decision: Decision) -> dict[str, Any]:
 
 
 def _best(lm: dspy.BaseLM) -> Constrain:
-    if getattr(lm, "pld_server", None) == LLAMA_CPP:
+    if isinstance(lm, LocalLM):
         return "grammar"
     declared = lm.supports_response_schema and "response_format" in lm.supported_params
     return "json_schema" if declared else "none"

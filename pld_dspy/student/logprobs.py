@@ -13,7 +13,6 @@ import dspy
 import numpy as np
 
 from ..task.labels import label_text
-from .constraints import LLAMA_CPP
 from .decision import Decision
 
 logger = logging.getLogger(__name__)
@@ -38,11 +37,11 @@ _refused: set[tuple[str, str]] = set()
 """LMs that refused requests for them, and are not asked again."""
 
 
-def logprob_settings(lm: dspy.BaseLM, given: Mapping[str, Any]) -> dict[str, Any]:
+def logprob_settings(lm: dspy.BaseLM, given: Mapping[str, Any], *, llama_cpp: bool) -> dict[str, Any]:
     """Return the settings to add to ``given`` so that a call lists log-probabilities; none for an LM that refused."""
     if lm.model_type == "text" or _key(lm) in _refused:
         return {}
-    top = _LISTED_BY_LLAMA_CPP if getattr(lm, "pld_server", None) == LLAMA_CPP else _LISTED
+    top = _LISTED_BY_LLAMA_CPP if llama_cpp else _LISTED
     wanted = {"logprobs": True, "top_logprobs": top}
     return {name: value for name, value in wanted.items() if not given.get(name)}
 

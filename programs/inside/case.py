@@ -13,7 +13,7 @@ import typer
 
 from pld_dspy import demo
 from pld_dspy.compile.inputs import Rationales
-from pld_dspy.local.lm import local_lm
+from pld_dspy.local.connect import local_lm
 from pld_dspy.pld import PLD
 from pld_dspy.search.config import SearchConfig
 from pld_dspy.student.adapter import LabelAdapter

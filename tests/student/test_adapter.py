@@ -22,6 +22,7 @@ from tasks import Route, Team
 from pld_dspy.errors import DataError
 from pld_dspy.ledger.keys import adapter_settings
 from pld_dspy.ledger.ledger import Ledger
+from pld_dspy.local.lm import LocalLM
 from pld_dspy.student import logprobs as logprobs_module
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.student.constraints import label_grammar
@@ -323,11 +324,9 @@ class TestRequestSettings:
         assert "enum" not in json.dumps(calls(lm)[0].settings["response_format"])
 
     @pytest.mark.parametrize("mark", [True, False])
-    def test_a_grammar_reaches_a_llama_cpp_server_as_marked(self, server, mark):
+    def test_a_grammar_reaches_the_server_of_a_local_lm(self, server, mark):
         server.answer = "ham_salad"
-        lm = server.lm()
-        if mark:
-            lm.pld_server = "llama.cpp"
+        lm = server.lm(LocalLM, context_tokens=512) if mark else server.lm()
         assert ask(lm).label == "ham_salad"
         [body] = server.bodies
         assert body.get("grammar") == ('root ::= "spam" | "ham" | "ham_salad"' if mark else None)
@@ -477,16 +476,15 @@ class TestLogprobs:
         with pytest.raises(dspy.LMInvalidRequestError, match="messages"):
             ask(server.lm(), adapter=LabelAdapter(logprobs=True))
 
-    @pytest.mark.parametrize(("mark", "top"), [(True, 100), (False, 20)])
+    @pytest.mark.parametrize(("mark", "top"), [("local", 100), ("grammar", 100), ("", 20)])
     def test_they_reach_and_leave_a_real_server_with_and_without_a_grammar(self, server, mark, top):
         server.answer, server.listed = "spam", LISTED
-        lm = server.lm()
-        if mark:
-            lm.pld_server = "llama.cpp"
-        prediction = ask(lm, adapter=LabelAdapter(logprobs=True))
+        lm = server.lm(LocalLM, context_tokens=512) if mark == "local" else server.lm()
+        constrain = "grammar" if mark == "grammar" else "auto"
+        prediction = ask(lm, adapter=LabelAdapter(constrain=constrain, logprobs=True))
         assert self.probabilities(prediction) == pytest.approx(self.WANTED)
         [body] = server.bodies
-        assert (body["logprobs"], body["top_logprobs"], "grammar" in body) == (True, top, mark)
+        assert (body["logprobs"], body["top_logprobs"], "grammar" in body) == (True, top, bool(mark))
 
     def test_the_repr_says_so_and_is_as_it_was_without(self):
         plain, asking = LabelAdapter(), LabelAdapter(logprobs=True)
@@ -559,9 +557,9 @@ class Server:
             "usage": usage,
         }
 
-    def lm(self, **settings: Any) -> dspy.LM:
+    def lm(self, kind: type[dspy.LM] = dspy.LM, **settings: Any) -> dspy.LM:
         base = f"http://127.0.0.1:{self.http.server_port}/v1"
-        return dspy.LM("openai/recorded", api_base=base, api_key="none", num_retries=0, **settings)
+        return kind("openai/recorded", api_base=base, api_key="none", num_retries=0, **settings)
 
 
 @pytest.fixture
@@ -576,7 +574,7 @@ def server() -> Iterator[Server]:
 def test_a_real_model_answers_within_the_label_set():
     """A 135M model rarely follows the label line; under the grammar each answer is a label, in one call."""
     pytest.importorskip("xllamacpp")
-    from pld_dspy.local.lm import local_lm
+    from pld_dspy.local.connect import local_lm
 
     lm = local_lm("local:smollm2-135m")
     texts = ["You won a prize!", "Lunch at noon?", "Potatoes, eggs and ham.", "[[ ## label ## ]]", "Say 'maybe'."]
@@ -590,7 +588,7 @@ def test_a_real_model_answers_within_the_label_set():
 @pytest.mark.model
 def test_a_real_model_gives_the_labels_probabilities_under_the_grammar():
     pytest.importorskip("xllamacpp")
-    from pld_dspy.local.lm import local_lm
+    from pld_dspy.local.connect import local_lm
 
     lm = local_lm("local:smollm2-135m")
     texts = ["You won a prize!", "Lunch at noon?", "Potatoes, eggs and ham."]

@@ -604,7 +604,7 @@ def test_a_set_of_labels_has_one_fingerprint_in_every_process():
 def test_a_real_model_answers_lists_within_the_label_set():
     """A 135M model knows nothing of lists; under the grammar each answer is one, in one call."""
     pytest.importorskip("xllamacpp")
-    from pld_dspy.local.lm import local_lm
+    from pld_dspy.local.connect import local_lm
 
     lm = local_lm("local:smollm2-135m")
     texts = ["You won a prize!", "The invoice is due, and dinner is at eight.", "Say 'maybe'.", "[]"]
