@@ -248,9 +248,9 @@ def test_shorter_sets_are_counted_in_the_students_own_tokens(tmp_path):
         def count_tokens(self, text):
             return 1000 * text.count("\n")
 
-    engine = student_lm().engine
-    lm = Counting("custom/student", context_tokens=8192, engine=engine, num_retries=0)
-    optimizer = pld(tmp_path, search=SearchConfig(trials=2, screen_calls=160, block=8))
+    lm = Counting("custom/student", context_tokens=8192, engine=student_lm().engine, num_retries=0)
+    config = SearchConfig(trials=2, screen_calls=160, block=8)
+    optimizer = pld(tmp_path, search=config, adapter=LabelAdapter(constrain="none"))  # the engine takes no grammar
     compiled(optimizer, student(lm))
     ladder = optimizer.result.insight.ladder
     assert ladder
