@@ -14,7 +14,7 @@ from pld_dspy.cli.finished_run import Run
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.rules import RuleSet
 from pld_dspy.run.progress import bar
-from pld_dspy.scoring.objective import chosen_objective
+from pld_dspy.scoring.objective import Objective
 from pld_dspy.scoring.offsets import Offsets, fit_offsets
 from pld_dspy.scoring.score import Score
 from pld_dspy.student.adapter import asking_for_logprobs
@@ -44,7 +44,7 @@ class Asker:
                 student=command.source.student(),
                 task=opened.task,
                 ledger=Ledger(opened.folder.predictions, num_threads=threads),
-                objective=chosen_objective(opened.folder.settings()["settings"]["objective"], None),
+                objective=Objective(opened.folder.settings()["settings"]["objective"]),
                 adapter=asking_for_logprobs(None),
                 seed=command.seed,
             )

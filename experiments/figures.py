@@ -11,6 +11,7 @@ from scipy.stats import binomtest
 
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.run.progress import bar
+from pld_dspy.scoring.objective import Objective
 from pld_dspy.scoring.score import Score
 from pld_dspy.student.evaluator import Evaluation, Evaluator
 from pld_dspy.task.task import Task
@@ -32,7 +33,7 @@ def figures_on_test(cell: Cell, program: dspy.Module, task: Task, testset: Seque
     # Shared: equal prompts of two cells are asked once. An answer keeps the seconds that it took when it was asked.
     ledger = Ledger(cell.folder.parent / "test.jsonl")
     evaluator = Evaluator(
-        student=program, task=task, ledger=ledger, objective=cell.experiment.objective, seed=cell.seed
+        student=program, task=task, ledger=ledger, objective=Objective(cell.experiment.objective), seed=cell.seed
     )
     with bar("test", "answer", total=len(testset)) as progress:
         evaluation = evaluator.evaluate(None, testset, stage="test", on_answer=progress.update)

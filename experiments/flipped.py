@@ -20,7 +20,7 @@ from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.local.connect import resolve_lm
 from pld_dspy.rules import MicroRule, RuleSet
 from pld_dspy.run.progress import bar
-from pld_dspy.scoring.score import difference
+from pld_dspy.scoring.difference import difference
 from pld_dspy.student.adapter import LabelAdapter, asking_for_logprobs
 from pld_dspy.student.evaluator import Evaluation, Evaluator
 from pld_dspy.task.splits import Splits

@@ -13,7 +13,7 @@ from pld_dspy.errors import DataError
 from pld_dspy.rules import Rule, RuleSet
 from pld_dspy.run.folder import RunFolder
 from pld_dspy.run.progress import bar
-from pld_dspy.scoring.score import difference
+from pld_dspy.scoring.difference import difference
 from pld_dspy.search.config import SearchConfig
 from pld_dspy.search.result import TrialRow
 from pld_dspy.search.storage import find_study, open_study

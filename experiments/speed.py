@@ -10,7 +10,7 @@ import numpy as np
 
 from pld_dspy.cli.finished_run import Run
 from pld_dspy.ledger.ledger import Ledger
-from pld_dspy.scoring.score import Difference, difference
+from pld_dspy.scoring.difference import Difference, difference
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.student.evaluator import Evaluation, Evaluator
 

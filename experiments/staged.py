@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pld_dspy.errors import RunError
 from pld_dspy.ledger.keys import digest
 from pld_dspy.run.result import PLDResult
-from pld_dspy.scoring.score import Difference, Score
+from pld_dspy.scoring.difference import Difference
+from pld_dspy.scoring.score import Score
 
 FILE = "stages.json"
 COMMAND = "python -m experiments stages"

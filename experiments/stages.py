@@ -10,7 +10,8 @@ from scipy.stats import binomtest
 
 from pld_dspy.rules import RuleSet
 from pld_dspy.run.result import OWN_CODE
-from pld_dspy.scoring.score import Score, difference
+from pld_dspy.scoring.difference import difference
+from pld_dspy.scoring.score import Score
 from pld_dspy.search.space import Space
 from pld_dspy.search.storage import find_study
 from pld_dspy.student.evaluator import Evaluation

@@ -10,7 +10,7 @@ import dspy
 
 from pld_dspy.compile.inputs import Rationales
 from pld_dspy.errors import DataError
-from pld_dspy.scoring.objective import Objective, chosen_objective
+from pld_dspy.scoring.objective import Objective, SetMetric
 
 from . import demonstrations, linear, plain, rules
 
@@ -35,12 +35,12 @@ class Setting:
     valset: Sequence[dspy.Example]
     budget: int
     seed: int
-    objective: str | Objective = "macro_f1"
+    objective: str | SetMetric = "macro_f1"
     rationales: Rationales = None
     folder: Path | None = None
 
     def __post_init__(self) -> None:
-        chosen_objective(self.objective, None)
+        Objective(self.objective)
 
 
 Optimizer = Callable[[Setting], dspy.Module]
@@ -63,7 +63,7 @@ def compile_with(
     budget: int,
     seed: int,
     *,
-    objective: str | Objective = "macro_f1",
+    objective: str | SetMetric = "macro_f1",
     rationales: Rationales = None,
     folder: Path | None = None,
 ) -> dspy.Module:

@@ -32,7 +32,8 @@ from .run.outcome import record_outcome, write_outcome
 from .run.progress import Progress
 from .run.result import PLDResult
 from .run.tracking import Recorder, recorder_for
-from .scoring.objective import Metric, Objective, chosen_objective, objective_code, objective_name
+from .scoring.metric import Metric
+from .scoring.objective import Objective, SetMetric
 from .search.config import SearchConfig
 from .search.storage import find_study
 from .student.adapter import asking_for_logprobs
@@ -87,7 +88,7 @@ class PLD(Teleprompter):
         self,
         *,
         teacher: TeacherLike = None,
-        objective: str | Objective = "macro_f1",
+        objective: str | SetMetric = "macro_f1",
         metric: Metric | None = None,
         target: str | None = None,
         induce: InduceConfig | None = None,
@@ -107,8 +108,7 @@ class PLD(Teleprompter):
         seed: int = 0,
     ) -> None:
         self.teacher = teacher
-        self.objective = objective
-        self.metric = metric
+        self.objective = Objective(objective, metric)
         self.target = target
         self.induce = induce or InduceConfig()
         self.search = search or SearchConfig()
@@ -126,7 +126,6 @@ class PLD(Teleprompter):
         self.origin = origin
         self.seed = seed
         self.result: PLDResult | None = None
-        chosen_objective(objective, metric)
         check_error_rate(error_rate, calibrate=calibrate)
         recorder_for(tracking)
 
@@ -182,7 +181,7 @@ class PLD(Teleprompter):
             instructions = dict(compiled.named_predictors())[inputs.task.predictor].signature.instructions
             self.result = outcome(job, found, instructions=instructions)
             write_outcome(folder, compiled, self.result)
-            record_outcome(recorder, folder, self.result, objective=objective_name(self.objective, self.metric))
+            record_outcome(recorder, folder, self.result, objective=self.objective.name)
         return with_calibration(compiled, self.result.calibration, target=inputs.task.predictor)
 
     def _found(self, job: Job, recorder: Recorder) -> Found:
@@ -191,7 +190,7 @@ class PLD(Teleprompter):
         explanations = stages.explain_examples(job)
         audit = stages.audit_labels(job, explanations, self.induce)
         induction = stages.induce_rules(job, explanations, self.induce, None if audit is None else audit.suspects)
-        progress = Progress(recorder, objective_name(self.objective, self.metric))
+        progress = Progress(recorder, self.objective.name)
         searched = stages.search_rules(
             job, induction.rules, self.search, progress=progress, storage=self.storage, calibrated=self.calibrate
         )
@@ -275,9 +274,9 @@ class PLD(Teleprompter):
 
     def get_params(self) -> dict[str, Any]:
         """Return the plain settings, as a fresh dict; MLflow's autologging adds to the dict it is given."""
-        settings = {
-            "objective": getattr(self.objective, "__name__", self.objective),
-            "metric": getattr(self.metric, "__name__", self.metric),
+        settings: dict[str, Any] = {
+            "objective": self.objective.choice,
+            "metric": self.objective.metric,
             "target": self.target,
             "max_errors": self.max_errors,
             "context_tokens": self.context_tokens,
@@ -310,7 +309,7 @@ class PLD(Teleprompter):
     def _settings(self, inputs: Inputs) -> dict[str, Any]:
         """Everything that decides the outcome, for config.yaml and its fingerprint."""
         own = {name: value for name, value in self.get_params().items() if not name.startswith("budget_")}
-        own |= objective_code(self.objective, self.metric)
+        own |= self.objective.code
         return {"settings": own, **inputs.settings(self.adapter or dspy.settings.adapter)}
 
     def _job(self, inputs: Inputs, folder: RunFolder) -> Job:
@@ -328,7 +327,7 @@ class PLD(Teleprompter):
             student=inputs.student,
             task=inputs.task,
             ledger=ledger,
-            objective=chosen_objective(self.objective, self.metric),
+            objective=self.objective,
             adapter=asking_for_logprobs(self.adapter) if asks else self.adapter,
             seed=self.seed,
         )

@@ -13,7 +13,8 @@ from scipy.special import log_softmax
 from pld_dspy.errors import BudgetExceeded
 from pld_dspy.ledger.answer import Answer
 from pld_dspy.rules import RuleSet
-from pld_dspy.scoring.score import macro_f1
+from pld_dspy.scoring.figures import macro_f1
+from pld_dspy.scoring.objective import Objective
 from pld_dspy.student.evaluator import Reply
 
 from .students import LABELS, TASK, Student
@@ -49,7 +50,7 @@ class Asked:
 
     def __init__(self, student: Student, *, cap: int | None = None, logprobs: bool = False) -> None:
         self.task = TASK
-        self.objective = "macro_f1"
+        self.objective = Objective()
         self.calls = 0
         self._student = student
         self._cap = cap

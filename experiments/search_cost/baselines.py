@@ -16,7 +16,7 @@ from optuna.samplers import TPESampler
 from optuna.trial import Trial, create_trial
 
 from pld_dspy.rules import RuleSet
-from pld_dspy.scoring.score import macro_f1
+from pld_dspy.scoring.figures import macro_f1
 from pld_dspy.search.storage import open_study
 
 from .setting import Curve, Outcome, Setting

@@ -17,8 +17,7 @@ import pld_dspy.search
 from pld_dspy.ledger.jsonl import parse_lines
 from pld_dspy.ledger.keys import digest
 from pld_dspy.rules import RuleSet
-from pld_dspy.scoring import matching
-from pld_dspy.scoring import score as scoring
+from pld_dspy.scoring import difference, f1, figures, matching, objective
 
 from . import asked, baselines, methods, setting, space, students, surface
 from .asked import Asked
@@ -30,7 +29,10 @@ from .students import Student, make_student
 logger = logging.getLogger(__name__)
 
 CELLS_FILE = "cells.jsonl"
-DECIDING = (pld_dspy.search, scoring, matching, surface, students, asked, setting, space, baselines, methods)
+DECIDING = (
+    *(pld_dspy.search, difference, f1, figures, matching, objective),
+    *(surface, students, asked, setting, space, baselines, methods),
+)
 """Code that decides what comes out of a cell."""
 SIZES = ((30, 200), (40, 100), (20, 300))
 """(rules, validation examples) of the students of a full bench."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pld_dspy.rules import Rule, RuleSet
-from pld_dspy.scoring.score import macro_f1
+from pld_dspy.scoring.figures import macro_f1
 from pld_dspy.task.task import Task
 
 from .surface import Floats, Ints, Prompt, Surface

@@ -11,8 +11,9 @@ import numpy as np
 from ..errors import BudgetExceeded
 from ..ledger.answer import Answer
 from ..rules import RuleSet
+from ..scoring.difference import difference
+from ..scoring.f1 import Floats
 from ..scoring.offsets import Offsets, fit_out_of_fold, fit_temperature, settled
-from ..scoring.score import Floats, difference
 from ..student.evaluator import Evaluation, Evaluator
 from ..student.redecide import decided, decision_of, logprobs_of
 from ..task.task import Task

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import DataError
-from ..scoring.score import Floats
+from ..scoring.f1 import Floats
 from .result import Abstention, Answered
 from .risk import DELTA, Bools, check_rate, threshold_for
 

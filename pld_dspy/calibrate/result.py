@@ -6,8 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
+from ..scoring.difference import Difference
 from ..scoring.offsets import Offsets
-from ..scoring.score import Difference, Score
+from ..scoring.score import Score
 
 
 class Bin(BaseModel):

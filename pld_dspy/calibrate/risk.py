@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import beta
 
 from ..errors import DataError
-from ..scoring.score import Floats
+from ..scoring.f1 import Floats
 
 Bools = NDArray[np.bool_]
 

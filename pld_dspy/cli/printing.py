@@ -18,7 +18,8 @@ from ..local.models import LocalModel
 from ..rules import MicroRule, Rule, RuleSet, by_example
 from ..run.result import PLDResult
 from ..run.tracking import Recorder
-from ..scoring.score import Difference, Score
+from ..scoring.difference import Difference
+from ..scoring.score import Score
 from .terminal import shown
 
 PIPE_WIDTH = 120

@@ -18,7 +18,7 @@ from ..ledger.ledger import Ledger
 from ..resolve.result import Resolution
 from ..rules import RuleSet
 from ..run.result import Comparison, Cost, PLDResult, versions
-from ..scoring.score import difference
+from ..scoring.difference import difference
 from ..search.result import SearchResult
 from ..student.evaluator import Evaluation
 from ..task.task import Task

@@ -14,7 +14,7 @@ from ..explain import match_records
 from ..ledger.jsonl import read_jsonl
 from ..ledger.keys import adapter_settings, digest, lm_settings, program_state
 from ..rules import MicroRule, strip_rules
-from ..scoring.objective import Objective, check_objective
+from ..scoring.objective import Objective
 from ..student.predictor_inputs import Reader
 from ..task.checks import check_calibratable, check_disjoint, check_examples, check_training_labels
 from ..task.splits import Splits, identity, stratified_halves
@@ -57,13 +57,13 @@ class Inputs:
         """Return what the deciding predictor reads of each of ``examples``, as text."""
         return [self.reader.text(example) for example in examples]
 
-    def check_settings(self, *, objective: str | Objective, calibrate: bool) -> None:
+    def check_settings(self, *, objective: Objective, calibrate: bool) -> None:
         """Refuse settings that do not fit the labels.
 
         Raises:
             DataError: the objective names a label that there is not, or answers of several labels are to be calibrated.
         """
-        check_objective(objective, self.task.labels)
+        objective.check(self.task.labels)
         check_calibratable(self.task, calibrate=calibrate)
 
     def check_explained(self) -> None:

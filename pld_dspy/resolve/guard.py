@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from ..ledger.answer import Answer
 from ..rules import RuleSet
-from ..scoring.objective import MeanMetric
+from ..scoring.difference import chance_to_win
+from ..scoring.f1 import Floats
 from ..scoring.offsets import Offsets
-from ..scoring.score import Floats, chance_to_win
 from ..student.evaluator import Evaluator
 from ..student.redecide import DecidedEvaluator, matched_answers
 from ..task.task import Task
@@ -200,7 +200,7 @@ def _right(evaluator: Evaluator, examples: Sequence[dspy.Example], answers: Sequ
 
 def _in_part(evaluator: Evaluator) -> bool:
     """Whether an answer may be better than another one without being right."""
-    return evaluator.task.several or isinstance(evaluator.objective, MeanMetric)
+    return evaluator.task.several or evaluator.objective.metric is not None
 
 
 def _merits(evaluator: Evaluator, examples: Sequence[dspy.Example], answers: Sequence[Answer]) -> Floats:
@@ -208,7 +208,7 @@ def _merits(evaluator: Evaluator, examples: Sequence[dspy.Example], answers: Seq
 
     That share is of the labels that are gold or answered (the Jaccard index); with a single label it is 0 or 1.
     """
-    if isinstance(evaluator.objective, MeanMetric):
+    if evaluator.objective.metric is not None:
         pairs = zip(examples, answers, strict=True)
         return np.array([evaluator.value([example], [answer]) for example, answer in pairs])
     task = evaluator.task

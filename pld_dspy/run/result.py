@@ -15,7 +15,8 @@ from ..calibrate.result import Calibration
 from ..errors import RunError
 from ..ledger.files import write_whole
 from ..rules import Rule, RuleSet
-from ..scoring.score import Difference, Score
+from ..scoring.difference import Difference
+from ..scoring.score import Score
 from ..search.result import Insight
 from .folder import RunFolder
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .score import Floats, Ints
+from .f1 import Floats, Ints
 
 SWEEPS = 20
 """Most passes over the labels; a few are enough, as each pass must win something for there to be another."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .score import Floats, Ints
+from .f1 import Floats, Ints
 
 ROUNDS = 50
 """Rounds after which offsets stand to three digits; they move by less each time."""

@@ -15,8 +15,9 @@ from scipy.optimize import minimize_scalar
 from ..errors import DataError
 from ..student.logprobs import ENTRY
 from .ascent import ascend
+from .difference import Difference, difference
+from .f1 import Floats, Ints
 from .matching import match_gold
-from .score import Difference, Floats, Ints, difference
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..scoring.objective import Objective
 from .config import SearchConfig
-from .effects import EffectModel, Observation, example_weights
+from .effects import EffectModel, Observation
 from .gaussian import GaussianPosterior
 from .logits import LogitModel
 from .space import Candidate, Space
@@ -40,7 +41,7 @@ class Belief:
         config: of the search; without screening there is no model.
         known: number of trials, guards and screened sets, after which the model is chosen and used; 0 for never.
         about: n x K, how much an example is like those a rule came from; used only if it predicts better.
-        objective: what is maximized, as of ``example_weights``.
+        objective: what is maximized; it says how examples are weighed.
         calibrated: whether answers are decided with offsets, where there are log-probabilities.
     """
 
@@ -53,7 +54,7 @@ class Belief:
         *,
         known: int,
         about: Floats | None = None,
-        objective: object = "macro_f1",
+        objective: Objective = Objective(),  # noqa: B008 - frozen
         calibrated: bool = False,
     ) -> None:
         self.space = space
@@ -62,7 +63,7 @@ class Belief:
         self.config = config
         self.known = known
         self.calibrated = calibrated
-        self.weights = example_weights(golds, objective, labels=labels)
+        self.weights = objective.example_weights(golds, labels)
         self._provenance = [None] if about is None else [None, about]
         self._model: EffectModel | LogitModel | None = None
         self._fit: tuple[list[int], GaussianPosterior | None] = ([], None)

@@ -11,7 +11,6 @@ and examples is that of PromptEval (Polo et al. 2024); the covariates are ours.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +25,7 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import GroupKFold
 
 from ..rules import Rule
+from ..scoring.objective import Objective
 from ..task.labels import labels_in
 from .gaussian import GaussianPosterior
 from .space import Candidate, Space
@@ -42,8 +42,6 @@ SIZE_SD = 0.5
 CROWD_SD = 0.3
 CROWD_LABELS = 12
 """With more labels than this, pairs of labels are too many to learn from one search."""
-BALANCE = {"accuracy": 0.0, "weighted_f1": 0.0, "balanced_accuracy": 1.0}
-"""How far an objective weighs labels, not examples, alike."""
 SCREENED = 8
 """Fewer candidates than this teach nothing about rules; the model is then not asked."""
 
@@ -103,7 +101,7 @@ class EffectModel:
         self.space = space
         self.own = own_labels(space.rules, golds, labels)
         self.about = about
-        self.weights = example_weights(golds, labels=labels) if weights is None else weights
+        self.weights = Objective().example_weights(golds, labels) if weights is None else weights
         self.crowd = _crowd(space.rules, golds, labels)
         self.wordings = max((len(rule.wordings) for rule in space.rules), default=1)
 
@@ -219,24 +217,6 @@ def _crowd(rules: Sequence[Rule], golds: Sequence[str], labels: Sequence[str]) -
         for rows in ([(answer,) for answer in answers], named)
     )
     return told, gold
-
-
-def example_weights(golds: Sequence[str], objective: object = "macro_f1", *, labels: Sequence[str] = ()) -> Floats:
-    """Return n weights that sum to 1, by which right and wrong come closest to the objective.
-
-    For macro-F1 and the F1 of one label they are half macro recall, half accuracy, a linear proxy; objectives that are
-    means over examples, or may be, weigh all alike.
-
-    Args:
-        golds: n gold texts.
-        objective: what is maximized.
-        labels: the label set, where a gold text may join several of its labels.
-    """
-    balance = 0.0 if callable(objective) else BALANCE.get(str(objective), 0.5)
-    named = [_named(gold, labels) or (gold,) for gold in golds]  # no label at all is a kind of example, too
-    counts = Counter(chain.from_iterable(named))
-    recall = [sum(balance / (len(counts) * counts[label]) for label in found) for found in named]
-    return np.asarray(recall) + (1 - balance) / len(golds)
 
 
 def _named(gold: str, labels: Sequence[str]) -> tuple[str, ...]:

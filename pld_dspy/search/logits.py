@@ -22,7 +22,8 @@ from scipy.special import softmax
 
 from ..rules import Rule
 from ..scoring.matching import match
-from .effects import Observation, example_weights
+from ..scoring.objective import Objective
+from .effects import Observation
 from .gaussian import GaussianPosterior
 from .mixed import SET_SD, Answers, MixedModel, centred
 from .space import Candidate, Space
@@ -120,7 +121,7 @@ class LogitModel:
         self.column = np.array([_answer(rule, labels) for rule in space.rules], dtype=np.int64)
         self.gold = (self.truth[:, None] == self.column[None, :]).astype(float)
         self.about = np.zeros_like(self.gold) if about is None else about
-        self.weights = example_weights(golds) if weights is None else weights
+        self.weights = Objective().example_weights(golds) if weights is None else weights
         self.shares = np.bincount(self.truth, minlength=self.labels) / len(self.truth) if calibrated else None
         k, c = len(space), self.labels
         self.fixed = 4 * k + c * c + k * self.wordings + c

@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ..errors import BudgetExceeded
 from ..rules import Rule, RuleSet
-from ..scoring.score import chance_to_win
+from ..scoring.difference import chance_to_win
 from ..student.evaluator import Evaluator, Reply
 from ..student.redecide import matched_answers
 from ..task.splits import stratified_order

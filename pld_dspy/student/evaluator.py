@@ -14,7 +14,7 @@ from ..errors import TooManyErrors
 from ..ledger.answer import Answer
 from ..ledger.ledger import Ledger
 from ..rules import RuleSet
-from ..scoring.objective import MeanMetric, Objective, figure
+from ..scoring.objective import Objective
 from ..scoring.score import Score, score
 from ..task.labels import COLLECTIONS
 from ..task.task import Task
@@ -55,7 +55,7 @@ class Evaluator:
         student: the program to instruct; never changed.
         task: its labelled decision.
         ledger: where answers are kept and counted.
-        objective: the name of a figure, or one over (examples, predictions); see ``objectives``.
+        objective: what answers are scored by.
         lm, adapter: what the student runs on; the configured ones where None.
         seed: of the bootstrap intervals.
     """
@@ -63,7 +63,7 @@ class Evaluator:
     student: dspy.Module
     task: Task
     ledger: Ledger
-    objective: Objective | str = "macro_f1"
+    objective: Objective = Objective()  # noqa: RUF009 - frozen
     lm: dspy.BaseLM | None = None
     adapter: dspy.Adapter | None = None
     seed: int = 0
@@ -127,11 +127,7 @@ class Evaluator:
 
     def value(self, examples: Sequence[dspy.Example], answers: Sequence[Answer]) -> float:
         """Return the objective of ``answers`` to ``examples``."""
-        if callable(self.objective):
-            return float(self.objective(examples, self.predictions(examples, answers)))
-        golds, labels = self.task.golds(examples), [self.task.read(answer.outputs) for answer in answers]
-        found = figure(self.objective, self.task.labels, several=self.task.several)
-        return found(golds, labels, self.task.labels)
+        return self.objective.value(self.task, examples, self.predictions(examples, answers))
 
     def predictions(self, examples: Sequence[dspy.Example], answers: Sequence[Answer]) -> list[dspy.Prediction]:
         """Return ``answers`` to ``examples`` as predictions; an empty one for a failed call.
@@ -148,8 +144,6 @@ class Evaluator:
 
     def feedback(self, examples: Sequence[dspy.Example], answers: Sequence[Answer]) -> list[str]:
         """Return what the user's metric says of each answer; empty where it says nothing, or there is none."""
-        if not isinstance(self.objective, MeanMetric):
-            return [""] * len(examples)
         name = self.task.predictor
         predictor = dict(self.student.named_predictors())[name]
         return [

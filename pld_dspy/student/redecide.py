@@ -11,9 +11,9 @@ from pydantic_core import to_jsonable_python
 
 from ..ledger.answer import Answer
 from ..rules import RuleSet
+from ..scoring.f1 import Floats
 from ..scoring.matching import match_gold
 from ..scoring.offsets import Offsets, logprob_matrix
-from ..scoring.score import Floats
 from ..task.task import Task
 from .decision import Decision
 from .evaluator import Evaluation, Evaluator

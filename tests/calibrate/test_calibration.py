@@ -30,8 +30,9 @@ from pld_dspy.ledger.keys import program_state
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.report.plots import plot_reliability, plot_risk_coverage
 from pld_dspy.scoring.ascent import _step, ascend
+from pld_dspy.scoring.figures import macro_f1
 from pld_dspy.scoring.offsets import Offsets, fit_offsets, fit_out_of_fold, fit_temperature, logprob_matrix
-from pld_dspy.scoring.score import macro_f1, score
+from pld_dspy.scoring.score import score
 from pld_dspy.student.adapter import LabelAdapter
 
 LABELS = ("spam", "ham", "eggs")

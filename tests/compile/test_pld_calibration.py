@@ -18,8 +18,8 @@ from pld_dspy.pld import PLD
 from pld_dspy.run.folder import RunFolder
 from pld_dspy.run.result import PLDResult
 from pld_dspy.run.tracking import SilentRecorder
+from pld_dspy.scoring.figures import macro_f1
 from pld_dspy.scoring.offsets import Offsets
-from pld_dspy.scoring.score import macro_f1
 from pld_dspy.student.adapter import LabelAdapter
 
 

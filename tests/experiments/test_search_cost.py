@@ -28,7 +28,7 @@ from experiments.search_cost.surface import Surface, heed
 from experiments.search_cost.table import Candidate, Header, Table
 from pld_dspy.errors import BudgetExceeded, DataError, RunError
 from pld_dspy.rules import RuleSet
-from pld_dspy.scoring import score as scoring
+from pld_dspy.scoring import figures as scoring
 from pld_dspy.search.storage import open_study
 from pld_dspy.task.splits import Splits
 

@@ -19,8 +19,9 @@ from pld_dspy.rules import MicroRule, Rule, RuleSet
 from pld_dspy.run.folder import RunFolder
 from pld_dspy.run.result import Comparison, Cost, PLDResult
 from pld_dspy.run.trials import write_trials
+from pld_dspy.scoring.difference import difference
 from pld_dspy.scoring.offsets import Offsets
-from pld_dspy.scoring.score import Score, difference, score
+from pld_dspy.scoring.score import Score, score
 from pld_dspy.search.result import Effect, Insight, OrderSpread, OriginValue, TrialRow
 
 LABELS = ("entailment", "contradiction <b>&", "cost $5 to $9")

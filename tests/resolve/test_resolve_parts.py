@@ -19,8 +19,8 @@ from pld_dspy.resolve.pool import Pool, stratified
 from pld_dspy.resolve.propose import SHOWN_CHARACTERS, Fault, _cut
 from pld_dspy.resolve.screening import screened
 from pld_dspy.rules import Rule, RuleSet
-from pld_dspy.scoring.objective import MeanMetric
-from pld_dspy.scoring.score import chance_to_win
+from pld_dspy.scoring.difference import chance_to_win
+from pld_dspy.scoring.objective import Objective
 from pld_dspy.teacher.signatures import Patch
 
 TRAIN, VAL = mails(60), mails(30, start=100)
@@ -398,7 +398,7 @@ def test_a_better_answer_that_is_not_yet_right_wins_under_a_users_metric():
 
     before, after = rule_set(rule("spam-1", "about", "spam")), RuleSet()
     evaluator = mail_evaluator(student_lm("work"))
-    graded = replace(evaluator, objective=MeanMetric(half_for_work))
+    graded = replace(evaluator, objective=Objective(metric=half_for_work))
     homes = [row for row, one in enumerate(TRAIN) if one.label == "home"]
     shown = Conflict(tuple(mistake(row) for row in homes[:2]), None, ())
     rows = [*homes[2:12], *(row for row, one in enumerate(TRAIN) if one.label == "spam")][:12]

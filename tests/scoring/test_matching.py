@@ -7,8 +7,8 @@ from scipy.special import softmax
 from tasks import LABELS, VAL, WORDS, leaning_lm, mail_evaluator, rule
 
 from pld_dspy.ledger.answer import Answer
+from pld_dspy.scoring.figures import macro_f1
 from pld_dspy.scoring.matching import LEAST, match
-from pld_dspy.scoring.score import macro_f1
 from pld_dspy.search.config import SearchConfig
 from pld_dspy.search.result import SearchResult, TrialRow
 from pld_dspy.search.storage import open_study

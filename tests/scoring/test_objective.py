@@ -18,6 +18,7 @@ from tasks import (
     Team,
     compiled,
     keyword,
+    mail_task,
     mail_teacher,
     mails,
     micro_rule,
@@ -31,7 +32,8 @@ from pld_dspy.errors import DataError, RunError
 from pld_dspy.ledger.answer import Answer
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.resolve.config import ResolveConfig
-from pld_dspy.scoring.objective import MeanMetric, chosen_objective, figure, objective_code, objective_name
+from pld_dspy.scoring.figures import figure
+from pld_dspy.scoring.objective import Objective
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.student.evaluator import Evaluator
 from pld_dspy.task.task import Task
@@ -90,20 +92,20 @@ def test_a_label_may_hold_a_colon():
 
 
 def test_an_unknown_label_is_named_with_those_there_are():
-    assert chosen_objective("f1:ham", None) == "f1:ham", "without a label set it cannot be checked"
+    objective = Objective("f1:ham")  # without a label set it cannot be checked
     with pytest.raises(DataError, match=r"objective='f1:ham' .* not in the label set \(spam, work, home\)"):
-        figure("f1:ham", ("spam", "work", "home"))
+        objective.check(("spam", "work", "home"))
 
 
 @pytest.mark.parametrize("objective", ["f1", "f1:", "micro_f1", "F1:spam", "", None, 1])
 def test_an_unknown_objective_is_refused_with_those_there_are(objective):
     with pytest.raises(DataError, match=r"is unknown\. Give one of macro_f1, .*f1:LABEL, or a callable"):
-        chosen_objective(objective, None)
+        Objective(objective)
 
 
 def test_an_objective_and_a_metric_are_one_too_many():
     with pytest.raises(DataError, match="not both"):
-        chosen_objective("accuracy", right)
+        Objective("accuracy", right)
 
 
 @pytest.mark.parametrize("value", [None, "good", math.nan, math.inf, dspy.Prediction(feedback="no score")])
@@ -112,9 +114,9 @@ def test_what_is_no_score_is_refused_by_the_name_of_its_source(value):
         return value
 
     answers = [dspy.Prediction(label="spam")]
-    for objective in (chosen_objective(fuzzy, None), chosen_objective("macro_f1", fuzzy)):
+    for objective in (Objective(fuzzy), Objective(metric=fuzzy)):
         with pytest.raises(DataError, match=r"'fuzzy' gave the score (None|'good'|nan|inf)\. Return a bool"):
-            objective(mails(1), answers)
+            objective.value(mail_task(), mails(1), answers)
 
 
 def test_a_users_own_objective_sees_examples_and_predictions_in_order():
@@ -125,13 +127,13 @@ def test_a_users_own_objective_sees_examples_and_predictions_in_order():
         return examples[0].label == predictions[0].label
 
     examples, answers = mails(2), [dspy.Prediction(label="spam"), dspy.Prediction()]
-    assert chosen_objective(first_right, None)(examples, answers) == 1.0
+    assert Objective(first_right).value(mail_task(), examples, answers) == 1.0
     assert seen == list(zip(examples, answers, strict=True))
 
 
 def test_values_are_recorded_under_names_that_mlflow_takes():
-    chosen = [("f1:C++", None), (right, None), (lambda examples, answers: 0, None), ("macro_f1", scored)]
-    names = [objective_name(*one) for one in (*chosen, ("macro_f1", Strict()))]
+    choices = [Objective("f1:C++"), Objective(right), Objective(lambda examples, answers: 0)]
+    names = [one.name for one in (*choices, Objective(metric=scored), Objective(metric=Strict()))]
     assert names == ["f1_C__", "right", "_lambda_", "scored", "Strict"]
     for name in names:
         _validate_metric_name(f"val_{name}")
@@ -153,7 +155,7 @@ METRICS = {
 def test_a_per_example_metric_counts_as_its_mean_and_a_failed_row_as_zero(name):
     examples = mails(4)
     answers = [dspy.Prediction(label=label) for label in ("spam", "work", "spam")]
-    assert MeanMetric(METRICS[name])(examples, [*answers, dspy.Prediction()]) == 0.5
+    assert Objective(metric=METRICS[name]).value(mail_task(), examples, [*answers, dspy.Prediction()]) == 0.5
 
 
 class Judge(dspy.Module):
@@ -179,7 +181,7 @@ def wrapped(*args):
 @pytest.mark.parametrize("metric", [Judge(), lenient, wrapped])
 def test_a_metric_is_given_no_more_than_it_needs(metric, caplog):
     answers = [dspy.Prediction(label=label) for label in ("spam", "spam")]
-    assert MeanMetric(metric)(mails(2), answers) == 0.5
+    assert Objective(metric=metric).value(mail_task(), mails(2), answers) == 0.5
     assert told(metric) == ("" if metric is lenient else "It is spam.")
     assert caplog.text == ""
 
@@ -187,7 +189,7 @@ def test_a_metric_is_given_no_more_than_it_needs(metric, caplog):
 @pytest.mark.parametrize("metric", ["accuracy", 0.5, [right]])
 def test_what_is_no_metric_is_refused(metric):
     with pytest.raises(DataError, match=r"is no metric\. Give a function, or name a figure with objective="):
-        chosen_objective("macro_f1", metric)
+        Objective(metric=metric)
 
 
 def maximized(sign: int):
@@ -212,11 +214,11 @@ def maximized(sign: int):
 
 def test_an_edited_measure_does_not_meet_old_trials(tmp_path):
     before, after = maximized(1), maximized(-1)
-    for code in (objective_code("macro_f1", None), objective_code("f1:spam", None)):
-        assert code == {}
-    assert objective_code(before[1], before[0]) == objective_code(*reversed(maximized(1)))
-    assert objective_code("macro_f1", before[0]) != objective_code("macro_f1", after[0])
-    assert objective_code(before[1], None) != objective_code(after[1], None)
+    assert Objective().code == Objective("f1:spam").code == {}
+    assert Objective(metric=before[0]).code == Objective(metric=maximized(1)[0]).code
+    assert Objective(before[1]).code == Objective(maximized(1)[1]).code
+    assert Objective(metric=before[0]).code != Objective(metric=after[0]).code
+    assert Objective(before[1]).code != Objective(after[1]).code
     compiled(pld(tmp_path, metric=before[0]), student(student_lm()))
     lm = student_lm()
     with pytest.raises(RunError, match="holds another compile: settings differ"):
@@ -225,17 +227,18 @@ def test_an_edited_measure_does_not_meet_old_trials(tmp_path):
 
 
 def test_code_that_cannot_be_read_goes_by_its_name():
-    assert objective_code("macro_f1", max) == {"metric_code": "max"}
+    assert Objective(max).code == {"objective_code": "max"}
 
 
 @pytest.mark.parametrize("metric", [lambda gold: 1, lambda: 1, lambda a, b, c, d: 1])
 def test_a_metric_of_another_shape_is_refused(metric):
     with pytest.raises(DataError, match=r"takes .*Give one that takes"):
-        MeanMetric(metric)
+        Objective(metric=metric)
 
 
 def told(metric) -> str:
-    return MeanMetric(metric).feedback(mails(1)[0], dspy.Prediction(label="work"), name="self", predictor=student())
+    answer = dspy.Prediction(label="work")
+    return Objective(metric=metric).feedback(mails(1)[0], answer, name="self", predictor=student())
 
 
 def test_feedback_is_what_a_metric_says_beside_its_score():
@@ -256,7 +259,7 @@ def test_a_metric_that_speaks_to_predictors_only_is_asked_as_gepa_asks():
         words = f"{pred_name} ({type(predictor).__name__}) made {answer.label} of {inputs['text']!r}"
         return dspy.Prediction(score=0.0, feedback=words)
 
-    assert MeanMetric(gepa)(mails(1), [dspy.Prediction(label="spam")]) == 1.0
+    assert Objective(metric=gepa).value(mail_task(), mails(1), [dspy.Prediction(label="spam")]) == 1.0
     assert told(gepa) == f"self (Predict) made work of {mails(1)[0].text!r}"
 
 
@@ -319,7 +322,7 @@ def test_values_are_recorded_under_the_name_of_the_metric(tmp_path):
 TICKETS = [dspy.Example(ticket=f"Ticket {n}", team=team).with_inputs("ticket") for n, team in enumerate(Team)]
 
 
-def routing(objective) -> Evaluator:
+def routing(objective: Objective) -> Evaluator:
     """A student that sends every ticket to billing."""
     return Evaluator(
         student=dspy.Predict(Route),
@@ -332,22 +335,22 @@ def routing(objective) -> Evaluator:
 
 
 def test_an_enum_answer_comes_to_the_metric_as_the_gold_labels_are_given():
-    found = routing(MeanMetric(lambda gold, pred: gold.team is pred.team)).evaluate(None, TICKETS, stage="check")
+    found = routing(Objective(metric=lambda gold, pred: gold.team is pred.team)).evaluate(None, TICKETS, stage="check")
     assert found.score.objective == 0.5
     as_text = [one.copy(team=one.team.value).with_inputs("ticket") for one in TICKETS]
-    found = routing(MeanMetric(lambda gold, pred: gold.team == pred.team)).evaluate(None, as_text, stage="check")
+    found = routing(Objective(metric=lambda gold, pred: gold.team == pred.team)).evaluate(None, as_text, stage="check")
     assert found.score.objective == 0.5
 
 
 def test_a_failed_call_stays_an_empty_prediction():
-    assert not routing("macro_f1").predictions(TICKETS[:1], [Answer(outputs=None)])[0].toDict()
+    assert not routing(Objective()).predictions(TICKETS[:1], [Answer(outputs=None)])[0].toDict()
 
 
 def test_answers_are_commented_on_as_those_of_the_deciding_predictor():
     def gepa(gold, pred, trace=None, pred_name=None, pred_trace=None):
         return dspy.Prediction(score=0.0, feedback=f"{pred_name}: {pred.team.name}, not {gold.team.name}")
 
-    for objective, said in ((MeanMetric(gepa), "self: BILLING, not TECH"), ("macro_f1", "")):
+    for objective, said in ((Objective(metric=gepa), "self: BILLING, not TECH"), (Objective(), "")):
         evaluator = routing(objective)
         assert evaluator.feedback(TICKETS, evaluator.answers(None, TICKETS, stage="check"))[1] == said
 

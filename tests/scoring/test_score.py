@@ -9,7 +9,9 @@ from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
 
 from pld_dspy.errors import DataError
-from pld_dspy.scoring.score import difference, macro_f1, score
+from pld_dspy.scoring.difference import difference
+from pld_dspy.scoring.figures import macro_f1
+from pld_dspy.scoring.score import score
 
 LABELS = ("a", "b", "c", "never")
 UNKNOWN = "unknown"

@@ -16,6 +16,7 @@ from tasks import WORDS, mail_evaluator, mails, rule, student_lm
 from pld_dspy.errors import BudgetExceeded, DataError, RunError
 from pld_dspy.ledger.budget import Budget
 from pld_dspy.rules import Rule
+from pld_dspy.scoring.objective import Objective
 from pld_dspy.search.config import CappedSearchConfig, SearchConfig
 from pld_dspy.search.insight import Insights
 from pld_dspy.search.result import SearchResult, TrialRow
@@ -199,7 +200,7 @@ def test_the_objective_decides_what_is_best():
     best = {}
     for objective in ("macro_f1", "accuracy"):
         evaluator = mail_evaluator(student_lm("work"))
-        object.__setattr__(evaluator, "objective", objective)
+        object.__setattr__(evaluator, "objective", Objective(objective))
         best[objective] = RuleSearch(rules, evaluator, val, study=open_study(), config=PLAIN).run().best
     assert best["macro_f1"] is not None
     assert best["accuracy"] is None

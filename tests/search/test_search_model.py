@@ -9,9 +9,10 @@ from scipy.special import expit
 from sklearn.metrics import f1_score
 from tasks import rule
 
-from pld_dspy.scoring.score import chance_to_win
+from pld_dspy.scoring.difference import chance_to_win
+from pld_dspy.scoring.objective import Objective
 from pld_dspy.search.applicability import applicability
-from pld_dspy.search.effects import EffectModel, Observation, example_weights, own_labels
+from pld_dspy.search.effects import EffectModel, Observation, own_labels
 from pld_dspy.search.space import Candidate, Space
 
 SPACE = Space((rule("a", "x", "spam", "y", "z"), rule("b", "x", "work"), rule("c", "x", "home", "y")))
@@ -154,7 +155,7 @@ def test_too_few_candidates_or_equal_answers_teach_nothing():
 
 def test_weights_are_between_accuracy_and_macro_recall():
     golds = ["a"] * 90 + ["b"] * 10
-    weights = example_weights(golds)
+    weights = Objective().example_weights(golds)
     assert weights.sum() == pytest.approx(1.0)
     assert weights[-1] == pytest.approx(0.5 / 20 + 0.5 / 100)
     rng = np.random.default_rng(0)
@@ -200,6 +201,6 @@ def test_a_rule_is_about_texts_like_its_support():
     ],
 )
 def test_weights_follow_the_objective(objective, rare):
-    weights = example_weights(["a"] * 90 + ["b"] * 10, objective)
+    weights = Objective(objective).example_weights(["a"] * 90 + ["b"] * 10)
     assert weights.sum() == pytest.approx(1.0)
     assert weights[-1] == pytest.approx(rare)

@@ -39,10 +39,12 @@ from pld_dspy.rules import (
     strip_rules,
 )
 from pld_dspy.run.result import PLDResult
-from pld_dspy.scoring.objective import figure
-from pld_dspy.scoring.score import difference, macro_f1, score
+from pld_dspy.scoring.difference import difference
+from pld_dspy.scoring.figures import figure, macro_f1
+from pld_dspy.scoring.objective import Objective
+from pld_dspy.scoring.score import score
 from pld_dspy.search.config import SearchConfig
-from pld_dspy.search.effects import example_weights, own_labels
+from pld_dspy.search.effects import own_labels
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.student.constraints import constrained
 from pld_dspy.student.decision import decision_of
@@ -224,7 +226,9 @@ def test_enum_members_are_labels_by_their_values():
 
 def test_answers_keep_the_type_of_their_gold_labels_for_a_users_metric():
     example = dspy.Example(text="t", tags={"spam", "work"}).with_inputs("text")
-    evaluator = Evaluator(student=tagger(), task=task(), ledger=Ledger(None), objective=lambda gold, given: 0.0)
+    evaluator = Evaluator(
+        student=tagger(), task=task(), ledger=Ledger(None), objective=Objective(lambda gold, given: 0.0)
+    )
     (found,) = evaluator.predictions([example], [Answer(outputs={"tags": ["work", "spam"]})])
     assert found.tags == example.tags
 
@@ -442,7 +446,7 @@ def test_a_rules_own_examples_are_those_with_its_label():
 
 def test_examples_weigh_by_how_rare_their_labels_are():
     golds = ["spam"] * 6 + ["spam, work", NO_LABEL]
-    weights = example_weights(golds, labels=LABELS)
+    weights = Objective().example_weights(golds, LABELS)
     assert weights.sum() == pytest.approx(1.0)
     assert min(weights[6], weights[7]) > weights[0]
     assert weights[6] == pytest.approx(0.5 * (1 / 7 + 1) / 3 + 0.5 / 8)

@@ -1,0 +1,101 @@
+"""Paired differences: two students, or two sets of rules, on the same examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from scipy.stats import beta, binomtest
+
+from .f1 import LEVELS, RESAMPLES, Cells, Ints
+
+
+class AccuracyDifference(BaseModel):
+    """A paired difference of accuracy on the same examples."""
+
+    model_config = ConfigDict(frozen=True)
+
+    value: float
+    interval: tuple[float, float]
+    """95% percentile bootstrap interval over examples."""
+    p_value: float
+    """Exact two-sided McNemar test: a sign test on the examples that exactly one of the two gets right."""
+
+
+class Difference(BaseModel):
+    """A paired difference of macro-F1, and of accuracy, on the same examples."""
+
+    model_config = ConfigDict(frozen=True)
+
+    macro_f1: float
+    interval: tuple[float, float]
+    """95% percentile bootstrap interval over examples, both answers of an example drawn together."""
+    p_value: float
+    """Two-sided approximate randomization test (Yeh 2000, "More accurate tests for the statistical
+    significance of result differences"): the two answers of an example swapped at random."""
+    n: int
+    accuracy: AccuracyDifference
+
+
+def difference(
+    golds: Sequence[str],
+    before: Sequence[str | None],
+    after: Sequence[str | None],
+    labels: Sequence[str],
+    *,
+    seed: int = 0,
+) -> Difference:
+    """Return macro-F1 and accuracy of ``after`` minus those of ``before`` on the same n examples.
+
+    The interval of macro-F1 is of plain percentiles, since the biases of the two students nearly cancel. In simulations
+    with 2 to 77 labels it held the true difference 0.90 to 0.97 of the time. Where hardly any answers differ it is too
+    narrow (0.86 where 4% of 84 answers did, 0.3 to 0.4 where 1% did), and where none differ it has no width.
+    """
+    rng = np.random.default_rng(seed)
+    cells = Cells.of(labels, golds, before, after)
+    counts, old, new = cells.counts, cells.f1(1), cells.f1(2)
+    observed = float(new.total(counts).macro() - old.total(counts).macro())
+
+    draws = rng.multinomial(len(golds), counts / len(golds), size=RESAMPLES)
+    low, high = np.quantile(new.total(draws).macro() - old.total(draws).macro(), LEVELS)
+
+    swapped = rng.binomial(counts, 0.5, size=(RESAMPLES, len(counts)))
+    kept = counts - swapped
+    null = (new.total(kept) + old.total(swapped)).macro() - (old.total(kept) + new.total(swapped)).macro()
+    extreme = int((np.abs(null) >= abs(observed) - 1e-12).sum())
+    return Difference(
+        macro_f1=observed,
+        interval=(float(low), float(high)),
+        p_value=(extreme + 1) / (RESAMPLES + 1),
+        n=len(golds),
+        accuracy=_accuracy_difference(cells, draws),
+    )
+
+
+def chance_to_win(candidate: NDArray[np.bool_], incumbent: NDArray[np.bool_]) -> float:
+    """Return P(the candidate is right more often than the incumbent), given their answers to the same examples.
+
+    Only examples that exactly one of the two gets right count. With a uniform prior on the candidate's share of these,
+    the posterior is a Beta distribution.
+
+    Args:
+        candidate: n flags, whether the candidate was correct.
+        incumbent: n flags of the incumbent on the same examples.
+    """
+    wins = int((candidate & ~incumbent).sum())
+    losses = int((incumbent & ~candidate).sum())
+    return float(beta.sf(0.5, 1 + wins, 1 + losses))
+
+
+def _accuracy_difference(cells: Cells, draws: Ints) -> AccuracyDifference:
+    change = cells.right(2).astype(int) - cells.right(1).astype(int)
+    n = int(cells.counts.sum())
+    wins, losses = int(cells.counts[change > 0].sum()), int(cells.counts[change < 0].sum())
+    low, high = np.quantile(draws @ change / n, LEVELS)
+    return AccuracyDifference(
+        value=(wins - losses) / n,
+        interval=(float(low), float(high)),
+        p_value=float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0,
+    )

@@ -1,0 +1,113 @@
+"""Figures of a whole set of answers, by name.
+
+An answer is a text: a label, or several labels joined. A missing answer is None; it is wrong for its gold label and
+adds no class. F1 takes each label as a decision of its own; accuracy compares whole answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+from sklearn.metrics import f1_score, recall_score
+
+from ..errors import DataError
+from ..task.labels import indicator
+from .f1 import F1
+
+Figure = Callable[[Sequence[str], Sequence[str | None], Sequence[str]], float]
+"""(gold texts, answered texts, label set) -> a value from 0 to 1."""
+
+ONE_LABEL = "f1:"
+"""``f1:LABEL`` names the F1 of one label."""
+
+
+def macro_f1(golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> float:
+    """Return the mean F1 over all labels of the set; 0 for a label that is neither gold nor answered."""
+    parts = F1.of(indicator(golds, labels), indicator(answers, labels))
+    return float(parts.total(np.ones(len(golds))).macro())
+
+
+def weighted_f1(golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> float:
+    """Return the mean F1 over labels, each weighted by its share of ``golds``."""
+    return _mean_f1(golds, answers, labels, columns=range(len(labels)), average="weighted")
+
+
+def label_f1(label: str, golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> float:
+    """Return the F1 of one ``label``; 0 where it is neither gold nor answered."""
+    return _mean_f1(golds, answers, labels, columns=[list(labels).index(label)], average="macro")
+
+
+def accuracy(golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> float:
+    """Return the share of right answers; an answer of several labels is right if it has exactly the gold ones."""
+    return float(np.mean([gold == answer for gold, answer in zip(golds, answers, strict=True)]))
+
+
+def balanced_accuracy(golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> float:
+    """Return the mean recall over the labels that occur in ``golds``, as scikit-learn defines it."""
+    texts = ["" if answer is None else answer for answer in answers]  # scikit-learn refuses None
+    return float(recall_score(golds, texts, labels=sorted(set(golds)), average="macro", zero_division=0.0))
+
+
+def balanced_accuracy_per_label(golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> float:
+    """Return the mean, over labels, of each label's balanced accuracy as a yes-or-no decision.
+
+    That is the mean of its recall and of the share of right answers to examples without it: mean recall alone would
+    be best where every label is always answered. A missing answer is wrong for both. Labels that are gold everywhere
+    or nowhere are left out; the value is 0 where no label remains.
+    """
+    gold, answer = indicator(golds, labels)[:, :-1] == 1, indicator(answers, labels) == 1
+    right = (gold == answer[:, :-1]) & ~answer[:, -1:]
+    with_label, without = gold.sum(axis=0), (~gold).sum(axis=0)
+    decided = (with_label > 0) & (without > 0)
+    if not decided.any():
+        return 0.0
+    recall = (right & gold).sum(axis=0)[decided] / with_label[decided]
+    return float(np.mean((recall + (right & ~gold).sum(axis=0)[decided] / without[decided]) / 2))
+
+
+FIGURES: dict[str, Figure] = {
+    "macro_f1": macro_f1,
+    "weighted_f1": weighted_f1,
+    "accuracy": accuracy,
+    "balanced_accuracy": balanced_accuracy,
+}
+
+
+def figure(name: str, labels: Sequence[str], *, several: bool = False) -> Figure:
+    """Return the figure called ``name``.
+
+    Args:
+        name: a key of ``FIGURES``, or ``f1:LABEL``.
+        labels: the label set.
+        several: whether an answer may hold several labels.
+
+    Raises:
+        DataError: the name holds a label that is not one of ``labels``.
+    """
+    if name == "balanced_accuracy" and several:
+        return balanced_accuracy_per_label
+    if name in FIGURES:
+        return FIGURES[name]
+    label = name.removeprefix(ONE_LABEL)
+    if label not in labels:
+        raise DataError(
+            f"objective={name!r} is the F1 of a label that is not in the label set ({', '.join(labels)}). "
+            f"Name one of these after {ONE_LABEL!r}."
+        )
+    return partial(label_f1, label)
+
+
+def _mean_f1(
+    golds: Sequence[str],
+    answers: Sequence[str | None],
+    labels: Sequence[str],
+    *,
+    columns: Sequence[int],
+    average: str,
+) -> float:
+    found = f1_score(
+        indicator(golds, labels), indicator(answers, labels), labels=columns, average=average, zero_division=0.0
+    )
+    return float(found)

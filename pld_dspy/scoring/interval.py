@@ -1,0 +1,57 @@
+"""The 95% interval of macro-F1: a bootstrap over examples, with two departures from plain percentiles.
+
+1. It lies around macro-F1 less its bias, not around the mean of the resamples. F1 of few examples is too low on
+   average, and lower again in a resample of them (Efron and Tibshirani 1993, "An introduction to the bootstrap",
+   ch. 10). A resample also misses labels more often than its sample does. So a label that a resample misses keeps its
+   own F1 in the estimate of the bias, but has 0 in the spread of the resamples: otherwise a rare label that is always
+   answered right would seem certain.
+2. Two right and two missing answers are added before resampling, spread evenly over the gold labels: the
+   pseudo-examples of Agresti and Coull 1998, "Approximate is better than 'exact' for interval estimation of binomial
+   proportions". Without them nothing varies where all answers are right. So the interval of 60 right answers out of 60,
+   with two labels, begins at 0.96.
+
+Share of simulated intervals that held the true macro-F1, beside that of plain percentiles (students with known
+confusion probabilities, 400 samples each):
+
+    labels  examples  true macro-F1   share  percentiles
+    4       313       0.72            0.95   0.93
+    4       84        0.97            0.96   0.84
+    4       100       0.93            0.94   0.88           one label is 3% of the examples
+    20      100       0.69            0.97   0.78
+    77      400       0.50            0.92   0.32
+    77      400       0.80            0.97   0.39
+    77      1,500     0.73            0.89   0.39           uneven labels
+
+Basic bootstrap intervals, BC and BCa ones (Efron 1987) fell below 0.6 in such settings. None of them helps where the
+sample lacks many labels: 0.15 with 77 labels, 150 examples and 0.81.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .f1 import F1, LEVELS, RESAMPLES, Cells
+
+PSEUDO_EXAMPLES = 2.0
+"""Right and, as many again, missing answers that are added before resampling."""
+
+
+def macro_f1_interval(cells: Cells, *, seed: int) -> tuple[float, float]:
+    """Return the interval of one student's macro-F1; ``seed`` is that of the resamples."""
+    golds, answers = cells.named[cells.texts[0]], cells.named[cells.texts[1]]
+    one_label = np.eye(golds.shape[1], dtype=np.int64)
+    right = one_label[:-1][golds[:, :-1].any(axis=0)]
+    added = np.full(2 * len(right), PSEUDO_EXAMPLES / max(len(right), 1))
+    missing = np.tile(one_label[-1], (len(right), 1))
+    parts = F1.of(np.concatenate([golds, right, right]), np.concatenate([answers, right, missing]))
+    weights = np.concatenate([cells.counts, added])
+
+    draws = np.random.default_rng(seed).multinomial(cells.counts.sum(), weights / weights.sum(), size=RESAMPLES)
+    drawn, whole = parts.total(draws), parts.total(weights).per_label()
+    f1 = drawn.per_label()
+    bias = np.where(drawn.golds_and_answers > 0, f1, whole).mean() - whole.mean()
+    resampled = f1.mean(axis=-1)
+    low, high = np.clip(whole.mean() - bias + np.quantile(resampled, LEVELS) - resampled.mean(), 0, 1)
+    # The pseudo-examples pull the interval away from 0 and 1, slightly too far where all answers are right or wrong.
+    figure = float(F1.of(golds, answers).total(cells.counts).macro())
+    return min(float(low), figure), max(float(high), figure)
