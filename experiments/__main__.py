@@ -17,6 +17,7 @@ from .config import Experiment
 from .flipped import flipped
 from .foretold import effects, ladder
 from .plain_search import plain_search
+from .plot import plot
 from .runner import run_experiment
 from .seeds import read_seeds
 from .speed import speed
@@ -54,6 +55,19 @@ def table(config: Config, *, data: Data = None, rationales: Rationales = None) -
     """Print the table of the finished cells from the MLflow store; give the options that they were run with."""
     hush_libraries()
     typer.echo(markdown(Experiment.load(config, data=data, rationales=rationales)))
+
+
+@app.command("plot")
+def plot_command(
+    config: Config,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="A .svg or .png file.")],
+    *,
+    data: Data = None,
+    rationales: Rationales = None,
+) -> None:
+    """Draw the finished cells from the MLflow store: every optimizer's test score with its interval."""
+    hush_libraries()
+    typer.echo(plot(Experiment.load(config, data=data, rationales=rationales), out))
 
 
 @app.command("speed")

@@ -12,7 +12,7 @@ from pld_dspy.compile.inputs import Rationales
 from pld_dspy.errors import DataError
 from pld_dspy.scoring.objective import Objective, SetMetric
 
-from . import demonstrations, linear, plain, rules
+from . import demonstrations, encoder, linear, plain, rules
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "labelled_few_shot": demonstrations.labelled_few_shot,
     "bootstrap_few_shot": demonstrations.bootstrap_few_shot,
     "tfidf_logistic": linear.tfidf_logistic,
+    "encoder_logistic": encoder.encoder_logistic,
     "pld": rules.pld,
 }
 

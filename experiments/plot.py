@@ -1,0 +1,74 @@
+"""The picture of an experiment, from the MLflow store: every optimizer's test score with its interval."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+import mlflow
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from mlflow.entities import Run
+
+from pld_dspy.errors import DataError
+
+from .config import Cell, Experiment
+from .table import TITLES, newest_run
+
+NAMES = {
+    "zero_shot": "unchanged student",
+    "chain_of_thought": "chain of thought",
+    "labelled_few_shot": "labelled few-shot",
+    "bootstrap_few_shot": "BootstrapFewShot",
+    "tfidf_logistic": "TF-IDF + logistic regression",
+    "encoder_logistic": "sentence encoder + logistic regression",
+    "pld": "PLD, rules",
+}
+OURS, MODEL, CLASSIFIER = "#b3261e", "#1a4f8b", "#777777"
+"""Colours: PLD, other ways to use the language model, classifiers without one."""
+
+
+def plot(experiment: Experiment, path: Path) -> Path:
+    """Draw one row per finished cell, the best last: the score, its 95% interval and the seconds per call.
+
+    Args:
+        experiment: its cells are looked up in the MLflow store.
+        path: a .svg or .png file.
+
+    Raises:
+        DataError: no cell has finished yet.
+    """
+    mlflow.set_tracking_uri(experiment.tracking)
+    found = [(cell, run) for cell in experiment.cells() if (run := newest_run(cell)) is not None]
+    if not found:
+        raise DataError(f"No cell of {experiment.name} has finished. Run it first: python -m experiments run CONFIG.")
+    name = f"test_{experiment.objective}"
+    found.sort(key=lambda pair: float(pair[1].data.metrics[name]))
+    figure = Figure(figsize=(8, 0.6 + 0.42 * len(found)), layout="constrained")
+    axes = figure.add_subplot()
+    for row, (cell, run) in enumerate(found):
+        _draw(axes, row, cell, run, name)
+    axes.set_yticks(range(len(found)), [_label(cell, experiment) for cell, _ in found])
+    axes.set(xlim=(0, 1), ylim=(-0.6, len(found) - 0.4))
+    axes.set_xlabel(f"test {TITLES[experiment.objective]}, n = {found[0][1].data.metrics['test_n']:.0f}, 95% interval")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="x", alpha=0.3)
+    # Without a salt and a date the same figures give the same file.
+    with mpl.rc_context({"svg.hashsalt": experiment.name, "svg.fonttype": "none"}):
+        figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
+    return path
+
+
+def _draw(axes: Axes, row: int, cell: Cell, run: Run, name: str) -> None:
+    metrics = run.data.metrics
+    value, low, high = (metrics[key] for key in (name, f"{name}_low", f"{name}_high"))
+    colour = OURS if cell.optimizer.startswith("pld") else CLASSIFIER if not metrics["prompt_tokens"] else MODEL
+    axes.errorbar(value, row, xerr=[[value - low], [high - value]], fmt="o", color=colour, capsize=3)
+    seconds = metrics["seconds_per_call"]
+    text = f"{value:.2f}   {seconds:.2g} s per call"
+    axes.annotate(text, (high, row), (8, 0), textcoords="offset points", va="center", fontsize=9)
+
+
+def _label(cell: Cell, experiment: Experiment) -> str:
+    seed = f", seed {cell.seed}" if len(experiment.seeds) > 1 else ""
+    return f"{NAMES.get(cell.optimizer, cell.optimizer)}{seed}"
