@@ -1,4 +1,4 @@
-"""The errors the library raises; each message names the field, row or setting at fault and the remedy."""
+"""Errors, and the base of settings; each message names the field, row or setting at fault and the remedy."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class DataError(PLDError, ValueError):
 
 
 class ModelError(PLDError):
-    """A model cannot be had or reached: an unknown name, a broken download, rejected credentials."""
+    """A model is missing or cannot be reached: an unknown name, a broken download, rejected credentials."""
 
 
 class TooManyErrors(PLDError):
-    """More calls failed than ``max_errors`` allows, or a student gives no label at all; the message shows the first."""
+    """More calls failed than ``max_errors`` allows, or no answer holds a label; the message shows the first."""
 
 
 class BudgetExceeded(PLDError):

@@ -1,11 +1,10 @@
-"""The demo task: the budget that the expense desk of an invented firm books a claim to.
+"""The demo task: to which budget does the expense desk of an invented firm book a claim?
 
-The desk books by a policy of the firm's own, which common sense often gets wrong (driving and cycling are an office
-matter, a present for a client is food, a drink is never the firm's), so a model has to be told it. The firm, its
-people and customers, and all 240 records were invented for this project and written one by one: 96 to train on, 60
-to validate, 84 to test, no label below 18%.
-Three training labels are wrong on purpose; their rationales begin with the mark of a doubtful label. Each training
-record has a written rationale and micro-rule, so the demo needs no teacher.
+The desk follows the firm's own policy, which differs from common sense (driving and cycling belong to the office, a
+present for a client is food, a drink is never the firm's), so a model has to learn it from the rules. The firm, its
+people and customers, and all 240 claims were invented for this project: 96 to train on, 60 to validate, 84 to test,
+each label at least 18% of them. Three training labels are wrong on purpose; their rationales begin with the mark of a
+doubtful label. Every training claim has a written rationale and micro-rule, so the demo needs no teacher.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ __all__ = ["LABELS", "Claim", "load", "rationales_file", "student"]
 Budget = Literal["travel", "food", "office", "personal"]
 
 LABELS: tuple[str, ...] = get_args(Budget)
-"""The label set, in the order of the signature."""
+"""The label set, in the order of the signature's type."""
 
 
 class Claim(dspy.Signature):
@@ -48,12 +47,12 @@ class _Record(BaseModel):
 
 
 def student() -> dspy.Module:
-    """Return the program to instruct: one predictor, without any policy."""
+    """Return the program that will get the rules: one predictor that does not know the policy."""
     return dspy.Predict(Claim)
 
 
 def rationales_file() -> Path:
-    """Return the path of the written rationales: one micro-rule for each training record, one a line."""
+    """Return the path of the written rationales: a JSONL file with one micro-rule per training claim."""
     return _packaged("rationales.jsonl")
 
 
@@ -61,34 +60,30 @@ def load(data: Path | None = None, *, rationales: Sequence[MicroRule] = (), seed
     """Read the claims.
 
     Args:
-        data: a JSON-lines file in the form of the packaged records (id, split, text, label); None reads those.
-        rationales: micro-rules that the run will use; each must belong to a training record.
-        seed: has no effect, since every record names its split; every program's ``load`` takes one.
+        data: a JSONL file with id, split, text and label per line; the packaged claims where None.
+        rationales: micro-rules that the run will use, all of training claims.
+        seed: not used, since every claim has its split; all programs' ``load`` functions take a seed.
 
     Returns:
         The splits, in the order of the file. Examples have ``id``, the input ``text`` and the label ``budget``.
 
     Raises:
-        DataError: the file is missing, a line is not a record, or a rationale is of no training record.
+        DataError: the file is missing, a line is not a claim, or a rationale belongs to no training claim.
     """
     records = read_jsonl(data or _packaged("records.jsonl"), _Record)
     training = {record.id for record in records if record.split == "train"}
     strangers = [rule.example_id for rule in rationales if rule.example_id not in training]
     if strangers:
         raise DataError(
-            f"{len(strangers)} rationales are of no training record, the first of {strangers[0]!r}. "
+            f"{len(strangers)} rationales belong to no training claim, the first to {strangers[0]!r}. "
             "Give rationales of the training split only."
         )
-    return Splits(**{split: _examples(records, split) for split in ("train", "val", "test")})
+    splits: dict[str, list[dspy.Example]] = {"train": [], "val": [], "test": []}
+    for record in records:
+        example = dspy.Example(id=record.id, text=record.text, budget=record.label)
+        splits[record.split].append(example.with_inputs("text"))
+    return Splits(**splits)
 
 
 def _packaged(name: str) -> Path:
     return Path(str(files(__name__).joinpath(name)))
-
-
-def _examples(records: Sequence[_Record], split: str) -> list[dspy.Example]:
-    return [
-        dspy.Example(id=record.id, text=record.text, budget=record.label).with_inputs("text")
-        for record in records
-        if record.split == split
-    ]

@@ -1,4 +1,4 @@
-"""Embed: texts to unit vectors, offline by default."""
+"""Embedding: texts to unit vectors, offline by default."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Embedder = Callable[[list[str]], Any]
 
 COMPONENTS = 50
 MANY = 2000
-"""More texts than that have more topics, and get twice the components."""
+"""More texts than this get twice the components, since they have more topics."""
 FEATURES = 100_000
-"""Most words and word pairs looked at, the frequent ones first: memory is bounded, whatever the number of texts."""
+"""At most this many words and word pairs, the most frequent ones; it bounds the memory for any number of texts."""
 
 
 def tfidf_svd(texts: list[str]) -> Floats:
-    """Latent semantic analysis: TF-IDF over words and word pairs, then SVD to at most 50 components (100 for many).
+    """Return vectors by latent semantic analysis: TF-IDF of words and word pairs, then SVD to 50 components or 100.
 
-    Words that stand in most texts (the label, "answer", "if") carry no topic and are left out.
+    Words of most texts (the label, "answer", "if") say nothing about the topic and are left out.
     """
     common = 0.5 if len(texts) >= 10 else 1.0
     vectorizer = TfidfVectorizer(
@@ -35,7 +35,7 @@ def tfidf_svd(texts: list[str]) -> Floats:
     )
     try:
         matrix = vectorizer.fit_transform(texts)
-    except ValueError:  # nothing but stop words: no topic to tell texts apart by
+    except ValueError:  # stop words only: the texts do not differ in topic
         return np.ones((len(texts), 1))
     wanted = COMPONENTS if len(texts) <= MANY else 2 * COMPONENTS
     components = min(wanted, matrix.shape[0] - 1, matrix.shape[1] - 1)
@@ -45,15 +45,15 @@ def tfidf_svd(texts: list[str]) -> Floats:
 
 
 def embed(texts: Sequence[str], embedder: Embedder) -> Floats:
-    """Return n unit vectors of ``texts``, n x d.
+    """Return the unit vectors of n texts, n x d.
 
     Raises:
-        DataError: the embedder gives the wrong number of vectors, or values that are not finite.
+        DataError: the embedder returns the wrong number of vectors, or values that are not finite.
     """
     vectors = np.asarray(embedder(list(texts)), dtype=np.float64)
     if vectors.ndim != 2 or len(vectors) != len(texts) or not np.isfinite(vectors).all():
         raise DataError(
-            f"The embedder gave an array of shape {vectors.shape} for {len(texts)} texts. It must give one finite "
-            "vector a text."
+            f"The embedder returned an array of shape {vectors.shape} for {len(texts)} texts. It must return one "
+            "finite vector per text."
         )
     return np.asarray(normalize(vectors))

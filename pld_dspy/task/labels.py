@@ -40,12 +40,6 @@ def label_values(annotation: Any) -> dict[str, Any] | None:
     return None
 
 
-def label_texts(annotation: Any) -> tuple[str, ...] | None:
-    """Return the label texts of a type, or None if :func:`label_values` finds none."""
-    values = label_values(annotation)
-    return None if values is None else tuple(values)
-
-
 def label_text(value: Any) -> str:
     """Return a label value as text: an Enum member by its value, anything else by ``str``."""
     return str(value.value if isinstance(value, Enum) else value)

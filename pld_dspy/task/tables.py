@@ -1,10 +1,11 @@
-"""Tables: rows of a file or a hub data set to labelled examples, and the plain classifier that fits them."""
+"""Tables: rows of a file or a hub data set, as labelled examples, and a plain classifier for them."""
 
 from __future__ import annotations
 
 import csv
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ RESERVED = frozenset(
         *("fields", "input_fields", "instructions", "model_config", "output_fields"),  # of a dspy.Signature
     }
 )
-"""Names that a column of a DSPy program cannot have."""
+"""Names that a field of a DSPy program cannot have."""
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _LONGEST_CELL = 2**31 - 1
@@ -32,9 +33,9 @@ def read_rows(source: str, split: str | None = None) -> list[Row]:
     """Read a table.
 
     Args:
-        source: a CSV, JSONL or Parquet file, told by its ending, or NAMESPACE/NAME of a data set on the public hub.
-            CSV cells are text of any length, and an empty one is None. Numbered class labels are given by their names.
-        split: which split of a hub data set; a file holds one.
+        source: a .csv, .jsonl or .parquet file, or NAMESPACE/NAME of a data set on the public hub. CSV cells are text
+            of any length; empty ones are None. Numbers of class labels are replaced by their names.
+        split: the split of a hub data set; "train" where None. A file holds one split.
 
     Returns:
         At least one row, each a dict from column to value.
@@ -43,8 +44,8 @@ def read_rows(source: str, split: str | None = None) -> list[Row]:
         DataError: the source cannot be read; the message names the line.
     """
     path = Path(source)
-    reader = {".csv": _csv_rows, ".jsonl": _json_rows, ".parquet": _parquet_rows}.get(path.suffix.lower())
-    if reader is not None:
+    readers = {".csv": _csv_rows, ".jsonl": partial(read_jsonl, model=dict), ".parquet": _parquet_rows}
+    if reader := readers.get(path.suffix.lower()):
         try:
             rows = list(reader(path))
         except (OSError, UnicodeDecodeError) as error:
@@ -53,7 +54,7 @@ def read_rows(source: str, split: str | None = None) -> list[Row]:
         rows = _hub_rows(source, split)
     else:
         raise DataError(
-            f"{source} is no table: give a .csv, .jsonl or .parquet file, or NAMESPACE/NAME of a hub data set."
+            f"{source} is not a table. Give a .csv, .jsonl or .parquet file, or NAMESPACE/NAME of a hub data set."
         )
     if not rows:
         raise DataError(f"{source} has no rows. Give at least one labelled example.")
@@ -61,87 +62,76 @@ def read_rows(source: str, split: str | None = None) -> list[Row]:
 
 
 def examples(
-    rows: Sequence[Row],
-    inputs: Sequence[str],
-    label: str,
-    *,
-    source: str = "the table",
-    separator: str | None = None,
+    rows: Sequence[Row], inputs: Sequence[str], label: str, *, source: str = "the table", separator: str | None = None
 ) -> list[dspy.Example]:
-    """Return rows as examples with ``inputs`` marked; other columns but ``id`` are left out.
+    """Return rows as examples with ``inputs`` marked; they keep the columns ``id``, ``inputs`` and ``label``.
 
     Args:
-        rows: n rows. A cell that a row lacks is None, which the check of the examples refuses by row.
+        rows: n rows. Where a row lacks a column, the example's field is None.
         inputs: names of the input columns.
-        label: name of the label column; text without the blanks around it, whole numbers and truth values become label
-            texts, also in a list of several labels. A blank text is no label: None.
-        source: where the rows are from, for messages.
-        separator: what parts several labels in one cell of text, which then becomes a list; "no label" is an empty
-            list, an empty cell is missing. None where a text is one label.
+        label: name of the label column. Texts are stripped, and None where nothing is left; whole numbers and truth
+            values become texts; the same in a list of several labels.
+        source: the table's name, for messages.
+        separator: text between several labels of one cell, which then becomes a list: an empty one for "no label".
+            None where a text is one label.
 
     Raises:
-        DataError: a column is in none of the rows, or cannot be used.
+        DataError: no row has one of the columns, or its name cannot be used.
     """
-    _check_columns([*inputs, label])
-    there = list(dict.fromkeys(column for row in rows for column in row))
+    _check_columns(inputs, label)
+    columns = list(dict.fromkeys(column for row in rows for column in row))
     for name in (*inputs, label):
-        if name not in there:
-            raise DataError(f"{source} has no column {name!r}. It has {', '.join(map(repr, there))}.")
+        if name not in columns:
+            raise DataError(f"{source} has no column {name!r}. It has {', '.join(map(repr, columns))}.")
     return [_example(row, inputs, label, separator) for row in rows]
 
 
 def label_set(examples: Sequence[dspy.Example], label: str) -> tuple[str, ...]:
     """Return the gold label texts of ``examples``, each once, in alphabetical order."""
     golds = [example.get(label) for example in examples]
-    listed = (one for gold in golds for one in (gold if isinstance(gold, list) else [gold]))
-    return tuple(sorted({one for one in listed if isinstance(one, str)}))
+    texts = (text for gold in golds for text in (gold if isinstance(gold, list) else [gold]))
+    return tuple(sorted({text for text in texts if isinstance(text, str)}))
 
 
 def has_several(examples: Sequence[dspy.Example], label: str) -> bool:
-    """Tell whether the label column of ``examples`` holds lists of labels."""
+    """Return whether the label column of ``examples`` holds lists of labels."""
     return any(isinstance(example.get(label), list) for example in examples)
 
 
 def classifier(
-    inputs: Sequence[str],
-    label: str,
-    labels: Sequence[str],
-    instructions: str | None = None,
-    *,
-    several: bool = False,
+    inputs: Sequence[str], label: str, labels: Sequence[str], instructions: str | None = None, *, several: bool = False
 ) -> dspy.Module:
-    """Return a bare predictor from text ``inputs`` to one of ``labels``, or to a list of them.
+    """Return a bare predictor from text ``inputs`` to one of ``labels``.
 
     Args:
         inputs: names of the input fields.
         label: name of the output field.
         labels: the label set.
-        instructions: what to decide; a plain sentence made of the names where None.
-        several: whether its output is a list of labels.
+        instructions: what to decide; where None, one sentence with the names of the fields.
+        several: whether the output is a list of labels.
 
     Raises:
         DataError: there is no label, or a field name cannot be used.
     """
-    _check_columns([*inputs, label])
+    _check_columns(inputs, label)
     if not labels:
         raise DataError(f"No row has a label in {label!r}. Label the rows, or name another column.")
-    fields: dict[str, Any] = {name: (str, dspy.InputField()) for name in inputs}
     kind: Any = Literal.__getitem__(tuple(labels))
+    fields: dict[str, Any] = {name: (str, dspy.InputField()) for name in inputs}
     fields[label] = (list[kind] if several else kind, dspy.OutputField())
     return dspy.Predict(dspy.Signature(fields, instructions or f"Decide the {label} of the {', '.join(inputs)}."))
 
 
-def _check_columns(names: Sequence[str]) -> None:
-    *inputs, label = names
+def _check_columns(inputs: Sequence[str], label: str) -> None:
     if not inputs:
-        raise DataError("No input column is named. Name at least one.")
+        raise DataError("There is no input column. Name at least one.")
     if label in inputs:
         raise DataError(f"The column {label!r} is both an input and the label. Name another one.")
     if label == "id":
-        raise DataError("The column 'id' tells rows apart and cannot be the label. Name another one.")
-    for name in names:
-        if names.count(name) > 1:
-            raise DataError(f"The column {name!r} is named twice. Name it once.")
+        raise DataError("The column 'id' holds the ids of rows and cannot be the label. Name another one.")
+    for name in (*inputs, label):
+        if inputs.count(name) > 1:
+            raise DataError(f"The input column {name!r} is given twice. Give it once.")
         if name in RESERVED or name.startswith("_") or not name:
             raise DataError(f"DSPy programs cannot have a field {name!r}. Rename the column.")
 
@@ -153,22 +143,22 @@ def _example(row: Row, inputs: Sequence[str], label: str, separator: str | None)
     fields = {
         **({"id": row["id"]} if row.get("id") is not None else {}),
         **{name: row.get(name) for name in inputs},
-        label: [_text(one) for one in gold] if isinstance(gold, list) else _text(gold),
+        label: [_label(item) for item in gold] if isinstance(gold, list) else _label(gold),
     }
     return dspy.Example(fields).with_inputs(*inputs)
 
 
-def _text(label: Any) -> Any:
-    if isinstance(label, str):
-        return label.strip() or None
-    return str(label) if isinstance(label, int) else label
+def _label(cell: Any) -> Any:
+    if isinstance(cell, str):
+        return cell.strip() or None
+    return str(cell) if isinstance(cell, int) else cell
 
 
 def _csv_rows(path: Path) -> Iterator[Row]:
-    # Not pandas: it takes labels such as "None" and "NA" for missing, and "001" for a number.
+    # Not pandas: it reads labels such as "None" and "NA" as missing, and "001" as a number.
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file, strict=True)
-        limit = csv.field_size_limit(_LONGEST_CELL)  # 131,072 characters by default: documents are longer
+        limit = csv.field_size_limit(_LONGEST_CELL)  # the default, 131,072 characters, is too short for documents
         try:
             header = reader.fieldnames or []
             if len(set(header)) < len(header):
@@ -184,10 +174,6 @@ def _csv_rows(path: Path) -> Iterator[Row]:
             raise DataError(f"{path} line {reader.reader.line_num} is not CSV: {error}. Correct it.") from error
         finally:
             csv.field_size_limit(limit)
-
-
-def _json_rows(path: Path) -> list[Row]:
-    return read_jsonl(path, dict)
 
 
 def _parquet_rows(path: Path) -> list[Row]:
@@ -214,7 +200,7 @@ def _hub_rows(name: str, split: str | None) -> list[Row]:
 
 
 def _plain_rows(dataset: Any) -> list[Row]:
-    """Rows of a ``datasets.Dataset``, with class labels as names; an unlabelled row is numbered -1."""
+    """Return the rows of a ``datasets.Dataset``, with class labels by name; -1 stands for no label."""
     import datasets
 
     rows: list[Row] = dataset.to_list()

@@ -12,7 +12,7 @@ import dspy
 
 from ..errors import DataError
 from .answers import check_joinable, check_readable, match_label, match_labels
-from .labels import COLLECTIONS, collection_of, element_type, join_labels, label_text, label_texts, labels_in
+from .labels import COLLECTIONS, collection_of, element_type, join_labels, label_text, label_values, labels_in
 
 CHARACTERS_PER_TOKEN = 4
 """English text in current tokenizers; for estimates only."""
@@ -67,7 +67,7 @@ class Task:
             )
         several = element is not None
         kind = element if several else annotation
-        labels = label_texts(kind) or _gold_labels(examples, field, several=several)
+        labels = tuple(label_values(kind) or _gold_labels(examples, field, several=several))
         check_readable(kind, labels, field=field)
         if several:
             check_joinable(labels)
@@ -151,8 +151,8 @@ def _label_field(student: dspy.Module, names: set[str], target: str | None) -> t
         for field, info in module.signature.output_fields.items()
         if field in names and target in (None, predictor, field)
     ]
-    one_label = [field for field in fields if label_texts(field[2])]
-    several_labels = [field for field in fields if label_texts(element_type(field[2]))]
+    one_label = [field for field in fields if label_values(field[2])]
+    several_labels = [field for field in fields if label_values(element_type(field[2]))]
     candidates = one_label or several_labels or fields
     under = f" under target={target!r}" if target else ""
     if not candidates:

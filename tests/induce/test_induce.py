@@ -348,7 +348,7 @@ def test_bad_settings_and_inputs_are_named():
 
 @pytest.mark.parametrize("vectors", [np.ones((3, 2)), np.full((2, 2), np.nan), np.ones(2)])
 def test_a_broken_embedder_is_refused(vectors):
-    with pytest.raises(DataError, match=r"The embedder gave an array of shape .* for 2 texts"):
+    with pytest.raises(DataError, match=r"The embedder returned an array of shape .* for 2 texts"):
         embed(["a", "b"], lambda texts: vectors)
 
 

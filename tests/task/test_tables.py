@@ -12,7 +12,7 @@ from engine import calls, fn_lm
 
 from pld_dspy.errors import DataError
 from pld_dspy.student.adapter import LabelAdapter
-from pld_dspy.task.labels import label_texts
+from pld_dspy.task.labels import label_values
 from pld_dspy.task.tables import RESERVED, classifier, examples, label_set, read_rows
 
 
@@ -97,7 +97,7 @@ def test_a_hub_that_cannot_be_reached_is_said_to_be_so(monkeypatch: pytest.Monke
         ("t.jsonl", '{"text": "a"}\n{"text": \n', "line 2: the line: Invalid JSON"),
         ("t.jsonl", '["a"]\n', "line 1: the line: Input should be an object"),
         ("t.parquet", "text,label\n", "is not a Parquet file"),
-        ("t.xlsx", "text,label\n", "is no table"),
+        ("t.xlsx", "text,label\n", "is not a table"),
     ],
 )
 def test_unreadable_tables_are_refused_by_line(tmp_path: Path, name: str, content: str, message: str) -> None:
@@ -121,7 +121,7 @@ def test_a_path_in_a_folder_that_exists_is_never_taken_for_a_hub_name(
     (tmp_path / "data").mkdir()
     monkeypatch.chdir(tmp_path)
 
-    with pytest.raises(DataError, match="is no table"):
+    with pytest.raises(DataError, match="is not a table"):
         read_rows("data/train")
 
 
@@ -170,9 +170,9 @@ def test_columns_that_dspy_keeps_for_itself_are_refused(name: str) -> None:
 def test_a_column_is_not_input_and_label_at_once() -> None:
     with pytest.raises(DataError, match="both an input and the label"):
         examples([{"text": "a"}], ["text"], "text")
-    with pytest.raises(DataError, match="No input column"):
+    with pytest.raises(DataError, match="There is no input column"):
         examples([{"text": "a"}], [], "text")
-    with pytest.raises(DataError, match="'text' is named twice"):
+    with pytest.raises(DataError, match="'text' is given twice"):
         examples([{"text": "a", "label": "x"}], ["text", "text"], "label")
     with pytest.raises(DataError, match="'id' tells rows apart"):
         examples([{"text": "a", "id": "x"}], ["text"], "id")
@@ -198,7 +198,7 @@ def test_the_classifier_has_the_labels_as_its_type_and_a_default_instruction() -
     signature = student.predictors()[0].signature
 
     assert signature.output_fields["topic"].annotation == Literal["b", "a"]
-    assert label_texts(signature.output_fields["topic"].annotation) == ("b", "a")
+    assert tuple(label_values(signature.output_fields["topic"].annotation)) == ("b", "a")
     assert signature.instructions == "Decide the topic of the text."
 
 
