@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -44,8 +44,7 @@ def read_rows(source: str, split: str | None = None) -> list[Row]:
         DataError: the source cannot be read; the message names the line.
     """
     path = Path(source)
-    readers = {".csv": _csv_rows, ".jsonl": partial(read_jsonl, model=dict), ".parquet": _parquet_rows}
-    if reader := readers.get(path.suffix.lower()):
+    if reader := _READERS.get(path.suffix.lower()):
         try:
             rows = list(reader(path))
         except (OSError, UnicodeDecodeError) as error:
@@ -210,3 +209,10 @@ def _plain_rows(dataset: Any) -> list[Row]:
                 number = row[column]
                 row[column] = feature.names[number] if number is not None and number >= 0 else None
     return rows
+
+
+_READERS: dict[str, Callable[[Path], Iterable[Row]]] = {
+    ".csv": _csv_rows,
+    ".jsonl": partial(read_jsonl, model=dict),
+    ".parquet": _parquet_rows,
+}

@@ -174,7 +174,7 @@ def test_a_column_is_not_input_and_label_at_once() -> None:
         examples([{"text": "a"}], [], "text")
     with pytest.raises(DataError, match="'text' is given twice"):
         examples([{"text": "a", "label": "x"}], ["text", "text"], "label")
-    with pytest.raises(DataError, match="'id' tells rows apart"):
+    with pytest.raises(DataError, match="'id' holds the ids of rows"):
         examples([{"text": "a", "id": "x"}], ["text"], "id")
 
 
