@@ -10,7 +10,8 @@ import typer
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from pld_dspy.cli.data_source import Program
-from pld_dspy.cli.terminal import FAILED, INTERRUPTED, clean_stdout, hush_libraries
+from pld_dspy.cli.exit_codes import FAILED, INTERRUPTED
+from pld_dspy.cli.streams import silence_libraries, stdout_to_stderr
 
 from .command import run_app
 from .config import Experiment
@@ -40,7 +41,7 @@ def run(config: Config, *, data: Data = None, rationales: Rationales = None) -> 
     experiment = Experiment.load(config, data=data, rationales=rationales)
     _log_progress()
     try:
-        with clean_stdout(), logging_redirect_tqdm():
+        with stdout_to_stderr(), logging_redirect_tqdm():
             failed = run_experiment(experiment)
     except KeyboardInterrupt as error:
         typer.echo("Interrupted. Finished cells are kept: the same command goes on from there.", err=True)
@@ -53,7 +54,7 @@ def run(config: Config, *, data: Data = None, rationales: Rationales = None) -> 
 @app.command()
 def table(config: Config, *, data: Data = None, rationales: Rationales = None) -> None:
     """Print the table of the finished cells from the MLflow store; give the options that they were run with."""
-    hush_libraries()
+    silence_libraries()
     typer.echo(markdown(Experiment.load(config, data=data, rationales=rationales)))
 
 
@@ -144,7 +145,7 @@ def _log_progress() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     for name in ("experiments", "pld_dspy"):
         logging.getLogger(name).setLevel(logging.INFO)
-    hush_libraries()
+    silence_libraries()
 
 
 if __name__ == "__main__":

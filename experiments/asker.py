@@ -10,7 +10,7 @@ from pathlib import Path
 import dspy
 import numpy as np
 
-from pld_dspy.cli.finished_run import Run
+from pld_dspy.cli.finished_run import FinishedRun
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.rules import RuleSet
 from pld_dspy.run.progress import bar
@@ -28,7 +28,7 @@ STAGE = "asked again"
 class Asker:
     """A finished run's student under any of its rules; answers are kept with the run's own."""
 
-    opened: Run
+    opened: FinishedRun
     evaluator: Evaluator
     val: list[dspy.Example]
 
@@ -36,19 +36,19 @@ class Asker:
     @contextmanager
     def of(cls, run: Path) -> Iterator[Asker]:
         """Serve the run's student, on the ledger of its compile: what was asked there costs nothing here."""
-        opened = Run.open(run)
-        model, command = opened.command.student, opened.command
+        opened = FinishedRun.open(run)
+        model, spec = opened.spec.student, opened.spec
         threads = 1 if model.is_local else dspy.settings.num_threads
-        with dspy.context(lm=model.lm(cache=False), adapter=command.prompting()):
+        with dspy.context(lm=model.lm(), adapter=spec.dspy_adapter()):
             evaluator = Evaluator(
-                student=command.source.student(),
+                student=spec.source.student(),
                 task=opened.task,
                 ledger=Ledger(opened.folder.predictions, num_threads=threads),
                 objective=Objective(opened.folder.settings()["settings"]["objective"]),
                 adapter=asking_for_logprobs(None),
-                seed=command.seed,
+                seed=spec.seed,
             )
-            yield cls(opened, evaluator, command.loaded()[1]["valset"])
+            yield cls(opened, evaluator, spec.load()[1]["valset"])
 
     def ask(self, rules: RuleSet | None, examples: Sequence[dspy.Example]) -> Evaluation:
         """Ask all of ``examples``; a bar shows how far it is."""

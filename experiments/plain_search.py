@@ -111,7 +111,7 @@ def _searched(asker: Asker, rules: Sequence[Rule], study: Study, trials: int) ->
             study=study,
             config=SearchConfig(screen_calls=0, alpha=0, parsimony=0, trials=trials),
             calibrated=asker.opened.calibrated,
-            seed=asker.opened.command.seed,
+            seed=asker.opened.spec.seed,
             on_trial=lambda _: shown_bar.update(),
         )
         shown_bar.update(len(search.seen))

@@ -8,7 +8,7 @@ from pathlib import Path
 import dspy
 import numpy as np
 
-from pld_dspy.cli.finished_run import Run
+from pld_dspy.cli.finished_run import FinishedRun
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.scoring.difference import Difference, difference
 from pld_dspy.student.adapter import LabelAdapter
@@ -30,15 +30,15 @@ def speed(run: Path, n: int) -> str:
         run: a run folder made by ``pld-dspy compile`` or ``pld-dspy demo``.
         n: examples; spread over the labels, since published sets are often sorted.
     """
-    opened = Run.open(run)
+    opened = FinishedRun.open(run)
     examples = _spread(opened.examples(None), opened.task.label_field, n)
-    student, compiled = opened.command.source.student(), opened.program()
+    student, compiled = opened.spec.source.student(), opened.program()
     variants = (
         ("unchanged", student, LabelAdapter()),
         ("compiled", compiled, LabelAdapter()),
         ("unchanged", student, dspy.ChatAdapter()),
     )
-    with dspy.context(lm=opened.command.student.lm(cache=False)):
+    with dspy.context(lm=opened.spec.student.lm()):
         found = [
             Evaluator(student=program, task=opened.task, ledger=Ledger(), adapter=adapter).evaluate(
                 None, examples, stage="test"

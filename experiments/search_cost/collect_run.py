@@ -11,7 +11,7 @@ import numpy as np
 from optuna import Study
 from optuna.trial import TrialState
 
-from pld_dspy.cli.finished_run import Run
+from pld_dspy.cli.finished_run import FinishedRun
 from pld_dspy.errors import DataError
 from pld_dspy.resolve.pool import stratified
 from pld_dspy.rules import Rule, RuleSet
@@ -66,7 +66,7 @@ def collect_run(run: Path, path: Path, *, test: int, candidates: int) -> None:
         logger.info("%d rule sets, %d validation and %d test examples", len(chosen), len(asker.val), len(drawn))
         extend(
             path,
-            Header.of(opened.command.student.spec, opened.task, rules, asker.val, drawn),
+            Header.of(opened.spec.student.spec, opened.task, rules, asker.val, drawn),
             chosen,
             lambda one: (asker.ask(one, asker.val).labels, asker.ask(one, drawn).labels),
         )
@@ -87,7 +87,7 @@ def _guards(sets: Sequence[Named]) -> list[Named]:
     return [one for one in sets if one[0] == "guard"]
 
 
-def _asked_in_full(opened: Run) -> tuple[list[Rule], list[Named]]:
+def _asked_in_full(opened: FinishedRun) -> tuple[list[Rule], list[Named]]:
     """Return the rules that a run searched, and each rule set that was asked in full, once, in the order of asking."""
     folder = opened.folder
     study, rules = find_study(folder.study, prefix=folder.fingerprint)
@@ -107,7 +107,7 @@ def _rows(study: Study, rules: Sequence[Rule]) -> list[TrialRow]:
     return [seen.row(space) for seen in asked_in_full([Seen.of(trial, space) for trial in finished])]
 
 
-def _drawn(opened: Run, size: int) -> list[dspy.Example]:
+def _drawn(opened: FinishedRun, size: int) -> list[dspy.Example]:
     examples = opened.examples(None)
-    rng = np.random.default_rng(opened.command.seed)
+    rng = np.random.default_rng(opened.spec.seed)
     return [examples[row] for row in stratified(opened.task.strata(examples), range(len(examples)), size, rng)]

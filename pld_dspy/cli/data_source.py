@@ -1,14 +1,15 @@
-"""Where a compile on the command line takes its student and data from: a program module, or tables."""
+"""Where a compile on the command line takes student and data from: a program module, or tables."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Literal
 
 import dspy
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,16 +18,17 @@ from ..errors import DataError
 from ..rules import MicroRule
 from ..task.splits import Splits
 from ..task.tables import classifier, examples, has_several, label_set, read_rows
+from .options import DataOptions
 
 HUB_SPLITS = {"train": "train", "val": "validation", "test": "test"}
 
 
 class Program(BaseModel):
-    """A module with ``student()`` and ``load(data, rationales=, seed=)``, and the data that it is given.
+    """A module with ``student()`` and ``load(data, rationales=, seed=)``.
 
     Attributes:
-        module: what is imported, or the path of a .py file.
-        data: handed to ``load``; None lets the module find its data itself.
+        module: name of an importable module, or the path of a .py file.
+        data: path that ``load`` receives; None lets the module find its data itself.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,34 +46,35 @@ class Program(BaseModel):
         """Return the program to instruct.
 
         Raises:
-            DataError: the module cannot be imported, or gives no DSPy module.
+            DataError: the module cannot be imported, or returns no DSPy module.
         """
         student = program_module(self.module).student()
         if not isinstance(student, dspy.Module):
             kind = type(student).__name__
-            raise DataError(f"student() of {self.module} gives a {kind}. Let it give a dspy.Module.")
+            raise DataError(f"student() of {self.module} returns a {kind}. It must return a dspy.Module.")
         return student
 
     def splits(self, rationales: Sequence[MicroRule], seed: int) -> Splits:
         """Load the data.
 
         Raises:
-            DataError: the data is missing or unusable, or ``load`` gives something else.
+            DataError: the data is missing or unusable, or ``load`` returns something else.
         """
         path = None if self.data is None else Path(self.data)
         if path is not None and not path.exists():
-            raise DataError(f"The data {path} does not exist, as seen from here. Give its path with --data.")
+            raise DataError(f"The data {path} does not exist, as seen from this folder. Give its path with --data.")
         splits = program_module(self.module).load(path, rationales=rationales, seed=seed)
         if not isinstance(splits, Splits):
-            raise DataError(f"load() of {self.module} gives a {type(splits).__name__}. Let it give pld_dspy.Splits.")
+            kind = type(splits).__name__
+            raise DataError(f"load() of {self.module} returns a {kind}. It must return pld_dspy.Splits.")
         return splits
 
     def with_labels_of(self, splits: Splits) -> Program:
-        """Return the program as it is: it names its labels itself."""
+        """Return the program unchanged: it defines its labels itself."""
         return self
 
     def rationales_file(self) -> str | None:
-        """Return the rationales that come with the program: the path that its ``rationales_file()`` gives."""
+        """Return the path that the module's ``rationales_file()`` returns; None without such a function."""
         find_file = getattr(program_module(self.module), "rationales_file", None)
         return None if find_file is None else str(find_file())
 
@@ -83,9 +86,9 @@ class Tables(BaseModel):
         train, val, test: files or hub data sets.
         inputs, label: columns.
         labels: the label set.
-        separator: what parts several labels in one cell of text, such as "|"; None where a text is one label.
-        several: whether the label column holds lists of labels, after parting.
-        instructions: what to decide.
+        separator: what separates several labels in one cell of text, such as "|"; None if each text is one label.
+        several: whether the label column, once separated, holds lists of labels.
+        instructions: what the classifier has to decide.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -107,7 +110,7 @@ class Tables(BaseModel):
         return Path(self.train).stem
 
     def student(self) -> dspy.Module:
-        """Return a bare classifier.
+        """Return a plain classifier.
 
         Raises:
             DataError: the label set is empty, or a column has no usable name.
@@ -115,7 +118,7 @@ class Tables(BaseModel):
         return classifier(self.inputs, self.label, self.labels, self.instructions, several=self.several)
 
     def splits(self, rationales: Sequence[MicroRule] = (), seed: int = 0) -> Splits:
-        """Read the tables; neither rationales nor seed change what is in them.
+        """Read the tables; rationales and seed have no effect on them.
 
         Raises:
             DataError: a table cannot be read, or lacks a column.
@@ -124,12 +127,13 @@ class Tables(BaseModel):
         for split, hub_split in HUB_SPLITS.items():
             source = getattr(self, split)
             rows = [] if source is None else read_rows(source, hub_split)
-            read = examples(rows, self.inputs, self.label, source=source, separator=self.separator) if rows else []
-            parts[split] = read
+            parts[split] = (
+                examples(rows, self.inputs, self.label, source=source, separator=self.separator) if rows else []
+            )
         return Splits(**parts)
 
     def with_labels_of(self, splits: Splits) -> Tables:
-        """Return these tables with all gold labels of ``splits`` as the label set, and whether there are several."""
+        """Return these tables with all gold labels of ``splits`` as the label set, and with ``several`` set."""
         labelled = [*splits.train, *splits.val, *splits.test]
         found = {"labels": label_set(labelled, self.label), "several": has_several(labelled, self.label)}
         return self.model_copy(update=found)
@@ -139,22 +143,17 @@ class Tables(BaseModel):
         return None
 
 
-def chosen_source(program: str | None, data: str | None, tables: Mapping[str, Any]) -> Program | Tables:
-    """Return the one source that a user named.
-
-    Args:
-        program: a program module.
-        data: its data.
-        tables: fields of :class:`Tables`; None where not given.
+def chosen_source(options: DataOptions) -> Program | Tables:
+    """Return the program or the tables that the options name.
 
     Raises:
-        DataError: he named both, or neither in full.
+        DataError: the options name both, or neither in full.
     """
-    given = {name: value for name, value in tables.items() if value}
-    if program is not None and not given:
-        return Program(module=program, data=data)
-    if program is None and data is None and {"train", "inputs", "label"} <= set(given):
-        return Tables(**given)
+    tables = {name: value for name, value in asdict(options).items() if value and name in Tables.model_fields}
+    if options.program is not None and not tables:
+        return Program(module=options.program, data=options.data)
+    if options.program is None and options.data is None and {"train", "inputs", "label"} <= set(tables):
+        return Tables(**tables)
     raise DataError(
         "Give either --program (with --data), or --train, --input and --label (with --val, --test, --instructions)."
     )
@@ -172,11 +171,11 @@ def program_module(name: str) -> ModuleType:
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
     try:
-        module = _from_file(Path(name).resolve()) if name.endswith(".py") else importlib.import_module(name)
+        module = _module_of_file(Path(name).resolve()) if name.endswith(".py") else importlib.import_module(name)
     except Exception as error:  # a user's own code may raise anything
         raise DataError(
             f"Cannot import the program {name!r}: {type(error).__name__}: {error}. Give a module that can be "
-            "imported from here, or the path of a .py file."
+            "imported from this folder, or the path of a .py file."
         ) from error
     for function in ("student", "load"):
         if not callable(getattr(module, function, None)):
@@ -187,8 +186,8 @@ def program_module(name: str) -> ModuleType:
     return module
 
 
-def _from_file(path: Path) -> ModuleType:
-    """Import a file once; it stands in ``sys.modules``, where signatures look up the types of their fields."""
+def _module_of_file(path: Path) -> ModuleType:
+    """Import a file once, into ``sys.modules``, where signatures look up the types of their fields."""
     name = f"{__name__}.{path.stem}"
     module = sys.modules.get(name)
     if module is not None and module.__file__ == str(path):

@@ -1,13 +1,12 @@
-"""A finished run, taken up again: its program, its test examples, and fresh scores of either."""
+"""A finished run, opened again: its program, its test examples, and scores of both."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import dspy
 from pydantic import TypeAdapter, ValidationError
@@ -17,60 +16,27 @@ from ..calibrate.promise import Decisions, answered
 from ..calibrate.result import Answered, Applied
 from ..compile.inputs import fingerprint
 from ..errors import DataError, RunError
-from ..induce.config import InduceConfig
-from ..ledger.budget import Budget
 from ..ledger.ledger import Ledger
-from ..pld import PLD
-from ..resolve.config import ResolveConfig
 from ..run.folder import RunFolder
 from ..run.result import PLDResult
-from ..scoring.score import Score
-from ..search.config import SearchConfig
-from ..student.evaluator import Evaluator
+from ..student.evaluator import Evaluation, Evaluator
 from ..task.checks import check_examples
 from ..task.tables import examples, read_rows
 from ..task.task import Task
-from .run_spec import Command, Model
-
-EVALUATIONS = "evaluations.jsonl"
+from .run_spec import ModelSpec, RunSpec
 
 
 @dataclass(frozen=True)
-class Scored:
-    """What a program did on labelled examples.
-
-    Attributes:
-        score: with every example answered, whatever the confidence.
-        seconds: that the calls took when they were made.
-        applied: the calibration that was used; None without one.
-        answered: what is answered with its threshold; None where neither a threshold nor an error rate is known.
-    """
-
-    score: Score
-    seconds: float
-    applied: Applied | None = None
-    answered: Answered | None = None
-
-    @property
-    def abstention(self) -> dict[str, Any]:
-        """The wanted error rate, the threshold and what is answered with it, as plain data; empty without these."""
-        if self.applied is None or self.answered is None:
-            return {}
-        wanted, threshold = self.applied.error_rate, self.applied.threshold
-        return {"abstention": {"wanted": wanted, "threshold": threshold, **self.answered.model_dump()}}
-
-
-@dataclass(frozen=True)
-class Run:
+class FinishedRun:
     """A finished run of the command line."""
 
     folder: RunFolder
     result: PLDResult
-    command: Command
+    spec: RunSpec
     task: Task
 
     @classmethod
-    def open(cls, path: Path) -> Run:
+    def open(cls, path: Path) -> FinishedRun:
         """Open the run in the folder ``path``.
 
         Raises:
@@ -78,70 +44,67 @@ class Run:
         """
         result = PLDResult.load(path)
         folder = RunFolder(path)
-        settings = folder.settings()
-        command = _command(folder)
+        spec = RunSpec.read(folder)
         try:
-            task = TypeAdapter(Task).validate_python(settings.get("task"))
+            task = TypeAdapter(Task).validate_python(folder.settings().get("task"))
         except ValidationError as error:
             raise RunError(f"{folder.config} is damaged: {error}. Compile again.") from error
-        return cls(folder, result, command, task)
-
-    @property
-    def applied(self) -> Applied:
-        """The calibration that the run folder holds.
-
-        Raises:
-            RunError: calibration.json is damaged.
-        """
-        try:
-            return Applied.model_validate_json(self.folder.calibration.read_text(encoding="utf-8"))
-        except ValidationError as error:
-            raise RunError(
-                f"{self.folder.calibration} is damaged: {error.errors()[0]['msg']}. Compile again, or delete it to "
-                "do without."
-            ) from error
+        return cls(folder, result, spec, task)
 
     @property
     def calibrated(self) -> bool:
         """Whether the run fitted offsets."""
         return self.folder.calibration.is_file()
 
+    @property
+    def applied(self) -> Applied:
+        """The calibration in the run folder.
+
+        Raises:
+            RunError: calibration.json is damaged.
+        """
+        path = self.folder.calibration
+        try:
+            return Applied.model_validate_json(path.read_text(encoding="utf-8"))
+        except ValidationError as error:
+            cause = error.errors()[0]["msg"]
+            raise RunError(f"{path} is damaged: {cause}. Compile again, or delete it to do without.") from error
+
     def program(self, *, calibrated: bool = True) -> dspy.Module:
-        """Return the compiled program; LMs that the program itself is bound to are kept.
+        """Return the compiled program; predictors that the program binds to an LM keep it.
 
         Args:
-            calibrated: with the run's calibration where it has one, as :class:`Calibrated`; False leaves it out.
+            calibrated: whether to apply the run's calibration, if it has one: the program is then ``Calibrated``.
 
         Raises:
             RunError: program.json or calibration.json is missing or damaged, or the source now gives another program.
         """
-        program = self.command.source.student()
-        bound = {name: predictor.lm for name, predictor in program.named_predictors()}
+        program = self.spec.source.student()
+        own_lms = {name: predictor.lm for name, predictor in program.named_predictors()}
+        path = self.folder.program
         try:
-            program.load_state(json.loads(self.folder.program.read_text(encoding="utf-8")))
+            program.load_state(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RunError(
-                f"Cannot load {self.folder.program}: {type(error).__name__}: {error}. Compile again."
-            ) from error
+            raise RunError(f"Cannot load {path}: {type(error).__name__}: {error}. Compile again.") from error
         for name, predictor in program.named_predictors():
-            predictor.lm = bound[name]
+            predictor.lm = own_lms[name]
         if not (calibrated and self.calibrated):
             return program
         applied = self.applied
         return Calibrated(program, applied, threshold=applied.threshold, target=self.task.predictor)
 
     def examples(self, data: str | None) -> list[dspy.Example]:
-        """Return the examples of a table that has the program's fields as columns, else the run's own test split.
+        """Return the examples of the table ``data``, whose columns are the program's fields, else the test split.
 
         Raises:
-            DataError: the table is unusable, or the run has no test split or its source gives another one by now.
+            DataError: the table is unusable, or the run has no test split or its source now gives another one.
         """
         if data is not None:
-            separator = getattr(self.command.source, "separator", None)
-            table, fields = read_rows(data, "test"), self.task.inputs
-            rows = examples(table, fields, self.task.label_field, source=data, separator=separator)
-            found = [row.without("id") if "id" in row else row for row in rows]  # other fields are no concern here
-        elif not (found := self.command.loaded()[1]["testset"]):
+            separator = getattr(self.spec.source, "separator", None)
+            rows = read_rows(data, "test")
+            found = examples(rows, self.task.inputs, self.task.label_field, source=data, separator=separator)
+            found = [row.without("id") if "id" in row else row for row in found]
+        elif not (found := self.spec.load()[1]["testset"]):
             raise DataError(f"{self.folder.path} has no test split. Give labelled rows with --data.")
         elif fingerprint(found) != self.folder.settings()["data"].get("test"):
             raise DataError(
@@ -151,86 +114,34 @@ class Run:
         check_examples(self.task, found, split="test")
         return found
 
-    def score(
+    def evaluate(
         self,
         student: dspy.Module,
         examples: Sequence[dspy.Example],
         *,
-        model: Model | None = None,
+        model: ModelSpec,
         on_answer: Callable[[], object] | None = None,
-    ) -> Scored:
-        """Score a program under the run's adapter; answers are kept in the run folder and never asked for twice.
+    ) -> Evaluation:
+        """Score the compiled or the unchanged program on ``model``; ``on_answer`` is called once per answer.
 
-        Args:
-            student: the compiled or the unchanged program.
-            examples: labelled examples.
-            model: what to run on; the run's own student where None.
-            on_answer: called once an answer, for progress.
+        Answers are kept in the run folder: no call is repeated.
 
         Raises:
-            ModelError: the model cannot be had or refuses.
+            ModelError: the model is unavailable or refuses.
             TooManyErrors: too many calls failed.
         """
-        model = model or self.command.student
-        ledger = Ledger(self.folder.path / EVALUATIONS, num_threads=1 if model.is_local else dspy.settings.num_threads)
-        with dspy.context(lm=model.lm(cache=False), adapter=self.command.prompting()):
-            evaluator = Evaluator(student=student, task=self.task, ledger=ledger, seed=self.command.seed)
-            evaluation = evaluator.evaluate(None, examples, stage="evaluate", on_answer=on_answer)
-        seconds = sum(answer.seconds for answer in evaluation.answers)
-        if not isinstance(student, Calibrated) or not (applied := self.applied).abstains:
-            return Scored(evaluation.score, seconds)
+        threads = 1 if model.is_local else dspy.settings.num_threads
+        ledger = Ledger(self.folder.path / "evaluations.jsonl", num_threads=threads)
+        with dspy.context(lm=model.lm(), adapter=self.spec.dspy_adapter()):
+            evaluator = Evaluator(student=student, task=self.task, ledger=ledger, seed=self.spec.seed)
+            return evaluator.evaluate(None, examples, stage="evaluate", on_answer=on_answer)
+
+    def answered(self, examples: Sequence[dspy.Example], evaluation: Evaluation) -> Answered | None:
+        """Return how much is answered with the run's threshold; None without a threshold or a wanted error rate."""
+        applied = self.applied
+        if not applied.abstains:
+            return None
         given = [(answer.outputs or {}).get("confidence") for answer in evaluation.answers]
         confidence = [math.nan if value is None else value for value in given]
         decisions = Decisions.of(evaluation.labels, self.task.golds(examples), confidence)
-        return Scored(evaluation.score, seconds, applied, answered(decisions, student.threshold))
-
-
-def unfinished(path: Path) -> tuple[Command, PLD]:
-    """Return what a compile that is under way in the folder ``path`` was told, and the same PLD again.
-
-    Raises:
-        RunError: there is none, it was not started on the command line, or config.yaml is damaged.
-    """
-    folder = RunFolder(path)
-    try:
-        settings = folder.settings()
-        budget = Budget.of(settings.get("budget", {}))
-        return _command(folder), _same_pld(path, settings["settings"], budget)
-    except (KeyError, TypeError) as error:
-        raise RunError(f"{folder.config} is damaged: {error!r} in its settings. Compile again.") from error
-
-
-def _same_pld(path: Path, plain: dict[str, Any], budget: Budget) -> PLD:
-    """Return a PLD of the settings that config.yaml holds, and its budget: all who work on a search share the caps."""
-    search = {field.name: plain[f"search_{field.name}"] for field in fields(SearchConfig) if field.name != "sampler"}
-    return PLD(
-        objective=plain["objective"],
-        target=plain["target"],
-        search=SearchConfig(**search),
-        induce=InduceConfig(
-            wordings=plain["induce_wordings"],
-            draws=plain.get("induce_draws", 1),
-            suspects=plain["induce_suspects"],
-            audit=plain.get("induce_audit", "data"),
-        ),
-        resolve=ResolveConfig(max_rounds=plain["resolve_max_rounds"]) if "resolve_max_rounds" in plain else None,
-        budget=budget,
-        calibrate=plain.get("calibrate", False),
-        error_rate=plain.get("error_rate"),
-        run_dir=path,
-        tracking=None,
-        seed=plain["seed"],
-    )
-
-
-def _command(folder: RunFolder) -> Command:
-    settings = folder.settings()
-    if "command" not in settings:
-        raise RunError(
-            f"{folder.path} was compiled from Python, so this command cannot rebuild its program. Load program.json "
-            "into your own with load(), or compile with pld-dspy."
-        )
-    try:
-        return Command.model_validate(settings["command"])
-    except ValidationError as error:
-        raise RunError(f"{folder.config} is damaged: {error}. Compile again.") from error
+        return answered(decisions, applied.threshold)

@@ -1,117 +1,130 @@
-"""The options that several commands of pld-dspy share, and the panels of its help."""
+"""The options of pld-dspy's commands, each declared once; those that belong together form a group."""
 
 from __future__ import annotations
 
-from enum import Enum
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from functools import partial, wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
-
-class AdapterName(str, Enum):
-    """How student calls are put into prompts."""
-
-    label = "label"
-    chat = "chat"
-    json = "json"
-
-
-class SuspectsName(str, Enum):
-    """What becomes of training examples whose label is doubted."""
-
-    keep = "keep"
-    drop = "drop"
-    down_weight = "down-weight"
-
-
-class AuditName(str, Enum):
-    """Who doubts the labels of training examples."""
-
-    data = "data"
-    teacher = "teacher"
-
-
-class RulesFormat(str, Enum):
-    """How rules are printed."""
-
-    text = "text"
-    yaml = "yaml"
-    prompt = "prompt"
-
-
 data_option = partial(typer.Option, rich_help_panel="Data", show_default=False)
 model_option = partial(typer.Option, rich_help_panel="Models")
-base_option = partial(model_option, metavar="URL", help="Address of its OpenAI-compatible server.", show_default=False)
-key_option = partial(
-    model_option, metavar="NAME", help="Environment variable that holds its API key.", show_default=False
-)
+address_option = partial(model_option, metavar="URL", help="Address of its OpenAI-compatible server.")
+key_option = partial(model_option, metavar="NAME", help="Environment variable that holds its API key.")
 search_option = partial(typer.Option, rich_help_panel="Search")
+calls_option = partial(search_option, min=0)
 
-LabelSeparator = Annotated[
-    str | None,
-    data_option("--label-separator", metavar="TEXT", help="What parts several labels in one cell, such as '|'."),
-]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
-Student = Annotated[
-    str, model_option("--student", metavar="SPEC", help="local, local:NAME, a .gguf path, or PROVIDER/MODEL.")
-]
-StudentBase = Annotated[str | None, base_option("--student-api-base")]
-StudentKey = Annotated[str | None, key_option("--student-api-key-env")]
-Calibrate = Annotated[
-    bool, typer.Option("--calibrate", help="Fit offsets and confidences on label log-probabilities at the end.")
-]
-ErrorRate = Annotated[
-    float | None,
-    typer.Option(
-        "--error-rate",
-        metavar="RATE",
-        help="With --calibrate: abstain below a confidence chosen for this error rate.",
-        show_default=False,
-    ),
-]
-Suspects = Annotated[
-    SuspectsName, search_option("--suspects", help="What becomes of micro-rules whose example's label is doubted.")
-]
-Draws = Annotated[
-    int, search_option("--draws", min=1, help="Times a teacher words each rule; the search chooses among them.")
-]
-Audit = Annotated[
-    AuditName,
-    search_option("--audit", help="Who doubts labels: the data alone, or the teacher too, who is not told them."),
-]
-Teacher = Annotated[
-    str | None, model_option("--teacher", metavar="SPEC", help="As --student; explains what no rationale covers.")
-]
-TeacherBase = Annotated[str | None, base_option("--teacher-api-base")]
-TeacherKey = Annotated[str | None, key_option("--teacher-api-key-env")]
-ProgramModule = Annotated[
-    str | None, data_option("--program", metavar="MODULE", help="Module or .py file: student() and load().")
-]
-ObjectiveOption = Annotated[
-    str,
-    search_option("--objective", help="macro_f1, weighted_f1, accuracy, balanced_accuracy or f1:LABEL; to maximize."),
-]
-ResolveRounds = Annotated[
-    int, search_option("--resolve-rounds", min=0, help="Rounds of patching rules for the errors that remain.")
-]
-Threads = Annotated[
-    int | None,
-    search_option("--threads", min=1, help="Calls at once.", show_default="1 for a local model, else DSPy's"),
-]
-Tracking = Annotated[
-    str | None,
-    typer.Option(
-        "--tracking",
-        help="mlflow, none, or an MLflow tracking URI.",
-        callback=lambda tracking: None if tracking == "none" else tracking,
-    ),
-]
+Student = Annotated[str, model_option(metavar="SPEC", help="local, local:NAME, a .gguf path, or PROVIDER/MODEL.")]
 Storage = Annotated[
     str | None,
-    search_option(metavar="URL", help="Optuna storage that workers share.", show_default="a journal in the run folder"),
+    search_option(metavar="URL", help="Shared Optuna storage.", show_default="a journal in the run folder"),
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Of every random choice.")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Start anew: delete the results in the run folder.")]
-Estimate = Annotated[bool, typer.Option("--estimate", help="Print what it takes at most; call nothing.")]
+Threads = Annotated[
+    int | None, search_option(min=1, help="Student calls at once.", show_default="1 for a local model, else DSPy's")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """Where student and data come from: a program module, or tables."""
+
+    program: Annotated[str | None, data_option(metavar="MODULE", help="Module or .py file: student() and load().")] = (
+        None
+    )
+    data: Annotated[str | None, data_option(metavar="PATH", help="What the program loads its data from.")] = None
+    train: Annotated[str | None, data_option(metavar="FILE", help="Instead: CSV, JSONL, Parquet or hub table.")] = None
+    val: Annotated[str | None, data_option(metavar="FILE", help="To choose rules by; else a part of --train.")] = None
+    test: Annotated[str | None, data_option(metavar="FILE", help="To report on.")] = None
+    inputs: Annotated[list[str] | None, data_option("--input", metavar="COL", help="Input column; repeatable.")] = None
+    label: Annotated[str | None, data_option(metavar="COL", help="Label column.")] = None
+    separator: Annotated[
+        str | None, data_option("--label-separator", metavar="TEXT", help="Between labels in one cell, such as '|'.")
+    ] = None
+    instructions: Annotated[str | None, data_option(metavar="TEXT", help="What the student has to decide.")] = None
+    rationales: Annotated[str | None, data_option(metavar="FILE", help="Recorded micro-rules, JSONL.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentServer:
+    """How to reach the student's model."""
+
+    student_api_base: Annotated[str | None, address_option()] = None
+    student_api_key_env: Annotated[str | None, key_option()] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherOptions:
+    """The teacher's model, and how to reach it."""
+
+    teacher: Annotated[str | None, model_option(metavar="SPEC", help="As --student; explains the examples.")] = None
+    teacher_api_base: Annotated[str | None, address_option()] = None
+    teacher_api_key_env: Annotated[str | None, key_option()] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """How rules are made and chosen, and how many calls that may take."""
+
+    objective: Annotated[
+        str, search_option(help="macro_f1, weighted_f1, accuracy, balanced_accuracy or f1:LABEL; to maximize.")
+    ] = "macro_f1"
+    screen_calls: Annotated[int, calls_option(help="Student calls that learn what each rule does.")] = 960
+    trials: Annotated[int, calls_option(help="Rule sets compared after that.")] = 10
+    wordings: Annotated[int, search_option(min=1, help="Most wordings per rule.")] = 5
+    draws: Annotated[int, search_option(min=1, help="Times a teacher words each rule; the search chooses.")] = 1
+    suspects: Annotated[
+        Literal["keep", "drop", "down-weight"], search_option(help="What to do with examples of doubtful label.")
+    ] = "keep"
+    audit: Annotated[
+        Literal["data", "teacher"],
+        search_option(help="Who doubts labels: the data alone, or the teacher too, who does not see them."),
+    ] = "data"
+    resolve_rounds: Annotated[int, calls_option(help="Rounds of patching rules for the errors that remain.")] = 0
+    max_student_calls: Annotated[int | None, calls_option(help="Stop there; a fifth is for resolving.")] = None
+    max_teacher_calls: Annotated[int | None, calls_option(help="Ask the teacher at most this often.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How the result is calibrated, and where the run is kept and recorded."""
+
+    calibrate: Annotated[bool, typer.Option("--calibrate", help="Fit offsets and confidences at the end.")] = False
+    error_rate: Annotated[float | None, typer.Option(metavar="RATE", help="Abstain to keep it, if calibrated.")] = None
+    tracking: Annotated[str, typer.Option(help="mlflow, none, or an MLflow tracking URI.")] = "mlflow"
+    out: Annotated[Path | None, typer.Option(help="The run folder.", show_default="runs/NAME")] = None
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start anew: delete the results in the run folder.")] = False
+    estimate: Annotated[bool, typer.Option("--estimate", help="Print what it takes at most; call nothing.")] = False
+
+    def of_pld(self, name: str) -> dict[str, Any]:
+        """Return the arguments of PLD for the run of a source called ``name``."""
+        return {
+            "calibrate": self.calibrate,
+            "error_rate": self.error_rate,
+            "run_dir": self.out or Path("runs") / name,
+            "tracking": None if self.tracking == "none" else self.tracking,
+            "seed": self.seed,
+        }
+
+
+def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """Return ``command`` for typer, which knows no groups: each group is replaced by its options."""
+    hints = get_type_hints(command)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+
+    @wraps(command)
+    def with_options(**values: Any) -> None:
+        for name, group in groups.items():
+            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+        command(**values)
+
+    options: list[Parameter] = []
+    for name, parameter in signature(command, eval_str=True).parameters.items():
+        options += signature(groups[name], eval_str=True).parameters.values() if name in groups else [parameter]
+    with_options.__signature__ = Signature(options)  # type: ignore[attr-defined]
+    return with_options

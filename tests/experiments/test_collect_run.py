@@ -4,6 +4,7 @@ import csv
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import dspy
 import pytest
@@ -22,7 +23,6 @@ from pld_dspy.errors import DataError, RunError
 from pld_dspy.rules import RuleSet
 from pld_dspy.run.folder import RunFolder
 from pld_dspy.search.storage import find_study, open_study
-from pld_dspy.task.task import Task
 
 PROGRAM = """
 from pld_dspy.task.splits import Splits
@@ -214,7 +214,13 @@ def test_guards_alone_are_no_table(tmp_path: Path):
 
 
 def test_answers_of_several_labels_are_refused(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Task, "several", True)
+    settings = RunFolder.settings
+
+    def with_several(folder: RunFolder) -> dict[str, Any]:
+        found = settings(folder)
+        return {**found, "task": {**found["task"], "several": True}}
+
+    monkeypatch.setattr(RunFolder, "settings", with_several)
     failure = collect(run, tmp_path / "table.jsonl").exception
     assert isinstance(failure, DataError)
     assert "several labels at once" in str(failure)

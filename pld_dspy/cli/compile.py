@@ -1,0 +1,60 @@
+"""pld-dspy compile: from options to a PLD, and its compile."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from .options import (
+    DataOptions,
+    RunOptions,
+    SearchOptions,
+    Storage,
+    Student,
+    StudentServer,
+    TeacherOptions,
+    Threads,
+    model_option,
+    with_option_groups,
+)
+
+
+@with_option_groups
+def compile_command(
+    *,
+    data: DataOptions,
+    student: Student = "local",
+    server: StudentServer,
+    teacher: TeacherOptions,
+    adapter: Annotated[Literal["label", "chat", "json"], model_option(help="How the student is prompted.")] = "label",
+    target: Annotated[str | None, model_option(help="The predictor that decides, if several could.")] = None,
+    search: SearchOptions,
+    threads: Threads = None,
+    storage: Storage = None,
+    run: RunOptions,
+) -> None:
+    """Find the rules that make a small model better at a labelled decision, from a program or from tables."""
+    from ..induce.config import InduceConfig
+    from ..ledger.budget import Budget
+    from ..pld import PLD
+    from ..resolve.config import ResolveConfig
+    from ..search.config import SearchConfig
+    from .data_source import chosen_source
+    from .run_compile import run_compile
+    from .run_spec import ModelSpec, RunSpec
+
+    source = chosen_source(data)
+    model = ModelSpec(spec=student).at(server.student_api_base, server.student_api_key_env)
+    spec = RunSpec(source=source, rationales=data.rationales, student=model, adapter=adapter, seed=run.seed)
+    teaching = ModelSpec(spec=teacher.teacher or "").at(teacher.teacher_api_base, teacher.teacher_api_key_env)
+    pld = PLD(
+        objective=search.objective,
+        target=target,
+        induce=InduceConfig(wordings=search.wordings, draws=search.draws, suspects=search.suspects, audit=search.audit),
+        search=SearchConfig(screen_calls=search.screen_calls, trials=search.trials),
+        resolve=ResolveConfig(max_rounds=search.resolve_rounds) if search.resolve_rounds else None,
+        budget=Budget(student_calls=search.max_student_calls, teacher_calls=search.max_teacher_calls),
+        num_threads=threads,
+        storage=storage,
+        **run.of_pld(source.name),
+    )
+    run_compile(spec, pld, teacher=teaching if teacher.teacher else None, run=run)

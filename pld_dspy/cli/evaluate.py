@@ -1,0 +1,62 @@
+"""pld-dspy evaluate: score a finished run's program."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from tqdm import tqdm
+
+from .options import RunArgument, StudentServer, with_option_groups
+from .streams import silence_libraries, stdout_to_stderr
+
+
+@with_option_groups
+def evaluate(
+    run: RunArgument,
+    *,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Table with the program's fields as columns.", show_default="the run's test split"
+        ),
+    ] = None,
+    baseline: Annotated[bool, typer.Option("--baseline", help="Score the unchanged student.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    student: Annotated[
+        str | None, typer.Option(metavar="SPEC", help="Another model.", show_default="the run's own")
+    ] = None,
+    server: StudentServer,
+) -> None:
+    """Score a finished run's program, on labelled rows or on its own test split."""
+    from .finished_run import FinishedRun
+    from .printing import abstention_line, calibration_line, console, print_score
+    from .run_spec import ModelSpec
+
+    with stdout_to_stderr():
+        silence_libraries()
+        finished = FinishedRun.open(run)
+        own = finished.spec.student
+        model = (ModelSpec(spec=student) if student else own).at(server.student_api_base, server.student_api_key_env)
+        model.check()
+        calibrated = finished.calibrated and not baseline and model.spec == own.spec  # offsets are fitted per student
+        program = finished.spec.source.student() if baseline else finished.program(calibrated=calibrated)
+        examples = finished.examples(data)
+        with tqdm(total=len(examples), desc="evaluate", unit="call", disable=None, leave=False) as bar:
+            evaluation = finished.evaluate(program, examples, model=model, on_answer=bar.update)
+        answered = finished.answered(examples, evaluation) if calibrated else None
+    if as_json:
+        found = evaluation.score.model_dump(include={"macro_f1", "accuracy", "n", "failures", "per_label"})
+        found["calibrated"] = calibrated
+        if answered is not None:
+            wanted, threshold = finished.applied.error_rate, finished.applied.threshold
+            found["abstention"] = {"wanted": wanted, "threshold": threshold, **answered.model_dump()}
+        found["seconds"] = round(sum(answer.seconds for answer in evaluation.answers), 2)
+        typer.echo(json.dumps(found))
+        return
+    if finished.calibrated and not baseline:
+        typer.echo(calibration_line(own.spec, used=calibrated))
+    print_score(console(), evaluation.score)
+    if answered is not None:
+        typer.echo(abstention_line(finished.applied, answered))

@@ -1,0 +1,87 @@
+"""pld-dspy rules: show the rules of a finished run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ..errors import DataError
+from .options import RunArgument
+from .streams import escape_control_characters
+
+if TYPE_CHECKING:
+    from ..rules import MicroRule, Rule
+
+
+def rules(
+    run: RunArgument,
+    *,
+    style: Annotated[
+        Literal["text", "yaml", "prompt"],
+        typer.Option("--format", help="prompt: the compiled predictor's full instructions."),
+    ] = "text",
+    bench: Annotated[bool, typer.Option("--bench", help="Show the rules left out as well.")] = False,
+    why: Annotated[str | None, typer.Option(metavar="RULE_ID", help="Show the examples behind one rule.")] = None,
+) -> None:
+    """Show the rules of a finished run, in order, with their labels and support."""
+    from ..ledger.jsonl import read_jsonl
+    from ..rules import MicroRule
+    from ..run.folder import RunFolder
+    from ..run.result import PLDResult
+    from .printing import rule_lines
+
+    if why is not None and style == "prompt":
+        raise DataError(
+            "--format prompt shows the instructions with all rules, and --why the examples behind one rule. Leave out "
+            "one, or give --format text or yaml."
+        )
+    result = PLDResult.load(run)
+    by_id = {rule.id: rule for rule in (*result.rules.rules, *result.bench)}
+    if why is not None:
+        if why not in by_id:
+            raise DataError(f"{run} has no rule {why!r}. It has {', '.join(by_id)}.")
+        micro_rules = read_jsonl(RunFolder(run).micro_rules, MicroRule)
+        show = _why_yaml if style == "yaml" else _why_text
+        typer.echo(show(by_id[why], micro_rules))
+    elif style == "prompt":
+        typer.echo(result.instructions)
+    elif style == "yaml":
+        typer.echo(result.rules.to_yaml(result.bench if bench else ()), nl=False)
+    else:
+        if not result.improved:
+            typer.echo("No rule set beat the unchanged student on validation.")
+        for line in rule_lines(result.rules.rules):
+            typer.echo(line)
+        if bench:
+            typer.echo("\n".join(["", "On the bench:", *rule_lines(result.bench)]))
+
+
+def _support(rule: Rule, micro_rules: Sequence[MicroRule]) -> Iterator[MicroRule]:
+    from ..rules import by_example
+
+    by_id = by_example(rule, micro_rules)
+    return (by_id[example_id] for example_id in rule.support if example_id in by_id)
+
+
+def _why_text(rule: Rule, micro_rules: Sequence[MicroRule]) -> str:
+    """Return a rule's text, and the examples, rationales and micro-rules that support it."""
+    lines = [rule.text]
+    for one in _support(rule, micro_rules):
+        lines += ["", f"{one.example_id}: {one.label}", *(f"  {name}: {value}" for name, value in one.inputs.items())]
+        lines += [f"  why: {one.rationale}", f"  rule: {one.rule}"]
+    return "\n".join(map(escape_control_characters, lines))
+
+
+def _why_yaml(rule: Rule, micro_rules: Sequence[MicroRule]) -> str:
+    """Return the same as YAML: the rule as in rules.yaml, and the examples that support it."""
+    import yaml
+
+    from ..rules import RuleSet
+
+    document = {
+        "rules": yaml.safe_load(RuleSet(rules=(rule,)).to_yaml())["rules"],
+        "examples": [one.model_dump(mode="json") for one in _support(rule, micro_rules)],
+    }
+    return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)).rstrip()

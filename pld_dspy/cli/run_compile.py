@@ -1,0 +1,63 @@
+"""A compile on the command line, from loading the data to printing the result; compile and demo share it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import dspy
+
+from ..errors import DataError
+from ..report.page import write_report
+from ..run.folder import RunFolder
+from ..run.result import PLDResult
+from ..run.tracking import Recorder
+from .options import RunOptions
+from .printing import console, print_estimate, print_result
+from .run_spec import ModelSpec, RunSpec
+from .streams import silence_libraries
+
+if TYPE_CHECKING:
+    from ..pld import PLD
+
+_PASSWORD = re.compile(r"(?<=://)([^/@:\s]*):[^/\s]*(?=@)")
+
+
+def run_compile(spec: RunSpec, pld: PLD, *, teacher: ModelSpec | None, run: RunOptions) -> None:
+    """Compile, or only print the estimate; write the report and what ``evaluate`` needs, and print the result.
+
+    Raises:
+        DataError: a model or the data is unusable; raised before the first call and before any weights are fetched.
+    """
+    silence_libraries()
+    for model in filter(None, (spec.student, teacher)):
+        model.check()
+    spec, arguments = spec.load()
+    if teacher is None and not arguments["rationales"]:
+        raise DataError("There is nothing to make rules from. Give --rationales, or a --teacher.")
+    student, out = spec.source.student(), console()
+    pld.origin = spec.model_dump(mode="json", exclude_none=True)
+    uncalled = teacher and dspy.LM(teacher.spec)  # a local teacher is not served for an estimate
+    upper_bounds = pld.estimate(student, teacher=uncalled, **arguments)  # checks the data, too
+    if run.estimate:
+        print_estimate(out, upper_bounds)
+        return
+    with dspy.context(lm=spec.student.lm(), adapter=spec.dspy_adapter()):
+        pld.compile(student, teacher=teacher and teacher.lm(), resume=not run.fresh, **arguments)
+    folder = RunFolder(pld.run_dir)
+    page = write_report(folder.path)
+    print_result(out, PLDResult.load(folder.path))
+    for line in filter(None, (f"Run folder: {folder.path}", f"Report: {page}", mlflow_line(pld.tracking))):
+        out.print(line, soft_wrap=True)
+
+
+def mlflow_line(tracking: str | Recorder | None) -> str | None:
+    """Return the command that shows the run in MLflow; None if no local server is needed for that."""
+    if not isinstance(tracking, str):
+        return None
+    import mlflow
+
+    uri = mlflow.get_tracking_uri() if tracking == "mlflow" else tracking
+    if uri.startswith("http"):
+        return None
+    return "MLflow: mlflow ui --backend-store-uri " + _PASSWORD.sub(r"\1:***", uri)

@@ -1,0 +1,36 @@
+"""pld-dspy as a whole: defaults and help."""
+
+import subprocess
+import sys
+
+import typer
+from command_line import ROOT
+
+from pld_dspy.cli.app import app
+from pld_dspy.induce.config import InduceConfig
+from pld_dspy.search.config import SearchConfig
+
+
+def test_options_default_to_what_the_library_defaults_to() -> None:
+    options = {option.name: option for option in typer.main.get_command(app).commands["compile"].params}
+    search = SearchConfig()
+
+    assert options["screen_calls"].default == search.screen_calls
+    assert options["trials"].default == search.trials
+    induce = InduceConfig()
+    for name in ("wordings", "draws", "suspects", "audit"):
+        assert getattr(options[name].default, "value", options[name].default) == getattr(induce, name)
+
+
+def test_help_is_there_without_loading_dspy() -> None:
+    code = (
+        "import sys\n"
+        "from pld_dspy.cli.app import main\n"
+        "sys.argv = ['pld-dspy', 'compile', '--help']\n"
+        "try:\n    main()\n"
+        "finally:\n    assert not {'dspy', 'mlflow', 'optuna'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert "--rationales" in done.stdout

@@ -1,0 +1,131 @@
+"""pld-dspy evaluate: scores of a finished run."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import dspy
+import pytest
+import yaml
+from command_line import COMPILE, SMALL, Rows, refused, run
+from engine import calls, rule_following_lm
+
+from pld_dspy.cli import run_spec
+from pld_dspy.run.folder import RunFolder
+
+
+class TestEvaluate:
+    def test_json_stands_alone_on_standard_output(
+        self, done: Path, student: dspy.LM, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        answer = student.engine.fn
+
+        def noisy(system: str, user: str) -> str:
+            sys.stdout.write("a library's greeting")
+            os.write(1, b"a compiled library's greeting\n")
+            return answer(system, user)
+
+        monkeypatch.setattr(student.engine, "fn", noisy)
+        result = run("evaluate", "run", "--json")
+
+        found = json.loads(result.stdout)
+        assert set(found) == {"macro_f1", "accuracy", "n", "failures", "per_label", "calibrated", "seconds"}
+        assert (found["macro_f1"], found["n"], found["failures"]) == (1.0, 8, 0)
+        assert found["per_label"]["food"] == {"precision": 1.0, "recall": 1.0, "f1": 1.0, "n": 4}
+        assert capfd.readouterr().out == ""
+        os.write(1, b"restored")
+        assert capfd.readouterr().out == "restored"
+
+    def test_baseline_is_the_unchanged_student(self, done: Path) -> None:
+        result = run("evaluate", "run", "--baseline", "--json")
+
+        assert json.loads(result.stdout)["macro_f1"] == pytest.approx(1 / 3)
+
+    def test_a_test_split_that_changed_since_is_not_the_runs_own(self, done: Path) -> None:
+        table = done / "test.csv"
+        table.write_text("\n".join(table.read_text(encoding="utf-8").splitlines()[:-1]), encoding="utf-8")
+
+        assert "is no longer the one" in refused(run("evaluate", "run"))
+
+    def test_rows_of_any_table_with_the_fields_will_do(self, done: Path) -> None:
+        rows = [{"topic": "sport", "extra": 1, "text": "The goal."}, {"topic": "sport", "extra": 2, "text": "Soup"}]
+        (done / "more.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+
+        result = run("evaluate", "run", "--data", "more.jsonl", "--json")
+
+        assert json.loads(result.stdout)["accuracy"] == 0.5
+
+    def test_nothing_is_asked_twice(self, done: Path, student: dspy.LM) -> None:
+        first = run("evaluate", "run", "--json")
+        asked = len(calls(student))
+        second = run("evaluate", "run", "--json")
+
+        assert asked == 8
+        assert len(calls(student)) == asked
+        assert json.loads(first.stdout) == json.loads(second.stdout)
+
+    def test_another_model_is_asked_anew(self, done: Path, student: dspy.LM, monkeypatch: pytest.MonkeyPatch) -> None:
+        given = []
+        other = rule_following_lm("sport", model="custom/cli-other", cache=False)
+        monkeypatch.setattr(run_spec, "resolve_lm", lambda spec, **settings: given.append(spec) or other)
+
+        result = run("evaluate", "run", "--baseline", "--student", "openai/other", "--json")
+
+        assert given[-1] == "openai/other"
+        assert json.loads(result.stdout)["per_label"]["sport"]["recall"] == 1.0
+
+    def test_prints_a_table_for_people(self, done: Path) -> None:
+        result = run("evaluate", "run")
+
+        assert "macro-F1 1.000" in result.stdout
+        assert "sport" in result.stdout
+
+    @pytest.mark.parametrize(
+        ("rows", "message"),
+        [
+            ([{"text": "a", "topic": "music"}], "label 'music' is not in the label set"),
+            ([{"text": "a", "label": "food"}], "no column 'topic'. It has 'text', 'label'"),
+            ([{"text": None, "topic": "food"}], "test row 0 has no value for the input field 'text'"),
+        ],
+    )
+    def test_unusable_rows_are_refused_before_a_call(
+        self, done: Path, student: dspy.LM, rows: Rows, message: str
+    ) -> None:
+        (done / "bad.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+
+        assert message in refused(run("evaluate", "run", "--data", "bad.jsonl"))
+        assert calls(student) == []
+
+    def test_a_run_made_from_python_is_not_guessed_at(self, done: Path) -> None:
+        folder = RunFolder("run")
+        settings = {name: value for name, value in folder.settings().items() if name != "command"}
+        folder.config.write_text(yaml.safe_dump(settings), encoding="utf-8")
+
+        assert "was compiled from Python" in refused(run("evaluate", "run"))
+
+    def test_a_damaged_config_is_refused(self, done: Path) -> None:
+        RunFolder("run").add_settings("command", {"source": {"kind": "tables"}})
+
+        assert "config.yaml is damaged" in refused(run("evaluate", "run"))
+
+    @pytest.mark.parametrize("content", ["", "seed: [0\n"])
+    def test_a_config_cut_short_is_refused_by_all_that_read_it(self, done: Path, content: str) -> None:
+        RunFolder("run").config.write_text(content, encoding="utf-8")
+        compiling = (*COMPILE, *SMALL, "--student", "openai/none", "--quiet")
+
+        for arguments in (("evaluate", "run"), ("search", "run"), compiling):
+            assert "config.yaml is damaged" in refused(run(*arguments))
+        assert run(*compiling, "--fresh").exit_code == 0
+
+    def test_settings_that_are_missing_are_named(self, done: Path) -> None:
+        RunFolder("run").add_settings("settings", {"objective": "macro_f1"})
+
+        assert "config.yaml is damaged: KeyError('search_" in refused(run("search", "run"))
+
+    @pytest.mark.parametrize("content", [None, "{", "[]", "{}"])
+    def test_a_program_that_is_lost_or_damaged_is_refused(self, done: Path, content: str | None) -> None:
+        path = RunFolder("run").program
+        path.unlink() if content is None else path.write_text(content, encoding="utf-8")
+
+        assert "Cannot load run/program.json" in refused(run("evaluate", "run"))
