@@ -67,7 +67,7 @@ def plot_command(
     rationales: Rationales = None,
 ) -> None:
     """Draw the finished cells from the MLflow store: every optimizer's test score with its interval."""
-    hush_libraries()
+    silence_libraries()
     typer.echo(plot(Experiment.load(config, data=data, rationales=rationales), out))
 
 
