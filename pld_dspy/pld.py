@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,8 @@ class PLD(Teleprompter):
             adapter: run the compiled program under the same one.
         run_dir: the run folder; ``runs/pld-DATE-TIME`` where None. A killed compile with the same folder resumes.
         tracking: "mlflow" (the configured store, else a local sqlite one), a tracking URI, a recorder, or None.
-        num_threads: calls at once; where None, 1 for the local model, else DSPy's setting.
+        num_threads: student calls at once; where None, 1 for the local model, else DSPy's setting.
+        teacher_threads: teacher calls at once; a local teacher always gets one at a time.
         max_errors: failed calls after which the compile stops. A student's answer that is no label is not one of
             them, but wrong; only where the unchanged student's first answers, more than ``max_errors`` (and than 10),
             hold not a single label does the compile stop at once.
@@ -101,6 +102,7 @@ class PLD(Teleprompter):
         run_dir: Path | str | None = None,
         tracking: str | Recorder | None = "mlflow",
         num_threads: int | None = None,
+        teacher_threads: int = 8,
         max_errors: int = 20,
         context_tokens: int | None = None,
         storage: str | None = None,
@@ -120,6 +122,7 @@ class PLD(Teleprompter):
         self.run_dir = run_dir
         self.tracking = tracking
         self.num_threads = num_threads
+        self.teacher_threads = teacher_threads
         self.max_errors = max_errors
         self.context_tokens = context_tokens
         self.storage = storage
@@ -172,7 +175,7 @@ class PLD(Teleprompter):
         folder.open(self._settings(inputs), resume=resume)
         if self.origin is not None:
             folder.add_settings("command", self.origin)
-        folder.add_settings("budget", self.budget.plain())
+        folder.add_settings("budget", self.budget.model_dump(mode="json", exclude_defaults=True))
         job = self._job(inputs, folder)
         with recorder.run(folder.name):
             recorder.params(self.get_params())
@@ -287,7 +290,7 @@ class PLD(Teleprompter):
         for prefix in ("search", "induce", "budget", "resolve"):
             config = getattr(self, prefix)
             if config is not None:
-                settings |= {f"{prefix}_{name}": value for name, value in asdict(config).items()}
+                settings |= {f"{prefix}_{name}": value for name, value in vars(config).items()}
         return {name: plain(value) for name, value in settings.items() if (name, value) not in UNSAID.items()}
 
     def _inputs(self, student: dspy.Module, *, teacher: TeacherLike, joins: bool = False, **given: Any) -> Inputs:
@@ -320,7 +323,8 @@ class PLD(Teleprompter):
             budget=self.budget,
             max_errors=self.max_errors,
             num_threads=threads,
-            leaves={"search": self._left_to_the_loop(inputs.splits)},
+            teacher_threads=self.teacher_threads,
+            reserved={"search": self._left_to_the_loop(inputs.splits)},
         )
         asks = self.calibrate or self.search.learns_from_logprobs
         evaluator = Evaluator(

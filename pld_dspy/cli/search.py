@@ -69,7 +69,7 @@ def unfinished_compile(path: Path) -> tuple[RunSpec, PLD]:
                 audit=plain.get("induce_audit", "data"),
             ),
             resolve=ResolveConfig(max_rounds=plain["resolve_max_rounds"]) if "resolve_max_rounds" in plain else None,
-            budget=Budget.of(document.get("budget", {})),
+            budget=Budget(**document.get("budget", {})),
             calibrate=plain.get("calibrate", False),
             error_rate=plain.get("error_rate"),
             run_dir=path,

@@ -144,7 +144,7 @@ def rule_search(job: Job, rules: Sequence[Rule], study: Study, config: SearchCon
     inputs = job.inputs
     lm, cap = student_lm(inputs.student), job.ledger.budget.student_calls
     if isinstance(config, CappedSearchConfig) and cap is not None:  # else the last races and the confirmation are lost
-        config = replace(config, calls=min(config.calls, cap - job.ledger.leaves.get("search", 0)))
+        config = replace(config, calls=min(config.calls, cap - job.ledger.reserved.get("search", 0)))
     return RuleSearch(
         rules,
         job.evaluator,

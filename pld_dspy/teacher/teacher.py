@@ -98,7 +98,7 @@ class Teacher:
             ModelError: the model rejects credentials or settings.
         """
         program = resampled(self.programs.get(stage) or dspy.Predict(signature), draw, lm=self.lm)
-        ask = partial(self.ledger.ask, program, role="teacher", stage=stage, lm=self.lm, to_the_cap=True)
+        ask = partial(self.ledger.ask, program, role="teacher", stage=stage, lm=self.lm, allow_partial=True)
         answers = ask([{"task": self.task, **row} for row in inputs], on_answer=on_answer)
         if texts is None:
             return answers

@@ -190,9 +190,9 @@ def test_caps_hold_each_role_to_its_own_and_spare_the_test_stage():
     assert ledger.total("student", stages=["test"]).calls == len(ROWS) - 5
 
 
-def test_a_stage_leaves_calls_to_later_ones():
-    ledger, lm = Ledger(budget=Budget(student_calls=5, teacher_calls=5), leaves={"search": 2}), student_lm()
-    with pytest.raises(BudgetExceeded, match=r"cap of 5 student calls is reached, but for 2 that are left to later"):
+def test_a_stage_leaves_reserved_calls_to_later_ones():
+    ledger, lm = Ledger(budget=Budget(student_calls=5, teacher_calls=5), reserved={"search": 2}), student_lm()
+    with pytest.raises(BudgetExceeded, match=r"Stopped at 3 of 5 student calls: the last 2 are reserved"):
         ask(ledger, lm, ROWS, stage="search")
     assert len(calls(lm)) == 3
     with pytest.raises(BudgetExceeded, match="cap of 5 student calls is reached \\("):
@@ -268,7 +268,7 @@ def test_a_program_that_raises_is_counted_not_swallowed():
     ledger = Ledger(max_errors=2)
     [answer] = ask(ledger, student_lm(), ROWS[:1], program=Broken())
     assert answer.error == f"lost: KeyError: {ROWS[0]['text']!r}"
-    with pytest.raises(TooManyErrors, match=r"3 calls failed, more than max_errors=2.*KeyError.*Mend the cause"):
+    with pytest.raises(TooManyErrors, match=r"3 calls failed, more than max_errors=2.*KeyError.*Correct the cause"):
         ask(ledger, student_lm(), program=Broken())
 
 
