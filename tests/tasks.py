@@ -173,15 +173,9 @@ SEARCH = SearchConfig(screen_calls=0, trials=2)
 
 def pld(folder: Path | None = None, **settings: Any) -> PLD:
     """A quick compile that learns from :func:`mail_teacher`; ``settings`` are those of PLD."""
-    given = {
-        "search": SEARCH,
-        "induce": InduceConfig(wordings=1),
-        "tracking": None,
-        "num_threads": 1,
-        "teacher_threads": 1,
-    }
-    defaults = {"run_dir": folder, "adapter": LabelAdapter(), "teacher": mail_teacher(), **given}
-    return PLD(**{**defaults, **settings})
+    given = {"search": SEARCH, "induce": InduceConfig(wordings=1), "num_threads": 1, "teacher_threads": 1}
+    given |= {"run_dir": folder, "adapter": LabelAdapter(), "teacher": mail_teacher(), "tracking": None}
+    return PLD(**{**given, **settings})
 
 
 def compiled(optimizer: PLD, program: dspy.Module, **data: Any) -> dspy.Module:

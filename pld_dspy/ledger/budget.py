@@ -26,7 +26,7 @@ class Budget(Settings):
     student_calls: int | None = Field(default=None, ge=0)
     teacher_calls: int | None = Field(default=None, ge=0)
     money: float | None = Field(default=None, ge=0)
-    prices: dict[str, tuple[float, float]] = {}
+    prices: dict[str, tuple[float, float]] = Field(default_factory=dict)
 
     def cap(self, role: Role) -> int | None:
         """Return the cap on the calls of ``role``."""

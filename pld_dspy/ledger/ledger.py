@@ -213,7 +213,7 @@ def _call_all(call: Callable[[str, Row], None], rows: Mapping[str, Row], num_thr
         call(*item)
     pool = ThreadPoolExecutor(num_threads)
     try:
-        futures: list[Future[None]] = [pool.submit(copy_context().run, call, *item) for item in items[alone:]]
+        futures: list[Future[None]] = [pool.submit(copy_context().run, call, key, row) for key, row in items[alone:]]
         done, _ = wait(futures, return_when=FIRST_EXCEPTION)
     finally:  # after a failure or an interrupt, queued calls are neither made nor paid for
         pool.shutdown(cancel_futures=True)
