@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ..errors import DataError
 from ..rules import MicroRule
 from ..task.splits import Splits
-from ..task.tables import classifier, examples, has_several, label_set, read_rows
+from ..task.tables import classifier, examples, label_set, read_rows
 from .options import DataOptions
 
 HUB_SPLITS = {"train": "train", "val": "validation", "test": "test"}
@@ -134,9 +134,8 @@ class Tables(BaseModel):
 
     def with_labels_of(self, splits: Splits) -> Tables:
         """Return these tables with all gold labels of ``splits`` as the label set, and with ``several`` set."""
-        labelled = [*splits.train, *splits.val, *splits.test]
-        found = {"labels": label_set(labelled, self.label), "several": has_several(labelled, self.label)}
-        return self.model_copy(update=found)
+        labels, several = label_set([*splits.train, *splits.val, *splits.test], self.label)
+        return self.model_copy(update={"labels": labels, "several": several})
 
     def rationales_file(self) -> str | None:
         """Return None: tables come without rationales."""

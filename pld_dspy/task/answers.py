@@ -1,4 +1,4 @@
-"""Answers as labels: the label that a model's free text means, and labels that no text could mean."""
+"""Answers as labels: which label a model's text means, and which labels could not be read from any text."""
 
 from __future__ import annotations
 

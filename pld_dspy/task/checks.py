@@ -40,14 +40,14 @@ def check_examples(
     """
     if not examples:
         raise DataError(f"The {split} set is empty. Give at least one labelled example.")
+    read = text or task.text
     row_of: dict[str, int] = {}
     for row, example in enumerate(examples):
         identifier = example.get("id")
         where = f"{split} row {row}" + (f" (id {identifier!r})" if identifier is not None else "")
         _check_inputs(task, example, where)
         _check_label(task, example, where)
-        tokens = len((text or task.text)(example)) // CHARACTERS_PER_TOKEN if context_tokens is not None else 0
-        if context_tokens is not None and tokens > context_tokens:
+        if context_tokens is not None and (tokens := len(read(example)) // CHARACTERS_PER_TOKEN) > context_tokens:
             raise DataError(
                 f"{where} is about {tokens} tokens long, more than the student's context of {context_tokens}. "
                 "Shorten it, drop the row, or serve the student with a larger context."

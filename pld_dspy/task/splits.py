@@ -42,22 +42,19 @@ def stratified_halves(
     seed: int,
     groups: Sequence[Hashable] | None = None,
 ) -> tuple[list[dspy.Example], list[dspy.Example]]:
-    """Split examples in two, stratified by label; all examples of a group are on one side.
+    """Split n examples in two, in proportion to their n labels; each part keeps the order of ``examples``.
 
     Args:
         examples: n examples.
         labels: their n gold labels.
         share: wanted share of the second part, between 0 and 1; met as nearly as whole groups allow.
         seed: of the shuffle.
-        groups: n group keys (a source document, a cluster), or None where rows are independent.
-
-    Returns:
-        The two parts, each in the order of ``examples``.
+        groups: n keys; examples with the same key stay together. None where each example is a group of its own.
 
     Raises:
         DataError: the share leaves one part empty, or there are too few groups or examples per label.
     """
-    keys = list(groups) if groups is not None else list(range(len(examples)))
+    keys = list(groups if groups is not None else range(len(examples)))
     order = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     folds = min(FOLDS, len(order), max(Counter(labels).values(), default=0))
     taken = round(share * folds)
@@ -81,15 +78,7 @@ def stratified_halves(
 
 
 def stratified_order(labels: Sequence[str], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return a random order of examples in which every stretch has about the same share of each label.
-
-    Args:
-        labels: n labels.
-        rng: the source of chance.
-
-    Returns:
-        n row numbers; the first k of them are a stratified draw of k rows.
-    """
+    """Return the row numbers of n labels in a random order: any k in a row are a stratified draw of k rows."""
     place = np.empty(len(labels))
     column = np.array(labels)
     for label in sorted(set(labels)):

@@ -85,16 +85,11 @@ def examples(
     return [_example(row, inputs, label, separator) for row in rows]
 
 
-def label_set(examples: Sequence[dspy.Example], label: str) -> tuple[str, ...]:
-    """Return the gold label texts of ``examples``, each once, in alphabetical order."""
+def label_set(examples: Sequence[dspy.Example], label: str) -> tuple[tuple[str, ...], bool]:
+    """Return the gold label texts of ``examples`` in alphabetical order, and whether any label is a list."""
     golds = [example.get(label) for example in examples]
     texts = (text for gold in golds for text in (gold if isinstance(gold, list) else [gold]))
-    return tuple(sorted({text for text in texts if isinstance(text, str)}))
-
-
-def has_several(examples: Sequence[dspy.Example], label: str) -> bool:
-    """Return whether the label column of ``examples`` holds lists of labels."""
-    return any(isinstance(example.get(label), list) for example in examples)
+    return tuple(sorted({text for text in texts if isinstance(text, str)})), any(isinstance(g, list) for g in golds)
 
 
 def classifier(

@@ -151,7 +151,7 @@ def test_a_cell_that_one_row_lacks_is_none_and_a_fraction_stays_no_label() -> No
     found = examples([{"text": "a", "label": "x"}, {"text": "b"}, {"label": 0.5}], ["text"], "label")
 
     assert [(example.text, example.label) for example in found] == [("a", "x"), ("b", None), (None, 0.5)]
-    assert label_set(found, "label") == ("x",)
+    assert label_set(found, "label") == (("x",), False)
 
 
 def test_a_missing_column_lists_those_there_are() -> None:
