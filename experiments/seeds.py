@@ -104,7 +104,7 @@ def _score(name: str, result: PLDResult, test: Comparison, stages: Stages | None
 
 def _apart_from_the_seed(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings by dotted name, without the seed, what it draws, and paths of files that have a digest."""
-    kept = {name: settings.get(name) for name in ("settings", "task", "student", "teacher", "adapter")}
+    kept = {name: settings.get(name) for name in ("settings", "code", "task", "student", "teacher", "adapter")}
     kept["program"] = settings.get("command", {}).get("source")
     kept["rationales"] = settings["data"].get("rationales")
     return {name: value for name, value in _flat(kept) if name != "settings.seed"}

@@ -327,12 +327,6 @@ class TestInACompile:
         assert more["audit"] >= more["explain"] + 1
         assert more["induce"] == 3 * plain["induce"]
 
-    def test_older_run_folders_stay_open(self):
-        params = pld().get_params()
-        assert {"induce_draws", "induce_audit"}.isdisjoint(params)
-        more = pld(induce=InduceConfig(draws=2, audit="teacher")).get_params()
-        assert (more["induce_draws"], more["induce_audit"]) == (2, "teacher")
-
 
 class TestPolicy:
     @staticmethod

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from ..calibrate.calibrated import Calibrated
 from ..calibrate.promise import Decisions, answered
 from ..calibrate.result import Answered, Applied
-from ..compile.inputs import fingerprint
+from ..compile.context import fingerprint
 from ..errors import DataError, RunError
 from ..ledger.ledger import Ledger
 from ..run.folder import RunFolder

@@ -39,8 +39,6 @@ def unfinished_compile(path: Path) -> tuple[RunSpec, PLD]:
     Raises:
         RunError: there is none, it was not started on the command line, or config.yaml is damaged.
     """
-    from dataclasses import fields
-
     from ..errors import RunError
     from ..induce.config import InduceConfig
     from ..ledger.budget import Budget
@@ -55,23 +53,15 @@ def unfinished_compile(path: Path) -> tuple[RunSpec, PLD]:
     document = folder.settings()
     try:
         plain = document["settings"]
-        search = {
-            field.name: plain[f"search_{field.name}"] for field in fields(SearchConfig) if field.name != "sampler"
-        }
         pld = PLD(
             objective=plain["objective"],
             target=plain["target"],
-            search=SearchConfig(**search),
-            induce=InduceConfig(
-                wordings=plain["induce_wordings"],
-                draws=plain.get("induce_draws", 1),
-                suspects=plain["induce_suspects"],
-                audit=plain.get("induce_audit", "data"),
-            ),
-            resolve=ResolveConfig(max_rounds=plain["resolve_max_rounds"]) if "resolve_max_rounds" in plain else None,
+            search=SearchConfig(**plain["search"]),
+            induce=InduceConfig(**plain["induce"]),
+            resolve=ResolveConfig(**plain["resolve"]) if plain["resolve"] else None,
             budget=Budget(**document.get("budget", {})),
-            calibrate=plain.get("calibrate", False),
-            error_rate=plain.get("error_rate"),
+            calibrate=plain["calibrate"],
+            error_rate=plain["error_rate"],
             run_dir=path,
             tracking=None,
             seed=plain["seed"],

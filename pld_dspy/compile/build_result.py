@@ -1,233 +1,170 @@
-"""Put what the stages found into one result."""
+"""The result of a compile, built from what its stages left in the context."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
 import dspy
 import numpy as np
 
-from ..audit import Audit, Suspect
+from ..audit import Suspect
 from ..calibrate.fit import Uncalibrated
-from ..calibrate.result import Abstention, Calibration
+from ..calibrate.result import Calibration
 from ..calibrate.risk import fewest_answers
-from ..explain import Explanations
-from ..induce.induce import Induction
 from ..ledger.ledger import Ledger
-from ..resolve.result import Resolution
 from ..rules import RuleSet
 from ..run.result import Comparison, Cost, PLDResult, versions
 from ..scoring.difference import difference
-from ..search.result import SearchResult
 from ..student.evaluator import Evaluation
-from ..task.task import Task
-from .context import Job
-from .stages import Pair
+from .context import CompileContext, Pair
 
 INDUCED = ("about_format", "suspects_dropped", "suspects_down_weighted", "in_parts", "labels_without_rule")
 """Counts of ``Induction.counts`` that a result repeats."""
 
-SUSPECTS_NAMED = 5
+SUSPECTS_SHOWN = 5
+"""Training examples whose label is in doubt that a note gives by id."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """What the stages of a compile found.
-
-    Attributes:
-        explanations, induction: what explaining and inducing found.
-        searched: what the search found.
-        search: the same after patches; ``searched`` itself where none changed it.
-        audit: what the teacher's audit of labels found; None where it was not asked for.
-        resolution: what resolving did; None where it was left out.
-        validation: evaluations of the unchanged and of the compiled student.
-        test: the same on the test set; None without one.
-        calibration: what calibrating found, or why it could not be; None where it was not asked for.
-    """
-
-    explanations: Explanations
-    audit: Audit | None
-    induction: Induction
-    searched: SearchResult
-    search: SearchResult
-    resolution: Resolution | None
-    validation: Pair
-    test: Pair | None
-    calibration: Calibration | Uncalibrated | None
-
-
-def comparison(
-    task: Task, examples: Sequence[dspy.Example], baseline: Evaluation, compiled: Evaluation, *, seed: int
-) -> Comparison:
-    """Compare two evaluations of the same examples."""
-    return Comparison(
-        baseline=baseline.score,
-        compiled=compiled.score,
-        difference=difference(task.golds(examples), baseline.labels, compiled.labels, task.labels, seed=seed),
-    )
-
-
-def outcome(job: Job, found: Found, *, instructions: str) -> PLDResult:
-    """Return the result of a compile.
+def build_result(context: CompileContext, *, instructions: str) -> PLDResult:
+    """Return the result of a compile whose stages are all done.
 
     Args:
-        job: the compile, all stages of it done.
-        found: what the stages found.
-        instructions: the instructed predictor's full instructions.
+        context: the compile.
+        instructions: the full instructions of the compiled program's deciding predictor.
     """
-    task, splits, search, seed = job.inputs.task, job.inputs.splits, found.search, job.seed
+    task, splits, found, calibration = context.task, context.splits, context.found, context.calibration
     return PLDResult(
         labels=task.labels,
         predictor=task.predictor,
         label_field=task.label_field,
         untouched=task.untouched,
-        improved=search.best is not None,
-        rules=search.best or RuleSet(),
-        bench=search.bench,
-        searched=None if search is found.searched else found.searched.best or RuleSet(),
+        improved=found.best is not None,
+        rules=found.best or RuleSet(),
+        bench=found.bench,
+        searched=None if found is context.searched else context.searched.best or RuleSet(),
         instructions=instructions,
-        validation=comparison(task, splits.val, *found.validation, seed=seed),
-        test=None if found.test is None else comparison(task, splits.test, *found.test, seed=seed),
-        costs=_costs(job.ledger),
-        seconds={stage: round(value, 2) for stage, value in job.seconds.items()},
-        calibration=found.calibration if isinstance(found.calibration, Calibration) else None,
-        insight=search.insight,
-        rule_tokens=_rule_tokens(*found.validation),
-        suspects=found.induction.suspects,
-        counts={**_counts(found), **{name: len(examples) for name, examples in splits.non_empty()}},
-        stopped=search.stopped,
-        notes=[*job.inputs.notes, *_notes(job, found)],
-        seed=seed,
+        validation=_comparison(context, splits.val, context.validation),
+        test=None if context.test is None else _comparison(context, splits.test, context.test),
+        costs=_costs(context.ledger),
+        seconds={stage: round(value, 2) for stage, value in context.seconds.items()},
+        calibration=calibration if isinstance(calibration, Calibration) else None,
+        insight=found.insight,
+        rule_tokens=_rule_tokens(*context.validation),
+        suspects=context.induction.suspects,
+        counts=_counts(context),
+        stopped=found.stopped,
+        notes=[*context.notes, *_notes(context)],
+        seed=context.seed,
         versions=versions(),
     )
 
 
-def _counts(found: Found) -> dict[str, int]:
-    explanations = found.explanations
-    return {
+def _comparison(context: CompileContext, examples: Sequence[dspy.Example], pair: Pair) -> Comparison:
+    baseline, compiled = pair
+    task, golds = context.task, context.task.golds(examples)
+    return Comparison(
+        baseline=baseline.score,
+        compiled=compiled.score,
+        difference=difference(golds, baseline.labels, compiled.labels, task.labels, seed=context.seed),
+    )
+
+
+def _counts(context: CompileContext) -> dict[str, int]:
+    explanations, induction, resolution = context.explanations, context.induction, context.resolution
+    counts = {
         "micro_rules": len(explanations.micro_rules),
         "doubtful": len(explanations.doubtful),
         "unmatched": len(explanations.unmatched),
         "unexplained": len(explanations.failed) + len(explanations.unexplained),
-        "noise": len(found.induction.noise),
-        "rules": len(found.induction.rules),
-        **{name: found.induction.counts[name] for name in INDUCED},
-        "trials": len(found.search.trials),
-        **_patch_counts(found.resolution),
+        "noise": len(induction.noise),
+        "rules": len(induction.rules),
+        **{name: induction.counts[name] for name in INDUCED},
+        "trials": len(context.searched.trials),
     }
+    if resolution is not None:
+        counts["patches"] = len(resolution.patches)
+        counts["patches_kept"] = len(resolution.kept)
+        counts["patches_unusable"] = sum(not patch.usable for patch in resolution.patches)
+    return {**counts, **{name: len(examples) for name, examples in context.splits.non_empty()}}
 
 
-def _notes(job: Job, found: Found) -> list[str]:
-    induction, search, resolution = found.induction, found.search, found.resolution
-    notes = [induction.diagnosis] if induction.diagnosis else []
-    notes += [f"The stage {stage!r} stopped early: {cause}" for stage, cause in job.ledger.stopped.items()]
-    if job.inputs.teacher is None:
-        notes.append(
-            "No teacher: each rule's wordings are the micro-rules nearest its cluster's centre, and its cue words."
-        )
+def _notes(context: CompileContext) -> Iterator[str]:
+    """Give what a reader should know, in the order of the stages."""
+    induction, found = context.induction, context.found
+    if induction.diagnosis:
+        yield induction.diagnosis
+    for stage, cause in context.ledger.stopped.items():
+        yield f"The stage {stage!r} stopped early: {cause}"
+    if context.teacher is None:
+        yield "No teacher: each rule's wordings are the micro-rules nearest its cluster's centre, and its cue words."
     if induction.fallbacks:
-        notes.append(
-            f"The teacher gave no usable synthesis of {', '.join(induction.fallbacks)} (unusable, lost or past a cap): "
-            "micro-rules stand in."
+        yield (
+            f"The teacher gave no usable wording of {', '.join(induction.fallbacks)} (unusable, lost or past a cap): "
+            "their micro-rules are used instead."
         )
-    if found.audit is not None and found.audit.unreadable:
-        notes.append(
-            f"The teacher's audit could not be read for {found.audit.unreadable} of "
-            f"{len(found.explanations.micro_rules)} labels: these it neither confirms nor doubts."
+    if context.audit is not None and context.audit.unreadable:
+        yield (
+            f"The teacher's answer about the label could not be read for {context.audit.unreadable} of "
+            f"{len(context.explanations.micro_rules)} examples: these labels it neither confirms nor doubts."
         )
     if induction.suspects:
-        notes.append(_doubts(induction.suspects))
-    if search.best is None:
-        notes.append("No rule set beat the unchanged student on validation: the student came back unchanged.")
-    if resolution is not None and resolution.kept and search is found.searched:
-        notes.append(
+        yield _suspects_note(induction.suspects)
+    if found.best is None:
+        yield "No rule set beat the unchanged student on validation: the student came back unchanged."
+    yield from _resolve_notes(context)
+    yield from _calibration_notes(context.calibration)
+    if found.stopped:
+        yield f"The search stopped early: {found.stopped}"
+
+
+def _suspects_note(suspects: Sequence[Suspect]) -> str:
+    shown = [
+        f"{one.example_id} ({one.label}{f', better {one.suggested}' if one.suggested else ''})"
+        for one in suspects[:SUSPECTS_SHOWN]
+    ]
+    more = ["..."] if len(suspects) > SUSPECTS_SHOWN else []
+    return f"{len(suspects)} training labels are in doubt, the most doubtful first: {', '.join([*shown, *more])}."
+
+
+def _resolve_notes(context: CompileContext) -> Iterator[str]:
+    resolution = context.resolution
+    if resolution is not None and resolution.kept and context.found is context.searched:
+        yield (
             f"{len(resolution.kept)} patches passed the guard, but with them the rules did not beat the unchanged "
             "student on validation, so they were left out."
         )
-    notes += [
-        f"{spent.failures} of the {spent.calls} calls of the teacher in the stage {stage!r} failed."
-        for (role, stage), spent in job.ledger.spent.items()
-        if role == "teacher" and spent.failures
-    ]
+    for (role, stage), spent in context.ledger.spent.items():
+        if role == "teacher" and spent.failures:
+            yield f"{spent.failures} of the {spent.calls} calls of the teacher in the stage {stage!r} failed."
     if resolution is not None and resolution.stopped:
-        notes.append(f"Resolving stopped early: {resolution.stopped}")
+        yield f"Resolving stopped early: {resolution.stopped}"
     if resolution is not None and resolution.dismissed:
-        notes.append(resolution.dismissed)
-    notes += _calibration_notes(found.calibration)
-    if search.stopped:
-        notes.append(f"The search stopped early: {search.stopped}")
-    return notes
+        yield resolution.dismissed
 
 
-def _calibration_notes(calibration: Calibration | Uncalibrated | None) -> list[str]:
-    if calibration is None:
-        return []
+def _calibration_notes(calibration: Calibration | Uncalibrated | None) -> Iterator[str]:
     if isinstance(calibration, Uncalibrated):
-        return [f"Nothing was calibrated: {calibration.reason}"]
-    if calibration.capped:
-        return [
+        yield f"Nothing was calibrated: {calibration.reason}"
+    elif calibration is not None and calibration.capped:
+        yield (
             "Offsets were fitted on the validation examples alone, which also chose the rules, and give no threshold: "
             f"{calibration.capped}"
-        ]
-    return _unpromised(calibration.compiled.abstention)
-
-
-def _unpromised(abstention: Abstention | None) -> list[str]:
-    """That no threshold can promise the wanted error rate, where none can."""
-    if abstention is None or abstention.threshold is not None:
-        return []
-    fewest = fewest_answers(error_rate=abstention.error_rate, delta=abstention.delta)
-    return [
-        f"No confidence can promise the error rate {abstention.error_rate:g} on {abstention.n} training and validation "
-        f"examples: even without an error it takes {fewest}. So there is no threshold, and every question is answered. "
-        "Give more examples, or a higher rate."
-    ]
-
-
-def _doubts(suspects: Sequence[Suspect]) -> str:
-    named = [
-        f"{one.example_id} ({one.label}{f', rather {one.suggested}' if one.suggested else ''})"
-        for one in suspects[:SUSPECTS_NAMED]
-    ]
-    more = ["..."] if len(suspects) > SUSPECTS_NAMED else []
-    return f"Training labels that are doubted: {len(suspects)}, the most doubtful first: {', '.join([*named, *more])}."
-
-
-def patched(found: SearchResult, resolution: Resolution | None) -> SearchResult:
-    """Return what the search found with the patches that were kept, where they beat the unchanged student."""
-    if resolution is None or not resolution.kept:
-        return found
-    objective = resolution.objective or 0.0
-    if objective <= found.baseline:
-        return found
-    best = resolution.rules if len(resolution.rules) else None
-    return replace(found, best=best, bench=resolution.bench, objective=objective)
-
-
-def _patch_counts(resolution: Resolution | None) -> dict[str, int]:
-    if resolution is None:
-        return {}
-    return {
-        "patches": len(resolution.patches),
-        "patches_kept": len(resolution.kept),
-        "patches_unusable": sum(not patch.usable for patch in resolution.patches),
-    }
+        )
+    elif calibration is not None and (wanted := calibration.compiled.abstention) and wanted.threshold is None:
+        fewest = fewest_answers(error_rate=wanted.error_rate, delta=wanted.delta)
+        yield (
+            f"No confidence can promise the error rate {wanted.error_rate:g} on {wanted.n} training and validation "
+            f"examples: even without an error it takes {fewest}. So there is no threshold, and every question is "
+            "answered. Give more examples, or a higher rate."
+        )
 
 
 def _costs(ledger: Ledger) -> dict[str, dict[str, Cost]]:
     costs: dict[str, dict[str, Cost]] = {"student": {}, "teacher": {}}
     for (role, stage), spent in ledger.spent.items():
-        costs[role][stage] = Cost(
-            calls=spent.calls,
-            reused=spent.reused,
-            failures=spent.failures,
-            tokens_in=spent.tokens_in,
-            tokens_out=spent.tokens_out,
-            tokens_cached=spent.tokens_cached,
-            call_seconds=round(spent.seconds, 2),
-            money=spent.money,
-        )
+        values = asdict(spent)
+        costs[role][stage] = Cost(call_seconds=round(values.pop("seconds"), 2), **values)
     return costs
 
 

@@ -1,34 +1,138 @@
-"""What the stages of one compile share."""
+"""One compile under way: its checked inputs, where it keeps answers and files, and what its stages have found."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, TypeAlias
 
+import dspy
+
+from ..audit import Audit
+from ..calibrate.fit import Fitted, Uncalibrated
+from ..calibrate.result import Calibration
+from ..explain import Explanations
+from ..induce.induce import Induction
+from ..ledger.keys import adapter_settings, digest, lm_settings, program_state
 from ..ledger.ledger import Ledger
+from ..resolve.result import Resolution
+from ..rules import MicroRule, RuleSet
 from ..run.folder import RunFolder
-from ..student.evaluator import Evaluator
+from ..search.result import SearchResult
+from ..student.evaluator import Evaluation, Evaluator
+from ..student.predictor_inputs import Reader
+from ..task.splits import Splits
+from ..task.task import Task, example_id, input_text
 from ..teacher.teacher import Teacher
-from .inputs import Inputs
+
+Pair: TypeAlias = tuple[Evaluation, Evaluation]
+"""Evaluations of the unchanged and of the compiled student on the same examples."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One compile under way.
+@dataclass(kw_only=True)
+class CompileContext:
+    """One compile; the stages take it in turn, and each leaves in it what it found.
+
+    A field without a default that a later step sets raises AttributeError before that step.
 
     Attributes:
-        inputs: the checked inputs.
-        folder: where all that is found is kept.
-        ledger: where every call is made, kept and counted.
-        evaluator: the student as a function of its rules; it asks through the ledger.
-        teacher: asks through the ledger too; None where there is none.
+        student: the program to instruct; never changed.
+        student_lm: what its deciding predictor runs on; None where nothing is configured.
+        task: its labelled decision.
+        splits: training, validation and test examples.
+        recorded: micro-rules from a file or an expert.
+        teacher: None where there is none.
+        instructions: the student's own, above any rules.
+        reader: gives what the deciding predictor reads of an example.
         seed: of every random choice.
-        seconds: stage -> wall seconds, as the stages finish.
+        notes: what a reader of the result should know about the inputs.
+        seconds: stage -> wall seconds, set when a stage ends.
+        folder, ledger, evaluator: where files and answers are kept, and the student as a function of its rules; set by
+            :meth:`open`.
+        explanations, audit, induction: set by the stages of these names; ``audit`` is None unless a teacher audits.
+        searched: what the search found, without patches.
+        resolution: what the conflict loop did; None where it was left out.
+        fit: offsets of both students; None where no calibration is wanted.
+        validation, test: scores of both students; ``test`` is None without a test set.
+        calibration: what the offsets change on the test set; None where no calibration is wanted.
     """
 
-    inputs: Inputs
-    folder: RunFolder
-    ledger: Ledger
-    evaluator: Evaluator
+    student: dspy.Module
+    student_lm: dspy.BaseLM | None
+    task: Task
+    splits: Splits
+    recorded: list[MicroRule]
     teacher: Teacher | None
+    instructions: str
+    reader: Reader
     seed: int
+    notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    folder: RunFolder = field(init=False)
+    ledger: Ledger = field(init=False)
+    evaluator: Evaluator = field(init=False)
+    explanations: Explanations = field(init=False)
+    audit: Audit | None = field(init=False, default=None)
+    induction: Induction = field(init=False)
+    searched: SearchResult = field(init=False)
+    resolution: Resolution | None = field(init=False, default=None)
+    fit: Fitted | Uncalibrated | None = field(init=False, default=None)
+    validation: Pair = field(init=False)
+    test: Pair | None = field(init=False, default=None)
+    calibration: Calibration | Uncalibrated | None = field(init=False, default=None)
+
+    def open(self, folder: RunFolder, ledger: Ledger, evaluator: Evaluator) -> None:
+        """Set where files and answers go; the teacher asks through the same ledger."""
+        self.folder, self.ledger, self.evaluator = folder, ledger, evaluator
+        self.teacher = self.teacher and replace(self.teacher, ledger=ledger)
+
+    @property
+    def reads_by_id(self) -> dict[str, dict[str, Any]]:
+        """Training example id -> what the deciding predictor reads, by field."""
+        return {example_id(example, row): self.reader.inputs(example) for row, example in enumerate(self.splits.train)}
+
+    @property
+    def texts_by_id(self) -> dict[str, str]:
+        """Training example id -> what the deciding predictor reads, as text."""
+        return {name: input_text(read) for name, read in self.reads_by_id.items()}
+
+    def texts(self, examples: Sequence[dspy.Example]) -> list[str]:
+        """Return what the deciding predictor reads of each of ``examples``, as text."""
+        return [self.reader.text(example) for example in examples]
+
+    @property
+    def found(self) -> SearchResult:
+        """What the search found, with the patches that were kept if the rules still beat the unchanged student."""
+        resolution = self.resolution
+        if resolution is None or not resolution.kept:
+            return self.searched
+        objective = resolution.objective or 0.0
+        if objective <= self.searched.baseline:
+            return self.searched
+        best = resolution.rules if len(resolution.rules) else None
+        return replace(self.searched, best=best, bench=resolution.bench, objective=objective)
+
+    @property
+    def rules(self) -> RuleSet | None:
+        """The chosen rules; None where nothing beat the unchanged student."""
+        return self.found.best
+
+    def fingerprints(self, adapter: dspy.Adapter | None) -> dict[str, Any]:
+        """Return, by section of config.yaml, what decides the outcome besides the settings of PLD."""
+        data = {name: fingerprint(examples) for name, examples in self.splits.non_empty()}
+        if self.recorded:
+            dumped = [rule.model_dump() for rule in self.recorded]
+            data["rationales"] = f"{digest(dumped)} ({len(dumped)} rows)"
+        lm = self.student_lm
+        return {
+            "task": asdict(self.task),
+            "data": data,
+            "student": {"lm": lm_settings(lm), "program": digest(program_state(self.student, lm=lm))},
+            "teacher": self.teacher and self.teacher.settings(),
+            "adapter": adapter_settings(adapter),
+        }
+
+
+def fingerprint(examples: Sequence[dspy.Example]) -> str:
+    """Return a digest of examples, and their number."""
+    return f"{digest([example.toDict() for example in examples])} ({len(examples)} rows)"

@@ -1,4 +1,4 @@
-"""What a compile will cost at most, before the first call."""
+"""What a compile costs at most, before the first call."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 import dspy
 
+from ..explain import match_records
 from ..induce.config import InduceConfig
 from ..ledger.budget import UNCAPPED, Budget, Role
 from ..resolve.config import ResolveConfig
 from ..search.config import SearchConfig
-from ..task.splits import Splits
 from ..task.task import CHARACTERS_PER_TOKEN, Task
+from .context import CompileContext
 
 RULE_TOKENS = 40
 TEACHER_PROMPT_TOKENS = 350
@@ -22,7 +23,7 @@ LABEL_TOKENS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class StageEstimate:
-    """Upper bounds for one stage: calls, and tokens counted as four characters each."""
+    """Upper bounds for one stage: calls, and tokens of four characters each."""
 
     role: Role
     stage: str
@@ -35,7 +36,7 @@ class StageEstimate:
 class Estimate:
     """Upper bounds for a compile; ``money`` is None where a model has no price.
 
-    Those of single stages, and of money, are without the caps of ``budget``.
+    ``stages`` and ``money`` do not take the caps of ``budget`` into account.
     """
 
     stages: list[StageEstimate]
@@ -60,74 +61,54 @@ class Estimate:
 
 
 def estimate(
-    task: Task,
+    context: CompileContext,
     *,
-    instructions: str,
-    splits: Splits,
-    recorded: int,
-    has_teacher: bool,
     induce: InduceConfig,
     search: SearchConfig,
-    resolve: ResolveConfig | None = None,
-    calibrate: bool = False,
+    resolve: ResolveConfig | None,
+    calibrate: bool,
     budget: Budget,
-    models: dict[str, str],
 ) -> Estimate:
     """Bound the calls and tokens of a compile from above.
 
-    Calls that fail or give nothing usable, and are made again, come on top; caps hold for these too.
+    Calls that are made again, because they failed or gave nothing usable, are not included; caps hold for them too.
 
     Args:
-        task: the labelled decision.
-        instructions: the student's own.
-        splits: the data; the test split may be empty.
-        recorded: training examples that need no teacher.
-        has_teacher: whether the others are explained and clusters synthesized by a teacher.
-        induce: whether the teacher audits labels, and how often it is asked for a synthesis.
-        search: its budget.
-        resolve: its limits; None where the loop is left out.
+        context: the checked inputs.
+        induce: how often a teacher words a cluster, and whether it audits labels.
+        search: how many calls it may make.
+        resolve: its limits; None where this stage is left out.
         calibrate: whether both students answer the training examples for it.
         budget: caps and prices.
-        models: role -> model name, for prices.
     """
-    trainset, valset, testset = splits.train, splits.val, splits.test
-    explained = sum(len(task.labels_of(gold)) for gold in task.golds(trainset))  # each label by itself
-    asked = (explained - recorded) if has_teacher else 0
-    audited = explained if has_teacher and induce.audit == "teacher" else 0
-    syntheses = induce.draws * (explained // 2 + len(task.labels)) if has_teacher else 0
+    task, splits, teacher = context.task, context.splits, context.teacher
+    explained = sum(len(task.labels_of(gold)) for gold in task.golds(splits.train))  # each label by itself
+    recorded = len(match_records(splits.train, task, context.recorded)[0])
     # As many rules as a teacher's clusters or the recorded labels may give: half of the pool in a set on average.
     pool = explained // 4 if search.most is None else search.most
-    rules = RULE_TOKENS * pool
-    own = len(instructions) // CHARACTERS_PER_TOKEN
-    val, test, train = (_mean_tokens(task, split) for split in (valset, testset, trainset))
-    stages = [
-        _teacher("explain", asked, own + train),
-        *([_teacher("audit", audited, own + train)] if audited else []),
-        _teacher("induce", syntheses, own + 12 * RULE_TOKENS),
-        _student("search", search.most_calls(len(valset)), own + rules + val),
-        *_resolving(
-            resolve,
-            asks_teacher=has_teacher,
-            train=len(trainset),
-            val=len(valset),
-            pool=pool,
-            prompt=own + rules + val,
-        ),
-        *([_student("calibrate", 2 * len(trainset), own + rules + train)] if calibrate else []),
-        _student("test", 2 * len(testset), own + rules + test),
-    ]
-    return Estimate(stages=stages, money=_money(stages, budget, models), budget=budget)
-
-
-def _resolving(
-    resolve: ResolveConfig | None, *, asks_teacher: bool, train: int, val: int, pool: int, prompt: int
-) -> list[StageEstimate]:
-    if resolve is None:
-        return []
-    return [
-        _student("resolve", resolve.most_student_calls(train=train, val=val, rules=pool), prompt),
-        _teacher("resolve", resolve.most_teacher_calls() if asks_teacher else 0, prompt + 10 * RULE_TOKENS),
-    ]
+    own, rules = len(context.instructions) // CHARACTERS_PER_TOKEN, RULE_TOKENS * pool
+    train, val, test = (_mean_tokens(task, examples) for examples in (splits.train, splits.val, splits.test))
+    asks = 0 if teacher is None else 1  # without a teacher its stages are listed without calls
+    stages = [_teacher("explain", asks * (explained - recorded), own + train)]
+    if induce.audit == "teacher" and asks:
+        stages.append(_teacher("audit", explained, own + train))
+    syntheses = asks * induce.draws * (explained // 2 + len(task.labels))
+    stages.append(_teacher("induce", syntheses, own + 12 * RULE_TOKENS))
+    stages.append(_student("search", search.most_calls(len(splits.val)), own + rules + val))
+    if resolve is not None:
+        calls = resolve.most_student_calls(train=len(splits.train), val=len(splits.val), rules=pool)
+        stages.append(_student("resolve", calls, own + rules + val))
+        patches = asks * resolve.most_teacher_calls()
+        stages.append(_teacher("resolve", patches, own + rules + val + 10 * RULE_TOKENS))
+    if calibrate:
+        stages.append(_student("calibrate", 2 * len(splits.train), own + rules + train))
+    stages.append(_student("test", 2 * len(splits.test), own + rules + test))
+    lms = {"student": context.student_lm, "teacher": teacher and teacher.lm}
+    return Estimate(
+        stages=stages,
+        money=_money(stages, budget, {role: getattr(lm, "model", "") for role, lm in lms.items()}),
+        budget=budget,
+    )
 
 
 def _teacher(stage: str, calls: int, prompt: int) -> StageEstimate:

@@ -1,140 +1,59 @@
-"""What a compile is given, checked and brought into one form before the first call."""
+"""The checks of a compile's inputs: all that can be checked without a call."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import dspy
 
 from ..errors import DataError
 from ..explain import match_records
+from ..induce.config import InduceConfig
 from ..ledger.jsonl import read_jsonl
-from ..ledger.keys import adapter_settings, digest, lm_settings, program_state
+from ..local.lm import LocalLM
 from ..rules import MicroRule, strip_rules
-from ..scoring.objective import Objective
 from ..student.predictor_inputs import Reader
-from ..task.checks import check_calibratable, check_disjoint, check_examples, check_training_labels
+from ..task.checks import check_disjoint, check_examples, check_training_labels
 from ..task.splits import Splits, identity, stratified_halves
-from ..task.task import Task, example_id, input_text
+from ..task.task import Task
 from ..teacher.teacher import Teacher, TeacherLike
+from .context import CompileContext
 
 VALIDATION_SHARE = 0.4
-"""Of the training set, where no validation set is given."""
+"""Part of the training set that is set aside where no validation set is given."""
 
 Rationales: TypeAlias = Sequence[MicroRule] | Path | str | None
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """Checked inputs of one compile."""
-
-    student: dspy.Module
-    task: Task
-    splits: Splits
-    recorded: list[MicroRule]
-    teacher: Teacher | None
-    instructions: str
-    """The student's own, above any rules."""
-    notes: list[str]
-    """What a reader should know about how the inputs were taken."""
-    reader: Reader
-    """Gives what the deciding predictor reads of each example."""
-
-    @property
-    def reads_by_id(self) -> dict[str, dict[str, Any]]:
-        """Training example id -> what the deciding predictor reads, by field."""
-        return {example_id(example, row): self.reader.inputs(example) for row, example in enumerate(self.splits.train)}
-
-    @property
-    def texts_by_id(self) -> dict[str, str]:
-        """Training example id -> what the deciding predictor reads, as text."""
-        return {name: input_text(read) for name, read in self.reads_by_id.items()}
-
-    def texts(self, examples: Sequence[dspy.Example]) -> list[str]:
-        """Return what the deciding predictor reads of each of ``examples``, as text."""
-        return [self.reader.text(example) for example in examples]
-
-    def check_settings(self, *, objective: Objective, calibrate: bool) -> None:
-        """Refuse settings that do not fit the labels.
-
-        Raises:
-            DataError: the objective names a label that there is not, or answers of several labels are to be calibrated.
-        """
-        objective.check(self.task.labels)
-        check_calibratable(self.task, calibrate=calibrate)
-
-    def check_explained(self) -> None:
-        """Refuse records that contradict the examples, and examples that there is nothing to learn from.
-
-        Raises:
-            DataError: a record's label is not its example's; or no training example has a recorded micro-rule, and
-                there is no teacher.
-        """
-        matched, _ = match_records(self.splits.train, self.task, self.recorded)
-        if not matched and self.teacher is None:
-            raise DataError(
-                "No training example would get a micro-rule. Give a teacher, or rationales whose example_id or inputs "
-                "match the training examples."
-            )
-
-    def check_student(self) -> None:
-        """Refuse a student that has nothing to run on, before anything is paid or written.
-
-        Raises:
-            DataError: neither a predictor nor the settings have an LM.
-        """
-        if student_lm(self.student) is None:
-            raise DataError(
-                "The student has no language model. Call dspy.configure(lm=...) with local_lm() or any dspy.LM, or "
-                "set one on the program."
-            )
-
-    def fingerprints(self) -> dict[str, str]:
-        """Return a digest and the number of rows of each split, and of the recorded rationales."""
-        found = {name: fingerprint(examples) for name, examples in self.splits.non_empty()}
-        if self.recorded:
-            dumped = [rule.model_dump() for rule in self.recorded]
-            found["rationales"] = f"{digest(dumped)} ({len(dumped)} rows)"
-        return found
-
-    def settings(self, adapter: dspy.Adapter | None) -> dict[str, Any]:
-        """Return what decides the outcome, besides the settings of PLD itself."""
-        lm = student_lm(self.student)
-        return {
-            "task": asdict(self.task),
-            "data": self.fingerprints(),
-            "student": {"lm": lm_settings(lm), "program": digest(program_state(self.student, lm=lm))},
-            "teacher": self.teacher and self.teacher.settings(),
-            "adapter": adapter_settings(adapter),
-        }
-
-
-def prepare(
+def check_inputs(
     student: dspy.Module,
     *,
     trainset: Sequence[dspy.Example],
-    valset: Sequence[dspy.Example] | None,
-    testset: Sequence[dspy.Example] | None,
-    teacher: TeacherLike,
-    rationales: Rationales,
-    target: str | None,
-    context_tokens: int | None,
-    seed: int,
-) -> Inputs:
-    """Check everything that can be checked without a call.
+    valset: Sequence[dspy.Example] | None = None,
+    testset: Sequence[dspy.Example] | None = None,
+    teacher: TeacherLike = None,
+    rationales: Rationales = None,
+    target: str | None = None,
+    context_tokens: int | None = None,
+    seed: int = 0,
+) -> CompileContext:
+    """Return the context of a compile, after every check that needs no call.
+
+    The arguments are those of ``PLD`` and ``PLD.compile``; ``context_tokens`` defaults to the student's, if known.
 
     Raises:
         DataError: the data does not fit the student, itself, or the label set; the message names the row.
     """
+    lm = _student_lm(student)
+    context_tokens = context_tokens or (lm.context_tokens if isinstance(lm, LocalLM) else None)
     train, notes = list(trainset), []
     task = Task.of(student, [*train, *(valset or ()), *(testset or ())] if train else [], target=target)
     reader = Reader(student, task)
     check_examples(task, train, split="training", context_tokens=context_tokens, text=reader.text)
     if valset is None:
-        texts = [identity(task.text(example)) for example in train]  # a text that stands twice stays on one side
+        texts = [identity(task.text(example)) for example in train]  # equal texts stay on one side
         train, val = stratified_halves(train, task.strata(train), share=VALIDATION_SHARE, seed=seed, groups=texts)
         notes.append(f"No validation set was given: {len(val)} training examples were set aside for it.")
     else:
@@ -148,29 +67,51 @@ def prepare(
     if task.untouched:
         notes.append(f"Predictors left as they were: {', '.join(task.untouched)}.")
     instructions = strip_rules(dict(student.named_predictors())[task.predictor].signature.instructions)
-    return Inputs(
-        student,
-        task,
-        splits,
-        _recorded(rationales),
-        Teacher.of(teacher, task=instructions),
-        instructions,
-        notes,
-        reader,
+    return CompileContext(
+        student=student,
+        student_lm=lm,
+        task=task,
+        splits=splits,
+        recorded=_recorded(rationales),
+        teacher=Teacher.of(teacher, task=instructions),
+        instructions=instructions,
+        reader=reader,
+        seed=seed,
+        notes=notes,
     )
 
 
-def fingerprint(examples: Sequence[dspy.Example]) -> str:
-    """Return a digest of examples, and their number."""
-    return f"{digest([example.toDict() for example in examples])} ({len(examples)} rows)"
-
-
-def student_lm(student: dspy.Module) -> dspy.BaseLM | None:
-    """Return the LM of the first predictor bound to one, else the configured one.
+def check_teacher(context: CompileContext, induce: InduceConfig) -> None:
+    """Check that the records agree with the examples, and that there is a teacher for what needs one.
 
     Raises:
-        DataError: the student is no program.
+        DataError: a record's label is not its example's; or no training example has a recorded micro-rule, or a
+            teacher is to audit labels, and there is no teacher.
     """
+    matched, _ = match_records(context.splits.train, context.task, context.recorded)
+    if not matched and context.teacher is None:
+        raise DataError(
+            "No training example would get a micro-rule. Give a teacher, or rationales whose example_id or inputs "
+            "match the training examples."
+        )
+    induce.check_auditor(context.teacher, context.task)
+
+
+def check_has_lm(context: CompileContext) -> None:
+    """Check that the student has an LM, before anything is paid for or written.
+
+    Raises:
+        DataError: neither a predictor nor the settings have one.
+    """
+    if context.student_lm is None:
+        raise DataError(
+            "The student has no language model. Call dspy.configure(lm=...) with local_lm() or any dspy.LM, or "
+            "set one on the program."
+        )
+
+
+def _student_lm(student: dspy.Module) -> dspy.BaseLM | None:
+    """Return the first LM that a predictor has of its own, else the configured one."""
     if not isinstance(student, dspy.Module):
         raise DataError(f"The student is a {type(student).__name__}. Give a dspy.Module, such as dspy.Predict(...).")
     return next((predictor.lm for predictor in student.predictors() if predictor.lm), dspy.settings.lm)

@@ -194,7 +194,7 @@ def test_no_model_is_asked_and_nothing_is_written(three: list[Path], monkeypatch
 @pytest.mark.parametrize(
     ("name", "value", "told"),
     [
-        ("settings__search_trials", 99, r"settings\.search_trials \(2 and 99\)"),
+        ("settings__search__trials", 99, r"settings\.search\.trials \(2 and 99\)"),
         ("student__program", "other", r"student\.program \(.* and \"other\"\)"),
         ("student__lm__model", "other", r"student\.lm\.model"),
         ("task__labels", ["a"], r"task\.labels"),

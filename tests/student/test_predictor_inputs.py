@@ -12,7 +12,8 @@ from engine import calls
 from tasks import TEST, TRAIN, VAL, Mail, mail, mail_teacher, mails, pld, student_lm
 
 from pld_dspy.compile import stages
-from pld_dspy.compile.inputs import Inputs, prepare
+from pld_dspy.compile.context import CompileContext
+from pld_dspy.compile.inputs import check_inputs
 from pld_dspy.errors import DataError
 from pld_dspy.explain import match_records
 from pld_dspy.ledger.jsonl import read_jsonl
@@ -323,9 +324,8 @@ def letters(short: list[dspy.Example]) -> list[dspy.Example]:
     ]
 
 
-def prepared(train: list[dspy.Example], val: list[dspy.Example] | None, **given: Any) -> Inputs:
-    settings = {"testset": None, "teacher": mail_teacher(), "rationales": None, "target": None, "context_tokens": None}
-    return prepare(Clipper(), trainset=train, valset=val, seed=0, **{**settings, **given})
+def prepared(train: list[dspy.Example], val: list[dspy.Example] | None, **given: Any) -> CompileContext:
+    return check_inputs(Clipper(), trainset=train, valset=val, teacher=mail_teacher(), **given)
 
 
 @pytest.fixture(scope="module")
@@ -386,17 +386,7 @@ def test_splits_overlap_by_what_goes_into_the_program():
 
 
 def test_of_a_bare_predictor_all_texts_are_those_of_its_examples():
-    given = prepare(
-        dspy.Predict(Mail),
-        trainset=TRAIN,
-        valset=VAL,
-        testset=None,
-        teacher=mail_teacher(),
-        rationales=None,
-        target=None,
-        context_tokens=None,
-        seed=0,
-    )
+    given = check_inputs(dspy.Predict(Mail), trainset=TRAIN, valset=VAL, teacher=mail_teacher())
     assert given.reads_by_id == {one.id: one.inputs().toDict() for one in TRAIN}
     assert given.texts_by_id == {one.id: given.task.text(one) for one in TRAIN}
     assert given.texts(VAL) == [given.task.text(one) for one in VAL]

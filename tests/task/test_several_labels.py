@@ -18,7 +18,7 @@ from pld_dspy.audit import suspects
 from pld_dspy.cli import run_spec as command_module
 from pld_dspy.cli.app import app
 from pld_dspy.cli.data_source import Tables
-from pld_dspy.compile.inputs import prepare
+from pld_dspy.compile.inputs import check_inputs
 from pld_dspy.errors import DataError
 from pld_dspy.explain import match_records
 from pld_dspy.induce.config import InduceConfig
@@ -313,16 +313,10 @@ def test_a_validation_set_is_split_off_by_the_rarest_label_though_every_set_stan
     labels = tuple(f"l{number}" for number in range(6))
     sets = [[label for bit, label in enumerate(labels) if number >> bit & 1] for number in range(1, 64)]
     examples = [tagged(number, tags, [f"word{number}"]) for number, tags in enumerate(sets)]
-    given = prepare(
+    given = check_inputs(
         tagger(signature=dspy.Signature("text -> tags: list[str]")),
         trainset=examples,
-        valset=None,
-        testset=None,
         teacher=dspy.LM("custom/never-called"),
-        rationales=None,
-        target=None,
-        context_tokens=None,
-        seed=0,
     )
     assert 20 <= len(given.splits.val) <= 30
     shown = {label for one in given.splits.val for label in one.tags}

@@ -9,7 +9,7 @@ import dspy
 import pytest
 from tasks import Mail, mail, mail_task, mails, student
 
-from pld_dspy.compile.inputs import prepare
+from pld_dspy.compile.inputs import check_inputs
 from pld_dspy.errors import DataError
 from pld_dspy.task.checks import check_examples, check_training_labels
 from pld_dspy.task.task import Task
@@ -222,14 +222,4 @@ def test_one_label_is_nothing_to_decide(caplog):
 
 
 def prepared(trainset: list[Any]) -> Any:
-    return prepare(
-        student(),
-        trainset=trainset,
-        valset=None,
-        testset=None,
-        teacher=None,
-        rationales=None,
-        target=None,
-        context_tokens=None,
-        seed=0,
-    )
+    return check_inputs(student(), trainset=trainset)
