@@ -20,11 +20,9 @@ from ..task.splits import Splits
 from ..task.tables import classifier, examples, label_set, read_rows
 from .options import DataOptions
 
-HUB_SPLITS = {"train": "train", "val": "validation", "test": "test"}
-
 
 class Program(BaseModel):
-    """A module with ``student()`` and ``load(data, rationales=, seed=)``.
+    """A module with ``student()`` and ``load(data, rationales=, seed=)``; errors in it are raised as DataError.
 
     Attributes:
         module: name of an importable module, or the path of a .py file.
@@ -43,44 +41,30 @@ class Program(BaseModel):
         return Path(self.module).stem if self.module.endswith(".py") else self.module.rsplit(".", 1)[-1]
 
     def student(self) -> dspy.Module:
-        """Return the program to instruct.
-
-        Raises:
-            DataError: the module cannot be imported, or returns no DSPy module.
-        """
+        """Return the program to instruct."""
         student = program_module(self.module).student()
         if not isinstance(student, dspy.Module):
-            kind = type(student).__name__
-            raise DataError(f"student() of {self.module} returns a {kind}. It must return a dspy.Module.")
+            raise DataError(f"student() of {self.module} returns a {type(student).__name__}, not a dspy.Module.")
         return student
 
     def splits(self, rationales: Sequence[MicroRule], seed: int) -> Splits:
-        """Load the data.
-
-        Raises:
-            DataError: the data is missing or unusable, or ``load`` returns something else.
-        """
+        """Load the data."""
         path = None if self.data is None else Path(self.data)
         if path is not None and not path.exists():
             raise DataError(f"The data {path} does not exist, as seen from this folder. Give its path with --data.")
         splits = program_module(self.module).load(path, rationales=rationales, seed=seed)
         if not isinstance(splits, Splits):
-            kind = type(splits).__name__
-            raise DataError(f"load() of {self.module} returns a {kind}. It must return pld_dspy.Splits.")
+            raise DataError(f"load() of {self.module} returns a {type(splits).__name__}, not pld_dspy.Splits.")
         return splits
 
-    def with_labels_of(self, splits: Splits) -> Program:
-        """Return the program unchanged: it defines its labels itself."""
-        return self
-
-    def rationales_file(self) -> str | None:
+    def rationales_file(self) -> Path | None:
         """Return the path that the module's ``rationales_file()`` returns; None without such a function."""
         find_file = getattr(program_module(self.module), "rationales_file", None)
-        return None if find_file is None else str(find_file())
+        return None if find_file is None else Path(find_file())
 
 
 class Tables(BaseModel):
-    """Tables, and the plain classifier that is made for them.
+    """Tables, and the plain classifier that is made for them; unusable tables and columns raise DataError.
 
     Attributes:
         train, val, test: files or hub data sets.
@@ -110,36 +94,25 @@ class Tables(BaseModel):
         return Path(self.train).stem
 
     def student(self) -> dspy.Module:
-        """Return a plain classifier.
-
-        Raises:
-            DataError: the label set is empty, or a column has no usable name.
-        """
+        """Return a plain classifier."""
         return classifier(self.inputs, self.label, self.labels, self.instructions, several=self.several)
 
-    def splits(self, rationales: Sequence[MicroRule] = (), seed: int = 0) -> Splits:
-        """Read the tables; rationales and seed have no effect on them.
-
-        Raises:
-            DataError: a table cannot be read, or lacks a column.
-        """
-        parts = {}
-        for split, hub_split in HUB_SPLITS.items():
-            source = getattr(self, split)
-            rows = [] if source is None else read_rows(source, hub_split)
-            parts[split] = (
-                examples(rows, self.inputs, self.label, source=source, separator=self.separator) if rows else []
-            )
-        return Splits(**parts)
+    def splits(self) -> Splits:
+        """Read the tables."""
+        return Splits(
+            self._read(self.train, "train"), self._read(self.val, "validation"), self._read(self.test, "test")
+        )
 
     def with_labels_of(self, splits: Splits) -> Tables:
         """Return these tables with all gold labels of ``splits`` as the label set, and with ``several`` set."""
         labels, several = label_set([*splits.train, *splits.val, *splits.test], self.label)
         return self.model_copy(update={"labels": labels, "several": several})
 
-    def rationales_file(self) -> str | None:
-        """Return None: tables come without rationales."""
-        return None
+    def _read(self, source: str | None, hub_split: str) -> list[dspy.Example]:
+        if source is None:
+            return []
+        rows = read_rows(source, hub_split)
+        return examples(rows, self.inputs, self.label, source=source, separator=self.separator)
 
 
 def chosen_source(options: DataOptions) -> Program | Tables:
@@ -159,10 +132,7 @@ def chosen_source(options: DataOptions) -> Program | Tables:
 
 
 def program_module(name: str) -> ModuleType:
-    """Import a program module; the current folder is put on ``sys.path``, as ``python -m`` does.
-
-    Args:
-        name: an importable module, or the path of a .py file.
+    """Import a module by name or by the path of its .py file, from the current folder, as ``python -m`` does.
 
     Raises:
         DataError: there is none, its import fails, or it lacks ``student`` or ``load``.
@@ -189,15 +159,10 @@ def _module_of_file(path: Path) -> ModuleType:
     """Import a file once, into ``sys.modules``, where signatures look up the types of their fields."""
     name = f"{__name__}.{path.stem}"
     module = sys.modules.get(name)
-    if module is not None and module.__file__ == str(path):
-        return module
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError("it is no Python file")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
+    if module is None or module.__file__ != str(path):
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise ImportError("it is no Python file")
+        module = sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
     return module

@@ -28,7 +28,7 @@ from .run_spec import ModelSpec, RunSpec
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A finished run of the command line."""
+    """A finished run of the command line; a missing, unfinished or damaged run raises RunError."""
 
     folder: RunFolder
     result: PLDResult
@@ -37,11 +37,7 @@ class FinishedRun:
 
     @classmethod
     def open(cls, path: Path) -> FinishedRun:
-        """Open the run in the folder ``path``.
-
-        Raises:
-            RunError: there is none, it is unfinished, or it was not compiled on the command line.
-        """
+        """Open the run in the folder ``path``."""
         result = PLDResult.load(path)
         folder = RunFolder(path)
         spec = RunSpec.read(folder)
@@ -58,11 +54,7 @@ class FinishedRun:
 
     @property
     def applied(self) -> Applied:
-        """The calibration in the run folder.
-
-        Raises:
-            RunError: calibration.json is damaged.
-        """
+        """The calibration in the run folder."""
         path = self.folder.calibration
         try:
             return Applied.model_validate_json(path.read_text(encoding="utf-8"))
@@ -71,14 +63,7 @@ class FinishedRun:
             raise RunError(f"{path} is damaged: {cause}. Compile again, or delete it to do without.") from error
 
     def program(self, *, calibrated: bool = True) -> dspy.Module:
-        """Return the compiled program; predictors that the program binds to an LM keep it.
-
-        Args:
-            calibrated: whether to apply the run's calibration, if it has one: the program is then ``Calibrated``.
-
-        Raises:
-            RunError: program.json or calibration.json is missing or damaged, or the source now gives another program.
-        """
+        """Return the compiled program; if ``calibrated``, within ``Calibrated`` where the run has a calibration."""
         program = self.spec.source.student()
         own_lms = {name: predictor.lm for name, predictor in program.named_predictors()}
         path = self.folder.program
@@ -87,7 +72,7 @@ class FinishedRun:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(f"Cannot load {path}: {type(error).__name__}: {error}. Compile again.") from error
         for name, predictor in program.named_predictors():
-            predictor.lm = own_lms[name]
+            predictor.lm = own_lms[name]  # program.json holds no LM
         if not (calibrated and self.calibrated):
             return program
         applied = self.applied
@@ -122,9 +107,13 @@ class FinishedRun:
         model: ModelSpec,
         on_answer: Callable[[], object] | None = None,
     ) -> Evaluation:
-        """Score the compiled or the unchanged program on ``model``; ``on_answer`` is called once per answer.
+        """Score a program on ``model``; answers are kept in the run folder, so that no call is repeated.
 
-        Answers are kept in the run folder: no call is repeated.
+        Args:
+            student: the compiled or the unchanged program.
+            examples: labelled examples.
+            model: what to run on.
+            on_answer: called once per answer, for progress.
 
         Raises:
             ModelError: the model is unavailable or refuses.

@@ -33,17 +33,15 @@ Threads = Annotated[
 class DataOptions:
     """Where student and data come from: a program module, or tables."""
 
-    program: Annotated[str | None, data_option(metavar="MODULE", help="Module or .py file: student() and load().")] = (
-        None
-    )
+    program: Annotated[str | None, data_option(metavar="MODULE", help="Module with student() and load().")] = None
     data: Annotated[str | None, data_option(metavar="PATH", help="What the program loads its data from.")] = None
-    train: Annotated[str | None, data_option(metavar="FILE", help="Instead: CSV, JSONL, Parquet or hub table.")] = None
-    val: Annotated[str | None, data_option(metavar="FILE", help="To choose rules by; else a part of --train.")] = None
-    test: Annotated[str | None, data_option(metavar="FILE", help="To report on.")] = None
+    train: Annotated[str | None, data_option(metavar="FILE", help="Instead of --program: file or hub data set.")] = None
+    val: Annotated[str | None, data_option(metavar="FILE", help="Table to choose rules by; else from --train.")] = None
+    test: Annotated[str | None, data_option(metavar="FILE", help="Table to report on.")] = None
     inputs: Annotated[list[str] | None, data_option("--input", metavar="COL", help="Input column; repeatable.")] = None
     label: Annotated[str | None, data_option(metavar="COL", help="Label column.")] = None
     separator: Annotated[
-        str | None, data_option("--label-separator", metavar="TEXT", help="Between labels in one cell, such as '|'.")
+        str | None, data_option("--label-separator", metavar="TEXT", help="Separates labels in one cell, such as '|'.")
     ] = None
     instructions: Annotated[str | None, data_option(metavar="TEXT", help="What the student has to decide.")] = None
     rationales: Annotated[str | None, data_option(metavar="FILE", help="Recorded micro-rules, JSONL.")] = None
@@ -61,7 +59,7 @@ class StudentServer:
 class TeacherOptions:
     """The teacher's model, and how to reach it."""
 
-    teacher: Annotated[str | None, model_option(metavar="SPEC", help="As --student; explains the examples.")] = None
+    teacher: Annotated[str | None, model_option(metavar="SPEC", help="As --student; explains examples.")] = None
     teacher_api_base: Annotated[str | None, address_option()] = None
     teacher_api_key_env: Annotated[str | None, key_option()] = None
 
@@ -76,17 +74,16 @@ class SearchOptions:
     screen_calls: Annotated[int, calls_option(help="Student calls that learn what each rule does.")] = 960
     trials: Annotated[int, calls_option(help="Rule sets compared after that.")] = 10
     wordings: Annotated[int, search_option(min=1, help="Most wordings per rule.")] = 5
-    draws: Annotated[int, search_option(min=1, help="Times a teacher words each rule; the search chooses.")] = 1
+    draws: Annotated[int, search_option(min=1, help="Times the teacher words each rule.")] = 1
     suspects: Annotated[
-        Literal["keep", "drop", "down-weight"], search_option(help="What to do with examples of doubtful label.")
+        Literal["keep", "drop", "down-weight"], search_option(help="What to do with doubtful labels.")
     ] = "keep"
     audit: Annotated[
-        Literal["data", "teacher"],
-        search_option(help="Who doubts labels: the data alone, or the teacher too, who does not see them."),
+        Literal["data", "teacher"], search_option(help="What finds doubtful labels: data alone, or the teacher too.")
     ] = "data"
     resolve_rounds: Annotated[int, calls_option(help="Rounds of patching rules for the errors that remain.")] = 0
-    max_student_calls: Annotated[int | None, calls_option(help="Stop there; a fifth is for resolving.")] = None
-    max_teacher_calls: Annotated[int | None, calls_option(help="Ask the teacher at most this often.")] = None
+    max_student_calls: Annotated[int | None, calls_option(help="Most student calls; a fifth is for resolving.")] = None
+    max_teacher_calls: Annotated[int | None, calls_option(help="Most teacher calls.")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +91,9 @@ class RunOptions:
     """How the result is calibrated, and where the run is kept and recorded."""
 
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Fit offsets and confidences at the end.")] = False
-    error_rate: Annotated[float | None, typer.Option(metavar="RATE", help="Abstain to keep it, if calibrated.")] = None
+    error_rate: Annotated[
+        float | None, typer.Option(metavar="RATE", help="With --calibrate: abstain to err at most this often.")
+    ] = None
     tracking: Annotated[str, typer.Option(help="mlflow, none, or an MLflow tracking URI.")] = "mlflow"
     out: Annotated[Path | None, typer.Option(help="The run folder.", show_default="runs/NAME")] = None
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0

@@ -34,8 +34,8 @@ def rules(
 
     if why is not None and style == "prompt":
         raise DataError(
-            "--format prompt shows the instructions with all rules, and --why the examples behind one rule. Leave out "
-            "one, or give --format text or yaml."
+            "--format prompt shows all rules, and --why the examples behind one rule. Leave out one, or give --format "
+            "text or yaml."
         )
     result = PLDResult.load(run)
     by_id = {rule.id: rule for rule in (*result.rules.rules, *result.bench)}

@@ -68,9 +68,9 @@ class ModelSpec(BaseModel):
             raise DataError(str(error)) from error
 
     def lm(self) -> dspy.LM:
-        """Return the LM, without DSPy's own cache, which gives no token counts and no true seconds.
+        """Return the LM; a local model is fetched and served first.
 
-        A local model is fetched and served first.
+        DSPy's own cache is off: it gives no token counts and no true seconds.
 
         Raises:
             DataError: the key is not set.
@@ -103,11 +103,7 @@ class RunSpec(BaseModel):
 
     @classmethod
     def read(cls, folder: RunFolder) -> RunSpec:
-        """Read the spec of the run in ``folder``, finished or not.
-
-        Raises:
-            RunError: there is no run, it was not started on the command line, or config.yaml is damaged.
-        """
+        """Read config.yaml of a run, finished or not; RunError where it is damaged or the run is one from Python."""
         settings = folder.settings()
         if "command" not in settings:
             raise RunError(
@@ -132,13 +128,17 @@ class RunSpec(BaseModel):
         Raises:
             DataError: a file is missing or malformed, or the data is unusable.
         """
-        path = self.rationales or self.source.rationales_file()
+        source = self.source
+        path = self.rationales or (source.rationales_file() if isinstance(source, Program) else None)
         micro_rules = [] if path is None else read_jsonl(Path(path), MicroRule)
-        splits = self.source.splits(micro_rules, self.seed)
-        arguments = {
+        if isinstance(source, Program):
+            splits = source.splits(micro_rules, self.seed)
+        else:
+            splits = source.splits()
+            source = source.with_labels_of(splits)
+        return self.model_copy(update={"source": source}), {
             "trainset": splits.train,
             "valset": splits.val or None,
             "testset": splits.test or None,
             "rationales": micro_rules,
         }
-        return self.model_copy(update={"source": self.source.with_labels_of(splits)}), arguments

@@ -50,7 +50,7 @@ class TestRefusals:
 
     def test_a_program_whose_data_is_no_splits(self, task: Path) -> None:
         (task / "pairs.py").write_text("def student(): ...\ndef load(data, *, rationales, seed): return [], []\n")
-        assert "load() of pairs.py returns a tuple" in refused(run("compile", "--program", "pairs.py"))
+        assert "load() of pairs.py returns a tuple, not" in refused(run("compile", "--program", "pairs.py"))
 
     def test_an_id_used_twice(self, task: Path) -> None:
         rows = rows_of("train")
