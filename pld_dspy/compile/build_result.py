@@ -139,8 +139,8 @@ def _resolve_notes(context: CompileContext) -> Iterator[str]:
             yield f"{spent.failures} of the {spent.calls} calls of the teacher in the stage {stage!r} failed."
     if resolution is not None and resolution.stopped:
         yield f"Resolving stopped early: {resolution.stopped}"
-    if resolution is not None and resolution.dismissed:
-        yield resolution.dismissed
+    if resolution is not None and resolution.teacher_dropped:
+        yield resolution.teacher_dropped
 
 
 def _calibration_notes(calibration: Calibration | Uncalibrated | None) -> Iterator[str]:

@@ -15,7 +15,7 @@ from ..explain import Explanations
 from ..induce.induce import Induction
 from ..ledger.keys import adapter_settings, digest, lm_settings, program_state
 from ..ledger.ledger import Ledger
-from ..resolve.result import Resolution
+from ..resolve.records import Resolution
 from ..rules import MicroRule, RuleSet
 from ..run.folder import RunFolder
 from ..search.result import SearchResult

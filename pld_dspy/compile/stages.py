@@ -164,7 +164,6 @@ def resolve_errors(context: CompileContext, config: ResolveConfig | None, *, cal
             train,
             val,
             context.evaluator,
-            instructions=context.instructions,
             texts=context.texts([*train, *val]),
             teacher=context.teacher,
             config=config,

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from ..calibrate.result import Calibration
 from ..ledger.files import write_whole
 from ..ledger.jsonl import read_jsonl
-from ..resolve.result import PatchRecord
+from ..resolve.records import PatchRecord
 from ..rules import MicroRule, Rule, by_example
 from ..run.folder import RunFolder
 from ..run.result import Comparison, PLDResult

@@ -1,4 +1,4 @@
-"""The pool: the examples that errors are found among and patches are judged on, and how near their texts are."""
+"""The pool: the examples in which errors are found and on which patches are judged, and how similar they are."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ..task.task import Task, example_id
 
 @dataclass(frozen=True)
 class Pool:
-    """A draw of the training examples, then all validation examples.
+    """A sample of the training examples, then all validation examples.
 
     Attributes:
         examples: n examples; a row is an index into them.
-        golds: their labels.
-        texts: what the student reads of them.
+        golds: their n labels.
+        texts: what the student reads of each.
         train: training example id -> row.
         vectors: n x d unit vectors of the texts.
-        task: the labelled decision, which tells of texts what labels they stand for.
+        task: the labelled decision.
     """
 
     examples: list[dspy.Example]
@@ -41,22 +41,20 @@ class Pool:
         val: Sequence[dspy.Example],
         task: Task,
         *,
-        texts: Sequence[str] | None = None,
+        texts: Sequence[str],
         sample: int,
         seed: int,
     ) -> Pool:
-        """Draw at most ``sample`` training examples, labels in proportion; ``texts`` are as for ``resolve``."""
-        drawn = stratified(task.strata(train), range(len(train)), sample, np.random.default_rng(seed))
-        examples = [*(train[row] for row in drawn), *val]
-        if texts is None:
-            texts = [task.text(example) for example in (*train, *val)]
-        read = [*(texts[row] for row in drawn), *texts[len(train) :]]
+        """Sample at most ``sample`` training examples, stratified by label; ``texts`` are those of train, then val."""
+        rows = stratified(task.strata(train), range(len(train)), sample, np.random.default_rng(seed))
+        examples = [*(train[row] for row in rows), *val]
+        pool_texts = [*(texts[row] for row in rows), *texts[len(train) :]]
         return cls(
             examples=examples,
             golds=task.golds(examples),
-            texts=read,
-            train={example_id(train[row], row): place for place, row in enumerate(drawn)},
-            vectors=embed(read, tfidf_svd),
+            texts=pool_texts,
+            train={example_id(train[row], row): place for place, row in enumerate(rows)},
+            vectors=embed(pool_texts, tfidf_svd),
             task=task,
         )
 
@@ -65,25 +63,25 @@ class Pool:
         return [self.examples[row] for row in rows]
 
     def rows_of(self, example_ids: Iterable[str]) -> list[int]:
-        """Return the rows of the training examples with these ids, as far as they were drawn."""
+        """Return the rows of those training examples that are in the sample."""
         return [self.train[example_id] for example_id in example_ids if example_id in self.train]
 
     def nearest(self, about: Sequence[int], among: Sequence[int], count: int) -> list[int]:
-        """Return the ``count`` rows of ``among`` whose texts are nearest (cosine) to one of ``about``."""
+        """Return the ``count`` rows of ``among`` with the highest cosine similarity to any row of ``about``."""
         if not about:
             return []
         near = (self.vectors[list(among)] @ self.vectors[list(about)].T).max(axis=1)
         return [among[place] for place in np.argsort(-near, kind="stable")[:count]]
 
-    def closeness(self, rows: Sequence[int], others: Sequence[int]) -> float:
-        """Return the highest cosine between a text of ``rows`` and one of ``others``; 0 where there is none."""
+    def similarity(self, rows: Sequence[int], others: Sequence[int]) -> float:
+        """Return the highest cosine similarity between one of ``rows`` and one of ``others``; 0 if either is empty."""
         if not rows or not others:
             return 0.0
         return float((self.vectors[list(rows)] @ self.vectors[list(others)].T).max())
 
 
 def stratified(labels: Sequence[str], rows: Iterable[int], size: int, rng: np.random.Generator) -> list[int]:
-    """Draw ``size`` of ``rows`` with each label in proportion, in ascending order; all of them where they are fewer."""
+    """Sample ``size`` of ``rows``, stratified by label, in ascending order; all rows if there are no more."""
     listed = list(rows)
     if len(listed) <= size:
         return listed

@@ -1,186 +1,135 @@
-"""Proposals: patches for a conflict, by the teacher, or without one from what is there already."""
+"""Proposals: patches for a conflict, from the teacher, or without one from what is there already."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from textwrap import shorten
-from typing import Any, Literal
+from typing import Any, TypeAlias
 
-from pydantic import ValidationError
-
-from ..ledger.answer import LOST, NOT_ASKED, Answer
+from ..ledger.answer import NOT_ASKED, Answer
 from ..rules import Rule, RuleSet
 from ..task.task import Task
-from ..teacher.signatures import Patch, PatchKind, ResolveConflict
+from ..teacher.signatures import Patch, ResolveConflict
 from ..teacher.teacher import Teacher
-from .conflicts import Conflict
-from .mistakes import STAGE, Mistake
-from .patch import Unusable, edited
+from .edit import Unusable, apply_patch
+from .novelty import check_novel
 from .pool import Pool
-from .screening import screened
-
-TOLD_CHARACTERS = 800
-"""More than a rule that can be used is ever long."""
+from .records import STAGE, Conflict, Mistake, PatchRecord, Resolution
 
 SHOWN_CHARACTERS = 1_600
-"""Of an example's text: ten of these, with the rules, are to fit into a context of 8,192 tokens."""
+"""Of an example's text: ten of these and the rules should fit into a context of 8,192 tokens."""
 
 LEFT_OUT = " [...] "
 
-
-@dataclass(frozen=True)
-class Fault:
-    """A patch that cannot be used, or an answer in which there is none to read."""
-
-    kind: PatchKind | Literal["malformed"]
-    texts: tuple[str, ...]
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{in_short((self.kind, *self.texts))} (unusable: {self.reason})"
+Read: TypeAlias = tuple[list[Patch], list[PatchRecord]]
+"""The usable patches of a teacher's answer, and a record of each unusable one."""
 
 
-def in_short(texts: Sequence[str]) -> str:
-    """Return refused texts as the teacher is told of them: whole if a rule could be that long, else their beginning.
+def propose(teacher: Teacher, conflicts: Sequence[Conflict], pool: Pool, so_far: Resolution) -> list[list[Patch]]:
+    """Ask the teacher for patches for each conflict; if none of an answer is usable, once more with the reasons.
 
-    A teacher that rambles would else outgrow its own prompt.
-    """
-    return shorten(" | ".join(texts), TOLD_CHARACTERS, placeholder=" ...")
+    Args:
+        teacher: whom to ask.
+        conflicts: c conflicts.
+        pool: holds the conflicts' examples.
+        so_far: holds the rules and earlier patches, of which the teacher is reminded; gets the unusable ones.
 
+    Returns:
+        The usable patches for each of the c conflicts; empty also where a cap or a lost call left no answer.
 
-@dataclass(frozen=True)
-class Proposal:
-    """What the teacher proposes for one conflict; nothing where a cap or a lost call left it out."""
-
-    patches: list[Patch] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TeacherDesk:
-    """Where conflicts are put to the teacher.
-
-    Attributes:
-        teacher: asked for patches.
-        task: the labelled decision.
+    Raises:
+        TooManyErrors: the teacher's calls fail too often.
+        ModelError: it rejects credentials or settings.
     """
 
-    teacher: Teacher
-    task: Task
+    def ask(asked: Sequence[Conflict], inputs: list[dict[str, Any]]) -> list[Read]:
+        answers = teacher.ask(ResolveConflict, inputs, stage=STAGE)
+        return [_read(answer, conflict, so_far, pool.task) for answer, conflict in zip(answers, asked, strict=True)]
 
-    def propose(
-        self,
-        conflicts: Sequence[Conflict],
-        tried: Sequence[list[str]],
-        rules: RuleSet,
-        bench: Sequence[Rule],
-        pool: Pool,
-    ) -> list[Proposal]:
-        """Ask for patches; where nothing of an answer can be used, once more, with the reasons.
-
-        Args:
-            conflicts: c conflicts.
-            tried: for each, earlier patches and why they were refused.
-            rules: the set in use.
-            bench: the rules outside it.
-            pool: holds the conflicts' examples.
-
-        Returns:
-            c proposals.
-
-        Raises:
-            TooManyErrors: the teacher's calls fail too often.
-            ModelError: it rejects credentials or settings.
-        """
-        asked = [self._inputs(one, said, rules, pool) for one, said in zip(conflicts, tried, strict=True)]
-        found = [
-            _read(answer, one, rules, bench, pool) for answer, one in zip(self._ask(asked), conflicts, strict=True)
-        ]
-        again = [place for place, one in enumerate(found) if one.faults and not one.patches]
-        corrected = [
-            {**asked[place], "tried": [*tried[place], *(str(fault) for fault in found[place].faults)]}
-            for place in again
-        ]
-        for place, answer in zip(again, self._ask(corrected), strict=True):
-            second = _read(answer, conflicts[place], rules, bench, pool)
-            found[place] = second if second.patches or second.faults else found[place]
-        return found
-
-    def _ask(self, inputs: Sequence[dict[str, Any]]) -> list[Answer]:
-        return self.teacher.ask(ResolveConflict, inputs, stage=STAGE)
-
-    def _inputs(self, conflict: Conflict, tried: list[str], rules: RuleSet, pool: Pool) -> dict[str, Any]:
-        return {
-            "labels": ", ".join(self.task.labels),
-            "rules": [f"{rule.id}: {rule.text}" for rule in rules.rules],
-            "errors": [_told(one, pool) for one in conflict.mistakes],
-            "correct": [f"{_cut(pool.texts[row])}\nright answer: {pool.golds[row]}" for row in conflict.neighbours],
-            "tried": tried,
-        }
+    inputs = [_inputs(conflict, pool, so_far) for conflict in conflicts]
+    found = ask(conflicts, inputs)
+    retried = [place for place, (patches, unusable) in enumerate(found) if unusable and not patches]
+    corrected = [
+        {**inputs[place], "tried": [*inputs[place]["tried"], *(record.correction for record in found[place][1])]}
+        for place in retried
+    ]
+    for place, second in zip(retried, ask([conflicts[place] for place in retried], corrected), strict=True):
+        if any(second):
+            found[place] = second
+    for _, unusable in found:
+        for record in unusable:
+            so_far.add(record)
+    return [patches for patches, _ in found]
 
 
 def unaided(conflict: Conflict, rules: RuleSet, bench: Sequence[Rule], pool: Pool) -> Iterator[Patch]:
-    """Yield patches that need no teacher, in turn: a rule of the bench, another wording, a rule less, and so on.
+    """Yield patches that need no teacher: a rule from the bench, another wording, one rule fewer, and so on.
 
-    Rules of the bench are taken for the labels that should have been answered, the one whose supporting examples are
-    nearest to the errors first.
+    Rules from the bench are those for the labels that should have been answered, first the one whose support is most
+    similar to the errors.
     """
     fitting = [rule for rule in bench if set(rule.labels[:1]) & set(conflict.labels)]
-    closeness = {rule.id: pool.closeness(conflict.rows, pool.rows_of(rule.support)) for rule in fitting}
-    recalls = [Patch(kind="add", texts=(rule.text,)) for rule in sorted(fitting, key=lambda rule: -closeness[rule.id])]
-    blamed = [rule for rule in rules.rules if rule.id == conflict.rule]
+    fitting.sort(key=lambda rule: -pool.similarity(conflict.rows, pool.rows_of(rule.support)))
+    recalls = [Patch(kind="add", texts=(rule.text,)) for rule in fitting]
+    cause = [rule for rule in rules.rules if rule.id == conflict.rule]
     rewordings = [
         Patch(kind="rewrite", rule=rule.id, texts=(text,))
-        for rule in blamed
+        for rule in cause
         for text in rule.wordings
         if text != rule.text
     ]
-    retirements = [Patch(kind="retire", rule=rule.id) for rule in blamed]
+    retirements = [Patch(kind="retire", rule=rule.id) for rule in cause]
     yield from (*recalls[:1], *rewordings[:1], *retirements, *recalls[1:], *rewordings[1:])
 
 
-def _told(mistake: Mistake, pool: Pool) -> str:
-    leaned = f"; it leaned on the rule {mistake.rule}" if mistake.rule else ""
-    told = f"{_cut(pool.texts[mistake.row])}\nright answer: {mistake.gold}; its answer: {mistake.answer}{leaned}"
-    return f"{told}\nfeedback: {mistake.feedback}" if mistake.feedback else told
+def _inputs(conflict: Conflict, pool: Pool, so_far: Resolution) -> dict[str, Any]:
+    return {
+        "labels": ", ".join(pool.task.labels),
+        "rules": [f"{rule.id}: {rule.text}" for rule in so_far.rules.rules],
+        "errors": [_error(mistake) for mistake in conflict.mistakes],
+        "correct": [f"{cut_middle(pool.texts[row])}\nright answer: {pool.golds[row]}" for row in conflict.neighbours],
+        "tried": so_far.reminders(conflict),
+    }
 
 
-def _cut(text: str) -> str:
-    """Return a text, a long one without its middle: what it is about often stands first, a question last."""
+def _error(mistake: Mistake) -> str:
+    cause = f"; it leaned on the rule {mistake.rule}" if mistake.rule else ""
+    text = f"{cut_middle(mistake.text)}\nright answer: {mistake.gold}; its answer: {mistake.answer}{cause}"
+    return f"{text}\nfeedback: {mistake.feedback}" if mistake.feedback else text
+
+
+def cut_middle(text: str) -> str:
+    """Return a text, a long one without its middle: its topic is often at the beginning, a question at the end."""
     if len(text) <= SHOWN_CHARACTERS:
         return text
     half = (SHOWN_CHARACTERS - len(LEFT_OUT)) // 2
     return f"{text[:half]}{LEFT_OUT}{text[-half:]}"
 
 
+def _read(answer: Answer, conflict: Conflict, so_far: Resolution, task: Task) -> Read:
+    """Sort the patches of an answer into usable and unusable ones."""
+    usable: list[Patch] = []
+    unusable: list[PatchRecord] = []
+    if answer.outputs is None:
+        if answer != NOT_ASKED and not answer.is_lost:
+            unusable.append(so_far.unused(conflict, None, answer.error or ""))
+        return usable, unusable
+    rows = answer.outputs.get("patches") or ()
+    if not rows:
+        unusable.append(so_far.unused(conflict, None, "it proposes no patch"))
+    for row in rows:
+        patch = _without_ids(Patch.model_validate(row), so_far.rules)
+        try:
+            edit = apply_patch(patch, so_far.rules, so_far.bench, conflict)
+            check_novel(patch, edit, so_far.rules, conflict, task)
+            usable.append(patch)
+        except Unusable as error:
+            unusable.append(so_far.unused(conflict, patch, str(error)))
+    return usable, unusable
+
+
 def _without_ids(patch: Patch, rules: RuleSet) -> Patch:
-    """Return a patch whose texts do not begin with a rule's id, as the rules do that the teacher is shown."""
+    """Return a patch whose texts do not begin with the id of a rule, as the rules in the teacher's prompt do."""
     ids = "|".join(re.escape(rule.id) for rule in rules.rules)
     texts = tuple(re.sub(rf"^(?:rule )?(?:{ids}): *", "", text, flags=re.IGNORECASE) for text in patch.texts)
     return patch.model_copy(update={"texts": texts}) if ids else patch
-
-
-def _read(answer: Answer, conflict: Conflict, rules: RuleSet, bench: Sequence[Rule], pool: Pool) -> Proposal:
-    """Sort an answer's patches into those worth a try and those that cannot be used."""
-    if answer.outputs is None:
-        if answer == NOT_ASKED or (answer.error or "").startswith(LOST):
-            return Proposal()
-        return Proposal(faults=[Fault("malformed", (), answer.error or "")])
-    rows = answer.outputs.get("patches") or ()
-    proposal = Proposal(faults=[] if rows else [Fault("malformed", (), "it proposes no patch")])
-    for row in rows:
-        try:
-            patch = _without_ids(Patch.model_validate(row), rules)
-        except ValidationError as error:
-            proposal.faults.append(Fault("malformed", (), error.errors()[0]["msg"]))
-            continue
-        try:
-            screened(patch, edited(patch, rules, bench, conflict), rules, conflict, pool)
-        except Unusable as error:
-            kind = "malformed" if patch.kind == "unreadable" else patch.kind
-            proposal.faults.append(Fault(kind, patch.texts, str(error)))
-        else:
-            proposal.patches.append(patch)
-    return proposal

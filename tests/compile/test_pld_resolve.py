@@ -13,7 +13,7 @@ from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.pld import PLD
 from pld_dspy.report.page import write_report
 from pld_dspy.resolve.config import ResolveConfig
-from pld_dspy.resolve.result import PatchRecord
+from pld_dspy.resolve.records import PatchRecord
 from pld_dspy.rules import DOUBT_MARK
 from pld_dspy.run.result import PLDResult
 from pld_dspy.search.config import SearchConfig

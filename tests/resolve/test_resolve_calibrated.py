@@ -10,7 +10,6 @@ import pytest
 from dspy import lm15
 from engine import calls, fn_lm, rules_in
 from tasks import (
-    INSTRUCTIONS,
     LABELS,
     WORDS,
     keyword,
@@ -26,7 +25,7 @@ from tasks import (
 from pld_dspy.pld import PLD
 from pld_dspy.resolve.config import ResolveConfig
 from pld_dspy.resolve.loop import resolve
-from pld_dspy.resolve.result import Resolution
+from pld_dspy.resolve.records import Resolution
 from pld_dspy.rules import Rule, RuleSet
 from pld_dspy.scoring.offsets import Offsets
 from pld_dspy.search.config import SearchConfig
@@ -77,7 +76,8 @@ def resolved(rules: RuleSet, lm: dspy.LM, *bench: Rule, calibrated: bool) -> Res
         TRAIN,
         VAL,
         evaluator(lm),
-        instructions=INSTRUCTIONS,
+        texts=[one.text for one in (*TRAIN, *VAL)],
+        teacher=None,
         config=ResolveConfig(max_rounds=1),
         calibrated=calibrated,
     )

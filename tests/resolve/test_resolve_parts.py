@@ -8,16 +8,16 @@ import dspy
 import numpy as np
 import pytest
 from engine import Call, calls, fn_lm, rules_in
-from tasks import INSTRUCTIONS, instruction, keyword, mail, mail_evaluator, mail_task, mails, rule, rule_set, student_lm
+from tasks import instruction, keyword, mail, mail_evaluator, mail_task, mails, rule, rule_set, student_lm
 
-from pld_dspy.resolve.blame import traced
-from pld_dspy.resolve.conflicts import Conflict, conflicts, shortlisted
-from pld_dspy.resolve.guard import guard_rows, judge, until_refused
-from pld_dspy.resolve.mistakes import Mistake, mistakes
-from pld_dspy.resolve.patch import Edit, Unusable, edited
+from pld_dspy.resolve.config import ResolveConfig
+from pld_dspy.resolve.diagnosis import find_mistakes, group, shortlist, trace_to_rules
+from pld_dspy.resolve.edit import Edit, Unusable, apply_patch
+from pld_dspy.resolve.judge import fewest_until_rejected, guard_rows, judge
+from pld_dspy.resolve.novelty import check_novel
 from pld_dspy.resolve.pool import Pool, stratified
-from pld_dspy.resolve.propose import SHOWN_CHARACTERS, Fault, _cut
-from pld_dspy.resolve.screening import screened
+from pld_dspy.resolve.propose import SHOWN_CHARACTERS, cut_middle
+from pld_dspy.resolve.records import Conflict, Mistake, PatchRecord
 from pld_dspy.rules import Rule, RuleSet
 from pld_dspy.scoring.difference import chance_to_win
 from pld_dspy.scoring.objective import Objective
@@ -31,11 +31,23 @@ BENCH = [rule("home-2", "garden", "home", "laundry", support=["m2"])]
 
 
 def pool(train: list[dspy.Example] = TRAIN, val: list[dspy.Example] = VAL, *, sample: int = 200, seed: int = 0) -> Pool:
-    return Pool.of(train, val, mail_task(), sample=sample, seed=seed)
+    task = mail_task()
+    texts = [task.text(one) for one in (*train, *val)]
+    return Pool.of(train, val, task, texts=texts, sample=sample, seed=seed)
 
 
 def mistake(row: int, gold: str = "home", answer: str = "spam", blamed: str | None = None) -> Mistake:
-    return Mistake(row, f"m{row}", gold, answer, 0.1, blamed)
+    return Mistake(
+        row=row,
+        example_id=f"m{row}",
+        text=TRAIN[row].text,
+        gold=gold,
+        answer=answer,
+        missed=(gold,),
+        wrong=(answer,),
+        cost=0.1,
+        rule=blamed,
+    )
 
 
 def conflict(blamed: str | None = "spam-1", *, gold: str = "home") -> Conflict:
@@ -43,7 +55,7 @@ def conflict(blamed: str | None = "spam-1", *, gold: str = "home") -> Conflict:
 
 
 def edit(kind: str, *texts: str, to: str = "", blamed: str | None = "spam-1", bench: list[Rule] = BENCH) -> Edit:
-    return edited(Patch(kind=kind, rule=to, texts=texts), RULES, bench, conflict(blamed))
+    return apply_patch(Patch(kind=kind, rule=to, texts=texts), RULES, bench, conflict(blamed))
 
 
 def ids(rules: RuleSet) -> list[str]:
@@ -83,7 +95,7 @@ def test_texts_are_read_from_whatever_holds_them(texts):
 @pytest.mark.parametrize("data", [{"kind": "sing"}, {}, "retire", None, {"kind": ["add"]}, {"kind": "add", "texts": 7}])
 def test_what_is_no_patch_is_refused(data: Any):
     with pytest.raises(Unusable):
-        edited(Patch.model_validate(data), RULES, BENCH, conflict())
+        apply_patch(Patch.model_validate(data), RULES, BENCH, conflict())
 
 
 def test_a_wording_that_lost_its_line_breaks_is_still_that_wording():
@@ -110,7 +122,7 @@ def test_wordings_of_patches_say_so_and_the_others_keep_their_origins():
 
     def made(kind: str, *texts: str) -> list[tuple[str, ...]]:
         patch = Patch(kind=kind, rule="" if kind == "add" else told.id, texts=texts)
-        return [one.origins for one in edited(patch, rules, BENCH, conflict()).new]
+        return [one.origins for one in apply_patch(patch, rules, BENCH, conflict()).new]
 
     assert made("rewrite", "New.") == made("add_exception", "If x, answer home.") == [("patch", *told.origins)]
     assert made("split", "A.", "B.") == [("patch",), ("patch",)]
@@ -143,7 +155,7 @@ def test_a_split_names_its_parts_after_the_whole_and_past_names_that_are_taken()
     done = edit("split", "A.", "B.", "C.", bench=taken)
     assert ids(done.rules) == ["spam-1b", "spam-1d", "spam-1e", "home-1"]
     assert done.bench == [*taken, SPAM]
-    again = edited(Patch(kind="split", rule="spam-1b", texts=("D.", "E.")), done.rules, done.bench, conflict())
+    again = apply_patch(Patch(kind="split", rule="spam-1b", texts=("D.", "E.")), done.rules, done.bench, conflict())
     assert ids(again.rules)[:2] == ["spam-1ba", "spam-1bb"]
 
 
@@ -215,7 +227,7 @@ def test_mistakes_are_training_examples_the_costliest_confusion_first():
     """Two of four spam mails wrong weigh more than three of twenty home mails."""
     train = [mail(n, "home", "garden") for n in range(20)] + [mail(20 + n, "spam", "winner") for n in range(4)]
     answers = ["work"] * 3 + ["home"] * 17 + ["home", "spam", "home", None] + ["work"] * 30
-    found = mistakes(pool(train), answers)
+    found = find_mistakes(pool(train), answers)
     assert [(one.example_id, one.gold, one.answer) for one in found] == [
         ("m20", "spam", "home"),
         ("m22", "spam", "home"),
@@ -240,9 +252,10 @@ def trace(
     """Return the keyword of each mistake with the rule it is traced to, and the calls that this took."""
     examples = pool([mail(n, "home", word) for n, word in enumerate(["dinner", "garden", "laundry"])])
     evaluator = mail_evaluator(lm)
-    found = mistakes(examples, evaluator.labels(rules, examples.examples, stage="before"))
+    found = find_mistakes(examples, evaluator.labels(rules, examples.examples, stage="before"))
     before = len(calls(lm))
-    done = traced(found, rules, examples, evaluator, blame=blame, calls=bound, instructions=INSTRUCTIONS)
+    config = ResolveConfig(blame=blame, blame_calls=bound)
+    done = trace_to_rules(found, rules, examples, evaluator, config)
     return {keyword(examples.examples[one.row]): one.rule for one in done}, calls(lm)[before:]
 
 
@@ -273,9 +286,11 @@ def blamed_on(rules: list[Rule], *, bound: int | None = None) -> tuple[list[str 
     lm = student_lm()
     train = [mail(0, "spam", "dinner"), *(mail(n + 1, "home", "dinner") for n in range(6))]
     examples, evaluator, tried = pool(train), mail_evaluator(lm), rule_set(*rules, HOME)
-    found = mistakes(examples, evaluator.labels(tried, examples.examples[: len(train)], stage="before") + [None] * 30)
+    found = find_mistakes(
+        examples, evaluator.labels(tried, examples.examples[: len(train)], stage="before") + [None] * 30
+    )
     before = len(calls(lm))
-    done = traced(found, tried, examples, evaluator, blame="leave_out", calls=bound, instructions=INSTRUCTIONS)
+    done = trace_to_rules(found, tried, examples, evaluator, ResolveConfig(blame_calls=bound))
     return [one.rule for one in done], len(calls(lm)) - before
 
 
@@ -338,20 +353,20 @@ def test_nothing_need_be_traced():
 def test_conflicts_are_errors_of_one_rule_or_of_one_confusion():
     found = [mistake(2, "home", "spam", "spam-1"), mistake(5, "work", "spam", "spam-1"), mistake(8), mistake(11)]
     answers = [None] * 2 + ["home"] + [None] * 87
-    made = conflicts([*found, mistake(4, "work", "home")], pool(), answers, errors=6, neighbours=2, most=9)
+    made = group([*found, mistake(4, "work", "home")], pool(), answers, ResolveConfig(neighbours=2))
     assert [(one.rule, one.rows) for one in made] == [("spam-1", [2, 5]), (None, [8, 11]), (None, [4])]
     assert (made[0].labels, made[0].example_ids) == (("home", "work"), ("m2", "m5"))
-    limited = conflicts(found, pool(), answers, errors=1, neighbours=2, most=1)
+    limited = group(found, pool(), answers, ResolveConfig(errors_per_call=1, max_patches=1))
     assert [(one.rule, one.rows) for one in limited] == [("spam-1", [2])]
 
 
 def test_no_more_errors_of_a_kind_are_listed_than_a_conflict_shows():
     found = [*(mistake(n) for n in range(5)), mistake(5, "work"), mistake(6, "work"), mistake(7, "spam", "work")]
-    listed = shortlisted(found, errors=2, most=9)
+    listed = shortlist(found, ResolveConfig(errors_per_call=2))
     assert [one.row for one in listed] == [0, 1, 5, 6, 7]
     assert sum(one.cost for one in listed) == pytest.approx(sum(one.cost for one in found))
     assert [round(one.cost, 3) for one in listed] == [0.25, 0.25, 0.1, 0.1, 0.1]
-    assert shortlisted(found, errors=2, most=2) == listed[:4]
+    assert shortlist(found, ResolveConfig(errors_per_call=2, max_patches=2)) == listed[:4]
 
 
 def test_neighbours_are_correct_training_examples_nearby():
@@ -359,13 +374,13 @@ def test_neighbours_are_correct_training_examples_nearby():
         mail(n, "home", word) for n, word in enumerate(["dinner party", "garden", "dinner tonight", "dinner party"])
     ]
     answers = ["spam", "home", "home", "work", *["home"] * 30]
-    [made] = conflicts([mistake(0)], pool(train), answers, errors=6, neighbours=1, most=9)
+    [made] = group([mistake(0)], pool(train), answers, ResolveConfig(neighbours=1))
     assert made.neighbours == (2,)
 
 
 def guard(size: int, *, neighbours: tuple[int, ...] = (2, 11)) -> list[int]:
     shown = Conflict((mistake(5), mistake(8)), "spam-1", neighbours)
-    done = edited(Patch(kind="retire"), RULES, [], shown)
+    done = apply_patch(Patch(kind="retire"), RULES, [], shown)
     return guard_rows(shown, done, pool(), size=size, rng=np.random.default_rng(0))
 
 
@@ -386,7 +401,7 @@ def test_examples_that_a_rule_of_the_bench_was_made_from_do_not_speak_for_its_re
     support = [f"m{row}" for row in (2, 14, 17, 20)]
     bench = [rule("home-2", "garden", "home", support=support)]
     shown = Conflict((mistake(5), mistake(8)), None, (2, 11))
-    done = edited(Patch(kind="add", texts=(bench[0].text,)), RULES, bench, shown)
+    done = apply_patch(Patch(kind="add", texts=(bench[0].text,)), RULES, bench, shown)
     rows = guard_rows(shown, done, pool(), size=500, rng=np.random.default_rng(0))
     assert rows[0] == 11
     assert sorted([*rows, 2, 5, 8, 14, 17, 20]) == list(range(90))
@@ -402,7 +417,8 @@ def test_a_better_answer_that_is_not_yet_right_wins_under_a_users_metric():
     homes = [row for row, one in enumerate(TRAIN) if one.label == "home"]
     shown = Conflict(tuple(mistake(row) for row in homes[:2]), None, ())
     rows = [*homes[2:12], *(row for row, one in enumerate(TRAIN) if one.label == "spam")][:12]
-    refused, passed = (judge(before, after, shown, rows, pool(), one, alpha=0.15) for one in (evaluator, graded))
+    errors, examples = pool().take(shown.rows), pool().take(rows)
+    refused, passed = (judge(before, after, errors, examples, one, alpha=0.15) for one in (evaluator, graded))
     assert "mends none" in refused.reason
     assert not refused.on_guard
     assert (passed.passed, passed.wins, passed.losses, passed.on_guard) == (True, 10, 2, True)
@@ -410,8 +426,8 @@ def test_a_better_answer_that_is_not_yet_right_wins_under_a_users_metric():
 
 
 def test_long_texts_are_shown_to_the_teacher_without_their_middle():
-    assert _cut("short") == "short"
-    shown = _cut("begin " + "x" * 9_000 + " end")
+    assert cut_middle("short") == "short"
+    shown = cut_middle("begin " + "x" * 9_000 + " end")
     assert len(shown) <= SHOWN_CHARACTERS
     assert shown.startswith("begin x")
     assert shown.endswith("x end")
@@ -431,35 +447,38 @@ def test_giving_up_early_refuses_what_asking_all_would_refuse_and_nothing_else(a
         n, before, after = rng.integers(0, 40), *rng.uniform(0.1, 1, size=2)
         was, now = np.sort(rng.random(n) < before), rng.random(n) < after
         asked = 0
-        while rest := until_refused(now[:asked], was, alpha=alpha):
+        while rest := fewest_until_rejected(now[:asked], was, alpha=alpha):
             asked += rest
         assert (chance_to_win(now[:asked], was[:asked]) > 1 - alpha) == (chance_to_win(now, was) > 1 - alpha)
         if 0 < asked < n:
             given_up += 1
-            assert until_refused(now[: asked - 1], was, alpha=alpha) == 1, "no answer was asked too many"
+            assert fewest_until_rejected(now[: asked - 1], was, alpha=alpha) == 1, "no answer was asked too many"
     assert given_up > 10
 
 
 def test_a_patch_that_has_too_few_errors_to_win_by_is_given_up_unasked():
     right, one_wrong = np.ones(50, dtype=bool), np.array([False, *[True] * 49])
     nothing = np.zeros(0, dtype=bool)
-    assert until_refused(nothing, right, alpha=0.15) == until_refused(nothing, one_wrong, alpha=0.15) == 0
+    assert (
+        fewest_until_rejected(nothing, right, alpha=0.15) == fewest_until_rejected(nothing, one_wrong, alpha=0.15) == 0
+    )
     two_wrong = np.array([False, False, *[True] * 48])
-    assert until_refused(nothing, two_wrong, alpha=0.15) == 1
-    assert until_refused(np.array([True, True]), two_wrong, alpha=0.15) == 1
-    assert until_refused(np.array([True, True, False]), two_wrong, alpha=0.15) == 0
+    assert fewest_until_rejected(nothing, two_wrong, alpha=0.15) == 1
+    assert fewest_until_rejected(np.array([True, True]), two_wrong, alpha=0.15) == 1
+    assert fewest_until_rejected(np.array([True, True, False]), two_wrong, alpha=0.15) == 0
 
 
 def test_a_patch_without_a_guard_is_not_trusted():
     rules = rule_set(rule("spam-1", "about", "spam"))
-    verdict = judge(rules, RuleSet(), conflict(), [], pool(), mail_evaluator(student_lm("home")), alpha=0.15)
+    errors = pool().take(conflict().rows)
+    verdict = judge(rules, RuleSet(), errors, [], mail_evaluator(student_lm("home")), alpha=0.15)
     assert (verdict.passed, verdict.asked, verdict.gain) == (False, 2, None)
     assert "on 0 of 0 other examples" in verdict.reason
 
 
 def screen(kind: str, *texts: str, to: str = "", rules: RuleSet = RULES) -> None:
     patch = Patch(kind=kind, rule=to, texts=texts)
-    screened(patch, edited(patch, rules, BENCH, conflict()), rules, conflict(), pool())
+    check_novel(patch, apply_patch(patch, rules, BENCH, conflict()), rules, conflict(), mail_task())
 
 
 @pytest.mark.parametrize(
@@ -547,8 +566,12 @@ def test_the_pool_names_its_training_examples_as_rules_do():
 
 def test_the_teacher_is_told_of_a_rule_whole_and_of_ramblings_by_their_beginning():
     rule_text, rambling = instruction("x", "spam"), "and so on " * 400
-    said = str(Fault("add", (rule_text, rambling), "too long"))
+    shown = {"round": 1, "kind": "add", "source": "teacher", "errors": ()}
+    said = PatchRecord(**shown, after=(rule_text, rambling), reason="too long").correction
     assert said.startswith(f"add | {rule_text} | and so on")
     assert said.endswith(" ... (unusable: too long)")
     assert len(said) < 900
-    assert str(Fault("add", (rule_text,), "tried before")) == f"add | {rule_text} (unusable: tried before)"
+    assert (
+        PatchRecord(**shown, after=(rule_text,), reason="tried before").correction
+        == f"add | {rule_text} (unusable: tried before)"
+    )

@@ -27,10 +27,10 @@ from pld_dspy.ledger.jsonl import read_jsonl, write_jsonl
 from pld_dspy.ledger.keys import digest
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.resolve.config import ResolveConfig
-from pld_dspy.resolve.conflicts import Conflict
-from pld_dspy.resolve.guard import judge
-from pld_dspy.resolve.mistakes import mistakes
+from pld_dspy.resolve.diagnosis import find_mistakes
+from pld_dspy.resolve.judge import judge
 from pld_dspy.resolve.pool import Pool
+from pld_dspy.resolve.records import Conflict
 from pld_dspy.rules import (
     DOUBT_MARK,
     RULES_LEAD_SEVERAL,
@@ -448,8 +448,8 @@ def test_examples_weigh_by_how_rare_their_labels_are():
 
 def test_a_mistake_tells_what_is_missing_and_what_is_too_much():
     train = [tagged(0, ["spam", "work"], ["a"]), tagged(1, ["home"], ["b"]), tagged(2, ["work"], ["c"])]
-    pool = Pool.of(train, [], task(), sample=9, seed=0)
-    found = {one.example_id: one for one in mistakes(pool, ["spam, home", "work, home", "work"])}
+    pool = Pool.of(train, [], task(), texts=[one.text for one in train], sample=9, seed=0)
+    found = {one.example_id: one for one in find_mistakes(pool, ["spam, home", "work, home", "work"])}
     assert (found["m0"].missed, found["m0"].wrong) == (("work",), ("home",))
     assert (found["m1"].missed, found["m1"].wrong) == (("home",), ("work",))
     assert "m2" not in found
@@ -458,7 +458,8 @@ def test_a_mistake_tells_what_is_missing_and_what_is_too_much():
 
 def test_a_mistake_where_no_label_is_right_has_its_cost():
     train = [tagged(0, [], ["a"]), tagged(1, [], ["b"]), tagged(2, ["work"], ["c"])]
-    found = mistakes(Pool.of(train, [], task(), sample=9, seed=0), ["home", NO_LABEL, "work"])
+    texts = [one.text for one in train]
+    found = find_mistakes(Pool.of(train, [], task(), texts=texts, sample=9, seed=0), ["home", NO_LABEL, "work"])
     assert [(one.example_id, one.gold, one.cost) for one in found] == [("m0", NO_LABEL, 0.5)]
 
 
@@ -466,12 +467,12 @@ def test_a_patch_that_brings_one_of_two_missing_labels_wins():
     train = [tagged(n, LABELS, [WORDS[tag][n % 2] for tag in LABELS]) for n in range(24)]
     student = Evaluator(student=tagger(), task=task(), ledger=Ledger(), lm=tagging_lm(), adapter=LabelAdapter())
     spam, work = (rule(f"{tag}-1", ", ".join(WORDS[tag]), tag) for tag in ("spam", "work"))
-    pool = Pool.of(train, [], task(), sample=99, seed=0)
-    found = mistakes(pool, student.labels(rule_set(spam), train, stage="test"))
+    pool = Pool.of(train, [], task(), texts=[one.text for one in train], sample=99, seed=0)
+    found = find_mistakes(pool, student.labels(rule_set(spam), train, stage="test"))
     assert {one.missed for one in found} == {("work", "home")}
     shown = Conflict(tuple(found[:4]), None, ())
     rest = [row for row in range(24) if row not in shown.rows]
-    verdict = judge(rule_set(spam), rule_set(spam, work), shown, rest, pool, student, alpha=0.15)
+    verdict = judge(rule_set(spam), rule_set(spam, work), pool.take(shown.rows), pool.take(rest), student, alpha=0.15)
     assert (verdict.passed, verdict.wins, verdict.losses, verdict.asked) == (True, 20, 0, 24)
 
 
