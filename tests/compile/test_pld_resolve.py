@@ -112,7 +112,7 @@ def test_a_capped_search_leaves_the_loop_its_share(tmp_path, reserve):
     left = int(200 * reserve)
     assert sum(costs[stage].calls for stage in ("baseline", "search")) == 200 - left
     assert ("resolve" in costs and costs["resolve"].calls > 0) == (left > 0)
-    assert "cap of 200 student calls" in pld.result.stopped
+    assert "of 200 student calls" in pld.result.stopped
 
 
 def test_the_share_is_no_more_than_the_loop_can_use():
