@@ -54,6 +54,7 @@ def compile_command(
         resolve=ResolveConfig(max_rounds=search.resolve_rounds) if search.resolve_rounds else None,
         budget=Budget(student_calls=search.max_student_calls, teacher_calls=search.max_teacher_calls),
         num_threads=threads,
+        teacher_threads=teacher.teacher_threads,
         storage=storage,
         **run.of_pld(source.name),
     )

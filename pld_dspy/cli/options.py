@@ -62,6 +62,7 @@ class TeacherOptions:
     teacher: Annotated[str | None, model_option(metavar="SPEC", help="As --student; explains examples.")] = None
     teacher_api_base: Annotated[str | None, address_option()] = None
     teacher_api_key_env: Annotated[str | None, key_option()] = None
+    teacher_threads: Annotated[int, search_option(min=1, help="Teacher calls at once.")] = 8
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,23 +49,12 @@ def unfinished_compile(path: Path) -> tuple[RunSpec, PLD]:
     from .run_spec import RunSpec
 
     folder = RunFolder(path)
-    spec = RunSpec.read(folder)
-    document = folder.settings()
+    spec, document = RunSpec.read(folder), folder.settings()
     try:
-        plain = document["settings"]
-        pld = PLD(
-            objective=plain["objective"],
-            target=plain["target"],
-            search=SearchConfig(**plain["search"]),
-            induce=InduceConfig(**plain["induce"]),
-            resolve=ResolveConfig(**plain["resolve"]) if plain["resolve"] else None,
-            budget=Budget(**document.get("budget", {})),
-            calibrate=plain["calibrate"],
-            error_rate=plain["error_rate"],
-            run_dir=path,
-            tracking=None,
-            seed=plain["seed"],
-        )
+        given = {**document["settings"], "budget": document.get("budget", {})}
+        configs = {"search": SearchConfig, "induce": InduceConfig, "resolve": ResolveConfig, "budget": Budget}
+        for name, config in configs.items():
+            given[name] = config(**given[name]) if given[name] is not None else None
+        return spec, PLD(**given, run_dir=path, tracking=None)
     except (KeyError, TypeError) as error:
         raise RunError(f"{folder.config} is damaged: {error!r} in its settings. Compile again.") from error
-    return spec, pld

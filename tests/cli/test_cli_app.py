@@ -2,12 +2,16 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
+import dspy
+import pytest
 import typer
-from command_line import ROOT
+from command_line import COMPILE, ROOT, run
 
 from pld_dspy.cli.app import app
 from pld_dspy.induce.config import InduceConfig
+from pld_dspy.pld import PLD
 from pld_dspy.search.config import SearchConfig
 
 
@@ -20,6 +24,18 @@ def test_options_default_to_what_the_library_defaults_to() -> None:
     induce = InduceConfig()
     for name in ("wordings", "draws", "suspects", "audit"):
         assert getattr(options[name].default, "value", options[name].default) == getattr(induce, name)
+
+
+def test_threads_of_student_and_teacher_have_options_of_their_own(
+    task: Path, student: dspy.LM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[int | None, int]] = []
+    monkeypatch.setattr(PLD, "estimate", lambda self, *_, **__: given.append((self.num_threads, self.teacher_threads)))
+    monkeypatch.setattr("pld_dspy.cli.run_compile.print_estimate", lambda *_: None)
+
+    assert run(*COMPILE, "--estimate").exit_code == 0
+    assert run(*COMPILE, "--threads", "3", "--teacher-threads", "5", "--estimate").exit_code == 0
+    assert given == [(None, 8), (3, 5)]
 
 
 def test_help_is_there_without_loading_dspy() -> None:

@@ -121,7 +121,7 @@ class TestEvaluate:
     def test_settings_that_are_missing_are_named(self, done: Path) -> None:
         RunFolder("run").add_settings("settings", {"objective": "macro_f1"})
 
-        assert "config.yaml is damaged: KeyError('target')" in refused(run("search", "run"))
+        assert "config.yaml is damaged: KeyError('search')" in refused(run("search", "run"))
 
     @pytest.mark.parametrize("content", [None, "{", "[]", "{}"])
     def test_a_program_that_is_lost_or_damaged_is_refused(self, done: Path, content: str | None) -> None:
