@@ -33,7 +33,6 @@ from .search.config import SearchConfig
 from .search.storage import find_study
 from .student.adapter import asking_for_logprobs
 from .student.compose import with_rules
-from .student.evaluator import Evaluator
 from .task.checks import check_calibratable
 from .teacher.teacher import TeacherLike
 
@@ -151,7 +150,9 @@ class PLD(Teleprompter):
                 calls are kept.
             BudgetExceeded: the budget is too small to score even the unchanged student.
         """
-        context = self._checked(student, teacher, trainset, valset, testset, rationales)
+        context = self._checked(
+            student, teacher, trainset=trainset, valset=valset, testset=testset, rationales=rationales
+        )
         check_teacher(context, self.induce)
         check_has_lm(context)
         recorder = recorder_for(self.tracking)
@@ -202,7 +203,7 @@ class PLD(Teleprompter):
         Raises:
             RunError: the run folder holds no such compile, or its search has not begun.
         """
-        context = self._checked(student, None, trainset, valset, testset, rationales)
+        context = self._checked(student, trainset=trainset, valset=valset, testset=testset, rationales=rationales)
         folder = RunFolder(self.run_dir)
         teacher = folder.settings().get("teacher")  # raises before a folder without a compile becomes one
         folder.open({**self._settings(context), "teacher": teacher}, resume=True)
@@ -223,7 +224,9 @@ class PLD(Teleprompter):
         rationales: Rationales = None,
     ) -> Estimate:
         """Bound calls, tokens and money of :meth:`compile` from above, without a call; arguments as there."""
-        context = self._checked(student, teacher, trainset, valset, testset, rationales)
+        context = self._checked(
+            student, teacher, trainset=trainset, valset=valset, testset=testset, rationales=rationales
+        )
         check_teacher(context, self.induce)
         return estimate(
             context,
@@ -236,69 +239,36 @@ class PLD(Teleprompter):
 
     def get_params(self) -> dict[str, Any]:
         """Return the settings as a fresh flat dict of plain values; MLflow's autologging adds to the dict it gets."""
-        return flat_settings(self._plain(), **self._configs(), budget=self.budget)
-
-    def _plain(self) -> dict[str, Any]:
-        names = ("target", "calibrate", "error_rate", "max_errors", "context_tokens", "seed")
-        own = {name: getattr(self, name) for name in names}
-        return {"objective": self.objective.choice, "metric": self.objective.metric, **own}
-
-    def _configs(self) -> dict[str, Any]:
-        return {"search": self.search, "induce": self.induce, "resolve": self.resolve}
+        return flat_settings(vars(self))
 
     def _settings(self, context: CompileContext) -> dict[str, Any]:
         """Return everything that decides the outcome, for config.yaml and its fingerprint."""
-        own = nested_settings(self._plain(), **self._configs())
-        adapter = self.adapter or dspy.settings.adapter
-        return {**own, "code": {**own["code"], **self.objective.code}, **context.fingerprints(adapter)}
+        return {**nested_settings(vars(self)), **context.fingerprints(self.adapter or dspy.settings.adapter)}
 
-    def _checked(
-        self,
-        student: dspy.Module,
-        teacher: TeacherLike,
-        trainset: Sequence[dspy.Example],
-        valset: Sequence[dspy.Example] | None,
-        testset: Sequence[dspy.Example] | None,
-        rationales: Rationales,
-    ) -> CompileContext:
+    def _checked(self, student: dspy.Module, teacher: TeacherLike = None, **data: Any) -> CompileContext:
         context = check_inputs(
             student,
-            trainset=trainset,
-            valset=valset,
-            testset=testset,
             teacher=self.teacher if teacher is None else teacher,
-            rationales=rationales,
             target=self.target,
             context_tokens=self.context_tokens,
             seed=self.seed,
+            **data,
         )
         self.objective.check(context.task.labels)
         check_calibratable(context.task, calibrate=self.calibrate)
         return context
 
     def _open(self, context: CompileContext, folder: RunFolder) -> None:
-        """Give the context its ledger and its evaluator."""
-        local, reserved = isinstance(context.student_lm, LocalLM), 0
-        if self.resolve is not None:
-            splits = context.splits
-            reserved = self.resolve.reserved_calls(
-                self.budget.student_calls, train=len(splits.train), val=len(splits.val)
-            )
+        splits, calls, local = context.splits, self.budget.student_calls, isinstance(context.student_lm, LocalLM)
+        sizes = {"train": len(splits.train), "val": len(splits.val)}
         ledger = Ledger(
             folder.predictions,
             budget=self.budget,
             max_errors=self.max_errors,
             num_threads=self.num_threads or (1 if local else dspy.settings.num_threads),
             teacher_threads=self.teacher_threads,
-            reserved={"search": reserved},
+            reserved={"search": self.resolve.reserved_calls(calls, **sizes)} if self.resolve else {},
         )
         asks = self.calibrate or self.search.learns_from_logprobs
-        evaluator = Evaluator(
-            student=context.student,
-            task=context.task,
-            ledger=ledger,
-            objective=self.objective,
-            adapter=asking_for_logprobs(self.adapter) if asks else self.adapter,
-            seed=self.seed,
-        )
-        context.open(folder, ledger, evaluator)
+        adapter = asking_for_logprobs(self.adapter) if asks else self.adapter
+        context.open(folder, ledger, objective=self.objective, adapter=adapter)

@@ -18,6 +18,7 @@ from ..ledger.ledger import Ledger
 from ..resolve.records import Resolution
 from ..rules import MicroRule, RuleSet
 from ..run.folder import RunFolder
+from ..scoring.objective import Objective
 from ..search.result import SearchResult
 from ..student.evaluator import Evaluation, Evaluator
 from ..student.predictor_inputs import Reader
@@ -81,10 +82,13 @@ class CompileContext:
     test: Pair | None = field(init=False, default=None)
     calibration: Calibration | Uncalibrated | None = field(init=False, default=None)
 
-    def open(self, folder: RunFolder, ledger: Ledger, evaluator: Evaluator) -> None:
-        """Set where files and answers go; the teacher asks through the same ledger."""
-        self.folder, self.ledger, self.evaluator = folder, ledger, evaluator
+    def open(self, folder: RunFolder, ledger: Ledger, *, objective: Objective, adapter: dspy.Adapter | None) -> None:
+        """Set where files and answers go; student and teacher are asked through the same ledger."""
+        self.folder, self.ledger = folder, ledger
         self.teacher = self.teacher and replace(self.teacher, ledger=ledger)
+        self.evaluator = Evaluator(
+            student=self.student, task=self.task, ledger=ledger, objective=objective, adapter=adapter, seed=self.seed
+        )
 
     @property
     def reads_by_id(self) -> dict[str, dict[str, Any]]:

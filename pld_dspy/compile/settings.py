@@ -4,43 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, TypeAlias
+from typing import Any
 
 from pydantic import BaseModel
 
 from ..ledger.keys import plain
 
-Config: TypeAlias = Any
-"""A settings object, such as ``SearchConfig``; None where its stage is left out."""
+OWN = ("target", "calibrate", "error_rate", "max_errors", "context_tokens", "seed")
+CONFIGS = ("search", "induce", "resolve")
 
 
-def flat_settings(own: Mapping[str, Any], **configs: Config) -> dict[str, str | int | float | bool | None]:
-    """Return PLD's own settings, and those of each config as ``CONFIG_NAME``; code is given by its name."""
-    nested = {f"{prefix}_{name}": value for prefix, config in configs.items() for name, value in _fields(config)}
-    return {name: plain(value) for name, value in {**own, **nested}.items()}
+def flat_settings(pld: Mapping[str, Any]) -> dict[str, str | int | float | bool | None]:
+    """Return the settings of a PLD, given its attributes, by name; those of a config as ``CONFIG_NAME``."""
+    configs = {f"{config}_{name}": value for config in (*CONFIGS, "budget") for name, value in _fields(pld[config])}
+    return {name: plain(value) for name, value in {**_own(pld), **configs}.items()}
 
 
-def nested_settings(own: Mapping[str, Any], **configs: Config) -> dict[str, dict[str, Any]]:
-    """Return ``settings``, which the configs' constructors read back from YAML, and ``code``, the names of the rest.
+def nested_settings(pld: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what decides the outcome, given the attributes of a PLD, in two sections of config.yaml.
 
-    ``code`` has what YAML cannot hold, such as an embedder, by dotted name.
+    ``settings`` holds plain data, per config what its constructor takes. ``code`` holds the names of what YAML cannot
+    hold, such as an embedder, and digests of a user's own objective or metric.
     """
-    settings: dict[str, Any] = {name: plain(value) for name, value in own.items()}
-    code = {}
-    for prefix, config in configs.items():
-        settings[prefix] = None if config is None else {}
-        for name, value in _fields(config):
-            if _is_data(value):
-                settings[prefix][name] = value
-            else:
-                code[f"{prefix}.{name}"] = plain(value)
+    settings: dict[str, Any] = {name: plain(value) for name, value in _own(pld).items()}
+    code = dict(pld["objective"].code)
+    for config in CONFIGS:
+        fields = dict(_fields(pld[config]))
+        data = {name: value for name, value in fields.items() if _is_data(value)}
+        settings[config] = None if pld[config] is None else data
+        code |= {f"{config}.{name}": str(plain(value)) for name, value in fields.items() if name not in data}
     return {"settings": settings, "code": code}
 
 
-def _fields(config: Config) -> list[tuple[str, Any]]:
+def _own(pld: Mapping[str, Any]) -> dict[str, Any]:
+    objective = pld["objective"]
+    return {"objective": objective.choice, "metric": objective.metric, **{name: pld[name] for name in OWN}}
+
+
+def _fields(config: Any) -> list[tuple[str, Any]]:
     if config is None:
         return []
-    return list(config) if isinstance(config, BaseModel) else list(asdict(config).items())
+    return list(config if isinstance(config, BaseModel) else asdict(config).items())
 
 
 def _is_data(value: Any) -> bool:

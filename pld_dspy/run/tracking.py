@@ -1,7 +1,6 @@
-"""Where a compile is logged: to MLflow, one run each, or nowhere.
+"""Where a compile is recorded: in MLflow, one run per compile, or nowhere.
 
-A tracking store serves the compile and never costs it: the first thing that goes wrong is logged as one warning,
-and the rest of the run goes unrecorded.
+A tracking store must never stop a compile: its first error is logged as one warning, and the rest is not recorded.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -25,13 +24,13 @@ logger = logging.getLogger(__name__)
 
 EXPERIMENT = "pld_dspy"
 COMPILE_TAG = "pld_dspy.compile"
-"""Tag of an MLflow run that holds a compile; its value is the compile's name."""
+"""Tag of an MLflow run that records a compile; its value is the compile's name."""
 
 PROBE_SECONDS = 2.0
 PARAM_CHARACTERS = 6000
 PARAMS_PER_CALL = 100
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-"""MLflow's own defaults, 7 retries with backoff of up to 120 s each, would hold a compile for many minutes."""
+"""MLflow's own defaults, 7 retries with backoff of up to 120 s each, would delay a compile by many minutes."""
 
 _SECRET_NAME = re.compile(r"api_?key|secret|passw|credential|authori[sz]ation|bearer|(?:^|_)(?:key|token)$")
 _USER_IN_URL = re.compile(r"(?<=://)[^/\s]+@")
@@ -39,14 +38,18 @@ _USER_IN_URL = re.compile(r"(?<=://)[^/\s]+@")
 Value = str | int | float | bool | None
 
 
-class Recorder(Protocol):
-    """Takes down what a compile does. Only calls inside :meth:`run` are recorded, one compile at a time."""
+class Recorder:
+    """Records what a compile does; this one records nothing, and recorders of your own override its four methods.
+
+    Only calls inside :meth:`run` are recorded, one compile at a time.
+    """
 
     def run(self, name: str) -> AbstractContextManager[None]:
-        """Open the record of the compile ``name``; it ends as failed where the block raises, else as finished."""
+        """Return the context of the compile ``name``; its record ends as failed if the block raises, else finished."""
+        return nullcontext()
 
     def params(self, values: Mapping[str, Value]) -> None:
-        """Record settings, each once a compile. Names that stand for a secret are left out."""
+        """Record settings, each once per compile."""
 
     def metric(self, name: str, value: float | None, step: int = 0) -> None:
         """Record a figure at a step; None and values that are not finite are left out."""
@@ -55,40 +58,22 @@ class Recorder(Protocol):
         """Record a file, or a folder with all in it."""
 
 
-class SilentRecorder:
-    """Records nothing."""
-
-    def run(self, name: str) -> AbstractContextManager[None]:
-        """Return a context that does nothing."""
-        return nullcontext()
-
-    def params(self, values: Mapping[str, Value]) -> None:
-        """Do nothing."""
-
-    def metric(self, name: str, value: float | None, step: int = 0) -> None:
-        """Do nothing."""
-
-    def artifact(self, path: Path) -> None:
-        """Do nothing."""
-
-
-class MLflowRecorder:
+class MLflowRecorder(Recorder):
     """Records each compile as one MLflow run, and leaves MLflow's global state as it is.
 
-    Where the calling thread has an active run in the same store, such as the one that
-    ``mlflow.dspy.autolog(log_compiles=True)`` opens, the compile is recorded there and the run is left open;
-    a second compile inside it becomes its child run.
+    If the calling thread has an active run in the same store, such as the one that
+    ``mlflow.dspy.autolog(log_compiles=True)`` opens, the compile is recorded there and the run stays open; a second
+    compile inside it becomes its child run.
 
-    Whatever a store raises (MLflow's, network and database errors, those of cloud storage clients) is logged once
-    as a warning; the rest of the compile goes unrecorded, and the next compile tries again. A server that cannot be
-    reached costs ``PROBE_SECONDS``. A later request gives up as ``PATIENCE`` says, unless the user has set these
-    environment variables. A database that cannot be opened keeps MLflow's own retries, about 100 s.
+    Whatever a store raises is logged once, as a warning; the rest of the compile is not recorded, and the next compile
+    tries again. An unreachable server costs ``PROBE_SECONDS``; a later request gives up as ``PATIENCE`` says, unless
+    the user has set these environment variables. A database that cannot be opened takes MLflow's own retries, 100 s.
 
     Args:
         uri: a tracking URI; None takes the one MLflow is configured for, by default ``mlflow.db`` in the current
             folder.
-        experiment: the experiment's name, created where missing. None takes the one that ``mlflow.set_experiment``
-            or MLflow's environment variables name where ``uri`` is None too, else ``pld_dspy``.
+        experiment: the experiment's name, created if missing. None takes the one that ``mlflow.set_experiment`` or
+            MLflow's environment variables name, if ``uri`` is None too; else ``pld_dspy``.
     """
 
     def __init__(self, uri: str | None = None, experiment: str | None = None) -> None:
@@ -110,14 +95,14 @@ class MLflowRecorder:
             yield
             status = "FINISHED"
         finally:
-            # Tried even where an artifact or a metric was refused: a run left open would look alive for ever.
+            # Also after a refused artifact or metric: a run that stays open would look alive for ever.
             if self._run_id is not None and self._owned:
                 with self._guarded():
                     self._client.set_terminated(self._run_id, status)
             self._client, self._run_id, self._owned, self._working = None, None, False, False
 
     def params(self, values: Mapping[str, Value]) -> None:
-        """Record settings; values over 6000 characters, MLflow's limit, are cut with a note."""
+        """Record settings without secrets; values over 6000 characters, MLflow's limit, are cut with a note."""
         if not self._working:
             return
         with self._guarded():
@@ -142,7 +127,7 @@ class MLflowRecorder:
             self._client.log_artifact(self._run_id, str(path))
 
     def _open(self, name: str) -> None:
-        """Join the thread's active run, or open a run of our own."""
+        """Join the thread's active run, or open a new one."""
         import mlflow
 
         configured = mlflow.get_tracking_uri()
@@ -193,7 +178,7 @@ class MLflowRecorder:
 
 
 def recorder_for(tracking: str | Recorder | None) -> Recorder:
-    """Return the recorder that a user's setting stands for.
+    """Return the recorder for a user's setting.
 
     Args:
         tracking: "mlflow" for MLflow as configured, a tracking URI, a recorder, or None to record nothing.
@@ -202,7 +187,7 @@ def recorder_for(tracking: str | Recorder | None) -> Recorder:
         DataError: the text is neither "mlflow" nor a URI.
     """
     if tracking is None:
-        return SilentRecorder()
+        return Recorder()
     if not isinstance(tracking, str):
         return tracking
     if tracking == "mlflow":
@@ -216,7 +201,7 @@ def recorder_for(tracking: str | Recorder | None) -> Recorder:
 
 
 def _probe(uri: str) -> None:
-    """Raise OSError where a tracking server's port does not answer; a proxy hides the port, so it is not asked."""
+    """Raise OSError if a tracking server's port does not answer; not tested behind a proxy, which hides the port."""
     parts = urlsplit(uri)
     if parts.scheme not in ("http", "https") or parts.scheme in getproxies():
         return
@@ -226,7 +211,7 @@ def _probe(uri: str) -> None:
 
 @contextmanager
 def _patience() -> Iterator[None]:
-    """Shorten MLflow's patience for our calls; it is read from the environment at each request."""
+    """Shorten MLflow's retries during the block; it reads them from the environment at each request."""
     added = {name: value for name, value in PATIENCE.items() if name not in os.environ}
     os.environ.update(added)
     try:
@@ -239,7 +224,7 @@ def _patience() -> Iterator[None]:
 def _without_secrets(values: Mapping[str, Value]) -> dict[str, Value]:
     secret = {name for name in values if _SECRET_NAME.search(_snake(name))}
     if secret:
-        logger.warning("Not tracked, since the name stands for a secret: %s.", ", ".join(sorted(secret)))
+        logger.warning("Not tracked, since the name is that of a secret: %s.", ", ".join(sorted(secret)))
     return {name: value for name, value in values.items() if name not in secret}
 
 

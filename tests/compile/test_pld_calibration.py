@@ -17,7 +17,7 @@ from pld_dspy.ledger.budget import Budget
 from pld_dspy.pld import PLD
 from pld_dspy.run.folder import RunFolder
 from pld_dspy.run.result import PLDResult
-from pld_dspy.run.tracking import SilentRecorder
+from pld_dspy.run.tracking import Recorder
 from pld_dspy.scoring.figures import macro_f1
 from pld_dspy.scoring.offsets import Offsets
 from pld_dspy.student.adapter import LabelAdapter
@@ -237,7 +237,7 @@ def test_it_is_a_setting_like_others(tmp_path):
 
 
 def test_a_recorder_is_told_of_the_calibrated_figures(tmp_path):
-    class Notes(SilentRecorder):
+    class Notes(Recorder):
         def __init__(self) -> None:
             self.metrics: dict[str, float] = {}
             self.files: set[str] = set()
