@@ -14,8 +14,7 @@ from ..scoring.offsets import Offsets
 from ..student.adapter import LabelAdapter
 from ..student.compose import with_rules
 from ..student.decision import Decision
-from ..student.logprobs import ENTRY
-from ..task.labels import label_text
+from ..task.labels import LABEL_LOGPROBS, label_text
 from ..task.task import Task
 from .result import Calibration
 
@@ -121,7 +120,7 @@ class Calibrated(dspy.Module):
         predictor = dict(self.program.named_predictors())[self.target]
         _keep(trace)
         decided = [given for module, _, given in trace if module is predictor]
-        logprobs = decided[-1].get(ENTRY) if decided else None
+        logprobs = decided[-1].get(LABEL_LOGPROBS) if decided else None
         own = label_text(prediction.get(self.label_field))
         if logprobs is None or own not in self.labels:
             found = prediction.copy(confidence=None, abstained=self.threshold is not None)
@@ -129,7 +128,10 @@ class Calibrated(dspy.Module):
             row = np.array([[logprobs[label] for label in self.labels]])
             [label], [confidence] = self.calibration.answer(row, [own])
             found = prediction.copy(
-                **{self.label_field: Decision.required(predictor.signature).values[label or own], ENTRY: logprobs},
+                **{
+                    self.label_field: Decision.required(predictor.signature).values[label or own],
+                    LABEL_LOGPROBS: logprobs,
+                },
                 confidence=float(confidence),
                 abstained=self.threshold is not None and bool(confidence < self.threshold),
             )
@@ -176,10 +178,11 @@ class _State(BaseModel):
 
 
 def _task(program: dspy.Module, target: str | None) -> Task:
+    decisions = {name: Decision.of(predictor.signature) for name, predictor in program.named_predictors()}
     found = {
         name: decision
-        for name, predictor in program.named_predictors()
-        if (decision := Decision.of(predictor.signature)) is not None and target in (None, name, decision.field)
+        for name, decision in decisions.items()
+        if decision is not None and not decision.several and target in (None, name, decision.field)
     }
     if len(found) != 1:
         which = ", ".join(f"{name} ({decision.field})" for name, decision in found.items()) or "none"

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy.optimize import minimize_scalar
 
 from ..errors import DataError
-from ..student.logprobs import ENTRY
+from ..task.labels import LABEL_LOGPROBS
 from .ascent import ascend
 from .difference import Difference, difference
 from .f1 import Floats, Ints
@@ -103,7 +103,7 @@ def logprob_matrix(predictions: Sequence[Mapping[str, Any]], labels: Sequence[st
         predictions: predictions of a program under ``LabelAdapter(logprobs=True)``, or their outputs as dicts.
         labels: C labels, in the order of the columns.
     """
-    rows = [prediction.get(ENTRY) or {} for prediction in predictions]
+    rows = [prediction.get(LABEL_LOGPROBS) or {} for prediction in predictions]
     matrix = [[row.get(label, math.nan) for label in labels] for row in rows]
     return np.array(matrix, dtype=np.float64).reshape(len(rows), len(labels))
 

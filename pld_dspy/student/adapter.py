@@ -1,11 +1,11 @@
-"""LabelAdapter: the smallest prompt for a labelled decision, the answer held to the label set where possible."""
+"""LabelAdapter: the shortest prompt for a labelled decision, with answers restricted to the label set."""
 
 from __future__ import annotations
 
 import asyncio
 import copy
-import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import dspy
@@ -17,35 +17,31 @@ from ..errors import DataError
 from ..ledger.keys import adapter_settings
 from ..local.lm import LocalLM
 from .constraints import Constrain, constrained
-from .decision import Decision, decision_of
+from .decision import Decision
 from .logprobs import REFUSALS, logprob_settings, refuses, with_label_logprobs
-
-logger = logging.getLogger(__name__)
 
 Message = dict[str, Any]
 
 CORRECTION = "That is not one of the labels. "
 SPARE_TOKENS = 16
-"""Room for what a model says around the label when nothing holds it to the label set."""
+"""Room for what a model says around the label when nothing restricts it to the label set."""
 
 
-# Of dspy.Adapter this overrides public methods only (__call__, acall, format, format_system_message,
-# format_user_message_content, format_assistant_message_content, format_demos and parse), and it never calls the LM
-# itself: requests are built and sent by dspy.Adapter, which DSPy 3.5 announces to rewrite.
+# Only public methods of dspy.Adapter are overridden, and requests are built and sent by dspy.Adapter itself, which
+# DSPy 3.5 announces to rewrite.
 class LabelAdapter(dspy.Adapter):
     """Ask for a label, or for several, with the shortest prompt there is.
 
     The system message is the signature's instructions, word for word, and one line with the label set. It is the
-    same for every input, so that a server which keeps prompt prefixes reads it once. Each demo is a user turn and
-    the bare label; the last user turn is the example and nothing else: the text of a single input field, or
-    ``name: value`` lines of several.
+    same for every input, so a server that keeps prompt prefixes reads it once. Each demo is a user turn and the bare
+    label; the last user turn is the example: the text of a single input field, or ``name: value`` lines of several.
 
     It serves signatures with one output field whose type is a ``Literal``, an ``Enum`` or ``bool``, or a list, set or
-    tuple of any number of these, and no conversation history. Several labels are joined by commas; ``task.labels``
-    says how they are read. All other signatures (with reasoning, say) are left to ``fallback``.
+    tuple of any number of these, and no conversation history. All other signatures (with reasoning, say) are left to
+    ``fallback``.
 
-    An answer that is no label, however spelled, is asked for once more in a short corrective turn. If that fails
-    too, the call fails with DSPy's ``AdapterParseError``: a wrong label is never made up.
+    An answer that is no label, however spelled, is corrected once in a short further turn. If the second answer is no
+    label either, the call fails with DSPy's ``AdapterParseError``.
 
     Args:
         constrain: how the server is made to answer with a label and nothing else.
@@ -54,20 +50,19 @@ class LabelAdapter(dspy.Adapter):
             ``"choice"``: vLLM's ``structured_outputs`` (``guided_choice`` before vLLM 0.11).
             ``"none"``: not at all.
             ``"auto"``: a grammar for a local model, a JSON schema for an LM that declares
-            ``supports_response_schema``, else none. For a llama.cpp server of your own, say ``"grammar"``.
-            Constraints that the caller sets (``response_format``, ``grammar``) are left as they are.
+            ``supports_response_schema``, else none. For a llama.cpp server of your own, use ``"grammar"``.
+            A constraint that the caller sets (``response_format``, ``grammar``) stays as it is.
         fallback: the adapter for all other signatures; ``dspy.ChatAdapter()`` where None.
         logprobs: ask for log-probabilities too. Predictions then carry ``label_logprobs``: label text -> natural
             logarithm of its probability, normalized over the label set (``logprobs.label_logprobs`` says how). A
-            server that gives none is told of once, in a warning, and its predictions are as they are without.
+            server without log-probabilities is named in one warning; its predictions are as they are without.
         callbacks: called around ``format`` and ``parse``.
 
     Raises:
         DataError: ``constrain`` is none of the above.
 
-    Source: own design. ChatAdapter's field markers, type notes and reminders repeat the label list three times.
-    Measured with SmolLM2's tokenizer, a one-line task and a short text: 41 prompt tokens against ChatAdapter's 223
-    with 3 labels, and 576 against 2,002 with BANKING77's 77.
+    Source: own design. With SmolLM2's tokenizer, a one-line task and a short text take 41 prompt tokens against
+    ChatAdapter's 223 with 3 labels, and 576 against 2,002 with BANKING77's 77.
     """
 
     def __init__(
@@ -84,13 +79,12 @@ class LabelAdapter(dspy.Adapter):
         self.constrain: Constrain = constrain
         self.fallback = dspy.ChatAdapter() if fallback is None else fallback
         self.logprobs = logprobs
-        self._refused: str | None = None
+        self._wrong_answer: str | None = None
+        """The answer that this copy of the adapter corrects; None in the adapter that users make."""
 
     def __repr__(self) -> str:
-        # Without log-probabilities the text must stay what it always was: recorded answers are found by it.
-        logprobs = ", logprobs=True" if self.logprobs else ""
-        fallback = adapter_settings(self.fallback)
-        return f"{type(self).__name__}(constrain={self.constrain!r}, fallback={fallback}{logprobs})"
+        settings = f"constrain={self.constrain!r}, fallback={adapter_settings(self.fallback)}, logprobs={self.logprobs}"
+        return f"{type(self).__name__}({settings})"
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and repr(other) == repr(self)
@@ -106,29 +100,26 @@ class LabelAdapter(dspy.Adapter):
         demos: list[dict[str, Any]],
         inputs: dict[str, Any],
     ) -> list[dict[str, Any]]:
-        """Ask ``lm`` for the label; once more where the answer is none.
+        """Ask ``lm`` for the label; once more if the answer is no label.
 
         Returns:
-            One dict a completion, from the output field to the label as a value of its type; ``label_logprobs``
-            too where asked for and given.
+            One dict per completion, from the output field to the label as a value of its type; ``label_logprobs``
+            too if the adapter asks for them and the server gives them.
 
         Raises:
             AdapterParseError: neither answer is a label.
         """
-        decision = decision_of(signature)
-        answers: list[dict[str, Any]]
+        decision = Decision.of(signature)
         if decision is None:
-            answers = self.fallback(lm, lm_kwargs, signature, demos, inputs)
-            return answers
-        options, wish = self._options(lm, lm_kwargs, decision), self._wish(lm, lm_kwargs, decision)
-        try:
-            answers = self._ask(lm, {**options, **wish}, signature, demos, inputs)
-        except REFUSALS:
-            if not wish:
-                raise
-            answers = self._ask(lm, options, signature, demos, inputs)
-            refuses(lm)
-        return self._finished(answers, decision, lm, lm_kwargs)
+            return list(self.fallback(lm, lm_kwargs, signature, demos, inputs))
+        attempt = _Attempt.first(self, lm, lm_kwargs, decision)
+        while True:
+            try:
+                answers = super(LabelAdapter, attempt.adapter).__call__(lm, attempt.options, signature, demos, inputs)
+            except (AdapterParseError, *REFUSALS) as error:  # noqa: PERF203 - two tries at most
+                attempt = attempt.after(error)
+            else:
+                return attempt.finished(answers)
 
     async def acall(
         self,
@@ -139,22 +130,20 @@ class LabelAdapter(dspy.Adapter):
         inputs: dict[str, Any],
     ) -> list[dict[str, Any]]:
         """Ask as :meth:`__call__` does, without blocking."""
-        decision = decision_of(signature)
-        answers: list[dict[str, Any]]
+        decision = Decision.of(signature)
         if decision is None:
-            answers = await self.fallback.acall(lm, lm_kwargs, signature, demos, inputs)
-            return answers
-        # What an LM supports may take the import of a whole backend to find out.
-        options = await asyncio.to_thread(self._options, lm, lm_kwargs, decision)
-        wish = self._wish(lm, lm_kwargs, decision)
-        try:
-            answers = await self._aask(lm, {**options, **wish}, signature, demos, inputs)
-        except REFUSALS:
-            if not wish:
-                raise
-            answers = await self._aask(lm, options, signature, demos, inputs)
-            refuses(lm)
-        return self._finished(answers, decision, lm, lm_kwargs)
+            return list(await self.fallback.acall(lm, lm_kwargs, signature, demos, inputs))
+        # To find out what an LM supports may take the import of a whole backend.
+        attempt = await asyncio.to_thread(_Attempt.first, self, lm, lm_kwargs, decision)
+        while True:
+            try:
+                answers = await super(LabelAdapter, attempt.adapter).acall(
+                    lm, attempt.options, signature, demos, inputs
+                )
+            except (AdapterParseError, *REFUSALS) as error:  # noqa: PERF203 - two tries at most
+                attempt = attempt.after(error)
+            else:
+                return attempt.finished(answers)
 
     def asking_logprobs(self) -> LabelAdapter:
         """Return this adapter with ``logprobs=True``."""
@@ -165,18 +154,23 @@ class LabelAdapter(dspy.Adapter):
     def format(
         self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]
     ) -> list[Message]:
-        """Return the messages of a call: system, demos as turns, the example."""
-        messages: list[Message]
-        if decision_of(signature) is None:
-            messages = self.fallback.format(signature, demos, inputs)
-        else:
-            messages = super().format(signature, demos, inputs)
-        return messages if self._refused is None else [*messages, *self._correction(signature)]
+        """Return the messages of a call: system, demos as turns, the example, and in a second try the correction."""
+        if Decision.of(signature) is None:
+            return list(self.fallback.format(signature, demos, inputs))
+        messages: list[Message] = super().format(signature, demos, inputs)
+        if self._wrong_answer is None:
+            return messages
+        shown = self._wrong_answer.strip()
+        return [
+            *messages,
+            # Some servers refuse an empty turn.
+            {"role": "assistant", "content": shown if shown not in ("", "None") else "(no answer)"},
+            {"role": "user", "content": CORRECTION + Decision.required(signature).request},
+        ]
 
     def format_system_message(self, signature: type[dspy.Signature]) -> str:
         """Return the instructions, word for word, and the line with the label set."""
-        decision = Decision.required(signature)
-        return f"{signature.instructions}\n\n{decision.request}{decision.listed}"
+        return f"{signature.instructions}\n\n{Decision.required(signature).request}"
 
     def format_user_message_content(
         self,
@@ -193,8 +187,8 @@ class LabelAdapter(dspy.Adapter):
             if inputs.get(name) is not None
         }
         # DSPy leaves out an empty user turn, and most servers refuse a request without one.
-        single = len(signature.input_fields) == 1 and all(given.values())
-        text = "\n".join(given.values() if single else (f"{name}: {value}" for name, value in given.items()))
+        bare = len(signature.input_fields) == 1 and all(given.values())
+        text = "\n".join(given.values() if bare else (f"{name}: {value}" for name, value in given.items()))
         return "\n\n".join(part for part in (prefix, text, suffix) if part)
 
     def format_assistant_message_content(
@@ -211,101 +205,94 @@ class LabelAdapter(dspy.Adapter):
     def format_demos(self, signature: type[dspy.Signature], demos: Iterable[Mapping[str, Any]]) -> list[Message]:
         """Return each demo as a user turn and its bare label, in the order given.
 
-        A demo may lack some of several inputs. One without any input, or whose label is missing or not in the
-        label set, is left out: it would teach a wrong form.
+        A demo without any input, or whose label is missing or not in the label set, is left out: it would teach a
+        wrong form.
         """
         decision = Decision.required(signature)
-        messages: list[Message] = []
-        for demo in demos:
-            label = decision.match(self.format_assistant_message_content(signature, demo))
-            text = self.format_user_message_content(signature, demo)
-            if label is None or not text:
-                logger.debug("A demo without input or without a known label is left out of the prompt.")
-                continue
-            messages += [{"role": "user", "content": text}, {"role": "assistant", "content": label}]
-        return messages
+        turns = [
+            (self.format_user_message_content(signature, demo), self.format_assistant_message_content(signature, demo))
+            for demo in demos
+        ]
+        known = [(text, label) for text, answer in turns if text and (label := decision.match(answer)) is not None]
+        return [
+            {"role": role, "content": content}
+            for pair in known
+            for role, content in zip(("user", "assistant"), pair, strict=True)
+        ]
 
     def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
         """Return the output field and the label that ``completion`` means, as a value of the field's type.
 
         Raises:
-            AdapterParseError: it means none of the labels, or more than one where one is asked for.
+            AdapterParseError: it means none of the labels, or more than one where one is wanted.
         """
-        decision = decision_of(signature)
+        decision = Decision.of(signature)
         if decision is None:
-            outputs: dict[str, Any] = self.fallback.parse(signature, completion)
-            return outputs
+            return dict(self.fallback.parse(signature, completion))
         label = decision.match(completion)
         if label is None:
-            tried = "" if self._refused is None else ", even after one correction"
+            tried = ", even after one correction" if self._wrong_answer is not None else ""
             raise AdapterParseError(
                 adapter_name=type(self).__name__,
                 signature=signature,
                 lm_response=completion,
-                message=f"The answer {completion!r} for the field {decision.field!r} is not one of "
-                f"{decision.listed}{tried}. Constrain the answers (constrain=...) or use a model that keeps to "
-                "the label list.",
+                message=f"The answer {completion!r} for the field {decision.field!r} is not one of {decision.listed}"
+                f"{tried}. Constrain the answers (constrain=...) or use a model that keeps to the label list.",
             )
         return {decision.field: decision.value(label)}
-
-    def _ask(self, lm: dspy.BaseLM, options: dict[str, Any], *request: Any) -> list[dict[str, Any]]:
-        answers: list[dict[str, Any]]
-        try:
-            answers = super().__call__(lm, dict(options), *request)
-        except AdapterParseError as error:
-            answers = super(LabelAdapter, self._correcting(error)).__call__(lm, dict(options), *request)
-        return answers
-
-    async def _aask(self, lm: dspy.BaseLM, options: dict[str, Any], *request: Any) -> list[dict[str, Any]]:
-        answers: list[dict[str, Any]]
-        try:
-            answers = await super().acall(lm, dict(options), *request)
-        except AdapterParseError as error:
-            answers = await super(LabelAdapter, self._correcting(error)).acall(lm, dict(options), *request)
-        return answers
-
-    def _wish(self, lm: dspy.BaseLM, lm_kwargs: dict[str, Any], decision: Decision) -> dict[str, Any]:
-        """The settings that ask for log-probabilities, which a server may refuse; several labels have none."""
-        if not self.logprobs or decision.several:
-            return {}
-        llama_cpp = self.constrain == "grammar" or isinstance(lm, LocalLM)
-        return logprob_settings(lm, {**lm.kwargs, **lm_kwargs}, llama_cpp=llama_cpp)
-
-    def _finished(
-        self, answers: list[dict[str, Any]], decision: Decision, lm: dspy.BaseLM, lm_kwargs: dict[str, Any]
-    ) -> list[dict[str, Any]]:
-        if not self.logprobs or decision.several:
-            return answers
-        wanted_by_caller = bool({**lm.kwargs, **lm_kwargs}.get("logprobs"))
-        return with_label_logprobs(answers, decision, lm, keep_tokens=wanted_by_caller)
-
-    def _correcting(self, error: AdapterParseError) -> LabelAdapter:
-        """This adapter, for the one more try after the answer that ``error`` tells of."""
-        logger.debug("An answer was no label and is asked for again: %r", error.lm_response)
-        again = copy.copy(self)
-        again._refused = error.lm_response
-        return again
-
-    def _correction(self, signature: type[dspy.Signature]) -> list[Message]:
-        """The refused answer and the corrective turn. Some servers refuse an empty turn, hence the stand-in."""
-        refused, decision = (self._refused or "").strip(), Decision.required(signature)
-        return [
-            {"role": "assistant", "content": refused if refused not in ("", "None") else "(no answer)"},
-            {"role": "user", "content": f"{CORRECTION}{decision.request}{decision.listed}"},
-        ]
-
-    def _options(self, lm: dspy.BaseLM, lm_kwargs: dict[str, Any], decision: Decision) -> dict[str, Any]:
-        """The LM call's settings: the caller's, a short ``max_tokens`` where none is set, and the constraint."""
-        given = {**lm.kwargs, **lm_kwargs}
-        options = dict(lm_kwargs)
-        limited = given.get("max_tokens") is not None or given.get("max_completion_tokens") is not None
-        # A reasoning model spends its completion tokens on thinking first.
-        if not limited and not lm.supports_reasoning:
-            options["max_tokens"] = SPARE_TOKENS + decision.longest  # a token holds at least one byte of text
-        return constrained(options, lm, constrain=self.constrain, decision=decision)
 
 
 def asking_for_logprobs(adapter: dspy.Adapter | None) -> dspy.Adapter | None:
     """Return ``adapter`` (the configured one where None), asking for log-probabilities where it can."""
     adapter = adapter or dspy.settings.adapter
     return adapter.asking_logprobs() if isinstance(adapter, LabelAdapter) else adapter
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """One try at an answer: ``wish`` are the settings for log-probabilities, which a server may refuse."""
+
+    adapter: LabelAdapter
+    lm: dspy.BaseLM
+    decision: Decision
+    settings: dict[str, Any]
+    wish: dict[str, Any]
+    is_refused: bool = False
+
+    @classmethod
+    def first(cls, adapter: LabelAdapter, lm: dspy.BaseLM, lm_kwargs: dict[str, Any], decision: Decision) -> _Attempt:
+        """Return the first try: the caller's settings, a short ``max_tokens`` if none is set, and the constraint."""
+        given, settings, wish = {**lm.kwargs, **lm_kwargs}, dict(lm_kwargs), {}
+        limited = given.get("max_tokens") is not None or given.get("max_completion_tokens") is not None
+        # A reasoning model spends its completion tokens on thinking first.
+        if not limited and not lm.supports_reasoning:
+            settings["max_tokens"] = SPARE_TOKENS + decision.longest  # a token holds at least one byte of text
+        settings = constrained(settings, lm, constrain=adapter.constrain, decision=decision)
+        if adapter.logprobs and not decision.several:
+            llama_cpp = adapter.constrain == "grammar" or isinstance(lm, LocalLM)
+            wish = logprob_settings(lm, given, llama_cpp=llama_cpp)
+        return cls(adapter, lm, decision, settings, wish)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The settings of this try, as a new dict: dspy.Adapter changes it."""
+        return {**self.settings, **self.wish}
+
+    def after(self, error: Exception) -> _Attempt:
+        """Return the try that follows ``error``; raise the error if nothing is left to try."""
+        if isinstance(error, AdapterParseError) and self.adapter._wrong_answer is None:
+            correcting = copy.copy(self.adapter)
+            correcting._wrong_answer = error.lm_response
+            return replace(self, adapter=correcting)
+        if not isinstance(error, AdapterParseError) and self.wish:
+            return replace(self, wish={}, is_refused=True)
+        raise error
+
+    def finished(self, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the answers with label log-probabilities, if wanted."""
+        if self.is_refused:
+            refuses(self.lm)
+        if not self.adapter.logprobs or self.decision.several:
+            return answers
+        wanted_by_caller = bool({**self.lm.kwargs, **self.settings}.get("logprobs"))
+        return with_label_logprobs(answers, self.decision, self.lm, keep_tokens=wanted_by_caller)

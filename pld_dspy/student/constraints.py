@@ -14,9 +14,6 @@ from .decision import Decision
 
 Constrain = Literal["auto", "grammar", "json_schema", "choice", "none"]
 
-_OWN = ("response_format", "grammar")
-"""Settings with which a caller constrains answers himself."""
-
 
 def constrained(
     settings: Mapping[str, Any], lm: dspy.BaseLM, *, constrain: Constrain, decision: Decision
@@ -24,44 +21,43 @@ def constrained(
     """Return an LM call's ``settings`` and those that hold its answer to the labels of ``decision``.
 
     Args:
-        settings: what the caller sets for this call. Constraints of his own are left as they are.
-        lm: the LM that is asked.
-        constrain: the means; ``"auto"`` takes a grammar for a ``LocalLM``, a JSON schema for an LM that declares
-            response schemas, else none.
-        decision: the labelled output, for one label or for several.
+        settings: what the caller sets for this call. A constraint among them stays as it is.
+        lm: the LM to be called.
+        constrain: the means; :class:`LabelAdapter` says what each sends.
+        decision: the labelled output.
     """
     given = {**lm.kwargs, **settings}
-    if any(given.get(key) is not None for key in _OWN):
+    if given.get("response_format") is not None or given.get("grammar") is not None:
         return dict(settings)
     means = _best(lm) if constrain == "auto" else constrain
+    if means == "none":
+        return dict(settings)
     if means == "json_schema":
-        return {**settings, "response_format": _response_format(decision)}
-    # DSPy's native client refuses body fields that it does not know; extra_body takes them through LiteLLM.
-    body: dict[str, Any] = {}
+        schema = {"name": decision.field, "strict": True, "schema": label_schema(decision)}
+        return {**settings, "response_format": {"type": "json_schema", "json_schema": schema}}
     if means == "grammar":
-        body = {"grammar": labels_grammar(decision.labels) if decision.several else label_grammar(decision.labels)}
-    elif means == "choice":
-        # vLLM renamed the fields in 0.11; either version ignores the other's names.
+        body: dict[str, Any] = {"grammar": label_grammar(decision.labels, several=decision.several)}
+    else:
         kind, choices = ("json", label_schema(decision)) if decision.several else ("choice", list(decision.labels))
+        # vLLM renamed the fields in 0.11; either version ignores the other's names.
         body = {"structured_outputs": {kind: choices}, f"guided_{kind}": choices}
-    return {**settings, "extra_body": {**body, **(given.get("extra_body") or {})}} if body else dict(settings)
+    # DSPy's native client refuses body fields that it does not know; extra_body takes them through LiteLLM.
+    return {**settings, "extra_body": {**body, **(given.get("extra_body") or {})}}
 
 
-def label_grammar(labels: Sequence[str]) -> str:
-    """Return the GBNF grammar whose only sentences are ``labels``."""
-    # A GBNF literal escapes quotes, backslashes and line breaks as JSON does.
-    return "root ::= " + " | ".join(json.dumps(label, ensure_ascii=False) for label in labels)
+def label_grammar(labels: Sequence[str], *, several: bool = False) -> str:
+    """Return the GBNF grammar whose sentences are ``labels``, or any number of them, joined, and the text for none.
 
-
-def labels_grammar(labels: Sequence[str]) -> str:
-    """Return the GBNF grammar of as many of ``labels`` as there are, joined, or of the word for none.
-
-    A label may stand twice, which the reader of answers mends: to forbid it takes a grammar that is quadratic in the
-    labels, or their order fixed, and with that the first label that comes to the model's mind would rule others out.
+    The grammar of several labels lets a label stand twice; the reader of answers drops the second one. To forbid it
+    takes a grammar quadratic in the labels, or a fixed order of them, in which the first label that comes to the
+    model's mind would rule others out.
     """
-    label = label_grammar(labels).replace("root", "label", 1)
+    # A GBNF literal escapes quotes, backslashes and line breaks as JSON does.
+    one = " | ".join(json.dumps(label, ensure_ascii=False) for label in labels)
+    if not several:
+        return f"root ::= {one}"
     separator, nothing = json.dumps(SEPARATOR), json.dumps(NO_LABEL)
-    return f"root ::= {nothing} | label ({separator} label){{0,{len(labels) - 1}}}\n{label}"
+    return f"root ::= {nothing} | label ({separator} label){{0,{len(labels) - 1}}}\nlabel ::= {one}"
 
 
 def label_schema(decision: Decision) -> dict[str, Any]:
@@ -75,12 +71,6 @@ def label_schema(decision: Decision) -> dict[str, Any]:
         "required": [decision.field],
         "additionalProperties": False,
     }
-
-
-def _response_format(decision: Decision) -> dict[str, Any]:
-    """OpenAI's ``response_format``."""
-    schema = {"name": decision.field, "strict": True, "schema": label_schema(decision)}
-    return {"type": "json_schema", "json_schema": schema}
 
 
 def _best(lm: dspy.BaseLM) -> Constrain:

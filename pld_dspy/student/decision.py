@@ -25,15 +25,51 @@ from ..task.labels import (
 
 @dataclass(frozen=True)
 class Decision:
-    """The labelled output of a signature: its field, and label text -> value."""
+    """The labelled output of a signature: one label, or any number of them joined in one text.
+
+    Attributes:
+        field: name of the output field.
+        values: label text -> value of its type.
+        collection: makes the field's value of several label values, such as ``list``; None for a field of one label.
+    """
 
     field: str
     values: dict[str, Any]
+    collection: Callable[[Iterable[Any]], Any] | None = None
+
+    @classmethod
+    def of(cls, signature: type[dspy.Signature]) -> Decision | None:
+        """Return the decision of ``signature``; None if it has other outputs than labels, or takes a history."""
+        takes_history = any(field.annotation is dspy.History for field in signature.input_fields.values())
+        if len(signature.output_fields) != 1 or takes_history:
+            return None
+        [(name, field)] = signature.output_fields.items()
+        if (values := label_values(field.annotation)) is not None:
+            return cls(name, values)
+        values = label_values(element_type(field.annotation))
+        return None if values is None else cls(name, values, collection_of(field.annotation))
+
+    @classmethod
+    def required(cls, signature: type[dspy.Signature]) -> Decision:
+        """Return the decision of ``signature``.
+
+        Raises:
+            DataError: it has none, or its labels cannot be told apart in one text.
+        """
+        decision = cls.of(signature)
+        if decision is None:
+            raise DataError(
+                f"{signature.__name__} does not ask for labels alone. Give it one output field of type Literal, "
+                "Enum or bool, or a list of these, or use another adapter."
+            )
+        if decision.several:
+            check_joinable(decision.labels)
+        return decision
 
     @property
     def several(self) -> bool:
         """Whether an answer may hold several labels at once, or none."""
-        return False
+        return self.collection is not None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -42,127 +78,42 @@ class Decision:
 
     @property
     def listed(self) -> str:
-        """The label texts, as a prompt lists them."""
+        """The label texts, as prompts and errors list them."""
         return " | ".join(self.values)
 
     @property
     def request(self) -> str:
-        """What a prompt asks for, up to the list of labels."""
-        return "Answer with exactly one label: "
+        """The line of a prompt that asks for the answer and lists the labels."""
+        if self.several:
+            wanted = f"Answer with all labels that apply, joined by commas, or with {NO_LABEL!r} if none does"
+        else:
+            wanted = "Answer with exactly one label"
+        return f"{wanted}: {self.listed}"
 
     @property
     def longest(self) -> int:
         """Bytes of the longest answer, as JSON."""
-        return max(len(json.dumps({self.field: label}).encode()) for label in self.labels)
+        answers: list[Any] = [[*self.labels, NO_LABEL]] if self.several else list(self.labels)
+        return max(len(json.dumps({self.field: answer}).encode()) for answer in answers)
 
     def match(self, completion: str) -> str | None:
-        """Return the text of the label that a model's text means, bare or as JSON; None if it means none."""
+        """Return the text of the labels that a model's text means, bare or as JSON; None if one is unknown."""
         value = _within_json(completion, self.field)
+        if self.several:
+            return match_labels(value if isinstance(value, (str, list)) else completion, self.labels)
         return match_label(value if isinstance(value, str) else completion, self.labels)
 
     def text(self, value: Any) -> str:
         """Return a value of the field as text."""
-        return label_text(value)
-
-    def value(self, text: str) -> Any:
-        """Return the value of the field that a text of :meth:`match` stands for."""
-        return self.values[text]
-
-    @classmethod
-    def of(cls, signature: type[dspy.Signature]) -> Decision | None:
-        """Return the decision of ``signature`` for one label; None if it asks for anything else or takes a history."""
-        if (output := _only_output(signature)) is None:
-            return None
-        name, annotation = output
-        values = label_values(annotation)
-        return None if values is None else cls(name, values)
-
-    @classmethod
-    def required(cls, signature: type[dspy.Signature]) -> Decision:
-        """Return the decision of ``signature``, for one label or for several.
-
-        Raises:
-            DataError: it has none.
-        """
-        decision = decision_of(signature)
-        if decision is None:
-            raise DataError(
-                f"{signature.__name__} does not ask for labels alone. Give it one output field of type Literal, "
-                "Enum or bool, or a list of these, or use another adapter."
-            )
-        return decision
-
-
-@dataclass(frozen=True)
-class SeveralDecision(Decision):
-    """The labelled output of a signature that may hold several labels, as text joined by ``task.labels.join_labels``.
-
-    Attributes:
-        made_of: makes the field's value of label values: ``list``, ``set``, ``frozenset`` or ``tuple``.
-    """
-
-    made_of: Callable[[Iterable[Any]], Any]
-
-    @property
-    def several(self) -> bool:
-        """Whether an answer may hold several labels at once, or none."""
-        return True
-
-    @property
-    def request(self) -> str:
-        """What a prompt asks for, up to the list of labels."""
-        return f"Answer with all labels that apply, joined by commas, or with {NO_LABEL!r} if none does: "
-
-    @property
-    def longest(self) -> int:
-        """Bytes of the longest answer, as JSON."""
-        return len(json.dumps({self.field: [*self.labels, NO_LABEL]}).encode())
-
-    def match(self, completion: str) -> str | None:
-        """Return the joined labels that a model's text means, bare or as JSON; None if one of them is unknown."""
-        value = _within_json(completion, self.field)
-        return match_labels(value if isinstance(value, (str, list)) else completion, self.labels)
-
-    def text(self, value: Any) -> str:
-        """Return a value of the field as text."""
-        if isinstance(value, COLLECTIONS):
+        if self.several and isinstance(value, COLLECTIONS):
             return SEPARATOR.join(map(label_text, value)) or NO_LABEL
         return label_text(value)
 
     def value(self, text: str) -> Any:
         """Return the value of the field that a text of :meth:`match` stands for."""
-        return self.made_of(self.values[label] for label in labels_in(text, self.labels) or ())
-
-    @classmethod
-    def of(cls, signature: type[dspy.Signature]) -> SeveralDecision | None:
-        """Return the decision of ``signature`` for several labels; None if it asks for anything else.
-
-        Raises:
-            DataError: the labels could not be told apart in one text.
-        """
-        if (output := _only_output(signature)) is None:
-            return None
-        name, annotation = output
-        values = label_values(element_type(annotation))
-        if values is None:
-            return None
-        check_joinable(tuple(values))
-        return cls(name, values, collection_of(annotation))
-
-
-def decision_of(signature: type[dspy.Signature]) -> Decision | None:
-    """Return the decision of ``signature``, for one label or for several; None if it asks for anything else."""
-    return Decision.of(signature) or SeveralDecision.of(signature)
-
-
-def _only_output(signature: type[dspy.Signature]) -> tuple[str, Any] | None:
-    """Name and type of the only output; None where there are others, or where a history goes in."""
-    if len(signature.output_fields) != 1:
-        return None
-    if any(field.annotation is dspy.History for field in signature.input_fields.values()):
-        return None
-    name, field = next(iter(signature.output_fields.items()))
-    return name, field.annotation
+        if self.collection is None:
+            return self.values[text]
+        return self.collection(self.values[label] for label in labels_in(text, self.labels) or ())
 
 
 def _within_json(completion: str, field: str) -> Any:

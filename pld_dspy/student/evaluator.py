@@ -16,10 +16,9 @@ from ..ledger.ledger import Ledger
 from ..rules import RuleSet
 from ..scoring.objective import Objective
 from ..scoring.score import Score, score
-from ..task.labels import COLLECTIONS
+from ..task.labels import COLLECTIONS, LABEL_LOGPROBS
 from ..task.task import Task
 from .compose import with_rules
-from .logprobs import ENTRY as LABEL_LOGPROBS
 
 SHOWN_CHARACTERS, SHOWN_ANSWERS = 200, 5
 """How much of a label set, or of an answer, and how many answers an error shows."""

@@ -12,15 +12,12 @@ from typing import Any
 import dspy
 import numpy as np
 
-from ..task.labels import label_text
+from ..task.labels import LABEL_LOGPROBS, label_text
 from .decision import Decision
 
 logger = logging.getLogger(__name__)
 
 Fold = Callable[[bytes], bytes]
-
-ENTRY = "label_logprobs"
-"""The entry of a prediction that holds label text -> log-probability."""
 
 REFUSALS = (dspy.LMInvalidRequestError, dspy.LMUnsupportedFeatureError)
 """How a server that cannot list log-probabilities may answer the wish for them."""
@@ -71,13 +68,13 @@ def with_label_logprobs(
         logger.warning(
             "%s gives no log-probabilities, so its predictions carry no %s. Serve the model with llama.cpp or vLLM.",
             lm.model,
-            ENTRY,
+            LABEL_LOGPROBS,
         )
     if not keep_tokens:
         answers = [{name: value for name, value in answer.items() if name != "logprobs"} for answer in answers]
     if any(share is None for share in shares):
         return list(answers)
-    return [{**answer, ENTRY: share} for answer, share in zip(answers, shares, strict=True)]
+    return [{**answer, LABEL_LOGPROBS: share} for answer, share in zip(answers, shares, strict=True)]
 
 
 def label_logprobs(logprobs: Any, *, labels: Sequence[str], answer: str) -> dict[str, float] | None:

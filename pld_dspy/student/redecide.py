@@ -53,7 +53,8 @@ def logprobs_of(answers: Sequence[Answer], task: Task) -> Floats:
 
 def decision_of(evaluator: Evaluator) -> Decision | None:
     """Return the labelled decision of the evaluator's student; None where labels are read off free text."""
-    return Decision.of(dict(evaluator.student.named_predictors())[evaluator.task.predictor].signature)
+    decision = Decision.of(dict(evaluator.student.named_predictors())[evaluator.task.predictor].signature)
+    return None if decision is None or decision.several else decision
 
 
 def decided(

@@ -19,6 +19,9 @@ SEPARATOR = ", "
 NO_LABEL = "no label"
 """The text of an empty list of labels. It is an answer; a missing answer is None."""
 
+LABEL_LOGPROBS = "label_logprobs"
+"""The entry of a prediction that holds label text -> log-probability."""
+
 
 def label_values(annotation: Any) -> dict[str, Any] | None:
     """Return label text -> value for a type with a finite set of values, in the order of their declaration.

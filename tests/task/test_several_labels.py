@@ -47,7 +47,7 @@ from pld_dspy.search.config import SearchConfig
 from pld_dspy.search.effects import own_labels
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.student.constraints import constrained
-from pld_dspy.student.decision import decision_of
+from pld_dspy.student.decision import Decision
 from pld_dspy.student.evaluator import Evaluator
 from pld_dspy.task.answers import match_labels
 from pld_dspy.task.checks import check_calibratable, check_examples, check_training_labels
@@ -509,7 +509,7 @@ def test_the_prompt_is_as_short_as_for_one_label():
 )
 def test_answers_are_values_of_the_fields_type(kind, value):
     signature = dspy.Signature({"text": (str, dspy.InputField()), "tags": (kind, dspy.OutputField())})
-    text = ", ".join(decision_of(signature).labels)
+    text = ", ".join(Decision.of(signature).labels)
     assert ask(fn_lm(lambda system, user: text, model=f"custom/{kind}", cache=False), signature) == value
 
 
@@ -533,7 +533,7 @@ def test_no_label_is_an_answer_and_demos_show_it():
 
 
 def test_servers_are_held_to_lists_of_labels():
-    lm, decision = dspy.LM("custom/none"), decision_of(Tags)
+    lm, decision = dspy.LM("custom/none"), Decision.of(Tags)
 
     def body(means: Any) -> dict[str, Any]:
         return constrained({}, lm, constrain=means, decision=decision)
