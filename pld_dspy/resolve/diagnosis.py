@@ -28,7 +28,10 @@ def diagnose(
     answers = student.labels(rules, pool.examples, stage=STAGE)
     mistakes = find_mistakes(pool, answers)
     listed = trace_to_rules(shortlist(mistakes, config), rules, pool, student, config)
-    return mistakes, group(_with_feedback(listed, rules, pool, student), pool, answers, config)
+    examples = pool.take(mistake.row for mistake in listed)
+    feedback = student.feedback(examples, student.answers(rules, examples, stage=STAGE))  # the ledger has the answers
+    listed = [replace(mistake, feedback=text) for mistake, text in zip(listed, feedback, strict=True)]
+    return mistakes, group(listed, pool, answers, config)
 
 
 def find_mistakes(pool: Pool, answers: Sequence[str | None]) -> list[Mistake]:
@@ -103,13 +106,6 @@ def group(
         near = pool.nearest([mistake.row for mistake in shown], correct, config.neighbours)
         conflicts.append(Conflict(shown, shown[0].rule, tuple(near)))
     return conflicts
-
-
-def _with_feedback(mistakes: Sequence[Mistake], rules: RuleSet, pool: Pool, student: Evaluator) -> list[Mistake]:
-    """Return the mistakes with what the user's metric says about them; the ledger has the answers."""
-    examples = pool.take(mistake.row for mistake in mistakes)
-    feedback = student.feedback(examples, student.answers(rules, examples, stage=STAGE))
-    return [replace(mistake, feedback=text) for mistake, text in zip(mistakes, feedback, strict=True)]
 
 
 def trace_to_rules(

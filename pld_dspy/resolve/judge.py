@@ -124,48 +124,33 @@ def _compare(
 ) -> Verdict:
     """Compare on the guard set; ``asked`` is the number of examples before it."""
     old = evaluator.answers(before, guard, stage=STAGE)
-    if redecide is not None or _has_partial_scores(evaluator):
-        new = evaluator.answers(after, guard, stage=STAGE)
+    new: list[Answer] = []
+    if redecide is not None or evaluator.task.several or evaluator.objective.metric is not None:
+        new = evaluator.answers(after, guard, stage=STAGE)  # a wrong answer may still be better than another one
     else:  # errors first, since only they can be won
         order = np.argsort(_scores(evaluator, guard, old), kind="stable")
         guard, old = [guard[place] for place in order], [old[place] for place in order]
-        new = _answers_until_rejected(after, guard, old, evaluator, alpha)
+        was = _scores(evaluator, guard, old) >= 1
+        while rest := fewest_until_rejected(_scores(evaluator, guard, new) >= 1, was, alpha=alpha):
+            new += evaluator.answers(after, guard[len(new) : len(new) + max(rest, FEWEST_AT_ONCE)], stage=STAGE)
     if redecide is not None:
         old, new = redecide(old, guard), redecide(new, guard)
-    was, now = _scores(evaluator, guard, old), _scores(evaluator, guard, new)
-    won, lost = now > was[: len(now)], now < was[: len(now)]
+    scores, now = _scores(evaluator, guard, old), _scores(evaluator, guard, new)
+    won, lost = now > scores[: len(now)], now < scores[: len(now)]
     gain = None
     if guard and len(new) == len(old):
         gain = evaluator.value(guard, new) - evaluator.value(guard, old)
     reason = (
-        f"{won.sum()} wins and {lost.sum()} losses on {len(now)} of {len(was)} other examples, "
-        f"{(was < 1).sum()} of them errors"
+        f"{won.sum()} wins and {lost.sum()} losses on {len(now)} of {len(scores)} other examples, "
+        f"{(scores < 1).sum()} of them errors"
     )
     passed = chance_to_win(won, lost) > 1 - alpha
     if not passed:
         reason = f"{'it breaks too much' if lost.any() else 'it mends too little'}: {reason}"
     elif gain is not None and gain <= 0:
         passed, reason = False, f"the objective falls by {-gain:.3f}, with {reason}"
-    return Verdict(
-        passed=passed,
-        reason=reason,
-        on_guard=True,
-        wins=int(won.sum()),
-        losses=int(lost.sum()),
-        asked=asked + len(now),
-        gain=gain,
-    )
-
-
-def _answers_until_rejected(
-    after: RuleSet, guard: Examples, old: Sequence[Answer], evaluator: Evaluator, alpha: float
-) -> list[Answer]:
-    """Ask the patched student until rejection is certain; return its answers to the first examples of ``guard``."""
-    was = _scores(evaluator, guard, old) >= 1
-    new: list[Answer] = []
-    while rest := fewest_until_rejected(_scores(evaluator, guard, new) >= 1, was, alpha=alpha):
-        new += evaluator.answers(after, guard[len(new) : len(new) + max(rest, FEWEST_AT_ONCE)], stage=STAGE)
-    return new
+    counts = {"wins": int(won.sum()), "losses": int(lost.sum()), "asked": asked + len(now)}
+    return Verdict(passed=passed, reason=reason, on_guard=True, gain=gain, **counts)
 
 
 def fewest_until_rejected(now: NDArray[np.bool_], was: NDArray[np.bool_], *, alpha: float) -> int:
@@ -187,21 +172,15 @@ def fewest_until_rejected(now: NDArray[np.bool_], was: NDArray[np.bool_], *, alp
     return bisect_left(range(len(was) - len(now)), x=True, key=rejected)
 
 
-def _has_partial_scores(evaluator: Evaluator) -> bool:
-    """Whether one wrong answer may be better than another."""
-    return evaluator.task.several or evaluator.objective.metric is not None
-
-
 def _scores(evaluator: Evaluator, examples: Examples, answers: Sequence[Answer]) -> Floats:
     """Return one score per answer, to the first of ``examples``: the user's metric, else the share of correct labels.
 
     That share is the Jaccard index of gold and answered labels, 0 to 1; with a single label it is 0 or 1.
     """
-    examples = examples[: len(answers)]
+    examples, task = examples[: len(answers)], evaluator.task
     if evaluator.objective.metric is not None:
         pairs = zip(examples, answers, strict=True)
         return np.array([evaluator.value([example], [answer]) for example, answer in pairs])
-    task = evaluator.task
     given = (task.read(answer.outputs) for answer in answers)
     return np.array([_share(task, gold, label) for gold, label in zip(task.golds(examples), given, strict=True)])
 

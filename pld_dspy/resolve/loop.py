@@ -75,8 +75,7 @@ def resolve(
         TooManyErrors: more calls failed than the ledger allows.
         ModelError: a model rejects credentials or settings.
 
-    Source: the conflict-resolution loop of Prompt-Level Distillation (arXiv 2602.21103). The kinds of patches and the
-    test for each patch are our own.
+    Source: the conflict-resolution loop of arXiv 2602.21103; the kinds of patches and the test of each are our own.
     """
     cap = evaluator.ledger.budget.student_calls
     if cap is not None:  # what was left when the loop began, also in a resumed run
@@ -140,11 +139,7 @@ class _Loop:
         return [conflict for conflict, patches in zip(conflicts, proposals, strict=True) if patches]
 
     def _replaces_teacher(self, answered: Sequence[Conflict]) -> bool:
-        """Drop a teacher none of whose patches was kept; return whether patches without one are left to try instead.
-
-        Args:
-            answered: the last round's conflicts that the teacher had patches for.
-        """
+        """Drop a teacher none of whose patches was kept; return whether its conflicts have patches without one."""
         failure = self.found.teacher_failure()
         if failure is None:
             return False

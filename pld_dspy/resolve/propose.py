@@ -11,8 +11,7 @@ from ..rules import Rule, RuleSet
 from ..task.task import Task
 from ..teacher.signatures import Patch, ResolveConflict
 from ..teacher.teacher import Teacher
-from .edit import Unusable, apply_patch
-from .novelty import check_novel
+from .edit import Unusable, apply_patch, check_novel
 from .pool import Pool
 from .records import STAGE, Conflict, Mistake, PatchRecord, Resolution
 
@@ -26,16 +25,10 @@ Read: TypeAlias = tuple[list[Patch], list[PatchRecord]]
 
 
 def propose(teacher: Teacher, conflicts: Sequence[Conflict], pool: Pool, so_far: Resolution) -> list[list[Patch]]:
-    """Ask the teacher for patches for each conflict; if none of an answer is usable, once more with the reasons.
+    """Return the teacher's usable patches for each conflict; none where a cap or a lost call left no answer.
 
-    Args:
-        teacher: whom to ask.
-        conflicts: c conflicts.
-        pool: holds the conflicts' examples.
-        so_far: holds the rules and earlier patches, of which the teacher is reminded; gets the unusable ones.
-
-    Returns:
-        The usable patches for each of the c conflicts; empty also where a cap or a lost call left no answer.
+    A teacher none of whose patches for a conflict is usable is asked once more, with the reasons. It is reminded of
+    earlier patches in ``so_far``; the unusable ones are added to them.
 
     Raises:
         TooManyErrors: the teacher's calls fail too often.

@@ -12,9 +12,8 @@ from tasks import instruction, keyword, mail, mail_evaluator, mail_task, mails, 
 
 from pld_dspy.resolve.config import ResolveConfig
 from pld_dspy.resolve.diagnosis import find_mistakes, group, shortlist, trace_to_rules
-from pld_dspy.resolve.edit import Edit, Unusable, apply_patch
+from pld_dspy.resolve.edit import Edit, Unusable, apply_patch, check_novel
 from pld_dspy.resolve.judge import fewest_until_rejected, guard_rows, judge
-from pld_dspy.resolve.novelty import check_novel
 from pld_dspy.resolve.pool import Pool, stratified
 from pld_dspy.resolve.propose import SHOWN_CHARACTERS, cut_middle
 from pld_dspy.resolve.records import Conflict, Mistake, PatchRecord
