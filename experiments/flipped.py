@@ -10,11 +10,12 @@ from typing import get_args
 import dspy
 import numpy as np
 
+from pld_dspy.audit import suspects
 from pld_dspy.cli.data_source import Program
 from pld_dspy.errors import DataError
 from pld_dspy.explain import explain
 from pld_dspy.induce.config import InduceConfig, SuspectPolicy
-from pld_dspy.induce.induce import Induction, induce
+from pld_dspy.induce.induce import induce
 from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.local.connect import resolve_lm
@@ -126,7 +127,8 @@ def _rows(evaluator: Evaluator, splits: Splits, trainings: Sequence[Training]) -
     task, first = evaluator.task, None
     golds = task.golds(splits.test)
     for one in trainings:
-        induction = induce(one.micro_rules, task, config=InduceConfig(suspects=one.suspects))
+        doubted = [(suspect.example_id, suspect.label) for suspect in suspects(one.micro_rules, task)]
+        induction = induce(one.micro_rules, task, doubted=doubted, config=InduceConfig(suspects=one.suspects))
         rules = RuleSet(rules=tuple(induction.rules))
         with bar(one.name, "call", total=len(splits.val) + len(splits.test)) as progress:
             on_val, on_test = (
@@ -140,14 +142,13 @@ def _rows(evaluator: Evaluator, splits: Splits, trainings: Sequence[Training]) -
             less = difference(golds, pair[0].labels, pair[1].labels, task.labels)
             gap = f"{less.macro_f1:+.3f} [{less.interval[0]:+.3f}, {less.interval[1]:+.3f}]"
         first = first or (on_test, moved)
-        yield _row(one, induction, on_test, moved, gap)
+        yield _row(one, {name for name, _ in doubted}, len(induction.rules), on_test, moved, gap)
 
 
-def _row(one: Training, induction: Induction, own: Evaluation, moved: Evaluation | None, less: str) -> str:
-    doubted = {suspect.example_id for suspect in induction.suspects}
+def _row(one: Training, doubted: set[str], rules: int, own: Evaluation, moved: Evaluation | None, less: str) -> str:
     right = len(doubted & one.wrong)
     found = f"{right} | {right} of {len(one.wrong)}" if one.wrong else " | "
     return (
-        f"| {one.name} | {len(doubted)} | {found} | {len(induction.rules)} | {shown(own.score)} "
+        f"| {one.name} | {len(doubted)} | {found} | {rules} | {shown(own.score)} "
         f"| {shown(None if moved is None else moved.score)} | {less} |"
     )

@@ -1,10 +1,10 @@
 """Audit: training examples whose label is probably wrong, from the data alone or by asking the teacher.
 
 From the data, by confident learning (Northcutt et al. 2021, arXiv 1911.00068): a classifier that has not seen an
-example says how likely each label is, and an example is suspect where another label is likelier than is usual for
-examples of that label. Two things are read. The text was there before any label. A micro-rule was written with the
-label at hand and argues for it, right or wrong: with the names of the labels taken out it still accuses a label that
-it does not fit, but one that fits proves little.
+example gives the probability of each label. An example is suspect if another label is likelier than usual for examples
+of that label. The classifier sees two views. The text does not depend on the label. A micro-rule was written with the
+label at hand and argues for it; without the names of labels it still speaks against a label that does not fit, but
+proves little for one that does.
 """
 
 from __future__ import annotations
@@ -32,31 +32,31 @@ from .teacher.teacher import Teacher
 logger = logging.getLogger(__name__)
 
 FOLDS = 5
-"""Parts of the data, of which each is judged by the others; a label with fewer examples is not judged."""
+"""Parts of the data; each is judged by a classifier of the others. Labels with fewer examples are not judged."""
 TRUST = 0.7
-"""A view is used if what it says about unseen examples is their label this often: below, it is mostly wrong itself."""
+"""A view is used only if the classifier predicts this share of the labels right: below, it is mostly wrong itself."""
 MARGIN = 0.25
-"""By so much must another label be likelier."""
+"""Another label must be likelier by this much."""
 SOFTENING = 2.0
-"""Naive Bayes takes each word for independent evidence and is too sure: its log probabilities are divided by this."""
+"""Naive Bayes treats words as independent evidence and is too sure: its log-probabilities are divided by this."""
 UNCLEAR = "unclear"
-"""What a teacher is to answer where no label fits better than the others."""
+"""A teacher's answer if no label fits better than the others."""
 FEATURES = 200_000
-"""Most words and pieces of words looked at."""
+"""Most words and parts of words used."""
 
 Item: TypeAlias = MicroRule | dspy.Example
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """An example whose label is doubted.
+    """An example whose label is in doubt.
 
     Attributes:
-        example_id: which one.
+        example_id: the example's id.
         label: its label.
-        suggested: the label that would fit better; None where nobody said.
-        score: how much likelier that is, above 0; 1 where a teacher or the rationale's author doubts the label.
-        reason: why it is doubted, in words.
+        suggested: the label that would fit better; None if unknown.
+        score: how much likelier that is, above 0; 1 if a teacher or the rationale's author doubts the label.
+        reason: why it is in doubt, in words.
     """
 
     example_id: str
@@ -68,11 +68,11 @@ class Suspect:
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit found.
+    """The result of an audit.
 
     Attributes:
-        suspects: the examples whose label is doubted.
-        unreadable: examples for which the teacher, asked twice, neither named a label nor said that it is unclear.
+        suspects: the examples whose label is in doubt, the most doubtful first.
+        unreadable: number of examples for which the teacher, asked twice, gave neither a label nor "unclear".
     """
 
     suspects: list[Suspect]
@@ -83,47 +83,54 @@ def audit(
     micro_rules: Sequence[MicroRule],
     task: Task,
     *,
-    teacher: Teacher,
     texts: Mapping[str, str] | None = None,
+    teacher: Teacher | None = None,
     on_answer: Callable[[], object] | None = None,
 ) -> Audit:
-    """Find what the data doubts and what a teacher contradicts, the most doubtful first; arguments as below.
+    """Find labels that the data doubts or the teacher contradicts; a label may be both.
 
-    The teacher is first asked about what the data doubts most, so that a cap on calls leaves out the rest. A label
-    that the data doubts and the teacher confirms stays doubted.
+    The teacher is first asked about what the data doubts most, so that a cap on calls leaves out the rest.
+
+    Args:
+        micro_rules: one per example and label.
+        task: the labelled decision.
+        texts: example id -> what the student reads; the example's inputs where there is none.
+        teacher: None for the data alone.
+        on_answer: called once per answer.
     """
-    found = {one.example_id: one for one in suspects(micro_rules, task, texts=texts)}
-    scores = {name: one.score for name, one in found.items()}
-    judged = contradicted_by_teacher(
-        sorted(micro_rules, key=lambda rule: -scores.get(rule.example_id, 0.0)),
-        task,
-        teacher=teacher,
-        texts=texts,
-        on_answer=on_answer,
-    )
-    for one in judged.suspects:
-        before = found.get(one.example_id)
-        found[one.example_id] = one if before is None else replace(one, reason=f"{before.reason}; {one.reason}")
+    found = {suspect.example_id: suspect for suspect in suspects(micro_rules, task, texts=texts)}
+    judged = Audit([])
+    if teacher is not None:
+        scores = {name: suspect.score for name, suspect in found.items()}
+        by_doubt = sorted(micro_rules, key=lambda rule: -scores.get(rule.example_id, 0.0))
+        judged = contradicted_by_teacher(by_doubt, task, teacher=teacher, texts=texts, on_answer=on_answer)
+    for suspect in judged.suspects:
+        by_data = found.get(suspect.example_id)
+        reasons = "; ".join([by_data.reason, suspect.reason] if by_data else [suspect.reason])
+        found[suspect.example_id] = replace(suspect, reason=reasons)
     return Audit(sorted(found.values(), key=_most_doubtful_first), judged.unreadable)
 
 
 def suspects(items: Sequence[Item], task: Task, *, texts: Mapping[str, str] | None = None) -> list[Suspect]:
-    """Find doubtful labels without a call, the most doubtful first.
+    """Find labels in doubt without a call, the most doubtful first.
 
     Args:
         items: micro-rules with their examples' inputs, or labelled examples; time grows with their number.
         task: the labelled decision.
-        texts: example id -> what the student reads of it; the example's inputs where there is none.
+        texts: as for :func:`audit`.
 
     Returns:
-        Those that a classifier of texts or of micro-rules contradicts, and those whose rationale is marked as
-        doubtful. Only the latter where no classifier can be trusted on this data, or examples have several labels.
+        Those that a classifier of texts or of micro-rules contradicts, and those that their rationale marks as
+        doubtful. Only the latter if no classifier can be trusted on this data, or examples have several labels.
     """
-    told = [_told(item, row, task, texts or {}) for row, item in enumerate(items)]
-    marked = {(one.id, one.label): _marked(one) for one in told if one.doubtful}
+    cases = _cases(items, task, texts)
+    marked = [
+        Suspect(case.id, case.label, None, 1.0, "its rationale doubts the label") for case in cases if case.doubtful
+    ]
     # A text with several labels reads like each of them, so that a classifier would doubt them all.
-    contradicted = {} if task.several else {(one.example_id, one.label): one for one in _contradicted(told, task)}
-    return sorted({**contradicted, **marked}.values(), key=_most_doubtful_first)
+    contradicted = [] if task.several else list(_contradicted_by_data(cases, task))
+    found = {(suspect.example_id, suspect.label): suspect for suspect in (*contradicted, *marked)}
+    return sorted(found.values(), key=_most_doubtful_first)
 
 
 def contradicted_by_teacher(
@@ -134,50 +141,47 @@ def contradicted_by_teacher(
     texts: Mapping[str, str] | None = None,
     on_answer: Callable[[], object] | None = None,
 ) -> Audit:
-    """Ask a teacher for the label of each example without showing it, one call each, and find those it contradicts.
-
-    An answer that cannot be read is asked for once more; if it still cannot, it contradicts nothing, and is counted.
+    """Ask the teacher for each example's label without showing it, and find the labels that it contradicts.
 
     Args:
-        items: micro-rules with their examples' inputs, or labelled examples: all of them, or what
-            :func:`suspects` found.
+        items: as for :func:`suspects`; one call each.
         task: the labelled decision.
-        teacher: asked under the stage "audit"; a cap on calls leaves the other examples unasked.
-        texts: example id -> what the student reads of it, as for :func:`suspects`.
+        teacher: asked in the stage "audit". A cap on calls leaves out the last items; an answer that stays unreadable
+            after a retry contradicts nothing, and is counted.
+        texts: as for :func:`audit`.
         on_answer: called once per answer.
 
     Returns:
         Suspects in the order of ``items``.
     """
-    told = [_told(item, row, task, texts or {}) for row, item in enumerate(items)]
-    inputs = [{"labels": ", ".join(task.labels), "example": one.text} for one in told]
+    cases = _cases(items, task, texts)
 
-    def read(answer: Answer) -> str | None:
-        said = str((answer.outputs or {}).get("answer") or "").strip()
-        return UNCLEAR if said.casefold().rstrip(".") == UNCLEAR else match_label(said, task.labels)
+    def label_in(answer: Answer) -> str | None:
+        text = str((answer.outputs or {}).get("answer") or "").strip()
+        return UNCLEAR if text.casefold().rstrip(".") == UNCLEAR else match_label(text, task.labels)
 
     answers = teacher.ask(
         JudgeExample,
-        inputs,
+        [{"labels": ", ".join(task.labels), "example": case.text} for case in cases],
         stage="audit",
-        texts=lambda answer: [read(answer) or ""],
+        texts=lambda answer: [label_in(answer) or ""],
         empty_reason="it named none of the labels",
         on_answer=on_answer,
     )
     found, unreadable = [], 0
-    for one, answer in zip(told, answers, strict=True):
-        outputs, label = answer.outputs or {}, read(answer)
+    for case, answer in zip(cases, answers, strict=True):
+        label = label_in(answer)
         unreadable += label is None and answer.outputs is not None
-        if label not in (None, UNCLEAR, one.label):
-            why = " ".join(str(outputs.get("reason") or "").split()) or "it does not say why"
+        if label not in (None, UNCLEAR, case.label):
+            why = " ".join(str((answer.outputs or {}).get("reason") or "").split()) or "it does not say why"
             reason = f"the teacher, not told the label, answers {label}: {why}"
-            found.append(Suspect(one.id, one.label, label, 1.0, reason))
+            found.append(Suspect(case.id, case.label, label, 1.0, reason))
     return Audit(found, unreadable)
 
 
 @dataclass(frozen=True)
-class _Told:
-    """What is known of one example; ``rule`` is empty without a micro-rule."""
+class _Case:
+    """A labelled example as it is audited; ``rule`` is empty without a micro-rule, and names no label."""
 
     id: str
     label: str
@@ -186,42 +190,43 @@ class _Told:
     doubtful: bool
 
 
-def _told(item: Item, row: int, task: Task, texts: Mapping[str, str]) -> _Told:
-    if isinstance(item, MicroRule):
-        rule, text = _without_labels(item.rule, task.labels), texts.get(item.example_id, input_text(item.inputs))
-        return _Told(item.example_id, item.label, text, rule, item.doubtful)
-    name = example_id(item, row)
-    return _Told(name, task.gold(item), texts.get(name, task.text(item)), "", doubtful=False)
+def _cases(items: Sequence[Item], task: Task, texts: Mapping[str, str] | None) -> list[_Case]:
+    texts, cases = texts or {}, []
+    for row, item in enumerate(items):
+        if isinstance(item, MicroRule):
+            text = texts.get(item.example_id, input_text(item.inputs))
+            rule = _without_labels(item.rule, task.labels)
+            cases.append(_Case(item.example_id, item.label, text, rule, item.doubtful))
+        else:
+            name = example_id(item, row)
+            cases.append(_Case(name, task.gold(item), texts.get(name, task.text(item)), "", doubtful=False))
+    return cases
 
 
-def _most_doubtful_first(one: Suspect) -> tuple[float, str]:
-    return -one.score, one.example_id
+def _most_doubtful_first(suspect: Suspect) -> tuple[float, str]:
+    return -suspect.score, suspect.example_id
 
 
 def _without_labels(rule: str, labels: Sequence[str]) -> str:
-    """Blank out the names of labels, however their words are joined: they say what was told, not what is true."""
+    """Blank out the names of labels, which say what the author was told, not what is true."""
     return label_names(tuple(labels)).sub(" ", rule)
 
 
-def _marked(one: _Told) -> Suspect:
-    return Suspect(one.id, one.label, None, 1.0, "its rationale doubts the label")
-
-
-def _contradicted(told: Sequence[_Told], task: Task) -> Iterator[Suspect]:
-    """Yield the examples that the views which can be trusted contradict on average."""
-    sizes = Counter(one.label for one in told)
+def _contradicted_by_data(cases: Sequence[_Case], task: Task) -> Iterator[Suspect]:
+    """Yield the examples that the trusted views contradict on average."""
+    sizes = Counter(case.label for case in cases)
     labels = [label for label in task.labels if sizes[label] >= FOLDS]
-    judged = [one for one in told if one.label in labels]
     if len(labels) < 2:
         return
-    given = np.array([labels.index(one.label) for one in judged])
-    views = {"text": [one.text for one in judged], "micro-rule": [one.rule for one in judged]}
+    judged = [case for case in cases if case.label in labels]
+    given = np.array([labels.index(case.label) for case in judged])
+    views = {"text": [case.text for case in judged], "micro-rule": [case.rule for case in judged]}
     trusted: dict[str, NDArray[np.float64]] = {}
     for name, texts in views.items():
-        if any(text.strip() for text in texts):  # what has no micro-rule has an empty one
-            beliefs = _unseen(texts, given)
+        if any(text.strip() for text in texts):  # labelled examples have no micro-rule
+            beliefs = _unseen_probabilities(texts, given)
             agreement = float((beliefs.argmax(axis=1) == given).mean())
-            logger.info("Audit by %s: %.2f of the labels are what it expects.", name, agreement)
+            logger.info("Audit by %s: the classifier predicts %.2f of the labels.", name, agreement)
             if agreement >= TRUST:
                 trusted[name] = beliefs
     if not trusted:
@@ -233,17 +238,17 @@ def _contradicted(told: Sequence[_Told], task: Task) -> Iterator[Suspect]:
     expected = np.where(beliefs >= usual, beliefs, -1.0).argmax(axis=1)
     margins = beliefs[rows, expected] - beliefs[rows, given]
     for row in np.flatnonzero((beliefs[rows, expected] >= usual[expected]) & (margins >= MARGIN)):
-        one, other = judged[row], labels[expected[row]]
-        reason = f"its {' and '.join(trusted)} read like {other} ({beliefs[row, expected[row]]:.2f}), not {one.label}"
-        yield Suspect(one.id, one.label, other, round(float(margins[row]), 4), reason)
+        case, other = judged[row], labels[expected[row]]
+        reason = f"its {' and '.join(trusted)} read like {other} ({beliefs[row, expected[row]]:.2f}), not {case.label}"
+        yield Suspect(case.id, case.label, other, round(float(margins[row]), 4), reason)
 
 
-def _unseen(texts: Sequence[str], given: NDArray[np.int64]) -> NDArray[np.float64]:
+def _unseen_probabilities(texts: Sequence[str], given: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the probability of each label, n x L, by a classifier that has not seen the example."""
     words = CountVectorizer(ngram_range=(1, 2), token_pattern=r"\w+").build_analyzer()
-    pieces = CountVectorizer(analyzer="char_wb", ngram_range=(2, 4)).build_analyzer()
+    parts = CountVectorizer(analyzer="char_wb", ngram_range=(2, 4)).build_analyzer()
     vectorizer = TfidfVectorizer(
-        analyzer=lambda text: [*words(text), *pieces(text)], sublinear_tf=True, max_features=FEATURES
+        analyzer=lambda text: [*words(text), *parts(text)], sublinear_tf=True, max_features=FEATURES
     )
     matrix = vectorizer.fit_transform(texts)
     beliefs = np.zeros((len(texts), int(given.max()) + 1))

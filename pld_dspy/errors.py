@@ -45,4 +45,5 @@ class Settings(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(map(str, (type(self).__name__, *first["loc"])))
-            raise DataError(f"{field} is {first['input']!r}; {first['msg']}.") from error
+            message = first["msg"].removeprefix("Value error, ")  # pydantic's mark of a validator's own message
+            raise DataError(f"{field} is {first['input']!r}; {message}.") from error

@@ -1,4 +1,4 @@
-"""Explain: from labelled examples to rationales and micro-rules, by a teacher or from a record."""
+"""Explain: from labelled examples to rationales and micro-rules, by a teacher or from records."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from .teacher.teacher import Teacher
 
 logger = logging.getLogger(__name__)
 
-
-Place: TypeAlias = tuple[int, str]
+LabelledRow: TypeAlias = tuple[int, str]
 """A row of the training set, and one of its gold labels."""
 
 
@@ -29,10 +28,10 @@ class Explanations:
     """The micro-rules of a training set, and what had to be left out.
 
     Attributes:
-        micro_rules: at most one for each gold label of an example, in the order of the training set.
-        unmatched: ids of recorded rationales that belong to no training example.
-        doubtful: example ids whose label the rationale's author doubted; their micro-rules are kept.
-        failed: example ids that the teacher gave no usable micro-rule for, or that a cap left out.
+        micro_rules: at most one per gold label of an example, in the order of the training set.
+        unmatched: ids of records that match no training example.
+        doubtful: ids of examples whose label the rationale's author doubted; their micro-rules are kept.
+        failed: ids of examples without a usable micro-rule from the teacher, those beyond a cap included.
         unexplained: ids of examples with neither record nor teacher.
     """
 
@@ -52,16 +51,16 @@ def explain(
     teacher: Teacher | None = None,
     on_answer: Callable[[], object] | None = None,
 ) -> Explanations:
-    """Give every training example a micro-rule: the recorded one where there is one, else the teacher's.
+    """Give every training example a micro-rule: the recorded one if there is one, else the teacher's.
 
-    Where an example may have several labels, each of them is explained on its own: a rule is about one label, and
-    examples that share a label need not share the others. An example without any label is not explained.
+    Each label of an example with several is explained on its own, since a rule is about one label. An example without
+    a label is not explained.
 
     Args:
         trainset: labelled examples.
         task: their labelled decision.
-        texts: what the teacher is shown of each training example; its inputs as text where None.
-        recorded: micro-rules from a file, matched by example id, else by inputs; see :func:`match_records`.
+        texts: what the teacher sees of each training example; its inputs as text where None.
+        recorded: micro-rules from a file; see :func:`match_records`.
         teacher: explains what no record covers. None: records only.
         on_answer: called once per example that the teacher answers.
 
@@ -72,15 +71,14 @@ def explain(
     records, unmatched = match_records(trainset, task, recorded)
     wanted = [(row, label) for row, gold in enumerate(task.golds(trainset)) for label in task.labels_of(gold)]
     missing = [place for place in wanted if place not in records]
-    told: dict[Place, MicroRule] = {}
-    if teacher is not None and missing:
-        told = _ask(trainset, task, missing, texts, teacher, on_answer)
-    found = {**records, **told}
+    answers = _ask(trainset, task, missing, texts, teacher, on_answer) if teacher is not None and missing else {}
+    found = {**records, **answers}
     if not found and teacher is not None and "explain" in teacher.ledger.stopped:
         raise BudgetExceeded(teacher.ledger.stopped["explain"])
     if not found:
         raise _nothing_explained(len(missing), has_teacher=teacher is not None)
-    absent = list(dict.fromkeys(example_id(trainset[row], row) for row, label in missing if (row, label) not in told))
+    absent = [example_id(trainset[row], row) for row, label in missing if (row, label) not in answers]
+    absent = list(dict.fromkeys(absent))
     result = Explanations(
         micro_rules=[found[place] for place in wanted if place in found],
         unmatched=unmatched,
@@ -88,21 +86,21 @@ def explain(
         failed=absent if teacher is not None else [],
         unexplained=absent if teacher is None else [],
     )
-    _report(result)
+    _log(result)
     return result
 
 
 def _ask(
     trainset: Sequence[dspy.Example],
     task: Task,
-    places: Sequence[Place],
+    places: Sequence[LabelledRow],
     texts: Sequence[str] | None,
     teacher: Teacher,
     on_answer: Callable[[], object] | None,
-) -> dict[Place, MicroRule]:
+) -> dict[LabelledRow, MicroRule]:
     inputs = [
         {
-            "labels": _listed(task, trainset[row]),
+            "labels": _listed_labels(task, trainset[row]),
             "example": task.text(trainset[row]) if texts is None else texts[row],
             "label": label,
         }
@@ -111,45 +109,44 @@ def _ask(
     answers = teacher.ask(
         ExplainExample, inputs, stage="explain", texts=lambda answer: [_rule(answer)], on_answer=on_answer
     )
-    told = {}
-    for (row, label), answer in zip(places, answers, strict=True):
-        rule = _rule(answer)
-        if rule and not is_unfilled(rule):
-            told[row, label] = MicroRule(
-                example_id=example_id(trainset[row], row),
-                inputs=trainset[row].inputs().toDict(),
-                label=label,
-                rationale=str((answer.outputs or {}).get("rationale") or ""),
-                rule=rule,
-            )
-    return told
+    return {
+        (row, label): MicroRule(
+            example_id=example_id(trainset[row], row),
+            inputs=trainset[row].inputs().toDict(),
+            label=label,
+            rationale=str((answer.outputs or {}).get("rationale") or ""),
+            rule=rule,
+        )
+        for (row, label), answer in zip(places, answers, strict=True)
+        if (rule := _rule(answer)) and not is_unfilled(rule)
+    }
 
 
 def _rule(answer: Answer) -> str:
     return str((answer.outputs or {}).get("rule") or "").strip()
 
 
-def _listed(task: Task, example: dspy.Example) -> str:
+def _listed_labels(task: Task, example: dspy.Example) -> str:
     listed = ", ".join(task.labels)
     return f"{listed} (an example may have several; this one has {task.gold(example)})" if task.several else listed
 
 
 def match_records(
     trainset: Sequence[dspy.Example], task: Task, recorded: Sequence[MicroRule]
-) -> tuple[dict[Place, MicroRule], list[str]]:
+) -> tuple[dict[LabelledRow, MicroRule], list[str]]:
     """Match records to training rows by the rows' own ids, else by normalized inputs, else by row number.
 
-    Among rows of equal inputs, a record belongs to one that has its label and no record of it yet; further records of
-    a row's label do not count. A matched record names its example as the training set does.
+    Among rows with equal inputs, a record belongs to one that has its label and no record yet; further records for a
+    row and label are ignored. A matched record gets the example id of the training set.
 
     Returns:
-        Training row and gold label -> its record, and the ids of the records that match none.
+        Training row and gold label -> its record, and the ids of the records that match no row.
 
     Raises:
-        DataError: a record's label differs from its example's, or is none of them where it has several.
+        DataError: a record's label is none of its example's.
     """
     rows_of = _row_finder(trainset)
-    matched: dict[Place, MicroRule] = {}
+    matched: dict[LabelledRow, MicroRule] = {}
     unmatched = []
     for record in recorded:
         rows = rows_of(record)
@@ -158,23 +155,28 @@ def match_records(
             continue
         fitting = [row for row in rows if record.label in task.labels_of(task.gold(trainset[row]))]
         if not fitting:
+            remedy = (
+                "Give a record for each label, under that label alone, or drop the record."
+                if task.several
+                else "Correct one of them, or drop the record."
+            )
             raise DataError(
                 f"The recorded rationale of {record.example_id!r} gives the label {record.label!r}, but training "
-                f"row {rows[0]} is labelled {task.gold(trainset[rows[0]])!r}. {_correction(task)}"
+                f"row {rows[0]} is labelled {task.gold(trainset[rows[0]])!r}. {remedy}"
             )
         row = next((row for row in fitting if (row, record.label) not in matched), fitting[0])
-        named = record.model_copy(update={"example_id": example_id(trainset[row], row)})
-        matched.setdefault((row, record.label), named)
+        renamed = record.model_copy(update={"example_id": example_id(trainset[row], row)})
+        matched.setdefault((row, record.label), renamed)
     return matched, unmatched
 
 
 def _row_finder(trainset: Sequence[dspy.Example]) -> Callable[[MicroRule], list[int]]:
-    """Return a function that gives the rows which a record may be about."""
+    """Return a function: record -> the rows that it may be about."""
     by_id: dict[str, list[int]] = {}
     by_text: dict[str, list[int]] = {}
     by_number: dict[str, list[int]] = {}
     for row, example in enumerate(trainset):
-        # A number is the last resort: it says which example a record is about only while the rows stay as they were.
+        # The row number comes last: it names the right example only as long as the rows stay in order.
         own = by_number if example.get("id") is None else by_id
         own[example_id(example, row)] = [row]
         by_text.setdefault(_text_key(example.inputs().toDict()), []).append(row)
@@ -184,6 +186,11 @@ def _row_finder(trainset: Sequence[dspy.Example]) -> Callable[[MicroRule], list[
         return by_id.get(name) or by_text.get(_text_key(record.inputs)) or by_number.get(name) or []
 
     return rows_of
+
+
+def _text_key(inputs: dict[str, Any]) -> str:
+    """Return the inputs as normalized text, whatever the order of their fields."""
+    return identity(input_text(dict(sorted(inputs.items()))))
 
 
 def _nothing_explained(asked: int, *, has_teacher: bool) -> DataError:
@@ -198,23 +205,12 @@ def _nothing_explained(asked: int, *, has_teacher: bool) -> DataError:
     )
 
 
-def _correction(task: Task) -> str:
-    if task.several:
-        return "Give a record for each label, under that label alone, or drop the record."
-    return "Correct one of them, or drop the record."
-
-
-def _text_key(inputs: dict[str, Any]) -> str:
-    """The inputs as text, whatever the order of their fields."""
-    return identity(input_text(dict(sorted(inputs.items()))))
-
-
-def _report(result: Explanations) -> None:
-    for name, ids, level in (
+def _log(result: Explanations) -> None:
+    for message, ids, level in (
         ("recorded rationales match no training example", result.unmatched, logging.WARNING),
         ("examples have a label that the rationale doubts", result.doubtful, logging.INFO),
         ("examples got no usable micro-rule from the teacher", result.failed, logging.WARNING),
         ("examples have no micro-rule: no record and no teacher", result.unexplained, logging.INFO),
     ):
         if ids:
-            logger.log(level, "%d %s: %s%s", len(ids), name, ", ".join(ids[:5]), " ..." if len(ids) > 5 else "")
+            logger.log(level, "%d %s: %s%s", len(ids), message, ", ".join(ids[:5]), " ..." if len(ids) > 5 else "")

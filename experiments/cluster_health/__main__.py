@@ -26,7 +26,7 @@ def main(
     seed: Annotated[int, typer.Option(help="Of the generator.")] = 0,
     dbscan_up_to: Annotated[int, typer.Option(help="Most micro-rules to run plain DBSCAN on.")] = DBSCAN_UP_TO,
 ) -> None:
-    """Compare induction, with and without its doctor, to plain DBSCAN over all labels."""
+    """Compare induction, with and without its check of clusterings, to plain DBSCAN over all labels."""
     sources: list[int | Path] = [*(size or ([] if rationales else [7190, 100_000])), *(rationales or [])]
     rows, notes = [HEADER], []
     seconds: list[tuple[int, float]] = []
@@ -40,7 +40,7 @@ def main(
             rows.append(_row(name, method, health))
             if health.note:
                 notes.append(f"{name}, {method}: {health.note}")
-            if method == "doctor" and isinstance(source, int):
+            if method == "checked" and isinstance(source, int):
                 seconds.append((source, health.seconds))
     typer.echo("\n".join([*rows, "", *notes, *_growth(seconds)]))
 
@@ -59,7 +59,7 @@ def _growth(seconds: list[tuple[int, float]]) -> list[str]:
     (small, before), (large, after) = min(seconds, default=(0, 0.0)), max(seconds, default=(0, 0.0))
     if small == large:
         return []
-    return [f"Time of the doctor grows with the power {math.log(after / before) / math.log(large / small):.2f} of n."]
+    return [f"Time with the check grows with the power {math.log(after / before) / math.log(large / small):.2f} of n."]
 
 
 if __name__ == "__main__":

@@ -61,12 +61,12 @@ Method = Callable[[Collection], tuple[list[list[int]], str]]
 """A collection -> groups of its rows, and what there is to say."""
 
 
-def with_doctor(given: Collection) -> tuple[list[list[int]], str]:
+def with_check(given: Collection) -> tuple[list[list[int]], str]:
     """Induce as PLD does by default."""
     return _induced(given, InduceConfig())
 
 
-def without_doctor(given: Collection) -> tuple[list[list[int]], str]:
+def without_check(given: Collection) -> tuple[list[list[int]], str]:
     """Induce with every label's clusters left as HDBSCAN finds them."""
     return _induced(given, InduceConfig(band=None))
 
@@ -77,7 +77,7 @@ def plain_dbscan(given: Collection) -> tuple[list[list[int]], str]:
     return [np.flatnonzero(numbers == number).tolist() for number in range(numbers.max() + 1)], ""
 
 
-METHODS: dict[str, Method] = {"doctor": with_doctor, "no doctor": without_doctor, "DBSCAN": plain_dbscan}
+METHODS: dict[str, Method] = {"checked": with_check, "unchecked": without_check, "DBSCAN": plain_dbscan}
 
 
 def measured(method: str, source: int | Path, seed: int) -> Health:
@@ -111,8 +111,7 @@ def recorded(path: Path) -> Collection:
 
 def _induced(given: Collection, config: InduceConfig) -> tuple[list[list[int]], str]:
     rows = {rule.example_id: row for row, rule in enumerate(given.micro_rules)}
-    # Labels are audited before clusters are made, and at a price of its own.
-    found = induce(given.micro_rules, given.task, config=config, doubted=())
+    found = induce(given.micro_rules, given.task, config=config)
     return [[rows[example_id] for example_id in rule.support] for rule in found.rules], found.diagnosis
 
 

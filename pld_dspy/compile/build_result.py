@@ -51,7 +51,7 @@ def build_result(context: CompileContext, *, instructions: str) -> PLDResult:
         calibration=calibration if isinstance(calibration, Calibration) else None,
         insight=found.insight,
         rule_tokens=_rule_tokens(*context.validation),
-        suspects=context.induction.suspects,
+        suspects=context.audit.suspects,
         counts=_counts(context),
         stopped=found.stopped,
         notes=[*context.notes, *_notes(context)],
@@ -103,13 +103,13 @@ def _notes(context: CompileContext) -> Iterator[str]:
             f"The teacher gave no usable wording of {', '.join(induction.fallbacks)} (unusable, lost or past a cap): "
             "their micro-rules are used instead."
         )
-    if context.audit is not None and context.audit.unreadable:
+    if context.audit.unreadable:
         yield (
             f"The teacher's answer about the label could not be read for {context.audit.unreadable} of "
             f"{len(context.explanations.micro_rules)} examples: these labels it neither confirms nor doubts."
         )
-    if induction.suspects:
-        yield _suspects_note(induction.suspects)
+    if context.audit.suspects:
+        yield _suspects_note(context.audit.suspects)
     if found.best is None:
         yield "No rule set beat the unchanged student on validation: the student came back unchanged."
     yield from _resolve_notes(context)

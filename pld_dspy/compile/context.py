@@ -50,7 +50,7 @@ class CompileContext:
         seconds: stage -> wall seconds, set when a stage ends.
         folder, ledger, evaluator: where files and answers are kept, and the student as a function of its rules; set by
             :meth:`open`.
-        explanations, audit, induction: set by the stages of these names; ``audit`` is None unless a teacher audits.
+        explanations, audit, induction: set by the stages of these names.
         searched: what the search found, without patches.
         resolution: what the conflict loop did; None where it was left out.
         fit: offsets of both students; None where no calibration is wanted.
@@ -73,7 +73,7 @@ class CompileContext:
     ledger: Ledger = field(init=False)
     evaluator: Evaluator = field(init=False)
     explanations: Explanations = field(init=False)
-    audit: Audit | None = field(init=False, default=None)
+    audit: Audit = field(init=False)
     induction: Induction = field(init=False)
     searched: SearchResult = field(init=False)
     resolution: Resolution | None = field(init=False, default=None)

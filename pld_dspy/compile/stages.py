@@ -16,6 +16,7 @@ from ..audit import audit
 from ..calibrate.fit import fitted, graded
 from ..explain import explain
 from ..induce.config import InduceConfig
+from ..induce.formats import about_format
 from ..induce.induce import induce
 from ..ledger.budget import UNCAPPED
 from ..ledger.jsonl import write_jsonl
@@ -70,14 +71,15 @@ def explain_examples(context: CompileContext) -> None:
 
 
 def audit_labels(context: CompileContext, config: InduceConfig) -> None:
-    """Ask the teacher which training labels are in doubt, if ``config`` wants that."""
-    if config.audit != "teacher" or context.teacher is None:
-        return
-    micro_rules = context.explanations.micro_rules
-    with timed(context.seconds, "audit"), bar("audit", "example", total=len(micro_rules)) as shown:
-        context.audit = audit(
-            micro_rules, context.task, teacher=context.teacher, texts=context.texts_by_id, on_answer=shown.update
-        )
+    """Find training labels in doubt, from the data and, if ``config`` wants that, by the teacher."""
+    task, texts, micro_rules = context.task, context.texts_by_id, context.explanations.micro_rules
+    with timed(context.seconds, "audit"):
+        if config.audit == "data":
+            decisive = [rule for rule in micro_rules if not about_format(rule.rule, task.labels)]
+            context.audit = audit(decisive, task, texts=texts)
+            return
+        with bar("audit", "example", total=len(micro_rules)) as shown:
+            context.audit = audit(micro_rules, task, texts=texts, teacher=context.teacher, on_answer=shown.update)
 
 
 def induce_rules(context: CompileContext, config: InduceConfig) -> None:
@@ -86,11 +88,11 @@ def induce_rules(context: CompileContext, config: InduceConfig) -> None:
         context.induction = induce(
             context.explanations.micro_rules,
             context.task,
+            doubted=[(suspect.example_id, suspect.label) for suspect in context.audit.suspects],
             reads=context.reads_by_id,
             config=config,
             teacher=context.teacher,
             on_answer=shown.update,
-            doubted=context.audit.suspects if context.audit else None,
         )
 
 

@@ -1,137 +1,125 @@
-"""Cluster: groups of similar micro-rules of one label, none too big, none lost without need."""
+"""Cluster: ways to find groups of similar vectors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import DBSCAN, HDBSCAN, KMeans
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import pdist
+from sklearn.cluster import DBSCAN, HDBSCAN, MiniBatchKMeans
+from sklearn.metrics import silhouette_score
+from sklearn.preprocessing import normalize
 
-Floats = NDArray[np.float64]
-Clusterer = Callable[[Floats], NDArray[np.int64]]
-"""Unit vectors n x d -> n cluster numbers, -1 for noise."""
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
+Clusterer: TypeAlias = Callable[[Floats], Ints]
+"""n x d unit vectors -> n cluster numbers, -1 for noise."""
 
-SMALL = 8
-"""A cluster of so few micro-rules is never split: a teacher reads them at one glance."""
+CUTS = 6
+"""Numbers of clusters that average linkage compares."""
+JUDGED = 1000
+"""Most points by which it compares them."""
+SMALLEST = 3
+"""Fewer micro-rules than this are noise to average linkage, and may join a cluster."""
+MOST = 3000
+"""Most different points of one label that are compared pair by pair."""
+CELLS = 1000
+"""Neighbourhoods that stand for more points than that."""
 
 
-def hdbscan(vectors: Floats) -> NDArray[np.int64]:
-    """HDBSCAN (Campello et al. 2013) with a smallest cluster that grows with the square root of n."""
+def hdbscan(vectors: Floats) -> Ints:
+    """HDBSCAN (Campello et al. 2013); the smallest cluster grows with the square root of n."""
     smallest = max(2, round(np.sqrt(len(vectors)) / 2))
     if len(vectors) < 2 * smallest:
         return np.zeros(len(vectors), dtype=np.int64)
     return np.asarray(HDBSCAN(min_cluster_size=smallest, min_samples=1, copy=True).fit_predict(vectors))
 
 
-@dataclass(frozen=True)
-class Dbscan:
-    """DBSCAN (Ester et al. 1996) on cosine distance.
+def dbscan(eps: float = 0.4, min_samples: int = 6) -> Clusterer:
+    """Return DBSCAN (Ester et al. 1996) on cosine distance; the defaults are those of PLD (arXiv 2602.21103).
 
-    Attributes:
-        eps: largest cosine distance of two neighbours, 0 to 2; None lets the doctor pick one a label.
+    Args:
+        eps: largest cosine distance between neighbours, 0 to 2.
         min_samples: neighbours that make a point dense, itself included.
     """
 
-    eps: float | None
-    min_samples: int
+    def clusterer(vectors: Floats) -> Ints:
+        return np.asarray(DBSCAN(eps=eps, min_samples=min_samples, metric="cosine").fit_predict(vectors))
 
-    def __call__(self, vectors: Floats) -> NDArray[np.int64]:
-        """Return the cluster numbers of unit vectors, n x d.
-
-        Raises:
-            ValueError: eps is to be picked, and is not yet.
-        """
-        if self.eps is None:
-            raise ValueError("eps is None: the doctor picks it, see pick_eps().")
-        found = DBSCAN(eps=self.eps, min_samples=self.min_samples, metric="cosine").fit_predict(vectors)
-        return np.asarray(found)
+    clusterer.__name__ = f"dbscan(eps={eps:g}, min_samples={min_samples})"  # as config.yaml has it
+    return clusterer
 
 
-def dbscan(eps: float | None = 0.4, min_samples: int = 6) -> Dbscan:
-    """Return DBSCAN on cosine distance; the defaults are those of PLD (arXiv 2602.21103).
+def average_linkage(points: Floats, weights: Ints, band: tuple[int, int]) -> Ints:
+    """Cluster weighted points by average linkage (UPGMA, Sokal and Michener 1958) on cosine distance.
+
+    Short texts have few words in common, so that density-based methods chain most of them into one cluster. Average
+    linkage compares all members of two clusters, and does not chain.
 
     Args:
-        eps: largest cosine distance of two neighbours; None has it picked for each label.
-        min_samples: neighbours that make a point dense, itself included.
-    """
-    return Dbscan(eps, min_samples)
-
-
-def groups_of_label(
-    vectors: Floats, rows: Sequence[int], *, clusterer: Clusterer, max_share: float, attach: float
-) -> list[list[int]]:
-    """Cluster the micro-rules of one label.
-
-    Args:
-        vectors: unit vectors of all micro-rules, n x d.
-        rows: the label's rows in ``vectors``.
-        clusterer: gives cluster numbers, -1 for noise.
-        max_share: a cluster with more than this share of ``rows`` (and more than a few) is split.
-        attach: noise joins the nearest cluster from this cosine similarity on.
+        points: unit vectors, m x d; all pairs are compared.
+        weights: how many micro-rules each point stands for, m.
+        band: fewest and most clusters. The number with the best mean silhouette (Rousseeuw 1987) is taken.
 
     Returns:
-        Groups of rows; at least one, whatever the clusterer says.
+        m cluster numbers, -1 for noise.
     """
-    chosen = np.asarray(rows)
-    numbers = clusterer(vectors[chosen])
-    groups = [chosen[numbers == number].tolist() for number in sorted(set(numbers.tolist()) - {-1})]
-    noise = chosen[numbers == -1].tolist()
-    if not groups:
-        groups, noise = [noise], []
-    parts = [parts_of(vectors[group], len(rows), max_share) for group in groups]
-    groups = [part for group, count in zip(groups, parts, strict=True) for part in _split(vectors, group, count)]
-    return _attached(vectors, groups, noise, attach)
+    if len(points) == 1:  # no pair to link
+        return np.zeros(1, dtype=np.int64)
+    merges = linkage(pdist(points, "sqeuclidean"), "average")  # of unit vectors: twice the cosine distance
+    low, high = (min(max(2, bound), len(points)) for bound in band)
+    counts = sorted(set(np.geomspace(low, high, CUTS).round().astype(int).tolist()))
+    step = -(-len(points) // JUDGED)
+
+    def tightness(numbers: Ints) -> float:
+        judged = numbers[::step]
+        if not 1 < len(set(judged.tolist())) < len(judged):
+            return -1.0
+        return float(silhouette_score(points[::step], judged))
+
+    best = max((np.asarray(fcluster(merges, count, "maxclust"), dtype=np.int64) for count in counts), key=tightness)
+    sizes = np.bincount(best, weights=weights)
+    return np.where(sizes[best] >= SMALLEST, best, -1)
 
 
-def parts_of(cluster: Floats, n: int, max_share: float) -> int:
-    """Return how many parts a cluster of a label's ``n`` micro-rules is split into: if equal, none would be too big.
+@dataclass(frozen=True)
+class Condensed:
+    """m points that stand for n.
 
-    Args:
-        cluster: the cluster's vectors; equal ones stay together.
-        n: micro-rules of the label.
-        max_share: as for :func:`groups_of_label`.
+    Attributes:
+        points: unit vectors, m x d.
+        weights: how many of the n points each one stands for, m.
+        owners: for each of the n, the index of the point that stands for it.
     """
-    limit = max(int(max_share * n), SMALL)
-    if len(cluster) <= limit:
-        return 1
-    return min(int(np.ceil(len(cluster) / limit)), len(np.unique(cluster.round(6), axis=0)))
+
+    points: Floats
+    weights: Ints
+    owners: Ints
 
 
-def merged(vectors: Floats, groups: Sequence[list[int]], *, similarity: float) -> list[list[int]]:
-    """Join groups whose centres are at least this similar: they are one rule said twice."""
-    result: list[list[int]] = []
-    sums = np.zeros((len(groups), vectors.shape[1]))
-    for group in groups:
-        total = vectors[group].sum(axis=0)
-        nearness = _unit(sums[: len(result)]) @ _unit(total)
-        nearest = int(nearness.argmax()) if result else 0
-        if result and nearness[nearest] >= similarity:
-            result[nearest] += group
-        else:
-            nearest = len(result)
-            result.append(list(group))
-        sums[nearest] += total
-    return result
+def condensed(vectors: Floats) -> Condensed:
+    """Return few enough points to compare all pairs of, so that a label of any size can be clustered.
 
-
-def _split(vectors: Floats, group: list[int], parts: int) -> list[list[int]]:
-    if parts == 1:
-        return [group]
-    numbers = KMeans(parts, n_init=4, random_state=0).fit_predict(vectors[group])
-    return [[row for row, n in zip(group, numbers, strict=True) if n == part] for part in sorted(set(numbers))]
-
-
-def _attached(vectors: Floats, groups: list[list[int]], noise: list[int], similarity: float) -> list[list[int]]:
-    centres = _unit(np.array([vectors[group].mean(axis=0) for group in groups]))
-    result = [list(group) for group in groups]
-    for row in noise:
-        nearness = centres @ vectors[row]
-        if nearness.max() >= similarity:
-            result[int(nearness.argmax())].append(row)
-    return result
-
-
-def _unit(vectors: Floats) -> Floats:
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12))
+    Up to ``MOST`` vectors stand for themselves. Beyond, equal ones are one point; if these are still more than
+    ``MOST``, k-means on small batches (Sculley 2010) finds ``CELLS`` neighbourhoods, whose centres are the points.
+    Time and memory grow with n, not with its square.
+    """
+    if len(vectors) <= MOST:
+        return Condensed(vectors, np.ones(len(vectors), dtype=np.int64), np.arange(len(vectors)))
+    points, owners, weights = np.unique(
+        vectors.round(6), axis=0, return_inverse=True, return_counts=True
+    )  # rounded, since vectors of equal texts may differ in the last bit
+    owners = owners.reshape(-1)
+    if len(points) > MOST:
+        cells = MiniBatchKMeans(CELLS, batch_size=4096, n_init=1, random_state=0)
+        numbers = cells.fit(points, sample_weight=weights).predict(points)
+        _, cell_of_point = np.unique(numbers, return_inverse=True)
+        owners = cell_of_point[owners]
+        weights = np.bincount(owners)
+        points = np.zeros((len(weights), vectors.shape[1]))
+        np.add.at(points, owners, vectors)
+    return Condensed(np.asarray(normalize(points)), weights.astype(np.int64), owners.astype(np.int64))

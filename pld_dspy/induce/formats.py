@@ -1,7 +1,7 @@
 """Formats: micro-rules about how to write the answer, which say nothing about what to answer.
 
-The form of an answer is the signature's and the adapter's matter. In a prompt such rules only take room, and since
-they are as good for one label as for another, a flood of them is a cluster in each.
+Signature and adapter give the format of an answer. In a prompt such rules only take up room, and since they fit every
+label, many of them would form a cluster in each.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ..rules import MicroRule
 from ..task.answers import label_names
 
 _FLAGS = re.IGNORECASE | re.VERBOSE
@@ -50,27 +49,16 @@ _ANSWERING = re.compile(
     (?: answer | respond | reply | unsure | in\ doubt )\w* ,?\s*""",
     _FLAGS,
 )
-"""A condition on answering as such, which every example meets."""
+"""A condition on answering itself, which every example meets."""
 
 
 def about_format(text: str, labels: Sequence[str]) -> bool:
-    """Return whether an instruction orders a form of answer, and names neither a sign nor the label to answer.
+    """Return whether an instruction is about the format of the answer, and names neither a sign nor a label.
 
-    Cautious: an instruction with a condition on the example, or with exactly one label, is about the decision.
+    In doubt it is not: a condition on the example, or exactly one label, makes an instruction one about the decision.
     """
     bare = _ANSWERING.sub("", text)
     if not _ORDER.search(bare) or not _FORM.search(bare) or _CONDITION.search(bare):
         return False
     named = {re.sub(r"[\s_-]", "", name.casefold()) for name in label_names(tuple(labels)).findall(text)}
     return len(named) != 1
-
-
-def without_format(micro_rules: Sequence[MicroRule], labels: Sequence[str]) -> tuple[list[MicroRule], list[str]]:
-    """Return the micro-rules about the decision, and the example ids of those about the answer's format."""
-    decisive, about_form = [], []
-    for rule in micro_rules:
-        if about_format(rule.rule, labels):
-            about_form.append(rule.example_id)
-        else:
-            decisive.append(rule)
-    return decisive, about_form

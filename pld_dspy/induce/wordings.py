@@ -1,71 +1,71 @@
-"""Wordings: in which texts each rule may stand, in which order they are tried, and where each of them came from."""
+"""Wordings: the texts in which a rule may stand: a teacher's, its cue words, and its most typical micro-rules."""
 
 from __future__ import annotations
 
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any, TypeAlias
+from typing import Any
 
-from ..rules import CUES, MICRO_RULE, ORIGIN_SEPARATOR
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+from ..rules import CUES, MICRO_RULE, ORIGIN_SEPARATOR, MicroRule, draw_origin
 from ..task.task import Task
 from .config import InduceConfig
-from .cues import cue_wordings
-from .generalize import Cluster, Synthesis, extracted
+from .groups import Cluster
 
-Sourced: TypeAlias = tuple[str, str]
-"""A text and where it came from."""
+CUE_WORDING = "If the {subject} is about {cues}, answer {label}."
+MOST_CUES = 6
+"""Most cue words in a wording: more would be a list to search, not a rule to follow."""
+PURITY = 0.75
+"""Least share of the micro-rules with a cue word that are for the label."""
+_WORD = re.compile(r"[^\W\d_][\w'-]+")
 
 
-def worded(
+def rule_wordings(
     clusters: Sequence[Cluster],
-    draws: Sequence[Synthesis],
+    draws: Sequence[Sequence[tuple[str, ...]]],
     task: Task,
     config: InduceConfig,
     reads: Mapping[str, Mapping[str, Any]],
 ) -> list[dict[str, str]]:
-    """Return each rule's wordings with their origins, in order.
+    """Return each rule's wordings in order, with their origins: text -> origin.
 
-    First come the ways to word a rule, one text of each: what the teacher gave first, the cluster's cues, its most
-    typical micro-rule, and what further draws of the teacher gave first; then the others. A small student may follow
-    cues or a micro-rule better than what a teacher writes, a small teacher above all.
+    First comes one text of each kind: the teacher's first, the cue words, the most typical micro-rule, and the first
+    of each further draw; then the others. A small student may follow cue words or a micro-rule better than what a
+    teacher writes, above all a small teacher.
 
     Args:
-        clusters: one a rule.
-        draws: at least one synthesis of all clusters.
+        clusters: one per rule.
+        draws: for each draw of the teacher, its wordings of each cluster. Micro-rules stand in for those missing in
+            the first draw.
         task: the labelled decision.
-        config: whether cues are wanted, and how many wordings. Where there are several draws, a wording of each is
-            kept, even if these are more.
+        config: whether cue words are wanted, and how many wordings.
         reads: example id -> what the student reads of it, by field.
     """
-    cues = _cues(clusters, task, reads) if config.cues else None
+    cues: list[str | None] = [None] * len(clusters)
+    if config.cues:
+        fields = {name for read in reads.values() for name in read} or set(task.inputs)
+        subject = fields.pop() if len(fields) == 1 else "example"
+        cues = cue_wordings(clusters, task.labels, subject=subject, reads=reads)
+    count = config.teacher_wordings if draws else config.wordings
     most = max(config.wordings, len(draws) + 2 * config.cues) if len(draws) > 1 else config.wordings
     found = []
-    for index, cluster in enumerate(clusters):
-        own = [] if cues is None else [*_named(CUES, filter(None, [cues[index]])), *_typical(cluster)]
-        first, *further = [_told(draw, index, again=number > 0) for number, draw in enumerate(draws)]
-        leading = [*first[:1], *own, *chain.from_iterable(told[:1] for told in further)]
-        others = chain.from_iterable(told[1:] for told in (first, *further))
+    for index, (cluster, cue) in enumerate(zip(clusters, cues, strict=True)):
+        drawn = [[(text, draw_origin(number)) for text in draw[index]] for number, draw in enumerate(draws)]
+        first = (drawn[0] if drawn else []) or [(text, MICRO_RULE) for text in cluster.texts[:count]]
+        own = [(cue, CUES)] if cue else []
+        if config.cues:
+            own.append((cluster.texts[0], MICRO_RULE))
+        leading = [first[0], *own, *chain.from_iterable(draw[:1] for draw in drawn[1:])]
+        others = chain.from_iterable(draw[1:] for draw in (first, *drawn[1:]))
         found.append(dict(list(_merged(leading, others).items())[:most]))
     return found
 
 
-def _told(synthesis: Synthesis, index: int, *, again: bool) -> list[Sourced]:
-    """What one draw gave for a cluster; micro-rules stand in for the first draw only."""
-    if index not in synthesis.fallbacks:
-        return _named(synthesis.origin, synthesis.wordings[index])
-    return [] if again else _named(MICRO_RULE, synthesis.wordings[index])
-
-
-def _typical(cluster: Cluster) -> list[Sourced]:
-    return _named(MICRO_RULE, extracted(cluster, 1))
-
-
-def _named(origin: str, texts: Iterable[str]) -> list[Sourced]:
-    return [(text, origin) for text in texts]
-
-
-def _merged(leading: Iterable[Sourced], others: Iterable[Sourced]) -> dict[str, str]:
-    """Return text -> origins; a text that leads in several ways names all of them."""
+def _merged(leading: Iterable[tuple[str, str]], others: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return text -> origins; a text that leads for several reasons has all these origins."""
     found: dict[str, dict[str, None]] = {}
     for text, origin in leading:
         found.setdefault(text, {})[origin] = None
@@ -74,7 +74,66 @@ def _merged(leading: Iterable[Sourced], others: Iterable[Sourced]) -> dict[str, 
     return {text: ORIGIN_SEPARATOR.join(origins) for text, origins in found.items()}
 
 
-def _cues(clusters: Sequence[Cluster], task: Task, reads: Mapping[str, Mapping[str, Any]]) -> list[str | None]:
-    fields = {name for read in reads.values() for name in read} or set(task.inputs)
-    subject = fields.pop() if len(fields) == 1 else "example"
-    return cue_wordings(clusters, task.labels, subject=subject, reads=reads)
+def cue_wordings(
+    clusters: Sequence[Cluster],
+    labels: Sequence[str],
+    *,
+    subject: str,
+    reads: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[str | None]:
+    """Return one wording per cluster, such as "If the text is about a, b or c, answer LABEL."; None without cues.
+
+    A micro-rule says in general what its author saw in one example, so the words that both share decided. Those that
+    speak for one label across all examples are its cues: a small model follows them more readily than a sentence.
+
+    Args:
+        clusters: of all labels, since a cue is what other labels' examples lack.
+        labels: the label set; the words of a label are no cues.
+        subject: what to call an example.
+        reads: example id -> what the student reads of it, by field; where there is none, the micro-rule's inputs.
+    """
+    reads = reads or {}
+    label_words = {_stem(word) for label in labels for word in _WORD.findall(label.lower())}
+    shared = [
+        [_shared_words(rule, reads.get(rule.example_id, rule.inputs), label_words) for rule in cluster.members]
+        for cluster in clusters
+    ]
+    by_label: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for cluster, words_of_members in zip(clusters, shared, strict=True):
+        for rule, words in zip(cluster.members, words_of_members, strict=True):
+            for stem in words:
+                by_label[stem][rule.label] += 1
+    wordings: list[str | None] = []
+    for cluster, words_of_members in zip(clusters, shared, strict=True):
+        label = cluster.labels[0]
+        *firsts, last = _cues(words_of_members, by_label, label) or [""]
+        listed = f"{', '.join(firsts)} or {last}" if firsts else last
+        wordings.append(CUE_WORDING.format(subject=subject, cues=listed, label=label) if last else None)
+    return wordings
+
+
+def _cues(shared: Sequence[Mapping[str, str]], by_label: Mapping[str, Counter[str]], label: str) -> list[str]:
+    """Rank a cluster's shared words by how many members have them and how much they speak for the label."""
+    counts = Counter(stem for words in shared for stem in words)
+    spelling = {stem: word for words in reversed(shared) for stem, word in words.items()}
+    ranked = sorted(
+        (stem for stem in counts if by_label[stem][label] / by_label[stem].total() >= PURITY),
+        key=lambda stem: (-counts[stem] * (by_label[stem][label] + 0.1) / (by_label[stem].total() + 0.5), stem),
+    )
+    return [spelling[stem] for stem in ranked[:MOST_CUES]]
+
+
+def _shared_words(rule: MicroRule, read: Mapping[str, Any], label_words: set[str]) -> dict[str, str]:
+    """Return the words that a micro-rule shares with its example: stem -> spelling in the example."""
+    text = " ".join(str(value) for value in read.values())
+    words = {_stem(word): word for word in _WORD.findall(text.lower())}
+    return {
+        stem: words[stem]
+        for stem in dict.fromkeys(_stem(word) for word in _WORD.findall(rule.rule.lower()))
+        if stem in words and stem not in label_words and words[stem] not in ENGLISH_STOP_WORDS
+    }
+
+
+def _stem(word: str) -> str:
+    """Take off a plural's s only: what a real stemmer leaves of a word is hard to read."""
+    return word[:-1] if len(word) > 4 and word.endswith("s") and not word.endswith("ss") else word

@@ -11,9 +11,6 @@ from pydantic.json_schema import SkipJsonSchema
 
 PatchKind: TypeAlias = Literal["rewrite", "split", "add_exception", "add", "retire"]
 
-CUE_WORDING = "If the {subject} is about {cues}, answer {label}."
-"""A wording made of cue words, without a teacher."""
-
 _MEANT: dict[str, PatchKind] = {
     "exception": "add_exception",
     "except": "add_exception",

@@ -24,8 +24,10 @@ from tasks import (
 )
 
 from pld_dspy.errors import DataError
-from pld_dspy.induce.cluster import dbscan, groups_of_label, hdbscan, merged
+from pld_dspy.induce.check import ClusterCheck
+from pld_dspy.induce.cluster import dbscan, hdbscan
 from pld_dspy.induce.config import InduceConfig
+from pld_dspy.induce.groups import groups_of_label, merge_groups
 from pld_dspy.induce.induce import Induction, induce
 from pld_dspy.ledger.budget import Budget
 from pld_dspy.ledger.ledger import Ledger
@@ -340,7 +342,7 @@ def test_bad_settings_and_inputs_are_named():
         InduceConfig(wordings=0)
     with pytest.raises(DataError, match=r"InduceConfig.draws is 0"):
         InduceConfig(draws=0)
-    with pytest.raises(DataError, match=r"InduceConfig.audit is 'me'; give one of data, teacher"):
+    with pytest.raises(DataError, match=r"InduceConfig.audit is 'me'; Input should be 'data' or 'teacher'"):
         InduceConfig(audit="me")
     with pytest.raises(DataError, match=r"InduceConfig.max_share is 1.5"):
         InduceConfig(max_share=1.5)
@@ -367,8 +369,11 @@ def test_embedding_gives_unit_vectors_that_tell_topics_apart():
 
 def test_groups_and_merging_on_plain_vectors():
     vectors = embed(["x"] * 4, lambda texts: np.array([[1.0, 0.0], [0.99, 0.01], [0.0, 1.0], [0.6, 0.6]]))
-    groups = groups_of_label(
-        vectors, range(4), clusterer=lambda chosen: np.array([0, 0, 1, -1]), max_share=1.0, attach=0.9
-    )
-    assert groups == [[0, 1], [2]]
-    assert merged(vectors, [[0], [1], [2]], similarity=0.95) == [[0, 1], [2]]
+    config, check = InduceConfig(max_share=1.0, attach=0.9), ClusterCheck(band=None, max_share=1.0)
+    assert groups_of_label(vectors, np.array([0, 0, 1, -1]), config, check, label="spam") == [[0, 1], [2]]
+    assert merge_groups(vectors, [[0], [1], [2]], similarity=0.95) == [[0, 1], [2]]
+
+
+def test_settings_are_rebuilt_from_their_values():
+    config = InduceConfig(draws=3, band=(1, 3), suspects="drop")
+    assert InduceConfig(**config.model_dump()) == config

@@ -4,8 +4,8 @@ import pytest
 from tasks import micro_rule
 
 from pld_dspy.induce.config import InduceConfig
-from pld_dspy.induce.cues import CUES, cue_wordings
-from pld_dspy.induce.generalize import Cluster
+from pld_dspy.induce.groups import Cluster
+from pld_dspy.induce.wordings import MOST_CUES, cue_wordings
 from pld_dspy.rules import MicroRule
 
 LABELS = ("spam", "work", "home")
@@ -48,7 +48,9 @@ def test_the_cues_that_most_examples_share_come_first_and_are_few():
         said(str(number), " ".join(words[: number + 1]), "home", " ".join(words)) for number in range(len(words))
     ]
     (wording,) = cue_wordings([Cluster(members)], LABELS, subject="text")
-    assert wording == f"If the text is about {', '.join(words[: CUES - 1])} or {words[CUES - 1]}, answer home."
+    assert (
+        wording == f"If the text is about {', '.join(words[: MOST_CUES - 1])} or {words[MOST_CUES - 1]}, answer home."
+    )
 
 
 @pytest.mark.parametrize("cues", [True, False])

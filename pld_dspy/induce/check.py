@@ -1,0 +1,86 @@
+"""Check: is a label's clustering sound? If not, it is clustered again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..errors import DataError
+from .cluster import Clusterer, Floats, Ints, average_linkage, condensed
+
+ENOUGH = 100
+"""Labels with fewer micro-rules are not checked: a poor clustering costs them a few rules, and the search finds out."""
+MOST_SHARE = 0.5
+"""A cluster with more than this share of its label swallows the others."""
+MOST_NOISE = 0.2
+"""A clustering with more than this share of noise is not sound."""
+
+
+@dataclass
+class ClusterCheck:
+    """Check each label's clustering; cluster again if it fails.
+
+    Attributes:
+        band: as ``InduceConfig.band``.
+        max_share: as ``InduceConfig.max_share``.
+        findings: what was found or done (a key of ``diagnosis.FINDINGS``) -> the labels, each with details.
+    """
+
+    band: tuple[float, float] | None
+    max_share: float
+    findings: dict[str, list[str]] = field(default_factory=dict)
+
+    def cluster(self, label: str, vectors: Floats, clusterer: Clusterer) -> Ints:
+        """Return the cluster numbers of a label's n vectors, -1 for noise, by ``clusterer`` if these are sound.
+
+        Raises:
+            DataError: the clusterer does not give one number per vector.
+        """
+        small = condensed(vectors)
+        if len(small.points) < len(vectors):
+            self.note("compacted", f"{label} ({len(vectors)} as {len(small.points)})")
+        numbers = np.asarray(clusterer(small.points))
+        if numbers.shape != small.weights.shape:
+            raise DataError(
+                f"The clusterer gave an array of shape {numbers.shape} for {len(small.points)} vectors of the label "
+                f"{label!r}. It must give one cluster number per vector, -1 for noise."
+            )
+        if self.band is not None and len(vectors) >= ENOUGH:
+            band = cluster_band(len(vectors), self.band)
+            problem = clustering_problem(numbers, small.weights, band=band, most_share=max(MOST_SHARE, self.max_share))
+            if problem:
+                numbers = average_linkage(small.points, small.weights, band)
+                self.note("regrouped", f"{label} ({problem})")
+        return numbers[small.owners]
+
+    def note(self, finding: str, details: str) -> None:
+        """Add a label, with details, to a finding."""
+        self.findings.setdefault(finding, []).append(details)
+
+
+def cluster_band(n: int, band: tuple[float, float]) -> tuple[int, int]:
+    """Return the fewest and the most clusters wanted for ``n`` micro-rules; at least 1."""
+    low, high = (max(1, round(multiple * float(np.sqrt(n)))) for multiple in band)
+    return low, high
+
+
+def clustering_problem(numbers: Ints, weights: Ints, *, band: tuple[int, int], most_share: float) -> str | None:
+    """Return what is wrong with a clustering; None if nothing is.
+
+    Args:
+        numbers: m cluster numbers, -1 for noise.
+        weights: how many micro-rules each point stands for, m.
+        band: fewest and most clusters wanted.
+        most_share: a cluster may have this share of all micro-rules.
+    """
+    n = int(weights.sum())
+    sizes = np.bincount(numbers[numbers >= 0], weights=weights[numbers >= 0])
+    sizes = sizes[sizes > 0]
+    if sizes.sum() < (1 - MOST_NOISE) * n:
+        return f"{1 - sizes.sum() / n:.0%} noise"
+    if sizes.max() > most_share * n:
+        return f"one cluster of {sizes.max() / n:.0%}"
+    if len(sizes) > band[1]:
+        return f"{len(sizes)} fragments"
+    return f"{len(sizes)} clusters" if len(sizes) < band[0] else None

@@ -1,0 +1,149 @@
+"""Groups: clusters of similar micro-rules of one label, none too big, and none lost without need."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.cluster import KMeans
+
+from ..local.embedding import embed
+from ..rules import MicroRule
+from ..task.task import Task
+from .check import ClusterCheck
+from .cluster import Floats, Ints
+from .config import InduceConfig
+
+SMALL = 8
+"""Clusters of so few micro-rules are not split: a teacher can read them all."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Micro-rules with one kind of reasoning, the most typical first.
+
+    Attributes:
+        members: the micro-rules, those with a doubtful or suspect label last.
+        down_weighted: example ids whose support counts half.
+    """
+
+    members: list[MicroRule]
+    down_weighted: frozenset[str] = frozenset()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The members' labels, the most frequent first."""
+        return tuple(label for label, _ in Counter(rule.label for rule in self.members).most_common())
+
+    @property
+    def support(self) -> float:
+        """The number of members; those with less weight count half."""
+        return sum(0.5 if rule.example_id in self.down_weighted else 1.0 for rule in self.members)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The different texts of the members, the most typical first."""
+        return tuple(dict.fromkeys(rule.rule for rule in self.members))
+
+
+def clusters_of(
+    micro_rules: Sequence[MicroRule],
+    task: Task,
+    config: InduceConfig,
+    check: ClusterCheck,
+    down_weighted: frozenset[str] = frozenset(),
+) -> list[Cluster]:
+    """Cluster micro-rules label by label, so that a rare label is not lost in a frequent one; most support first.
+
+    Args:
+        micro_rules: n micro-rules.
+        task: the labelled decision.
+        config: embedder, clusterer, sizes.
+        check: checks each label's clustering, and notes what was done.
+        down_weighted: example ids whose micro-rules come last and count half.
+    """
+    vectors = embed([rule.rule for rule in micro_rules], config.embedder)
+    clusters = []
+    for label in task.labels:
+        rows = [row for row, rule in enumerate(micro_rules) if rule.label == label]
+        if not rows:
+            continue
+        numbers = check.cluster(label, vectors[rows], config.clusterer)
+        groups = groups_of_label(vectors[rows], numbers, config, check, label=label)
+        for group in merge_groups(vectors[rows], groups, similarity=config.merge):
+            members = [rows[index] for index in group]
+            nearness = vectors[members] @ vectors[members].mean(axis=0)
+            ranked = [micro_rules[members[i]] for i in np.argsort(-nearness, kind="stable")]
+            ranked.sort(key=lambda rule: rule.doubtful or rule.example_id in down_weighted)
+            clusters.append(Cluster(ranked, down_weighted))
+    return sorted(clusters, key=lambda cluster: (-cluster.support, cluster.members[0].example_id))
+
+
+def groups_of_label(
+    vectors: Floats, numbers: Ints, config: InduceConfig, check: ClusterCheck, *, label: str
+) -> list[list[int]]:
+    """Turn a label's cluster numbers into groups: big clusters are split, and noise joins a group near it.
+
+    Args:
+        vectors: the label's unit vectors, n x d.
+        numbers: n cluster numbers, -1 for noise.
+        config: gives ``max_share`` and ``attach``.
+        check: notes what was done.
+        label: the label.
+
+    Returns:
+        Groups of indices below n; at least one, even if all is noise.
+    """
+    clusters = [np.flatnonzero(numbers == number) for number in sorted(set(numbers.tolist()) - {-1})]
+    noise = np.flatnonzero(numbers == -1)
+    if not clusters:
+        check.note("rescued", f"{label} ({len(noise)})")
+        clusters, noise = [noise], noise[:0]
+    groups, split = [], 0
+    for cluster in clusters:
+        parts = _parts(vectors[cluster], len(numbers), config.max_share)
+        if parts == 1:
+            groups.append(cluster.tolist())
+            continue
+        split = max(split, len(cluster))
+        found = KMeans(parts, n_init=4, random_state=0).fit_predict(vectors[cluster])
+        groups += [cluster[found == part].tolist() for part in sorted(set(found.tolist()))]
+    if split:
+        check.note("split", f"{label} ({split} of {len(numbers)})")
+    centres = _unit(np.array([vectors[group].mean(axis=0) for group in groups]))
+    for row in noise.tolist():
+        nearness = centres @ vectors[row]
+        if nearness.max() >= config.attach:
+            groups[int(nearness.argmax())].append(row)
+    return groups
+
+
+def merge_groups(vectors: Floats, groups: Sequence[list[int]], *, similarity: float) -> list[list[int]]:
+    """Join groups whose centres have at least this cosine similarity: they say the same."""
+    result: list[list[int]] = []
+    sums = np.zeros((len(groups), vectors.shape[1]))
+    for group in groups:
+        total = vectors[group].sum(axis=0)
+        nearness = _unit(sums[: len(result)]) @ _unit(total)
+        nearest = int(nearness.argmax()) if result else 0
+        if result and nearness[nearest] >= similarity:
+            result[nearest] += group
+        else:
+            nearest = len(result)
+            result.append(list(group))
+        sums[nearest] += total
+    return result
+
+
+def _parts(cluster: Floats, n: int, max_share: float) -> int:
+    """Return how many parts to split a cluster of a label's ``n`` micro-rules into; equal vectors stay together."""
+    limit = max(int(max_share * n), SMALL)
+    if len(cluster) <= limit:
+        return 1
+    return min(int(np.ceil(len(cluster) / limit)), len(np.unique(cluster.round(6), axis=0)))
+
+
+def _unit(vectors: Floats) -> Floats:
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12))
