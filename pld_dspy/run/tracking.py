@@ -10,9 +10,8 @@ import math
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,12 +26,9 @@ COMPILE_TAG = "pld_dspy.compile"
 """Tag of an MLflow run that records a compile; its value is the compile's name."""
 
 PROBE_SECONDS = 2.0
-PARAM_CHARACTERS = 6000
-PARAMS_PER_CALL = 100
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 """MLflow's own defaults, 7 retries with backoff of up to 120 s each, would delay a compile by many minutes."""
 
-_SECRET_NAME = re.compile(r"api_?key|secret|passw|credential|authori[sz]ation|bearer|(?:^|_)(?:key|token)$")
 _USER_IN_URL = re.compile(r"(?<=://)[^/\s]+@")
 
 Value = str | int | float | bool | None
@@ -102,29 +98,25 @@ class MLflowRecorder(Recorder):
             self._client, self._run_id, self._owned, self._working = None, None, False, False
 
     def params(self, values: Mapping[str, Value]) -> None:
-        """Record settings without secrets; values over 6000 characters, MLflow's limit, are cut with a note."""
-        if not self._working:
-            return
-        with self._guarded():
-            from mlflow.entities import Param
+        """Record settings; see :class:`Recorder`."""
+        from mlflow.entities import Param
 
-            entries = iter([Param(name, _param_text(value)) for name, value in _without_secrets(values).items()])
-            while batch := list(islice(entries, PARAMS_PER_CALL)):
-                self._client.log_batch(self._run_id, params=batch)
+        params = [Param(name, str(value)) for name, value in values.items()]
+        self._send(lambda client, run_id: client.log_batch(run_id, params=params))
 
     def metric(self, name: str, value: float | None, step: int = 0) -> None:
         """Record a figure at a step; see :class:`Recorder`."""
-        if not self._working or value is None or not math.isfinite(value):
-            return
-        with self._guarded():
-            self._client.log_metric(self._run_id, name, float(value), step=step)
+        if value is not None and math.isfinite(value):
+            self._send(lambda client, run_id: client.log_metric(run_id, name, float(value), step=step))
 
     def artifact(self, path: Path) -> None:
         """Record a file or folder under its own name; see :class:`Recorder`."""
-        if not self._working:
-            return
-        with self._guarded():
-            self._client.log_artifact(self._run_id, str(path))
+        self._send(lambda client, run_id: client.log_artifact(run_id, str(path)))
+
+    def _send(self, call: Callable[[Any, str | None], object]) -> None:
+        if self._working:
+            with self._guarded():
+                call(self._client, self._run_id)
 
     def _open(self, name: str) -> None:
         """Join the thread's active run, or open a new one."""
@@ -219,23 +211,3 @@ def _patience() -> Iterator[None]:
     finally:
         for name in added:
             os.environ.pop(name, None)
-
-
-def _without_secrets(values: Mapping[str, Value]) -> dict[str, Value]:
-    secret = {name for name in values if _SECRET_NAME.search(_snake(name))}
-    if secret:
-        logger.warning("Not tracked, since the name is that of a secret: %s.", ", ".join(sorted(secret)))
-    return {name: value for name, value in values.items() if name not in secret}
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])|[^A-Za-z0-9]+", "_", name).lower()
-
-
-def _param_text(value: Value) -> str:
-    """Return a parameter as text: no user and password in URLs, and at most ``PARAM_CHARACTERS`` long."""
-    text = _USER_IN_URL.sub("***@", str(value))
-    if len(text) <= PARAM_CHARACTERS:
-        return text
-    note = f" [cut: {len(text)} characters]"
-    return text[: PARAM_CHARACTERS - len(note)] + note
