@@ -14,12 +14,13 @@ from pld_dspy.cli.finished_run import FinishedRun
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.rules import RuleSet
 from pld_dspy.run.progress import bar
+from pld_dspy.scoring.fitting import fit_offsets
 from pld_dspy.scoring.objective import Objective
-from pld_dspy.scoring.offsets import Offsets, fit_offsets
+from pld_dspy.scoring.offsets import Offsets
 from pld_dspy.scoring.score import Score
 from pld_dspy.student.adapter import asking_for_logprobs
 from pld_dspy.student.evaluator import Evaluation, Evaluator
-from pld_dspy.student.redecide import decided, logprobs_of, matched
+from pld_dspy.student.redecide import logprobs_of, redecide, redecide_to_match_gold
 
 STAGE = "asked again"
 
@@ -59,7 +60,7 @@ class Asker:
         """Return the objective on validation as the run's search saw it: with matched offsets where it calibrates."""
         own = self.ask(rules, self.val)
         if self.opened.calibrated:
-            own, _ = matched(own, self.val, self.evaluator)
+            return self.evaluator.value(self.val, redecide_to_match_gold(own.answers, self.val, self.evaluator))
         return own.score.objective
 
     def moved(self, answered: Evaluation, examples: Sequence[dspy.Example], on_val: Evaluation) -> Evaluation | None:
@@ -94,7 +95,8 @@ def offset(
     if np.isnan(logprobs).any():
         return None
     fitted = fit_offsets(logprobs, task.golds(val), task.labels, answers=on_val.labels)
-    return decided(answered, fitted or Offsets.none(task.labels), examples, evaluator)[0]
+    answers = redecide(answered.answers, fitted or Offsets.none(task.labels), evaluator)
+    return evaluator.scored(examples, answers)
 
 
 def shown(score: Score | None) -> str:

@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 from pld_dspy.errors import DataError
 from pld_dspy.rules import RuleSet
 from pld_dspy.scoring.offsets import Offsets
-from pld_dspy.student.redecide import logprobs_of, matched
+from pld_dspy.student.redecide import logprobs_of, matching_offsets, redecide
 
 from .asker import Asker, shown
 
@@ -127,7 +127,8 @@ def _worth(asker: Asker, rules: RuleSet) -> tuple[float, NDArray[np.float64]]:
     logprobs = logprobs_of(own.answers, task)
     offsets = Offsets.none(task.labels)
     if asker.opened.result.calibration is not None:
-        own, offsets = matched(own, asker.val, asker.evaluator)
+        offsets = matching_offsets(own.answers, asker.val, task)
+        own = asker.evaluator.scored(asker.val, redecide(own.answers, offsets, asker.evaluator))
     chances = offsets.probabilities(logprobs)
     gold = [task.labels.index(label) for label in task.golds(asker.val)]
     return own.score.objective, np.asarray(chances[np.arange(len(gold)), gold])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .rules import Rule as Rule
     from .rules import RuleSet as RuleSet
     from .run.result import PLDResult as PLDResult
-    from .scoring.offsets import fit_offsets as fit_offsets
+    from .scoring.fitting import fit_offsets as fit_offsets
     from .search.config import SearchConfig as SearchConfig
     from .student.adapter import LabelAdapter as LabelAdapter
     from .task.splits import Splits as Splits
@@ -38,7 +38,7 @@ _HOMES = {
     "RuleSet": "rules",
     "SearchConfig": "search.config",
     "Splits": "task.splits",
-    "fit_offsets": "scoring.offsets",
+    "fit_offsets": "scoring.fitting",
     "local_lm": "local.connect",
 }
 

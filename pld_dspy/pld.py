@@ -9,8 +9,8 @@ from typing import Any
 import dspy
 from dspy.teleprompt import Teleprompter
 
+from .calibrate.abstain import check_error_rate
 from .calibrate.calibrated import with_calibration
-from .calibrate.promise import check_error_rate
 from .compile import stages
 from .compile.build_result import build_result
 from .compile.context import CompileContext
@@ -181,8 +181,8 @@ class PLD(Teleprompter):
         if self.resolve is not None:
             stages.resolve_errors(context, self.resolve, calibrated=self.calibrate)
         if self.calibrate:
-            stages.fit_calibration(context)
-        stages.score_students(context, error_rate=self.error_rate)
+            stages.fit_calibration(context, error_rate=self.error_rate)
+        stages.score_students(context)
 
     def join(
         self,

@@ -1,10 +1,8 @@
-"""What calibration left behind: the offsets of both students, what they do on the test set, and where to abstain."""
+"""What calibrating left behind: the offsets of both students, what they do on the test set, and where to abstain."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, ConfigDict, Field
 
 from ..scoring.difference import Difference
 from ..scoring.offsets import Offsets
@@ -12,13 +10,7 @@ from ..scoring.score import Score
 
 
 class Bin(BaseModel):
-    """The answers of one range of confidence.
-
-    Attributes:
-        confidence: their mean confidence, 0 to 1.
-        accuracy: the share of right ones among them.
-        n: how many they are.
-    """
+    """The answers in one range of confidence: their mean confidence, the share of right ones, and their number."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -37,7 +29,7 @@ class Grade(BaseModel):
         calibration_error: expected calibration error, 0 to 1.
         error_at_80: error rate among the most confident answers that make up 80% of all.
         coverage, risk: points of the risk-coverage curve, from few answers to all; at most ``CURVE_POINTS``.
-        reliability: the ranges that ``calibration_error`` is a mean over; none in results of earlier versions.
+        reliability: the ranges that ``calibration_error`` is a mean over.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -47,14 +39,14 @@ class Grade(BaseModel):
     error_at_80: float
     coverage: tuple[float, ...]
     risk: tuple[float, ...]
-    reliability: tuple[Bin, ...] = ()
+    reliability: tuple[Bin, ...]
 
 
 class Answered(BaseModel):
     """How much a student answers with a threshold, and how often that is wrong; and without one.
 
-    An example whose call failed, or whose answer has no log-probabilities, is not answered where there is a threshold,
-    and is answered, a failed one wrongly, where there is none.
+    An example whose call failed, or whose answer has no log-probabilities, is left out where there is a threshold. It
+    is answered where there is none: wrongly, if its call failed.
 
     Attributes:
         n: examples.
@@ -76,15 +68,15 @@ class Answered(BaseModel):
 
 
 class Abstention(BaseModel):
-    """The threshold that a wanted error rate asks for.
+    """The threshold for a wanted error rate.
 
     Attributes:
         error_rate: the wanted one, among what is answered.
         delta: the probability with which ``threshold_for`` may fail.
         n: out-of-fold confidences, of training and validation examples, that the threshold was chosen on.
-        threshold: None where no threshold can promise the rate on so many: the student then answers everything.
-        validation: of the same out-of-fold confidences, those of validation examples.
-        test: on the test set; None without one.
+        threshold: None where no threshold keeps the rate on so many examples: the student then answers everything.
+        validation: what is answered of the validation examples, with these out-of-fold confidences.
+        test: the same on the test set; None without one.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -97,8 +89,8 @@ class Abstention(BaseModel):
     test: Answered | None = None
 
 
-class Applied(Offsets):
-    """What a calibrated program applies, as calibration.json holds it.
+class SavedCalibration(Offsets):
+    """What a calibrated program needs, as calibration.json holds it.
 
     Attributes:
         error_rate: the error rate that was wanted; None where none was.
@@ -119,9 +111,9 @@ class StudentCalibration(BaseModel):
 
     Attributes:
         offsets: as fitted on training and validation answers. Where no offsets paid, all are 0 and ``gain`` is None:
-            the student decides as it did, and the temperature alone is fitted.
-        plain: the student on the test set as it is, with its own probabilities for confidence; None without a test
-            set.
+            the student decides as before, and only the temperature is fitted.
+        plain: the student on the test set without calibration, with its own probabilities for confidence; None without
+            a test set.
         calibrated: the same with offsets and temperature.
         abstention: the threshold for the wanted error rate; None where none was wanted.
     """
@@ -134,17 +126,10 @@ class StudentCalibration(BaseModel):
     abstention: Abstention | None = None
 
     @property
-    def applied(self) -> Offsets:
-        """What calibration.json holds: the offsets; with the threshold, where an error rate was wanted."""
-        if self.abstention is None:
-            return self.offsets
-        wanted, threshold = self.abstention.error_rate, self.abstention.threshold
-        return Applied(**dict(self.offsets), error_rate=wanted, threshold=threshold)
-
-    @model_serializer(mode="wrap")
-    def _only_what_was_wanted(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        found: dict[str, Any] = handler(self)
-        return {name: value for name, value in found.items() if name != "abstention" or value is not None}
+    def saved(self) -> SavedCalibration:
+        """What calibration.json holds: the offsets and, where an error rate was wanted, the threshold."""
+        wanted = {} if self.abstention is None else self.abstention.model_dump(include={"error_rate", "threshold"})
+        return SavedCalibration(**dict(self.offsets), **wanted)
 
 
 class Calibration(BaseModel):

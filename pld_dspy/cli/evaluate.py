@@ -50,7 +50,7 @@ def evaluate(
         found = evaluation.score.model_dump(include={"macro_f1", "accuracy", "n", "failures", "per_label"})
         found["calibrated"] = calibrated
         if answered is not None:
-            wanted, threshold = finished.applied.error_rate, finished.applied.threshold
+            wanted, threshold = finished.calibration.error_rate, finished.calibration.threshold
             found["abstention"] = {"wanted": wanted, "threshold": threshold, **answered.model_dump()}
         found["seconds"] = round(sum(answer.seconds for answer in evaluation.answers), 2)
         typer.echo(json.dumps(found))
@@ -59,4 +59,4 @@ def evaluate(
         typer.echo(calibration_line(own.spec, used=calibrated))
     print_score(console(), evaluation.score)
     if answered is not None:
-        typer.echo(abstention_line(finished.applied, answered))
+        typer.echo(abstention_line(finished.calibration, answered))

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import dspy
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
+from ..calibrate.abstain import count_answered
 from ..calibrate.calibrated import Calibrated
-from ..calibrate.promise import Decisions, answered
-from ..calibrate.result import Answered, Applied
+from ..calibrate.result import Answered, SavedCalibration
+from ..calibrate.risk import are_right
 from ..compile.context import fingerprint
 from ..errors import DataError, RunError
 from ..ledger.ledger import Ledger
@@ -53,11 +55,11 @@ class FinishedRun:
         return self.folder.calibration.is_file()
 
     @property
-    def applied(self) -> Applied:
+    def calibration(self) -> SavedCalibration:
         """The calibration in the run folder."""
         path = self.folder.calibration
         try:
-            return Applied.model_validate_json(path.read_text(encoding="utf-8"))
+            return SavedCalibration.model_validate_json(path.read_text(encoding="utf-8"))
         except ValidationError as error:
             cause = error.errors()[0]["msg"]
             raise RunError(f"{path} is damaged: {cause}. Compile again, or delete it to do without.") from error
@@ -75,8 +77,8 @@ class FinishedRun:
             predictor.lm = own_lms[name]  # program.json holds no LM
         if not (calibrated and self.calibrated):
             return program
-        applied = self.applied
-        return Calibrated(program, applied, threshold=applied.threshold, target=self.task.predictor)
+        saved = self.calibration
+        return Calibrated(program, saved, threshold=saved.threshold, target=self.task.predictor)
 
     def examples(self, data: str | None) -> list[dspy.Example]:
         """Return the examples of the table ``data``, whose columns are the program's fields, else the test split.
@@ -127,10 +129,10 @@ class FinishedRun:
 
     def answered(self, examples: Sequence[dspy.Example], evaluation: Evaluation) -> Answered | None:
         """Return how much is answered with the run's threshold; None without a threshold or a wanted error rate."""
-        applied = self.applied
-        if not applied.abstains:
+        saved = self.calibration
+        if not saved.abstains:
             return None
         given = [(answer.outputs or {}).get("confidence") for answer in evaluation.answers]
-        confidence = [math.nan if value is None else value for value in given]
-        decisions = Decisions.of(evaluation.labels, self.task.golds(examples), confidence)
-        return answered(decisions, applied.threshold)
+        confidence = np.array([math.nan if value is None else value for value in given])
+        right = are_right(evaluation.labels, self.task.golds(examples))
+        return count_answered(confidence, right, saved.threshold)

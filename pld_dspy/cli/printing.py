@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
 
-from ..calibrate.result import Abstention, Answered, Applied, Calibration
+from ..calibrate.result import Abstention, Answered, Calibration, SavedCalibration
 from ..rules import Rule
 from ..run.result import PLDResult
 from ..scoring.difference import Difference
@@ -87,7 +87,7 @@ def calibration_line(student: str, *, used: bool) -> str:
     return f"Without the run's calibration, which was fitted for {escape_control_characters(student)}."
 
 
-def abstention_line(settings: Abstention | Applied, found: Answered) -> str:
+def abstention_line(settings: Abstention | SavedCalibration, found: Answered) -> str:
     """Return how much is answered with a threshold, and the error rates with and without it."""
     wanted, threshold = settings.error_rate, settings.threshold
     rate = "No error rate was wanted" if wanted is None else f"Wanted error rate {wanted:g}"

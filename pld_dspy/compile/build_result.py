@@ -9,9 +9,8 @@ import dspy
 import numpy as np
 
 from ..audit import Suspect
-from ..calibrate.fit import Uncalibrated
+from ..calibrate.abstain import fewest_answers
 from ..calibrate.result import Calibration
-from ..calibrate.risk import fewest_answers
 from ..ledger.ledger import Ledger
 from ..rules import RuleSet
 from ..run.result import Comparison, Cost, PLDResult, versions
@@ -33,7 +32,7 @@ def build_result(context: CompileContext, *, instructions: str) -> PLDResult:
         context: the compile.
         instructions: the full instructions of the compiled program's deciding predictor.
     """
-    task, splits, found, calibration = context.task, context.splits, context.found, context.calibration
+    task, splits, found = context.task, context.splits, context.found
     return PLDResult(
         labels=task.labels,
         predictor=task.predictor,
@@ -48,7 +47,7 @@ def build_result(context: CompileContext, *, instructions: str) -> PLDResult:
         test=None if context.test is None else _comparison(context, splits.test, context.test),
         costs=_costs(context.ledger),
         seconds={stage: round(value, 2) for stage, value in context.seconds.items()},
-        calibration=calibration if isinstance(calibration, Calibration) else None,
+        calibration=context.calibration,
         insight=found.insight,
         rule_tokens=_rule_tokens(*context.validation),
         suspects=context.audit.suspects,
@@ -143,15 +142,15 @@ def _resolve_notes(context: CompileContext) -> Iterator[str]:
         yield resolution.teacher_dropped
 
 
-def _calibration_notes(calibration: Calibration | Uncalibrated | None) -> Iterator[str]:
-    if isinstance(calibration, Uncalibrated):
-        yield f"Nothing was calibrated: {calibration.reason}"
-    elif calibration is not None and calibration.capped:
+def _calibration_notes(calibration: Calibration | None) -> Iterator[str]:
+    if calibration is None:
+        return
+    if calibration.capped:
         yield (
             "Offsets were fitted on the validation examples alone, which also chose the rules, and give no threshold: "
             f"{calibration.capped}"
         )
-    elif calibration is not None and (wanted := calibration.compiled.abstention) and wanted.threshold is None:
+    elif (wanted := calibration.compiled.abstention) and wanted.threshold is None:
         fewest = fewest_answers(error_rate=wanted.error_rate, delta=wanted.delta)
         yield (
             f"No confidence can promise the error rate {wanted.error_rate:g} on {wanted.n} training and validation "

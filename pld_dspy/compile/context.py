@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 import dspy
 
 from ..audit import Audit
-from ..calibrate.fit import Fitted, Uncalibrated
 from ..calibrate.result import Calibration
 from ..explain import Explanations
 from ..induce.induce import Induction
@@ -53,9 +52,9 @@ class CompileContext:
         explanations, audit, induction: set by the stages of these names.
         searched: what the search found, without patches.
         resolution: what the conflict loop did; None where it was left out.
-        fit: offsets of both students; None where no calibration is wanted.
         validation, test: scores of both students; ``test`` is None without a test set.
-        calibration: what the offsets change on the test set; None where no calibration is wanted.
+        calibration: offsets of both students, and what they change on the test set; None where no calibration is
+            wanted or possible.
     """
 
     student: dspy.Module
@@ -77,10 +76,9 @@ class CompileContext:
     induction: Induction = field(init=False)
     searched: SearchResult = field(init=False)
     resolution: Resolution | None = field(init=False, default=None)
-    fit: Fitted | Uncalibrated | None = field(init=False, default=None)
     validation: Pair = field(init=False)
     test: Pair | None = field(init=False, default=None)
-    calibration: Calibration | Uncalibrated | None = field(init=False, default=None)
+    calibration: Calibration | None = field(init=False, default=None)
 
     def open(self, folder: RunFolder, ledger: Ledger, *, objective: Objective, adapter: dspy.Adapter | None) -> None:
         """Set where files and answers go; student and teacher are asked through the same ledger."""

@@ -13,7 +13,7 @@ import dspy
 from optuna import Study
 
 from ..audit import audit
-from ..calibrate.fit import fitted, graded
+from ..calibrate.fit import NO_LOGPROBS, fit_students, grade_students
 from ..explain import explain
 from ..induce.config import InduceConfig
 from ..induce.formats import about_format
@@ -176,23 +176,28 @@ def resolve_errors(context: CompileContext, config: ResolveConfig | None, *, cal
         write_jsonl(context.folder.patches, context.resolution.patches)
 
 
-def fit_calibration(context: CompileContext) -> None:
-    """Fit offsets and a temperature for both students, on training and validation examples."""
+def fit_calibration(context: CompileContext, *, error_rate: float | None = None) -> None:
+    """Fit offsets and a temperature for both students, on training and validation examples.
+
+    ``error_rate`` is the one wanted among the answers given; a threshold for it is chosen on the same examples.
+    """
     train, val = context.splits.train, context.splits.val
     with timed(context.seconds, "calibrate"), bar("calibrate", "call", total=2 * (len(train) + len(val))) as shown:
-        context.fit = fitted(context.rules, train, val, context.evaluator, seed=context.seed, on_answer=shown.update)
+        context.calibration = fit_students(
+            context.rules, train, val, context.evaluator, error_rate=error_rate, on_answer=shown.update
+        )
+    if context.calibration is None:
+        context.notes.append(f"Nothing was calibrated: {NO_LOGPROBS}")
 
 
-def score_students(context: CompileContext, *, error_rate: float | None = None) -> None:
-    """Score both students on validation and test, with and without calibration if that was fitted.
-
-    ``error_rate`` is the one wanted among the answers given; the threshold for it is chosen without the test set.
-    """
+def score_students(context: CompileContext) -> None:
+    """Score both students on validation and test, with and without calibration if that was fitted."""
     splits = context.splits
     with timed(context.seconds, "test"):
         context.validation = _score_both(context, "validation", splits.val, stage="search")
         context.test = _score_both(context, "test", splits.test, stage=UNCAPPED) if splits.test else None
-    context.calibration = graded(context.fit, splits.test, context.test, context.evaluator, error_rate=error_rate)
+    if context.calibration and context.test:
+        context.calibration = grade_students(context.calibration, splits.test, context.test, context.evaluator)
 
 
 def _score_both(context: CompileContext, split: str, examples: Sequence[dspy.Example], *, stage: str) -> Pair:

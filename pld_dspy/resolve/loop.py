@@ -14,7 +14,7 @@ from ..errors import BudgetExceeded
 from ..rules import Rule, RuleSet
 from ..scoring.offsets import Offsets
 from ..student.evaluator import Evaluator
-from ..student.redecide import DecidedEvaluator, matched_answers, matching_offsets, moved_answers
+from ..student.redecide import OffsetEvaluator, matching_offsets, redecide, redecide_to_match_gold
 from ..teacher.signatures import Patch
 from ..teacher.teacher import Teacher
 from .config import ResolveConfig
@@ -191,7 +191,7 @@ class _Loop:
             self.evaluator,
             alpha=self.config.alpha,
             student=self._student(),
-            redecide=None if self.offsets is None else partial(matched_answers, evaluator=self.evaluator),
+            redecide=None if self.offsets is None else partial(redecide_to_match_gold, evaluator=self.evaluator),
         )
         if verdict.asked:
             self.tried.add((edit.rules.digest, () if verdict.on_guard else tuple(conflict.rows)))
@@ -225,7 +225,7 @@ class _Loop:
 
     def _student(self) -> Evaluator:
         """Return the student as it decides under the rules in use."""
-        return self.evaluator if self.offsets is None else DecidedEvaluator.of(self.evaluator, self.offsets)
+        return self.evaluator if self.offsets is None else OffsetEvaluator.of(self.evaluator, self.offsets)
 
     def _value(self, rules: RuleSet) -> tuple[float, Offsets | None]:
         """Return the objective on validation and, for calibrated answers, the offsets that give it."""
@@ -233,4 +233,4 @@ class _Loop:
         offsets = matching_offsets(answers, self.val, self.evaluator.task) if self.calibrated else None
         if offsets is None or not any(offsets.values):  # without log-probabilities: a patch can be given up early
             return self.evaluator.value(self.val, answers), None
-        return self.evaluator.value(self.val, moved_answers(answers, offsets, self.evaluator)), offsets
+        return self.evaluator.value(self.val, redecide(answers, offsets, self.evaluator)), offsets

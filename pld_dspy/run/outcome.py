@@ -26,7 +26,7 @@ def write_outcome(folder: RunFolder, program: dspy.Module, result: PLDResult) ->
     write_whole(folder.program, json.dumps(_state_without_lms(program), indent=2, default=str) + "\n")
     folder.calibration.unlink(missing_ok=True)
     if result.calibration is not None:
-        write_whole(folder.calibration, result.calibration.compiled.applied.model_dump_json(indent=2) + "\n")
+        write_whole(folder.calibration, result.calibration.compiled.saved.model_dump_json(indent=2) + "\n")
     write_csv(folder.confusion, ("split", "program", "gold", "answer", "count"), _confusion(result))
     result.save(folder.path)
 

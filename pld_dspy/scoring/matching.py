@@ -1,7 +1,6 @@
-"""Matching: offsets that make a student give each label as often as it is right, whatever a prompt makes it lean to.
+"""Matching: offsets under which each label is answered as often as it is right, whatever the prompt favours.
 
-Nothing is fitted to single answers, only how often each label comes up, so a few dozen examples are enough, and the
-labels of the examples themselves are not needed.
+Only the frequency of each label is fitted, not single answers, so a few dozen examples are enough.
 """
 
 from __future__ import annotations
@@ -11,10 +10,10 @@ import numpy as np
 from .f1 import Floats, Ints
 
 ROUNDS = 50
-"""Rounds after which offsets stand to three digits; they move by less each time."""
+"""Rounds after which offsets are stable to three digits."""
 
 LEAST = -600.0
-"""A log-probability further below a row's largest is taken for this: an exponential of 0 would never be lifted."""
+"""Log-probabilities further than this below a row's largest are raised to it: a probability of 0 cannot be scaled."""
 
 
 def match(logprobs: Floats, shares: Floats, *, rounds: int = ROUNDS) -> Floats:
@@ -23,7 +22,7 @@ def match(logprobs: Floats, shares: Floats, *, rounds: int = ROUNDS) -> Floats:
     Args:
         logprobs: ... x m x C log-probabilities; rows of NaN are left out.
         shares: C shares of the labels, sum 1; a label of share 0 is left as it is.
-        rounds: of the fixed-point iteration, each of which moves every label's mean towards its share.
+        rounds: of the fixed-point iteration; each moves every label's mean towards its share.
 
     Returns:
         ... x C offsets, that of the commonest label 0; all of them 0 where every row is left out.
@@ -47,7 +46,7 @@ def match(logprobs: Floats, shares: Floats, *, rounds: int = ROUNDS) -> Floats:
 
 
 def match_gold(logprobs: Floats, gold: Ints) -> Floats:
-    """Return the offsets under which each label comes up as often as it is right.
+    """Return the offsets under which each label is answered as often as it is right.
 
     Args:
         logprobs: m x C log-probabilities, as for :func:`match`.

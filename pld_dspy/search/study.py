@@ -26,7 +26,7 @@ from ..errors import BudgetExceeded
 from ..rules import Rule, RuleSet
 from ..scoring.difference import chance_to_win
 from ..student.evaluator import Evaluator, Reply
-from ..student.redecide import matched_answers
+from ..student.redecide import redecide_to_match_gold
 from ..task.splits import stratified_order
 from .belief import Belief
 from .config import SearchConfig
@@ -200,7 +200,7 @@ class RuleSearch:
         """Return what the whole validation set's answers, all in the ledger, come to."""
         answers = self.evaluator.answers(rules, self.valset, stage="search")
         if self.calibrated:
-            answers = matched_answers(answers, self.valset, self.evaluator)
+            answers = redecide_to_match_gold(answers, self.valset, self.evaluator)
         return self.evaluator.value(self.valset, answers)
 
     def _proposal(self, waiting: FrozenTrial) -> Candidate | None:

@@ -14,16 +14,14 @@ from dspy import lm15
 from engine import calls, fn_lm
 from tasks import Route, Team
 
+from pld_dspy.calibrate.abstain import choose_threshold, count_answered, fewest_answers, threshold_for
 from pld_dspy.calibrate.calibrated import Calibrated
-from pld_dspy.calibrate.promise import Decisions, answered, promise
 from pld_dspy.calibrate.result import Bin, Grade
 from pld_dspy.calibrate.risk import (
     error_at,
     expected_calibration_error,
-    fewest_answers,
     reliability,
     risk_coverage,
-    threshold_for,
 )
 from pld_dspy.errors import DataError
 from pld_dspy.ledger.keys import program_state
@@ -31,7 +29,8 @@ from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.report.plots import plot_reliability, plot_risk_coverage
 from pld_dspy.scoring.ascent import _step, ascend
 from pld_dspy.scoring.figures import macro_f1
-from pld_dspy.scoring.offsets import Offsets, fit_offsets, fit_out_of_fold, fit_temperature, logprob_matrix
+from pld_dspy.scoring.fitting import fit_offsets, fit_out_of_fold, fit_temperature
+from pld_dspy.scoring.offsets import Offsets, logprob_matrix
 from pld_dspy.scoring.score import score
 from pld_dspy.student.adapter import LabelAdapter
 
@@ -187,21 +186,22 @@ class TestRisk:
             assert (threshold == pytest.approx(0.2)) if kept else (threshold is None)
 
     def test_what_has_no_confidence_is_left_out_of_the_choice_and_not_answered(self):
-        unseen = Decisions.of(["a"] * 40, ["a"] * 30 + ["b"] * 10, [0.9] * 30 + [math.nan] * 10)
-        found = promise(unseen, n_val=35, error_rate=0.2, test=unseen)
+        sure, right = np.array([0.9] * 30 + [math.nan] * 10), np.array([True] * 30 + [False] * 10)
+        found = choose_threshold(sure, right, n_val=35, error_rate=0.2)
         assert (found.n, found.threshold) == (30, 0.9)
         assert (found.validation.n, found.validation.answered, found.validation.wrong) == (35, 30, 0)
-        assert (found.test.n, found.test.n_wrong, found.test.coverage, found.test.error_rate) == (40, 10, 0.75, 0.0)
-        every = answered(unseen, None)
+        test = count_answered(sure, right, found.threshold)
+        assert (test.n, test.n_wrong, test.coverage, test.error_rate) == (40, 10, 0.75, 0.0)
+        every = count_answered(sure, right, None)
         assert (every.answered, every.wrong, every.error_rate) == (40, 10, 0.25)
-        assert answered(unseen, 1.0).error_rate is None
+        assert count_answered(sure, right, 1.0).error_rate is None
 
     def test_where_nothing_has_a_confidence_there_is_nothing_to_promise(self):
-        unseen = Decisions.of([None, "a"], ["a", "a"], [math.nan] * 2)
-        found = promise(unseen, n_val=1, error_rate=0.2, test=None)
+        unseen = np.array([math.nan] * 2), np.array([False, True])
+        found = choose_threshold(*unseen, n_val=1, error_rate=0.2)
         assert (found.n, found.threshold, found.validation.error_rate) == (0, None, 1.0)
         with pytest.raises(DataError, match="error_rate=2 is out of range"):
-            promise(unseen, n_val=1, error_rate=2, test=None)
+            choose_threshold(*unseen, n_val=1, error_rate=2)
 
     def test_the_threshold_takes_in_as_many_as_the_bound_allows(self):
         sure = np.linspace(0, 1, 401)
@@ -242,8 +242,6 @@ class TestRisk:
             risk_coverage([0.1, float("nan")], [True, True])
         with pytest.raises(DataError, match=r"error_rate=0\.0 is out of range"):
             threshold_for([0.1], [True], error_rate=0.0)
-        with pytest.raises(DataError, match=r"coverage=0 is no share"):
-            error_at([0.1], [True], coverage=0)
 
     def test_the_plot_is_svg_with_names_escaped(self):
         svg = plot_risk_coverage({"a <b>": risk_coverage(self.SURE, self.RIGHT)})
@@ -398,7 +396,7 @@ class TestCalibrated:
         saved = json.loads((tmp_path / "x.json").read_text())
         assert saved["calibration"] == {
             "labels": list(LABELS),
-            "offsets": [0.0, 1.0, -0.5],
+            "values": [0.0, 1.0, -0.5],
             "temperature": 1.5,
             "threshold": 0.5,
         }
@@ -412,9 +410,9 @@ class TestCalibrated:
         ("calibration", "message"),
         [
             (None, "saved calibration is damaged"),
-            ({"labels": ["a", "b"], "offsets": [0, 0], "temperature": 1, "threshold": None}, "labels a, b, and the"),
-            ({"labels": list(LABELS), "offsets": [0], "temperature": 1, "threshold": None}, "is damaged"),
-            ({"labels": list(LABELS), "offsets": [0, 0, 0], "temperature": 0, "threshold": None}, "is damaged"),
+            ({"labels": ["a", "b"], "values": [0, 0], "temperature": 1, "threshold": None}, "labels a, b, and the"),
+            ({"labels": list(LABELS), "values": [0], "temperature": 1, "threshold": None}, "is damaged"),
+            ({"labels": list(LABELS), "values": [0, 0, 0], "temperature": 0, "threshold": None}, "is damaged"),
         ],
     )
     def test_a_damaged_or_foreign_state_is_refused_and_changes_nothing(self, calibration, message):

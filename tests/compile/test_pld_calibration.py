@@ -12,6 +12,7 @@ from engine import Failure, calls
 from tasks import LABELS, TEST, TRAIN, VAL, Mail, compiled, leaning_lm, mail_task, mails, pld, student, student_lm
 
 from pld_dspy.calibrate.calibrated import Calibrated
+from pld_dspy.calibrate.result import SavedCalibration
 from pld_dspy.errors import DataError
 from pld_dspy.ledger.budget import Budget
 from pld_dspy.pld import PLD
@@ -19,7 +20,6 @@ from pld_dspy.run.folder import RunFolder
 from pld_dspy.run.result import PLDResult
 from pld_dspy.run.tracking import Recorder
 from pld_dspy.scoring.figures import macro_f1
-from pld_dspy.scoring.offsets import Offsets
 from pld_dspy.student.adapter import LabelAdapter
 
 
@@ -82,7 +82,9 @@ def test_the_folder_keeps_the_users_own_program_and_the_offsets_beside_it(done):
     plain = dspy.Predict(Mail)
     plain.load_state(json.loads(folder.program.read_text()))
     assert plain.signature.instructions == result.instructions == program.program.signature.instructions
-    assert Offsets.model_validate_json(folder.calibration.read_text()) == result.calibration.compiled.offsets
+    saved = SavedCalibration.model_validate_json(folder.calibration.read_text())
+    assert saved == result.calibration.compiled.saved
+    assert saved.values == result.calibration.compiled.offsets.values
     assert PLDResult.load(path) == result
 
 
@@ -211,8 +213,8 @@ def test_a_rate_that_so_few_examples_cannot_promise_leaves_everything_answered_a
 def test_without_an_error_rate_nothing_is_said_of_one(done):
     _, result, program, path = done
     assert program.threshold is result.calibration.compiled.abstention is None
-    assert "abstention" not in (path / "result.json").read_text()
-    assert set(json.loads(RunFolder(path).calibration.read_text())) == {"labels", "values", "temperature", "gain"}
+    saved = json.loads(RunFolder(path).calibration.read_text())
+    assert saved["error_rate"] is saved["threshold"] is None
     assert PLD(calibrate=True).get_params()["error_rate"] is None
 
 

@@ -31,7 +31,7 @@ from pld_dspy.scoring.offsets import Offsets
 from pld_dspy.search.config import SearchConfig
 from pld_dspy.student.adapter import LabelAdapter, asking_for_logprobs
 from pld_dspy.student.evaluator import Evaluator
-from pld_dspy.student.redecide import DecidedEvaluator
+from pld_dspy.student.redecide import OffsetEvaluator
 
 TRAIN, VAL = mails(60), mails(60, start=100)
 GOOD = rule_set(*(rule(f"{label}-1", ", ".join(WORDS[label]), label) for label in ("spam", "home")))
@@ -134,7 +134,7 @@ def test_an_evaluator_with_offsets_answers_as_they_decide():
     lm = pushed_lm({"work": 30})
     plain = evaluator(lm)
     offsets = Offsets(labels=tuple(LABELS), values=tuple(-28.0 if label == "work" else 0.0 for label in LABELS))
-    moved = DecidedEvaluator.of(plain, offsets)
+    moved = OffsetEvaluator.of(plain, offsets)
     assert set(plain.labels(GOOD, VAL, stage="test")) == {"work"}
     assert moved.labels(GOOD, VAL, stage="test") == plain.task.golds(VAL)
     assert moved.value(VAL, moved.answers(GOOD, VAL, stage="test")) == 1.0

@@ -15,7 +15,7 @@ from pld_dspy.search.storage import open_study
 from pld_dspy.search.study import RuleSearch
 from pld_dspy.search.trials import Asked
 from pld_dspy.student.adapter import LabelAdapter
-from pld_dspy.student.redecide import matched, matched_answers
+from pld_dspy.student.redecide import matching_offsets, redecide_to_match_gold
 
 RULES = [rule(f"{label}-{word}", word, label) for label, words in WORDS.items() for word in words]
 
@@ -85,7 +85,7 @@ def test_one_answer_without_log_probabilities_does_not_keep_the_others_from_bein
     object.__setattr__(evaluator, "adapter", LabelAdapter(logprobs=True))
     answers = evaluator.answers(None, VAL, stage="test")
     lost = Answer(outputs=None, error="lost: timed out")
-    moved = matched_answers([lost, *answers[1:]], VAL, evaluator)
+    moved = redecide_to_match_gold([lost, *answers[1:]], VAL, evaluator)
     assert moved[0] == lost
     assert moved[1:] != answers[1:]
 
@@ -132,21 +132,20 @@ def test_a_calibrated_search_compares_sets_by_what_they_do_beside_leaning():
     assert fond.objective >= even.baseline
 
 
-def test_the_objective_is_that_of_matched_answers():
+def test_the_objective_is_that_of_redecided_answers():
     evaluator = mail_evaluator(leaning_lm())
     object.__setattr__(evaluator, "adapter", LabelAdapter(logprobs=True))
     own = evaluator.evaluate(None, VAL, stage="test")
-    moved, offsets = matched(own, VAL, evaluator)
-    golds = evaluator.task.golds(VAL)
-    assert moved.score.objective == macro_f1(golds, moved.labels, LABELS) > own.score.objective
+    redecided = redecide_to_match_gold(own.answers, VAL, evaluator)
+    after, golds = evaluator.scored(VAL, redecided), evaluator.task.golds(VAL)
+    assert after.score.objective == macro_f1(golds, after.labels, LABELS) > own.score.objective
+    offsets = matching_offsets(own.answers, VAL, evaluator.task)
     assert offsets.values[1] < offsets.values[0] - 1, "it made up for the liking for work"
-    assert evaluator.value(VAL, matched_answers(own.answers, VAL, evaluator)) == moved.score.objective
+    assert evaluator.value(VAL, redecided) == after.score.objective
 
 
 def test_without_log_probabilities_nothing_moves():
     evaluator = mail_evaluator(leaning_lm(listing=False))
     own = evaluator.evaluate(None, VAL, stage="test")
-    moved, offsets = matched(own, VAL, evaluator)
-    assert moved is own
-    assert matched_answers(own.answers, VAL, evaluator) == own.answers
-    assert not any(offsets.values)
+    assert redecide_to_match_gold(own.answers, VAL, evaluator) == own.answers
+    assert not any(matching_offsets(own.answers, VAL, evaluator.task).values)

@@ -1,0 +1,142 @@
+"""Abstaining: the confidence below which a student should not answer, for a wanted error rate."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.stats import beta
+
+from ..errors import DataError
+from ..scoring.f1 import Floats
+from .result import Abstention, Answered
+from .risk import Bools, Confidences, Flags, by_confidence
+
+LOOKS = 10
+"""Thresholds that ``threshold_for`` chooses among."""
+
+DELTA = 0.05
+"""The probability with which the bound on the error rate may fail, unless another one is given."""
+
+
+def threshold_for(confidence: Confidences, correct: Flags, *, error_rate: float, delta: float = DELTA) -> float | None:
+    """Return the confidence from which on answers err at most at ``error_rate``, with probability 1 - ``delta``.
+
+    Thresholds that take in a tenth, two tenths, ... all of the answers are looked at, and the lowest is returned whose
+    one-sided Clopper-Pearson bound on the error rate holds. The ten looks share ``delta`` equally (Bonferroni), so that
+    choosing among them leaves the bound valid. It holds for new examples like these, if neither the rules nor the
+    offsets were fitted on these.
+
+    Args:
+        confidence: n confidences of held-out answers.
+        correct: n times whether the answer is right.
+        error_rate: the highest error rate to accept, over 0 and under 1.
+        delta: the probability with which the bound may fail, over 0 and under 1.
+
+    Returns:
+        The threshold, itself taken in; None where no threshold keeps the error rate. With delta 0.05, answers without
+        any error are enough for 5% from 104 of them on, and for 10% from 51 on.
+
+    Raises:
+        DataError: as ``risk_coverage``, or a rate is out of range.
+
+    Source: Geifman & El-Yaniv 2017, "Selective classification for deep neural networks" (selection with guaranteed
+    risk). Their binary search assumes that the bound rises with coverage; with few answers, it falls first.
+    """
+    _check_rates(error_rate=error_rate, delta=delta)
+    thresholds, taken, errors = by_confidence(confidence, correct)
+    wanted = taken[-1] * np.arange(LOOKS, 0, -1) / LOOKS
+    for step in np.searchsorted(taken, wanted - 1e-9):
+        if _highest_rate(int(errors[step]), int(taken[step]), delta / LOOKS) <= error_rate:
+            return float(thresholds[step])
+    return None
+
+
+def fewest_answers(*, error_rate: float, delta: float = DELTA) -> int:
+    """Return how many answers, all right, ``threshold_for`` needs for ``error_rate``.
+
+    Raises:
+        DataError: a rate is out of range.
+    """
+    _check_rates(error_rate=error_rate, delta=delta)
+    return math.ceil(math.log(delta / LOOKS) / math.log1p(-error_rate))
+
+
+def check_error_rate(error_rate: float | None, *, calibrate: bool) -> None:
+    """Refuse a wanted error rate that no compile can serve.
+
+    Raises:
+        DataError: it is not over 0 and under 1, or nothing is to be calibrated.
+    """
+    if error_rate is None:
+        return
+    _check_rates(error_rate=error_rate)
+    if not calibrate:
+        raise DataError(
+            f"error_rate={error_rate} needs confidences, and calibrate is off. Turn it on (calibrate=True, "
+            "--calibrate), or leave out the error rate."
+        )
+
+
+def choose_threshold(confidence: Floats, right: Bools, *, n_val: int, error_rate: float) -> Abstention:
+    """Choose the threshold for a wanted error rate, and count what stays answered with it.
+
+    The answers are those of all training and validation examples, each with the confidence under offsets that were
+    fitted on other folds. Still, the bound of ``threshold_for`` is no guarantee for the compiled program: the rules
+    were made from the training examples and chosen on the validation ones, and the temperature and the way of fitting
+    offsets were chosen on all of them. Where rules fit these examples better than new ones, more of the new answers are
+    wrong than the bound says. The program also applies the offsets of all examples together, which differ a little
+    from those of each fold. So the bound sets the threshold, and the test set, which nothing saw, is the check of it.
+
+    Args:
+        confidence: out-of-fold confidences on validation examples, then on training ones; NaN for an answer without,
+            from which the student abstains.
+        right: as many times whether the answer is right.
+        n_val: how many of these are validation examples.
+        error_rate: the highest to accept among what is answered, over 0 and under 1.
+
+    Raises:
+        DataError: the error rate is out of range.
+    """
+    _check_rates(error_rate=error_rate)
+    known = ~np.isnan(confidence)
+    threshold = threshold_for(confidence[known], right[known], error_rate=error_rate) if known.any() else None
+    return Abstention(
+        error_rate=error_rate,
+        delta=DELTA,
+        n=int(known.sum()),
+        threshold=threshold,
+        validation=count_answered(confidence[:n_val], right[:n_val], threshold),
+    )
+
+
+def count_answered(confidence: Floats, right: Bools, threshold: float | None) -> Answered:
+    """Count what is answered with a threshold, None for none, and what of it is wrong.
+
+    Args:
+        confidence: n confidences; NaN for an answer without, which is left out wherever there is a threshold.
+        right: n times whether the answer is right.
+        threshold: below it, an answer is left out.
+    """
+    wrong = ~right
+    taken = np.ones_like(wrong) if threshold is None else confidence >= threshold  # False for NaN
+    n, count, errors = len(wrong), int(taken.sum()), int((taken & wrong).sum())
+    return Answered(
+        n=n,
+        n_wrong=int(wrong.sum()),
+        answered=count,
+        wrong=errors,
+        coverage=count / n,
+        error_rate=errors / count if count else None,
+    )
+
+
+def _check_rates(**rates: float) -> None:
+    for name, value in rates.items():
+        if not 0.0 < value < 1.0:
+            raise DataError(f"{name}={value} is out of range. Give one over 0 and under 1.")
+
+
+def _highest_rate(errors: int, n: int, delta: float) -> float:
+    """Return the one-sided upper Clopper-Pearson bound of an error rate."""
+    return 1.0 if errors == n else float(beta.ppf(1 - delta, errors + 1, n - errors))
