@@ -17,7 +17,8 @@ from pld_dspy.induce.cluster import CELLS, MOST, average_linkage, condensed, dbs
 from pld_dspy.induce.config import InduceConfig
 from pld_dspy.induce.formats import about_format
 from pld_dspy.induce.generalize import NOTE_TOKENS, NOTES, note_parts
-from pld_dspy.induce.induce import Induction, induce
+from pld_dspy.induce.induce import induce
+from pld_dspy.induce.result import Induction
 from pld_dspy.ledger.budget import Budget
 from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.ledger.ledger import Ledger

@@ -28,7 +28,8 @@ from pld_dspy.induce.check import ClusterCheck
 from pld_dspy.induce.cluster import dbscan, hdbscan
 from pld_dspy.induce.config import InduceConfig
 from pld_dspy.induce.groups import groups_of_label, merge_groups
-from pld_dspy.induce.induce import Induction, induce
+from pld_dspy.induce.induce import induce
+from pld_dspy.induce.result import Induction
 from pld_dspy.ledger.budget import Budget
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.local.embedding import embed, tfidf_svd
