@@ -1,4 +1,4 @@
-"""The line-up: PLD and what a user would pick instead, behind one function and one budget."""
+"""The line-up: PLD and what users would choose instead, behind one function and under one budget."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from . import demonstrations, encoder, linear, plain, rules
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What every optimizer is given.
+    """The input of every optimizer.
 
     Attributes:
         student: the program to improve; never changed.
-        trainset, valset: labelled examples.
-        budget: student calls that compiling may take, about.
+        trainset: labelled examples to learn from.
+        valset: labelled examples to choose by.
+        budget: approximate number of student calls for compiling.
         seed: of every random choice.
-        objective: "macro_f1", "accuracy", or a figure over (examples, predictions); what to maximize, for optimizers
-            that do.
-        rationales: recorded micro-rules, for optimizers that learn from reasons.
-        folder: where an optimizer may keep its work; None keeps nothing.
+        objective: what to maximize, for optimizers that use it: "macro_f1", "accuracy", or a function of (examples,
+            predictions).
+        rationales: recorded micro-rules, for optimizers that use them.
+        folder: where an optimizer may keep its files; None keeps nothing.
     """
 
     student: dspy.Module
@@ -75,11 +76,11 @@ def compile_with(
         student: the program to improve; never changed.
         trainset: labelled examples to learn from.
         valset: labelled examples to choose by.
-        budget: student calls that compiling may take, about.
+        budget: approximate number of student calls for compiling.
         seed: of every random choice.
-        objective: "macro_f1", "accuracy", or a figure over (examples, predictions); what to maximize.
-        rationales: recorded micro-rules, used by optimizers that learn from reasons.
-        folder: where an optimizer may keep its work.
+        objective: what to maximize, for optimizers that use it.
+        rationales: recorded micro-rules, for optimizers that use them.
+        folder: where an optimizer may keep its files.
 
     Returns:
         A program with the student's inputs and label field.

@@ -1,4 +1,4 @@
-"""Demonstrations in the prompt: labelled ones, and ones the student answered itself."""
+"""Demonstrations in the prompt: labelled examples, and examples that the student answered right."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ BOOTSTRAPPED = 4
 def labelled_few_shot(setting: Setting) -> dspy.Module:
     """Return the student with eight labelled examples as demonstrations.
 
-    They are what ``dspy.LabeledFewShot`` draws, but of the deciding predictor alone and with the inputs that it reads:
-    where the program works on the example first (retrieves, say), the example has other fields than the predictor.
+    Unlike those of ``dspy.LabeledFewShot``, they belong to the deciding predictor alone and hold the inputs that it
+    reads: an example has other fields than the predictor where earlier steps (such as retrieval) change them.
     """
     task = Task.of(setting.student, setting.trainset)
     program = copied(setting.student)
@@ -32,9 +32,10 @@ def labelled_few_shot(setting: Setting) -> dspy.Module:
 
 
 def bootstrap_few_shot(setting: Setting) -> dspy.Module:
-    """Return the student with up to four demonstrations it got right, by ``dspy.BootstrapFewShot``, and four labelled.
+    """Return the student with eight demonstrations: up to four of ``dspy.BootstrapFewShot``, the others labelled.
 
-    It answers under the eight of :func:`labelled_few_shot`, and only examples that are not among them.
+    The former are answers that the student got right with the eight demonstrations of :func:`labelled_few_shot`, on
+    other examples.
     """
     task = Task.of(setting.student, setting.trainset)
 
@@ -48,39 +49,39 @@ def bootstrap_few_shot(setting: Setting) -> dspy.Module:
     optimizer = dspy.BootstrapFewShot(metric=right, max_bootstrapped_demos=BOOTSTRAPPED, max_labeled_demos=0)
     program = optimizer.compile(setting.student, teacher=teacher, trainset=unseen)
     for before, after in zip(setting.student.predictors(), program.predictors(), strict=True):
-        after.lm = before.lm  # which BootstrapFewShot resets
-    predictor, shown = (dict(module.named_predictors())[task.predictor] for module in (program, teacher))
-    predictor.demos += shown.demos[: LABELLED - len(predictor.demos)]
+        after.lm = before.lm  # BootstrapFewShot removes it
+    predictor, labelled = (dict(module.named_predictors())[task.predictor] for module in (program, teacher))
+    predictor.demos += labelled.demos[: LABELLED - len(predictor.demos)]
     return program
 
 
-class _Reached(Exception):
-    """Ends a program where its decision is asked for."""
+class _DecisionReached(Exception):
+    """Stops a program before its decision."""
 
 
 def _demos(student: dspy.Module, task: Task, examples: Sequence[dspy.Example]) -> Iterator[dspy.Example]:
-    """Yield demonstrations of the deciding predictor; steps before it are run, and the predictor itself is not asked.
+    """Yield demonstrations of the deciding predictor: the program runs up to it, and no call is made for it.
 
-    An example on which the program decides without the predictor makes none.
+    Examples that the program decides without the predictor are skipped.
     """
     program = copied(student)
-    asked: dict[str, Any] = {}
+    received: dict[str, Any] = {}
 
     def stop(**inputs: Any) -> None:
-        asked.update(inputs)
-        raise _Reached
+        received.update(inputs)
+        raise _DecisionReached
 
     dict(program.named_predictors())[task.predictor].forward = stop
     for example in examples:
-        asked.clear()
+        received.clear()
         try:
             program(**example.inputs())
-        except _Reached:
-            yield dspy.Example(**asked, **{task.label_field: example[task.label_field]})
+        except _DecisionReached:
+            yield dspy.Example(**received, **{task.label_field: example[task.label_field]})
 
 
 def _shuffled(setting: Setting) -> list[dspy.Example]:
-    """The optimizers take demonstrations from the front: the seed decides which."""
+    """Return the training examples in an order that depends on the seed; optimizers use the first ones."""
     examples = list(setting.trainset)
     random.Random(setting.seed).shuffle(examples)
     return examples

@@ -1,4 +1,4 @@
-"""What labels alone give in seconds: a sentence encoder and logistic regression, without a language model."""
+"""A sentence encoder and logistic regression: what the labels alone give, in seconds, without a language model."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ PENALTY = 100.0
 
 
 def encoder_logistic(setting: Setting) -> dspy.Module:
-    """Fit logistic regression on sentence vectors of the training and validation texts, the labels that PLD has.
+    """Fit logistic regression on sentence vectors of the training and validation texts, whose labels PLD uses, too.
 
-    The encoder is multilingual-e5-small in 4 bits (384 numbers per text), asked as its authors advise for texts that
-    are classified ("query: "). Labels weigh alike, however rare.
+    The encoder is multilingual-e5-small in 4 bits (384 numbers per text), with the prefix "query: " that its authors
+    advise for classification. All labels have the same weight.
 
     Raises:
         DataError: the encoder is not installed.

@@ -1,4 +1,4 @@
-"""The classic that needs no language model: TF-IDF and logistic regression."""
+"""TF-IDF and logistic regression: the classic text classifier, without a language model."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class LinearClassifier(dspy.Module):
-    """A scikit-learn text classifier with the face of a DSPy program.
+    """A scikit-learn text classifier as a DSPy program.
 
     Args:
         model: a fitted pipeline from text to label.
-        label_field: the field it answers in.
-        fingerprint: tells classifiers with different training data apart.
+        label_field: the output field.
+        fingerprint: a digest of the training data.
     """
 
     def __init__(self, model: Pipeline, label_field: str, fingerprint: str) -> None:
@@ -32,14 +32,14 @@ class LinearClassifier(dspy.Module):
         self.fingerprint = fingerprint
 
     def forward(self, **inputs: Any) -> dspy.Prediction:
-        """Return the label of the inputs, taken as one text."""
+        """Return the label of the inputs, read as one text."""
         return dspy.Prediction(**{self.label_field: str(self.model.predict([input_text(inputs)])[0])})
 
 
 def tfidf_logistic(setting: Setting) -> dspy.Module:
     """Fit TF-IDF (words and word pairs) and logistic regression on the training texts.
 
-    For macro-F1 and balanced accuracy labels weigh alike, however rare; for any other objective examples do.
+    For macro-F1 and balanced accuracy all labels have the same weight; otherwise all examples do.
     """
     task = Task.of(setting.student, setting.trainset)
     texts, labels = [task.text(example) for example in setting.trainset], task.golds(setting.trainset)

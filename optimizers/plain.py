@@ -1,4 +1,4 @@
-"""No learning: the student as it is, and the same student made to reason first."""
+"""No learning: the unchanged student, and the same student reasoning before it answers."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def zero_shot(setting: Setting) -> dspy.Module:
 
 
 def chain_of_thought(setting: Setting) -> dspy.Module:
-    """Return the student with its deciding predictor made a ``dspy.ChainOfThought``.
+    """Return the student with a ``dspy.ChainOfThought`` in place of its deciding predictor.
 
     Raises:
-        DataError: the predictor sits in a list or dict, where it cannot be replaced by name.
+        DataError: the predictor is in a list or dict, where it cannot be replaced by name.
     """
     task = Task.of(setting.student, setting.trainset)
     program = copied(setting.student)

@@ -1,12 +1,12 @@
 """BANKING77: what does a customer of an online bank want?
 
 Source: Casanueva et al. 2020, "Efficient intent detection with dual sentence encoders", CC BY 4.0; the published
-training messages, each with one of 77 intents. Training, validation and test are all drawn from them; the published
-test messages are not touched. The set is not among those that Prompt-Level Distillation (arXiv 2602.21103) reports.
+training messages, each with one of 77 intents. Training, validation and test sets are all drawn from these; the
+published test messages are not used. Prompt-Level Distillation (arXiv 2602.21103) reports no result on this set.
 
 By default the program decides among the twelve intents of ``SUBSET``, which are easily confused (a card that is
-late, or not yet due; a transfer that is pending, failed, or gone astray). With recorded rationales, messages of the
-intents that they cover are loaded, and no others. For all 77 intents, write a program file that names them::
+late, or not yet due; a transfer that is pending, failed, or lost). With recorded rationales, only messages of the
+intents in these are loaded. For all 77 intents, write a program file that names them::
 
     from functools import partial
     from pathlib import Path
@@ -19,8 +19,8 @@ intents that they cover are loaded, and no others. For all 77 intents, write a p
 
 and give it to ``pld-dspy compile --program FILE.py --data FOLDER``.
 
-Splits: the messages of recorded rationales are training data. Of the others each text counts once, but for case,
-spacing and punctuation, and none that stands in training; they are dealt out by intent.
+Splits: the messages of recorded rationales are training data. Of the other messages, copies (the same text but for
+case, spacing and punctuation) of each other or of training messages are left out; the rest is dealt out by intent.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ FILES = ("banking77_train.csv", "train.csv")
 INTENT_FILES = ("banking77_categories.json", "categories.json")
 HUB = "legacy-datasets/banking77"  # PolyAI/banking77 is a loading script, which datasets 4 and later refuse
 TRAIN, VAL, TEST = 10, 10, 25
-"""Messages an intent, at most."""
+"""Most messages per intent."""
 
 
 class Intent(dspy.Signature):
@@ -70,12 +70,12 @@ class Intent(dspy.Signature):
 
 
 def student(labels: Sequence[str] = SUBSET) -> dspy.Module:
-    """Return the program to instruct: one bare predictor that chooses among ``labels``."""
+    """Return the program that will get the rules: one bare predictor that chooses among ``labels``."""
     return dspy.Predict(Intent.with_updated_fields("intent", type_=Literal.__getitem__(tuple(labels))))
 
 
 def intents(data: Path) -> tuple[str, ...]:
-    """Return all intents, as ``banking77_categories.json`` (or ``categories.json``) in the folder lists them.
+    """Return all intents, read from ``banking77_categories.json`` (or ``categories.json``) in the folder.
 
     Raises:
         DataError: the file is missing or no list of names.
@@ -98,13 +98,13 @@ def load(
 
     Args:
         data: a folder with ``banking77_train.csv`` (or ``train.csv``), or that file; None loads the public hub's copy.
-        rationales: recorded micro-rules; their messages are the training set. For intents that they do not cover,
-            training messages are drawn like the others.
+        rationales: recorded micro-rules; their messages are the training set. For intents without any, training
+            messages are drawn like the others.
         seed: of the draw.
-        labels: the intents to load; where None, those that ``rationales`` cover, or ``SUBSET`` without any.
+        labels: the intents to load; where None, the labels of ``rationales``, or ``SUBSET`` if there are none.
 
     Returns:
-        Training (10 messages an intent where they are drawn), validation (10) and test splits (up to 25).
+        The training set (10 messages per intent if drawn), validation set (10) and test set (up to 25).
 
     Raises:
         DataError: the file is missing or not in its published form, or holds no message of one of ``labels``.
@@ -125,7 +125,7 @@ def load(
 
 
 def _messages(data: Path | None) -> Iterator[dspy.Example]:
-    """Yield all messages; recorded rationales call them by their row."""
+    """Yield all messages; their ids hold their rows, counted from 0."""
     source = HUB if data is None else str(find_file(data, FILES))
     label = "label" if data is None else "category"
     for number, row in enumerate(read_rows(source, "train")):

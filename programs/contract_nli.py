@@ -1,21 +1,21 @@
 """ContractNLI: does a non-disclosure agreement entail a hypothesis, contradict it, or not mention it?
 
 Source: Koreeda and Manning 2021, "ContractNLI: A Dataset for Document-level Natural Language Inference for
-Contracts", CC BY 4.0; the published development and test files, 17 hypotheses a contract. Prompt-Level Distillation
+Contracts", CC BY 4.0; the published development and test files, 17 hypotheses per contract. Prompt-Level Distillation
 (arXiv 2602.21103) reports macro-F1 0.67 -> 0.83 with Gemma-3 4B.
 
-A contract is longer than a small model reads well, so the program has two steps. ``retrieve`` picks the spans nearest
-to the hypothesis, with no model. ``decide``, the one predictor and so the one that PLD instructs, reads these alone.
-What retrieval misses is lost: on the contracts of the recorded rationales, 79% of the entailed and contradicted
-hypotheses have at least one span of their gold evidence in the excerpt of at most 200 words; 77% would with 180 words,
-and 80% with 220. Figures are those of this program, not of a model that is given the whole contract or the evidence.
+A contract is too long for a small model, so the program has two steps. ``retrieve`` picks the spans nearest to the
+hypothesis, without a model. ``decide``, the only predictor and so the one that gets the rules, reads these spans alone.
+Retrieval loses evidence: on the contracts of the recorded rationales, an excerpt of at most 200 words holds a span of
+the gold evidence for 79% of the entailed and contradicted hypotheses (77% with 180 words, 80% with 220). So scores are
+those of this program, not of a model that reads the whole contract or the evidence.
 
-Splits are made by contract, near-copies of a contract counting as the same one; the 17 hypotheses are the same in all
-splits. Training: the examples of recorded rationales, and without any, a draw from three quarters of the development
-contracts. Validation: the other development contracts, and a third of the test file's, since the former are too few.
-Test: the rest of the test file. NotMentioned and Entailment are each about four times as frequent as Contradiction,
-so within the contracts of a split each label is drawn alike, as far as it goes. So scores here are on balanced labels,
-and not to be set beside those on the whole test file.
+Splits are made by contract, near-copies of a contract counting as the same one; all splits have the same 17 hypotheses.
+Training: the examples of recorded rationales; where there are none, a draw from three quarters of the development
+contracts. Validation: the other development contracts, which are too few, and a third of the test file's contracts.
+Test: the rest of the test file. NotMentioned and Entailment are each about four times as frequent as Contradiction, so
+each split takes the same number of examples per label, as far as there are enough. Scores are therefore on balanced
+labels, and cannot be compared with scores on the whole test file.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from typing import Literal, get_args
 
 import dspy
 import numpy as np
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from pld_dspy.errors import DataError
 from pld_dspy.rules import MicroRule
 from pld_dspy.task.splits import Splits
-from programs.published import deal, families, find_file
+from programs.published import deal, families, find_file, read_published
 
 Relation = Literal["Entailment", "Contradiction", "NotMentioned"]
 LABELS: tuple[str, ...] = get_args(Relation)
@@ -44,11 +44,11 @@ FILES = {"dev": ("contract_nli_dev.json", "dev.json"), "test": ("contract_nli_te
 PAGE = "https://stanfordnlp.github.io/contract-nli/"
 EXCERPT_WORDS = 200
 SAYS = re.compile(r"[^\W\d_]{2}")
-"""Two letters in a row: without any, a span is a number, a letter of a list, or a line to write on."""
+"""Two letters in a row. A span without any is a number, a letter of a list, or a line to write on."""
 TRAIN, VAL, TEST = 32, 24, 50
-"""Examples a label, at most."""
+"""Most examples per label."""
 TRAIN_SHARE, VAL_SHARE = 3 / 4, 1 / 3
-"""Of the development contracts, those to train on where none is recorded; of the test file's, those to validate on."""
+"""Share of the development contracts to train on, without recorded rationales; of the test file's to validate on."""
 
 
 class Decision(dspy.Signature):
@@ -60,10 +60,10 @@ class Decision(dspy.Signature):
 
 
 class ContractReader(dspy.Module):
-    """Retrieve the spans of the contract that are nearest to the hypothesis, then decide on them.
+    """Retrieves the spans of the contract that are nearest to the hypothesis, then decides on them.
 
     Args:
-        words: most words that the excerpt has.
+        words: most words in the excerpt.
     """
 
     def __init__(self, words: int = EXCERPT_WORDS) -> None:
@@ -75,24 +75,24 @@ class ContractReader(dspy.Module):
         """Return a prediction with ``relation``.
 
         Args:
-            contract: one span (a sentence, a clause) a line.
+            contract: one span (a sentence, a clause) per line.
             hypothesis: a statement about the contract.
         """
         return self.decide(excerpt=self.retrieve(contract, hypothesis), hypothesis=hypothesis)
 
     def retrieve(self, contract: str, hypothesis: str) -> str:
-        """Return the spans nearest to the hypothesis by TF-IDF that fit, in their order, one a line.
+        """Return the spans nearest to the hypothesis by TF-IDF, in the contract's order, one per line.
 
         Words are cut into overlapping pieces of four letters, so that "disclose" is near "disclosure". Nearness is the
-        sum over shared pieces, divided by the square root of the span's words as in Lucene's classic similarity: the
-        cosine puts a long clause, of which a part is evidence, behind headings. A span of more words than the whole
-        excerpt may have counts with its beginning; one that no longer fits makes way for the next, and one that says
-        nothing, such as "4." or "____", is left out.
+        sum over shared pieces, divided by the square root of the number of words in the span, as in Lucene's classic
+        similarity: the cosine ranks a long clause, only part of which is evidence, behind headings. A span longer than
+        the whole excerpt is cut; one that does not fit any more is skipped in favour of the next; spans without
+        words, such as "4." or "____", are left out.
         """
         spans = [" ".join(line.split()[: self.words]) for line in contract.splitlines() if SAYS.search(line)]
         vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(4, 4), sublinear_tf=True, norm=None)
         vectors = vectorizer.fit_transform([hypothesis, *spans])
-        # By rarity once more: what all spans speak of (the confidential information) tells none of them apart.
+        # Weighted by rarity a second time: pieces in all spans ("confidential information") do not tell spans apart.
         query = vectors[0].multiply(vectorizer.idf_)
         lengths = [len(span.split()) for span in spans]
         nearness = (vectors[1:] @ query.T).toarray().ravel() / np.sqrt(lengths)
@@ -124,29 +124,29 @@ class _Hypothesis(BaseModel):
 
 
 class _Published(BaseModel):
-    """What is used here of the published form."""
+    """The published form, as far as it is used."""
 
     documents: list[_Document] = Field(min_length=1)
     labels: dict[str, _Hypothesis]
 
 
 def student() -> dspy.Module:
-    """Return the program to instruct: retrieve, then decide."""
+    """Return the program that will get the rules: retrieve, then decide."""
     return ContractReader()
 
 
 def load(data: Path | None = None, *, rationales: Sequence[MicroRule] = (), seed: int = 0) -> Splits:
-    """Load the contracts, split them, and draw examples of each label alike.
+    """Load the contracts, split them, and draw the same number of examples per label.
 
     Args:
         data: a folder with ``contract_nli_dev.json`` and ``contract_nli_test.json`` (or ``dev.json``, ``test.json``).
-            The hub's copies do not tell contracts and spans apart, so there is no default.
-        rationales: recorded micro-rules; their examples are the training set, and their contracts stay out of the
-            others. Examples are matched by id, since a record holds the evidence in place of the whole contract.
+            There is no default, since the hub's copies do not separate contracts and spans.
+        rationales: recorded micro-rules; their examples are the training set, and their contracts are in no other
+            split. Examples are found by id, since a record holds the evidence in place of the whole contract.
         seed: of the draw.
 
     Returns:
-        Training (32 examples a label where they are drawn), validation (up to 24) and test splits (up to 50).
+        The training set (32 examples per label if drawn), validation set (up to 24) and test set (up to 50).
 
     Raises:
         DataError: data is no folder, or a file is missing or not in its published form.
@@ -168,7 +168,7 @@ def load(data: Path | None = None, *, rationales: Sequence[MicroRule] = (), seed
 
 
 def _pools(data: Path, recorded: set[str]) -> dict[str, list[list[dspy.Example]]]:
-    """Return the examples, family by family: "train" has a recorded one, "dev" is of that file, in part or whole."""
+    """Return the examples by family: "train" families have a recorded example, "dev" families one of that file."""
     contracts = [(split, contract) for split in FILES for contract in _contracts(data, split)]
     numbers = families([contract[0].contract for _, contract in contracts])
     by_family: dict[int, list[dspy.Example]] = defaultdict(list)
@@ -178,13 +178,13 @@ def _pools(data: Path, recorded: set[str]) -> dict[str, list[list[dspy.Example]]
         by_family[number] += contract
     pools: dict[str, list[list[dspy.Example]]] = {"train": [], **{split: [] for split in FILES}}
     for number, examples in by_family.items():
-        told = any(example.id in recorded for example in examples)
-        pools["train" if told else files[number]].append(examples)
+        is_recorded = any(example.id in recorded for example in examples)
+        pools["train" if is_recorded else files[number]].append(examples)
     return pools
 
 
 def _balanced(contracts: Sequence[Sequence[dspy.Example]], size: int, draw: random.Random) -> list[dspy.Example]:
-    """Draw ``size`` examples a label, or all there are, from all the contracts together."""
+    """Draw ``size`` examples per label, or all there are, from all contracts together."""
     examples = [example for contract in contracts for example in contract]
     draw.shuffle(examples)
     return deal(examples, "relation", [size])[0]
@@ -193,7 +193,7 @@ def _balanced(contracts: Sequence[Sequence[dspy.Example]], size: int, draw: rand
 def _contracts(data: Path, split: str) -> list[list[dspy.Example]]:
     """Return the examples of one published file, contract by contract."""
     path = find_file(data, FILES[split])
-    published = _read(path)
+    published = read_published(path, _Published, PAGE)
     contracts = []
     for document in published.documents:
         spans = (" ".join(document.text[start:end].split()) for start, end in document.spans)
@@ -202,8 +202,8 @@ def _contracts(data: Path, split: str) -> list[list[dspy.Example]]:
         for key, annotation in document.annotation_sets[0].annotations.items():
             if key not in published.labels:
                 raise DataError(
-                    f"{path}: contract {document.id} annotates {key!r}, which is none of its hypotheses. Give the file "
-                    f"as published at {PAGE}."
+                    f"{path}: contract {document.id} annotates {key!r}, which is not one of its hypotheses. Give the "
+                    f"file as published at {PAGE}."
                 )
             fields = {
                 "id": f"contract_nli-{split}-{document.id}-{key}",
@@ -214,12 +214,3 @@ def _contracts(data: Path, split: str) -> list[list[dspy.Example]]:
             examples.append(dspy.Example(fields).with_inputs("contract", "hypothesis"))
         contracts.append(examples)
     return contracts
-
-
-def _read(path: Path) -> _Published:
-    try:
-        return _Published.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise DataError(f"{path}: {where}: {first['msg']}. Give the file as published at {PAGE}.") from error

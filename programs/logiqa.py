@@ -1,14 +1,14 @@
 """LogiQA: which of four options answers a question of logical reasoning about a short text?
 
 Source: Liu et al. 2020, "LogiQA: A Challenge Dataset for Machine Reading Comprehension with Logical Reasoning", for
-research use; the 651 published evaluation questions, translated from Chinese civil-service examinations and taken as
-they stand, slips of the translation included. Prompt-Level Distillation (arXiv 2602.21103) reports accuracy
-0.67 -> 0.70 with Gemma-3 4B, the smallest gain among its tasks. Compile it with ``--objective accuracy``.
+research use; the 651 published evaluation questions, translated from Chinese civil-service examinations, with all
+errors of the translation. Prompt-Level Distillation (arXiv 2602.21103) reports accuracy 0.67 -> 0.70 with Gemma-3 4B,
+the smallest gain among its tasks. Compile with ``--objective accuracy``.
 
-Several questions may share a context. Splits are made by context, near-copies of a context counting as the same one:
-the questions of recorded rationales are training data, and no question about their contexts is in another split; of
-the others, one question a context is drawn. The options keep their published order, in which D is right for 270
-questions of 651, so always answering D has an accuracy of about 0.41.
+Several questions may share a context. Splits are made by context, near-copies of a context counting as the same one.
+The questions of recorded rationales are training data, and no question about their contexts is in another split; of
+every other context, one question is drawn. The options keep their published order, in which D is right for 270 of 651
+questions: always answering D has an accuracy of about 0.41.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ HUB, HUB_REVISION = "lucasmccabe/logiqa", "refs/convert/parquet"
 """The hub's own copy in Parquet: the main branch is a loading script, which datasets 4 and later refuse."""
 
 BLOCK = 8
-"""Lines a question: a blank one, the answer's letter, context, question, and four options."""
+"""Lines per question: a blank one, the answer's letter, the context, the question, and four options."""
 
 TRAIN, VAL, TEST = 64, 80, 150
 
@@ -50,7 +50,7 @@ class Question(dspy.Signature):
 
 
 def student() -> dspy.Module:
-    """Return the program to instruct: one bare predictor."""
+    """Return the program that will get the rules: one bare predictor."""
     return dspy.Predict(Question)
 
 
@@ -59,12 +59,12 @@ def load(data: Path | None = None, *, rationales: Sequence[MicroRule] = (), seed
 
     Args:
         data: a folder with ``logiqa_eval.txt`` (or ``Eval.txt``), or that file; None loads the public hub's copy.
-        rationales: micro-rules, where there are any, with ids ``logiqa-eval-N`` (N counts questions from 0); their
-            questions are the training set. Without any, the training set is drawn like the others.
+        rationales: recorded micro-rules with ids ``logiqa-eval-N`` (N counts questions from 0); their questions are
+            the training set. Where there are none, the training set is drawn like the others.
         seed: of the draw.
 
     Returns:
-        Training (64 questions where they are drawn), validation (80) and test splits (up to 150).
+        The training set (64 questions if drawn), the validation set (80) and the test set (up to 150).
 
     Raises:
         DataError: the file is missing or not in its published form.
@@ -89,14 +89,14 @@ def _questions(path: Path) -> Iterator[dspy.Example]:
     for number, start in enumerate(range(0, len(lines), BLOCK)):
         block = [line.strip() for line in lines[start : start + BLOCK]]
         if fault := _fault(block):
-            offset, what = fault
-            raise DataError(f"{path} line {start + offset + 1} {what}. Give the file as published at {PAGE}.")
+            offset, reason = fault
+            raise DataError(f"{path} line {start + offset + 1} {reason}. Give the file as published at {PAGE}.")
         _, letter, context, question, *options = block
         yield _example(number, context, question, options, letter.upper())
 
 
 def _fault(block: Sequence[str]) -> tuple[int, str] | None:
-    """Return the first line of a question that is not what it should be, and what is wrong with it."""
+    """Return the number of the first wrong line of a question, from 0, and what is wrong; None if all is well."""
     for offset, line in enumerate(block):
         if offset == 0 and line:
             return offset, "is not blank, as the first of a question's eight lines is"
@@ -126,6 +126,6 @@ def _example(number: int, context: str, question: str, options: Iterable[str], a
 
 
 def _option(letter: str, text: str) -> str:
-    """Return "LETTER. text"; most published options open with "LETTER.", and a few have lost it in translation."""
+    """Return "LETTER. text"; most published options begin with "LETTER.", a few lost it in translation."""
     body = re.sub(rf"^{letter}\s*\.\s*", "", text.strip(), flags=re.IGNORECASE)
     return f"{letter}. {body}"

@@ -1,13 +1,13 @@
 """StereoSet: which kind of group does a stereotyped sentence speak about?
 
 Source: Nadeem et al. 2021, "StereoSet: Measuring stereotypical bias in pretrained language models", CC BY-SA 4.0;
-the published development set, as ``dev.json`` or one sentence a line. Only sentences annotated as stereotypes are used;
-the text is the sentence (intrasentence) or the context and the sentence (intersentence), and the label is the bias
-type. Prompt-Level Distillation (arXiv 2602.21103) reports macro-F1 0.57 -> 0.90 with Gemma-3 4B on its own split of the
-set.
+the published development set, as ``dev.json`` or as JSONL with one sentence per line. Only sentences annotated as
+stereotypes are used. The text is the sentence (intrasentence) or the context and the sentence (intersentence); the
+label is the bias type. Prompt-Level Distillation (arXiv 2602.21103) reports macro-F1 0.57 -> 0.90 with Gemma-3 4B on
+its own split of the set.
 
-Splits are made by cluster, so that the versions of one sentence never meet in two splits. The clusters of recorded
-rationales are training data.
+All versions of a sentence form a cluster, and each cluster is in one split only. The clusters of recorded rationales
+are training data.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import dspy
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from pld_dspy.errors import DataError
 from pld_dspy.rules import MicroRule
 from pld_dspy.task.splits import Splits, normalized
 from pld_dspy.task.tables import read_rows
-from programs.published import deal, distinct, find_file, from_hub, recorded
+from programs.published import deal, distinct, find_file, from_hub, read_published, recorded
 
 BiasType = Literal["gender", "profession", "race", "religion"]
 LABELS: tuple[str, ...] = get_args(BiasType)
@@ -33,7 +33,7 @@ FILES = ("stereoset.jsonl", "dev.json")
 PAGE = "https://github.com/moinnadeem/StereoSet"
 HUB = "McGill-NLP/stereoset"
 TRAIN, VAL, TEST = 32, 30, 84
-"""Sentences a label, at most; the test set takes what is left of the rarest label."""
+"""Most sentences per label; of the rarest label, the test set gets the rest."""
 
 
 class Bias(dspy.Signature):
@@ -44,7 +44,7 @@ class Bias(dspy.Signature):
 
 
 def student() -> dspy.Module:
-    """Return the program to instruct: one bare predictor."""
+    """Return the program that will get the rules: one bare predictor."""
     return dspy.Predict(Bias)
 
 
@@ -52,14 +52,14 @@ def load(data: Path | None = None, *, rationales: Sequence[MicroRule] = (), seed
     """Load the sentences and split them by cluster.
 
     Args:
-        data: a folder with ``stereoset.jsonl`` (one sentence a line) or the published ``dev.json``, or that file; None
-            loads the public hub's copy.
-        rationales: recorded micro-rules; the clusters of their sentences are the training set. Without any, the
-            training set is drawn like the others.
+        data: a folder with ``stereoset.jsonl`` (one sentence per line) or the published ``dev.json``, or one of these
+            files; None loads the public hub's copy.
+        rationales: recorded micro-rules; their sentences are the training set, and the rest of their clusters is left
+            out. Where there are none, the training set is drawn like the others.
         seed: of the draw.
 
     Returns:
-        Training, validation (30 sentences a label) and test splits (up to 84 a label).
+        The training set, the validation set (30 sentences per label) and the test set (up to 84 per label).
 
     Raises:
         DataError: the file is missing or not in its published form.
@@ -70,7 +70,7 @@ def load(data: Path | None = None, *, rationales: Sequence[MicroRule] = (), seed
     sentences = [_example(row) for row in stereotypes]
     train = recorded(sentences, rationales)
     clusters = distinct(sentences, lambda sentence: cluster[sentence.id], apart=train)
-    rest = list(distinct(clusters, lambda sentence: normalized(sentence.text), apart=train))  # a few texts stand twice
+    rest = list(distinct(clusters, lambda sentence: normalized(sentence.text), apart=train))  # a few texts occur twice
     random.Random(seed).shuffle(rest)
     rest.sort(key=lambda sentence: LABELS.index(sentence.bias_type))
     val, test, drawn = deal(rest, "bias_type", (VAL, TEST, 0 if train else TRAIN))
@@ -102,7 +102,7 @@ class _Cluster(BaseModel):
 
 
 class _Published(BaseModel):
-    """What is used here of the published form: the clusters of each kind."""
+    """The published form, as far as it is used: the clusters of each kind."""
 
     data: dict[Literal["intrasentence", "intersentence"], list[_Cluster]]
 
@@ -114,22 +114,17 @@ def _file_rows(path: Path) -> Iterator[dict[str, Any]]:
     for number, row in enumerate(read_rows(str(path)), start=1):
         absent = {"sentence_id", "cluster_id", "dataset_type", "context", "sentence", "gold_label"} - set(row)
         if absent or row.get("bias_type") not in LABELS:
-            what = f"has no {', '.join(sorted(absent))}" if absent else f"has bias_type {row.get('bias_type')!r}"
-            raise DataError(f"{path} row {number} {what}. Give StereoSet in its published form.")
+            fault = f"has no {', '.join(sorted(absent))}" if absent else f"has bias_type {row.get('bias_type')!r}"
+            raise DataError(f"{path} row {number} {fault}. Give StereoSet in its published form.")
         yield row
 
 
 def _published_rows(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        published = _Published.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise DataError(f"{path}: {where}: {first['msg']}. Give the file as published at {PAGE}.") from error
+    published = read_published(path, _Published, PAGE)
     for kind, clusters in published.data.items():
         for cluster in clusters:
-            found = ((one.id, one.sentence, one.gold_label) for one in cluster.sentences)
-            yield from _rows(kind, cluster.model_dump(include={"id", "bias_type", "context"}), found)
+            sentences = ((item.id, item.sentence, item.gold_label) for item in cluster.sentences)
+            yield from _rows(kind, cluster.model_dump(include={"id", "bias_type", "context"}), sentences)
 
 
 def _hub_rows() -> Iterator[dict[str, Any]]:
@@ -137,13 +132,13 @@ def _hub_rows() -> Iterator[dict[str, Any]]:
     remedy = f"Get {FILES[1]} at {PAGE} and give it as the data."
     for kind in ("intrasentence", "intersentence"):
         for cluster in from_hub(HUB, kind, split="validation", remedy=remedy):
-            told = cluster["sentences"]
-            golds = (names[number] for number in told["gold_label"])
-            yield from _rows(kind, cluster, zip(told["id"], told["sentence"], golds, strict=True))
+            columns = cluster["sentences"]
+            golds = (names[number] for number in columns["gold_label"])
+            yield from _rows(kind, cluster, zip(columns["id"], columns["sentence"], golds, strict=True))
 
 
 def _rows(kind: str, cluster: dict[str, Any], sentences: Iterable[tuple[str, str, str]]) -> Iterator[dict[str, Any]]:
-    """Yield the sentences of one cluster, each an id, a text and a gold label, as the flattened file has them."""
+    """Yield a row of the JSONL file for each sentence (id, text, gold label) of one cluster."""
     for sentence_id, sentence, gold_label in sentences:
         yield {
             "sentence_id": sentence_id,

@@ -1,7 +1,7 @@
-"""PLD as a step of ``dspy.BetterTogether``, which runs optimizers in turn and keeps the best program it saw.
+"""PLD as a step of ``dspy.BetterTogether``, which runs optimizers one after the other and keeps the best program.
 
-It wants every predictor bound to an LM, hands PLD's own arguments on by name, and lets the earlier program win a tie:
-demonstrations stay only where they add to the rules.
+BetterTogether needs an LM on every predictor and passes PLD's own arguments on by name. With equal scores it keeps the
+earlier program, so demonstrations stay only where they improve on the rules.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .case import Case, main
 
 
 def compiled(case: Case) -> dspy.Module:
-    """Compile rules, then demonstrations on top of them."""
+    """Compile rules, then add demonstrations."""
     student = dspy.Predict(case.decision)
     student.set_lm(dspy.settings.lm)
     together = dspy.BetterTogether(metric=case.right, rules=case.pld(), demos=few_shot(case))

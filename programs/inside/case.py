@@ -1,4 +1,4 @@
-"""What an example runs on: a signature, its data and a PLD; by default the demo task and the local model."""
+"""The task that an example runs on: a signature, its data and a PLD; by default the demo task and the local model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.task.splits import Splits
 
 SEARCH = SearchConfig(screen_calls=144, trials=4)
-"""A short search: an example is to show how the parts fit, within minutes."""
+"""A short search: the examples show how the parts fit together, within minutes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +30,9 @@ class Case:
     Attributes:
         decision: a signature with the input ``text`` and one labelled output.
         splits: its examples.
-        folder: the run folder; one compile each.
-        pld: takes further settings of ``PLD`` and gives one for this folder.
-        rationales: recorded micro-rules, where there are any.
+        folder: the run folder, for one compile.
+        pld: returns a ``PLD`` for this folder; takes more of its settings.
+        rationales: recorded micro-rules, or None.
     """
 
     decision: type[dspy.Signature]
@@ -48,7 +48,7 @@ class Case:
 
     @property
     def data(self) -> dict[str, Any]:
-        """The arguments of ``PLD.compile`` beside the student."""
+        """The arguments of ``PLD.compile`` except the student."""
         splits = self.splits
         return {
             "trainset": splits.train,
@@ -58,12 +58,12 @@ class Case:
         }
 
     def right(self, gold: dspy.Example, prediction: dspy.Prediction, trace: Any = None) -> bool:
-        """Tell whether a label is right: the per-example metric that DSPy's own optimizers want."""
+        """Return whether the label is right: the per-example metric that DSPy's own optimizers need."""
         return bool(gold[self.label] == prediction.get(self.label))
 
 
 def main(name: str, example: Callable[[Case], dspy.Module]) -> None:
-    """Run an example on the demo task with the local model; show its predictors, and its answer to a test example."""
+    """Run an example on the demo task with the local model; print its predictors and its answer to a test example."""
     folder = Path("runs") / f"inside-{name}"
     case = Case(
         decision=demo.Claim,

@@ -1,4 +1,4 @@
-"""A labelled classifier two modules deep: PLD finds it by its output, and nothing has to be taken apart."""
+"""A classifier two modules deep: PLD finds the predictor by its output field."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Desk(dspy.Module):
 
 
 class Office(dspy.Module):
-    """Has a desk that sorts texts, after their white space is tidied."""
+    """Cleans the white space of texts, then sorts them at its desk."""
 
     def __init__(self, decision: type[dspy.Signature]) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""A compiled classifier inside a bigger program: as the router between its parts, or as a tool of an agent.
+"""A compiled classifier inside a larger program: as the router between its parts, or as a tool of an agent.
 
-The classifier is compiled by itself, on its own labels; the bigger program needs none.
+The classifier is compiled alone, on its own labels; the larger program needs no labels.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .case import Case, main
 
 
 class Office(dspy.Module):
-    """Sorts a text, then has the desk of its label reply."""
+    """Sorts a text, then lets the desk of its label reply."""
 
     def __init__(self, router: dspy.Module, label: str, desks: Mapping[str, dspy.Module]) -> None:
         super().__init__()
@@ -38,10 +38,10 @@ def as_tool(classifier: dspy.Module, label: str) -> dspy.Tool:
 
 
 def compiled(case: Case) -> dspy.Module:
-    """Compile the router, and put it into an office with one desk a label."""
+    """Compile the router, and put it into an office with one desk per label."""
     router = case.pld().compile(dspy.Predict(case.decision), **case.data)
     labels = sorted({example[case.label] for example in case.splits.train})
-    desks = {one: dspy.Predict(dspy.Signature("text -> reply", f"Reply in one line for {one}.")) for one in labels}
+    desks = {name: dspy.Predict(dspy.Signature("text -> reply", f"Reply in one line for {name}.")) for name in labels}
     return Office(router, case.label, desks)
 
 

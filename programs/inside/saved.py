@@ -1,6 +1,6 @@
-"""A compiled program saved as JSON, and loaded where ``pld_dspy`` is not installed: ``load`` needs DSPy alone.
+"""A compiled program saved as JSON, and loaded where ``pld_dspy`` is not installed: ``load`` needs only DSPy.
 
-The rules are part of the instructions, so they are in the file. The adapter is not: compile under one that will be
+The rules are part of the instructions, so they are in the file. The adapter is not: compile with an adapter that exists
 there, such as DSPy's own ChatAdapter.
 """
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def load(path: Path, decision: type[dspy.Signature]) -> dspy.Module:
-    """Return the program in the file ``path``."""
+    """Return the program saved in the file ``path``."""
     program = dspy.Predict(decision)
     program.load(path)
     return program

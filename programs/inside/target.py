@@ -1,4 +1,4 @@
-"""One predictor of several: both answer the same label, so ``target=`` says which one gets the rules."""
+"""Two predictors with the same label: ``target=`` says which one gets the rules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .case import Case, main
 
 
 class Reviewed(dspy.Module):
-    """A first guess, and a second look at the text and the guess, which decides."""
+    """Guesses, then decides after a second look at the text and the guess."""
 
     def __init__(self, decision: type[dspy.Signature]) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class Reviewed(dspy.Module):
 
 
 def compiled(case: Case) -> dspy.Module:
-    """Compile the second look; the first guess stays as it is."""
+    """Compile the second look; the first guess does not change."""
     return case.pld(target="decide").compile(Reviewed(case.decision), **case.data)
 
 

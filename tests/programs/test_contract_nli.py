@@ -203,7 +203,7 @@ def test_no_data_and_missing_files_are_refused_with_where_to_get_them(tmp_path: 
         ({"documents": [document(0), document(1, choices={"nda-0": "Maybe"})]}, r"1\..*\.nda-0\.choice: Input should"),
         (
             {"documents": [document(5, choices={"nda-77": "Entailment"})]},
-            r"contract 5 annotates 'nda-77', which is none",
+            r"contract 5 annotates 'nda-77', which is not one",
         ),
         ({"documents": [{**document(0), "spans": [[1]]}]}, r"documents\.0\.spans\.0\.1: Field required"),
     ],

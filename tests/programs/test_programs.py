@@ -90,7 +90,7 @@ def test_another_form_is_refused_with_its_row(tmp_path: Path, changes: dict[str,
 def test_a_line_that_is_no_object_is_refused(tmp_path: Path, broken: str) -> None:
     path = write(tmp_path / "s.jsonl", [row(0)])
     path.write_text(path.read_text() + broken)
-    with pytest.raises(DataError, match=r"s\.jsonl line 2 is "):
+    with pytest.raises(DataError, match=r"s\.jsonl line 2: the line: .*one JSON object"):
         stereoset.load(path)
 
 
