@@ -1,4 +1,4 @@
-"""One answer: a program called once, whatever comes of it."""
+"""One answer: the result of calling a program once, whether it succeeds or fails."""
 
 from __future__ import annotations
 
@@ -14,16 +14,11 @@ from pydantic import TypeAdapter
 from ..errors import ModelError
 
 LOST = "lost: "
-"""Marks the error of a call that gave no answer at all (time-out, transport): it is asked again on resume."""
+"""Begins the error of a call that gave no answer at all (time-out, transport); a resumed compile makes it again."""
 
-SAID_CHARACTERS = 300
+RAW_CHARACTERS = 300
 
-_FATAL = (
-    dspy.LMAuthError,
-    dspy.LMBillingError,
-    dspy.LMConfigurationError,
-    dspy.LMUnsupportedModelError,
-)
+_FATAL = (dspy.LMAuthError, dspy.LMBillingError, dspy.LMConfigurationError, dspy.LMUnsupportedModelError)
 _anything = TypeAdapter(Any)
 
 
@@ -32,18 +27,18 @@ class Answer:
     """What a program answered to one input.
 
     Attributes:
-        outputs: output field -> JSON value; None where the call failed.
-        error: the failure in one line; None where there is none.
-        said: how the model's own text begins where no answer could be read from it; None where one could.
+        outputs: output field -> JSON value; None for a failed call.
+        error: the failure in one line; None if there is none.
+        raw: how the model's own text begins, if no answer could be read from it; else None.
         seconds: wall time of the call.
         calls: LM calls made (a retry within the program counts).
-        tokens_in, tokens_out: prompt and completion tokens, over these calls.
+        tokens_in, tokens_out: prompt and completion tokens of these calls.
         tokens_cached: prompt tokens that the server had read before.
     """
 
     outputs: dict[str, Any] | None
     error: str | None = None
-    said: str | None = None
+    raw: str | None = None
     seconds: float = 0.0
     calls: int = 1
     tokens_in: int = 0
@@ -56,7 +51,7 @@ class Answer:
 
     @property
     def is_lost(self) -> bool:
-        """Whether the call itself was lost, so that another try may do better."""
+        """Whether the call gave no answer, so that another try may do better."""
         return self.error is not None and self.error.startswith(LOST)
 
 
@@ -64,16 +59,14 @@ NOT_ASKED = Answer(outputs=None, error="not asked: a cap was reached", calls=0)
 
 
 def call_once(program: dspy.Module, row: dict[str, Any]) -> Answer:
-    """Call ``program`` with the keyword arguments ``row``.
-
-    What its LM calls used is summed even where the program then fails.
+    """Call ``program`` with the keyword arguments ``row``; usage is counted even if the program fails.
 
     Raises:
         ModelError: the model rejects the credentials or the configuration.
     """
     tracker = UsageTracker()
     started = time.perf_counter()
-    outputs, error, said = None, None, None
+    outputs, error, raw = None, None, None
     try:
         with dspy.context(usage_tracker=tracker):
             prediction = program(**row)
@@ -83,25 +76,25 @@ def call_once(program: dspy.Module, row: dict[str, Any]) -> Answer:
             f"The model refuses: {_first_line(failure)}. Check its name, key and settings, then run again."
         ) from failure
     except AdapterParseError as failure:
-        error, said = f"malformed answer: {_first_line(failure)}", str(failure.lm_response)[:SAID_CHARACTERS]
+        error, raw = f"malformed answer: {_first_line(failure)}", str(failure.lm_response)[:RAW_CHARACTERS]
     except Exception as failure:  # noqa: BLE001 - a user's program may raise anything: counted, reported, capped
         error = f"{LOST}{type(failure).__name__}: {_first_line(failure)}"
     seconds = time.perf_counter() - started
-    entries = [entry for used in tracker.usage_data.values() for entry in used]
+    calls = [call for calls in tracker.usage_data.values() for call in calls]
     return Answer(
         outputs=outputs,
         error=error,
-        said=said,
+        raw=raw,
         seconds=round(seconds, 4),
-        calls=max(1, len(entries)),
-        tokens_in=sum(entry.get("prompt_tokens") or 0 for entry in entries),
-        tokens_out=sum(entry.get("completion_tokens") or 0 for entry in entries),
-        tokens_cached=sum((entry.get("prompt_tokens_details") or {}).get("cached_tokens") or 0 for entry in entries),
+        calls=max(1, len(calls)),
+        tokens_in=sum(call.get("prompt_tokens") or 0 for call in calls),
+        tokens_out=sum(call.get("completion_tokens") or 0 for call in calls),
+        tokens_cached=sum((call.get("prompt_tokens_details") or {}).get("cached_tokens") or 0 for call in calls),
     )
 
 
 def as_json(value: Any) -> Any:
-    """Return ``value`` as JSON has it, by its text where it has no such form."""
+    """Return ``value`` as JSON types; what has no JSON form becomes its text."""
     return _anything.dump_python(value, mode="json", fallback=str)
 
 

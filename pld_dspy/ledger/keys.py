@@ -1,4 +1,4 @@
-"""Content keys: the digest of everything that decides what a program answers to an input."""
+"""Content keys: digests of everything that decides what a program answers to an input."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ..local.lm import LocalLM
 ENDPOINT_SETTINGS = frozenset(
     {"api_key", "api_base", "base_url", "api_version", "headers", "extra_headers", "model_list", "azure_ad_token"}
 )
-"""LM settings that say where or as whom to ask, not what; some are secret. They never enter a key or a file."""
+"""LM settings for the connection; they decide no answer, and some are secret. They never enter a key or a file."""
 
 _BOOKKEEPING = frozenset({"history", "callbacks", "_compiled"})
-"""Attributes of a module in which DSPy notes what happened; they change no answer."""
+"""Attributes of a module that DSPy writes; they change no answer."""
 
 _SCALARS = (str, int, float, bool, type(None))
 
@@ -34,7 +34,7 @@ def _json(value: Any) -> Any:
 
 
 def lm_settings(lm: dspy.BaseLM | None) -> dict[str, Any]:
-    """Return what of an LM decides its answers: model, type and sampling; no endpoint and no secret."""
+    """Return the settings of an LM that decide its answers: model, type and sampling."""
     if lm is None:
         return {}
     sampling = {key: value for key, value in lm.kwargs.items() if key not in ENDPOINT_SETTINGS}
@@ -53,20 +53,24 @@ def adapter_settings(adapter: dspy.Adapter | None) -> str:
 
 
 def program_state(program: dspy.Module, *, lm: dspy.BaseLM | None) -> dict[str, Any]:
-    """Return what of a program decides its answers: code, settings, prompts, demos and LMs of all its parts.
+    """Return all that decides a program's answers: code, settings, prompts, demos and LMs of all its parts.
 
     Args:
         program: any DSPy module; sub-modules marked as compiled are included, though DSPy skips them.
-        lm: the LM of predictors that are bound to none.
+        lm: the LM of predictors bound to none.
     """
     modules = {}
     for name, module in program.named_sub_modules(dspy.Module):
         state: dict[str, Any] = {"code": _source(type(module))}
         if not isinstance(module, dspy.Predict):
-            state["settings"] = _plain_settings(module)
-        else:  # its other attributes are bookkeeping, among them a random id
+            settings = {key: value for key, value in vars(module).items() if key not in _BOOKKEEPING}
+            state["settings"] = {key: value for key, value in settings.items() if _is_plain(value)}
+        else:  # its other attributes decide no answer; one is a random id
             state |= {
-                "signature": _fields(module.signature),
+                "signature": [
+                    [name, repr(info.annotation), info.json_schema_extra]
+                    for name, info in module.signature.fields.items()
+                ],
                 "instructions": module.signature.instructions,
                 "demos": [dict(demo) for demo in module.demos],
                 "config": {k: v for k, v in module.config.items() if k not in ENDPOINT_SETTINGS},
@@ -77,15 +81,6 @@ def program_state(program: dspy.Module, *, lm: dspy.BaseLM | None) -> dict[str, 
     return modules
 
 
-def _fields(signature: type[dspy.Signature]) -> list[list[Any]]:
-    return [[name, repr(info.annotation), info.json_schema_extra] for name, info in signature.fields.items()]
-
-
-def _plain_settings(module: dspy.Module) -> dict[str, Any]:
-    own = {key: value for key, value in vars(module).items() if key not in _BOOKKEEPING}
-    return {key: value for key, value in own.items() if _is_plain(value)}
-
-
 def _is_plain(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return all(_is_plain(item) for item in value)
@@ -93,7 +88,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _source(cls: type) -> list[str]:
-    """The class and, for a user's own class, its source: an edited forward() must not meet old answers."""
+    """Return a class's name and the source of a user's own classes: an edited forward() must not get old answers."""
     own = [base for base in cls.__mro__ if base is not object and not base.__module__.startswith("dspy.")]
     return [cls.__qualname__, *(_class_source(base) for base in own)]
 
@@ -101,7 +96,7 @@ def _source(cls: type) -> list[str]:
 def _class_source(cls: type) -> str:
     try:
         return digest(inspect.getsource(cls))
-    except (OSError, TypeError):  # typed into a prompt: its name has to do
+    except (OSError, TypeError):  # defined at an interactive prompt, without a source file
         return cls.__qualname__
 
 

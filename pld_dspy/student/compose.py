@@ -1,4 +1,4 @@
-"""Put a rule set into the deciding predictor's instructions, and leave everything else as it was."""
+"""Put a rule set into the deciding predictor's instructions; everything else of the program stays as it is."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from .copying import copied
 def with_rules(student: dspy.Module, task: Task, rules: RuleSet | None) -> dspy.Module:
     """Return a deep copy of ``student`` whose deciding predictor follows ``rules``.
 
-    The copy's predictors share the LM objects of ``student``: a deep copy would also copy each LM's call history.
-    The signature is replaced, never edited, since copies share the user's Signature class.
+    The predictor gets a new signature class: the user's own is shared by all copies.
 
     Args:
         student: any DSPy program; not changed.
         task: names the deciding predictor.
-        rules: the ordered rules; an empty set removes an earlier block of rules, None leaves all as it is.
+        rules: the ordered rules; an empty set removes an earlier block of rules, None changes nothing.
 
     Raises:
         DataError: the program has no such predictor, or cannot be copied.

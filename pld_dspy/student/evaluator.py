@@ -1,4 +1,4 @@
-"""Score the student under a rule set: one predictor instructed, every example asked through the ledger."""
+"""The student as a function of its rules: answers through the ledger, and their score."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from ..task.task import Task
 from .compose import with_rules
 
 SHOWN_CHARACTERS, SHOWN_ANSWERS = 200, 5
-"""How much of a label set, or of an answer, and how many answers an error shows."""
+"""How many characters of a label set or an answer, and how many answers, an error shows."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A student's answers on some examples, and what they come to."""
+    """A student's answers to some examples, and their score."""
 
     labels: list[str | None]
     answers: list[Answer]
@@ -91,10 +91,10 @@ class Evaluator:
         )
 
     def check_readable(self, answers: Sequence[Answer]) -> None:
-        """Refuse a student of whose ``answers`` not one is a label: all that follows would be paid for nothing.
+        """Stop before more calls are paid for if none of the student's ``answers`` is a label.
 
         Raises:
-            TooManyErrors: it shows the first answers as the model gave them.
+            TooManyErrors: none is; the message shows the first answers as the model gave them.
         """
         if not answers or any(self.task.read(answer.outputs) is not None for answer in answers):
             return
@@ -108,9 +108,9 @@ class Evaluator:
         )
 
     def _shown(self, answer: Answer) -> str:
-        """What the student answered, as it said it where that is known."""
+        """Return the answer in the model's own words, if they are known."""
         outputs = answer.outputs or {}
-        given = answer.said or outputs.get(self.task.label_field) or outputs
+        given = answer.raw or outputs.get(self.task.label_field) or outputs
         return repr(str(given)[:SHOWN_CHARACTERS]) if given else f"({answer.error or 'nothing'})"
 
     def labels(self, rules: RuleSet | None, examples: Sequence[dspy.Example], *, stage: str) -> list[str | None]:

@@ -1,4 +1,4 @@
-"""Label log-probabilities: how the tokens that a server lists beside its answer share out among the labels."""
+"""Label log-probabilities, from the log-probabilities of tokens that a server lists beside its answer."""
 
 from __future__ import annotations
 
@@ -20,44 +20,44 @@ logger = logging.getLogger(__name__)
 Fold = Callable[[bytes], bytes]
 
 REFUSALS = (dspy.LMInvalidRequestError, dspy.LMUnsupportedFeatureError)
-"""How a server that cannot list log-probabilities may answer the wish for them."""
+"""What a server that cannot list log-probabilities may answer to a request for them."""
 
-_LISTED, _LISTED_BY_LLAMA_CPP = 20, 100  # the most that OpenAI and, as it comes, vLLM give; llama.cpp has no limit
-_UNLISTED = -9999.0  # what OpenAI says of a token outside its list
+_LISTED, _LISTED_BY_LLAMA_CPP = 20, 100  # the most that OpenAI and, by default, vLLM give; llama.cpp has no limit
+_UNLISTED = -9999.0  # OpenAI's figure for a token outside its list
 _SEPARATORS = bytes.maketrans(b"_-", b"  ")
 _REASONED = b"</think>"
 
+# These are the process's, not an adapter's: each copy of an adapter would warn, or ask, again.
 _without: set[tuple[str, str]] = set()
-"""LMs known to give no log-probabilities. Of the process, not of an adapter, whose copies would each warn again."""
+"""LMs that gave no log-probabilities, as (model, address)."""
 
 _refused: set[tuple[str, str]] = set()
-"""LMs that refused requests for them, and are not asked again."""
+"""LMs that refused requests for log-probabilities."""
 
 
 def logprob_settings(lm: dspy.BaseLM, given: Mapping[str, Any], *, llama_cpp: bool) -> dict[str, Any]:
     """Return the settings to add to ``given`` so that a call lists log-probabilities; none for an LM that refused."""
     if lm.model_type == "text" or _key(lm) in _refused:
         return {}
-    top = _LISTED_BY_LLAMA_CPP if llama_cpp else _LISTED
-    wanted = {"logprobs": True, "top_logprobs": top}
+    wanted = {"logprobs": True, "top_logprobs": _LISTED_BY_LLAMA_CPP if llama_cpp else _LISTED}
     return {name: value for name, value in wanted.items() if not given.get(name)}
 
 
 def refuses(lm: dspy.BaseLM) -> None:
-    """Note that ``lm`` answers only where no log-probabilities are asked for."""
+    """Note that ``lm`` refuses requests for log-probabilities."""
     _refused.add(_key(lm))
 
 
 def with_label_logprobs(
     answers: Sequence[dict[str, Any]], decision: Decision, lm: dspy.BaseLM, *, keep_tokens: bool
 ) -> list[dict[str, Any]]:
-    """Return an adapter's answers with ``label_logprobs`` in each; in none where one lacks it.
+    """Return an adapter's answers with ``label_logprobs`` in each; in none if they cannot be told for one of them.
 
     Args:
-        answers: one dict a completion, with DSPy's ``logprobs`` where the server gave any.
+        answers: one dict per completion, with DSPy's ``logprobs`` if the server gave any.
         decision: the labelled output.
-        lm: the LM that was asked; a warning, once, names it where it gave none.
-        keep_tokens: leave DSPy's ``logprobs`` in the answers, for a caller who asked for them himself.
+        lm: the LM that answered; named in one warning if it gave no log-probabilities.
+        keep_tokens: leave DSPy's ``logprobs`` in the answers, for a caller who set ``logprobs``.
     """
     shares = [
         label_logprobs(answer.get("logprobs"), labels=decision.labels, answer=label_text(answer[decision.field]))
@@ -78,23 +78,23 @@ def with_label_logprobs(
 
 
 def label_logprobs(logprobs: Any, *, labels: Sequence[str], answer: str) -> dict[str, float] | None:
-    """Return the log-probability of each label, from the tokens that the server listed beside the answer.
+    """Return the log-probability of each label, from the tokens listed beside the answer.
 
-    A listed token counts for the label that it begins, whatever its case, its leading space and its kind of
-    separator; several tokens of one label add up. The mass of a token that begins several labels is divided among
-    them: by the lists at the following tokens where the answer went on from it, and else equally, but that a label
-    which is complete weighs twice. At a label's end, any token that goes on to no other label counts for it. A label
-    that no token begins gets the smallest figure of the list, or an equal part of the mass that the list leaves if
-    that is less: it can hardly have more. In the end all is normalized over the label set.
+    A listed token counts for the label that it begins, in any case, with or without a leading space, and with any
+    separator of words; the probabilities of several tokens of one label add up. A token that begins several labels is
+    divided among them: by the lists at the following tokens if the answer went on with this token, else equally,
+    except that a complete label weighs twice. At a label's end, any token that continues no other label counts for
+    it. A label that no token begins gets the smallest figure of the list, or an equal part of the probability that
+    the list leaves if that is less. The result is normalized over the label set.
 
     Args:
         logprobs: OpenAI's ``{"content": [{"token", "bytes", "logprob", "top_logprobs"}, ...]}``, as mappings or
             objects, or None. llama.cpp gives the same, of the distribution before a grammar.
         labels: the label set.
-        answer: the label that was answered.
+        answer: the answered label.
 
     Returns:
-        Label -> natural logarithm of its probability, in the order of ``labels``; None where nothing is listed or the
+        Label -> natural logarithm of its probability, in the order of ``labels``; None if nothing is listed or the
         answered label is not spelled out in the tokens.
     """
     steps = _steps(logprobs)
@@ -107,17 +107,17 @@ def label_logprobs(logprobs: Any, *, labels: Sequence[str], answer: str) -> dict
 
 @dataclass(frozen=True)
 class _Step:
-    """One token of the answer and the (token, log-probability) that it was chosen from, itself among them."""
+    """One token of the answer, and the (token, log-probability) pairs it was chosen from, its own among them."""
 
     token: bytes
     choices: tuple[tuple[bytes, float], ...]
 
-    def mapped(self, change: Fold) -> _Step:
-        """This step with all tokens changed."""
+    def with_tokens(self, change: Fold) -> _Step:
+        """Return this step with all tokens changed."""
         return _Step(change(self.token), tuple((change(token), logprob) for token, logprob in self.choices))
 
     def floor(self, absent: int) -> float:
-        """The log-probability of each of ``absent`` labels that no choice begins."""
+        """Return the log-probability of each of ``absent`` labels that no choice begins."""
         left = max(1.0 - sum(math.exp(logprob) for _, logprob in self.choices), 1e-12)
         return min(*(logprob for _, logprob in self.choices), math.log(left / absent))
 
@@ -132,15 +132,15 @@ def _step(entry: Any) -> _Step:
     token, logprob = _bytes(entry), float(_get(entry, "logprob"))
     if logprob <= _UNLISTED:
         logprob = min((logprob for _, logprob in listed), default=0.0)
-    own = () if token in dict(listed) else ((token, logprob),)  # a grammar may have made it a token that is not listed
+    own = () if token in dict(listed) else ((token, logprob),)  # a grammar may force a token that is not listed
     return _Step(token, (*listed, *own))
 
 
 def _from_label(steps: Sequence[_Step], fold: Fold, answer: str) -> list[_Step]:
-    """The steps from the token that begins the answered label, without what stands before it; folded."""
+    """Return the folded steps from the one that begins the answered label, without the text before the label."""
     written = b"".join(step.token for step in steps)
     begin = max(written.rfind(_REASONED), 0)
-    # In JSON the label stands last, after the field's name.
+    # In JSON the label is last, after the field's name.
     find = bytes.rfind if written[begin:].lstrip().startswith(b"{") else bytes.find
     place = find(fold(written), fold(answer.encode()), begin)
     ends = accumulate(len(step.token) for step in steps)
@@ -148,13 +148,13 @@ def _from_label(steps: Sequence[_Step], fold: Fold, answer: str) -> list[_Step]:
     if first is None:
         return []
     lead = written[sum(len(step.token) for step in steps[:first]) : place]
-    deciding = steps[first].mapped(lambda token: fold(token.removeprefix(lead).lstrip()))
-    return [deciding, *(step.mapped(fold) for step in steps[first + 1 :])]
+    deciding = steps[first].with_tokens(lambda token: fold(token.removeprefix(lead).lstrip()))
+    return [deciding, *(step.with_tokens(fold) for step in steps[first + 1 :])]
 
 
 def _divide(steps: Sequence[_Step], spelled: Mapping[str, bytes], written: bytes) -> dict[str, float]:
-    """Divide a mass of 1 among labels that all begin with ``written``; in natural logarithms."""
-    if not steps:  # the answer ended here, so a label that is complete is likelier than one that goes on
+    """Divide a probability of 1 among labels that all begin with ``written``; as natural logarithms."""
+    if not steps:  # the answer ended here: a complete label is likelier than one that goes on
         return _normalized({label: math.log(1 + (text == written)) for label, text in spelled.items()})
     step, *rest = steps
     shares: dict[str, float] = {}
@@ -170,7 +170,7 @@ def _divide(steps: Sequence[_Step], spelled: Mapping[str, bytes], written: bytes
 
 
 def _begun(spelled: Mapping[str, bytes], written: bytes, token: bytes) -> dict[str, bytes]:
-    """The labels that the text ``written`` and ``token`` begins; else the longest one that it completes."""
+    """Return the labels that begin with ``written`` and ``token``; else the longest one that these complete."""
     text = written + token
     begun = {label: whole for label, whole in spelled.items() if whole.startswith(text)}
     if begun and token:  # an end of text is an empty token
@@ -194,7 +194,7 @@ def _fold(text: bytes) -> bytes:
 
 
 def _bytes(entry: Any) -> bytes:
-    # Tokens may be parts of a character, which only their bytes tell.
+    # A token may be a part of a character, which has bytes but no text.
     raw = _get(entry, "bytes")
     return str(_get(entry, "token")).encode() if raw is None else bytes(raw)
 

@@ -220,7 +220,7 @@ def test_a_malformed_answer_is_kept_and_not_asked_again(tmp_path):
     asked = len(calls(lm))
     assert answer.outputs is None
     assert answer.error.startswith("malformed answer: ")
-    assert answer.said == "no idea"
+    assert answer.raw == "no idea"
     assert (answer.calls, old.total("student").failures) == (asked, 1)
     assert answer.prediction().toDict() == {}
     assert ask(Ledger(path), lm, ROWS[:1]) == [answer]
@@ -232,7 +232,7 @@ def test_answers_that_an_earlier_version_kept_are_read(tmp_path):
     answers = ask(Ledger(path), student_lm())
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     for line in lines:
-        del line["said"]
+        del line["raw"]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     assert ask(Ledger(path), lm) == answers
     assert calls(lm) == []
@@ -244,9 +244,9 @@ def test_one_call_tells_what_came_of_it_without_a_ledger():
         assert call_once(student(), row).outputs == {"label": "work"}
     with dspy.context(lm=fn_lm(lambda system, user: "x" * 999, cache=False), adapter=LabelAdapter()):
         malformed = call_once(student(), row)
-    assert (malformed.outputs, malformed.said, malformed.is_lost) == (None, "x" * 300, False)
+    assert (malformed.outputs, malformed.raw, malformed.is_lost) == (None, "x" * 300, False)
     lost = call_once(Broken(), row)
-    assert (lost.outputs, lost.said, lost.is_lost) == (None, None, True)
+    assert (lost.outputs, lost.raw, lost.is_lost) == (None, None, True)
 
 
 def test_a_lost_call_is_asked_again_next_time(tmp_path):

@@ -215,12 +215,12 @@ def test_frozen_parts_call_no_lm_either():
 
 
 @pytest.mark.parametrize(
-    ("kind", "why"), [(Failing, "LookupError: the index is down"), (Silent, "it never asks the predictor")]
+    ("kind", "why"), [(Failing, "LookupError: the index is down"), (Silent, "it never calls the predictor")]
 )
 def test_a_program_that_does_not_get_that_far_reads_its_own_inputs_and_the_log_says_why(kind, why, caplog):
     with caplog.at_level("INFO", logger="pld_dspy.student.predictor_inputs"):
         assert reader(kind()).inputs(LETTER) == LETTER.inputs().toDict()
-    assert f"'inner.answer.predict' is taken to read the program's own inputs: {why}" in caplog.text
+    assert f"'inner.answer.predict' is taken to get the program's own inputs: {why}" in caplog.text
 
 
 def test_a_program_with_parts_that_refuse_to_be_copied_is_run_all_the_same():
