@@ -44,6 +44,9 @@ class Settings(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             first = error.errors()[0]
-            field = ".".join(map(str, (type(self).__name__, *first["loc"])))
+            name, field = type(self).__name__, ".".join(map(str, first["loc"]))
+            if first["type"] == "extra_forbidden":
+                known = ", ".join(type(self).model_fields)
+                raise DataError(f"{name} has no setting {field!r}. It has {known}.") from error
             message = first["msg"].removeprefix("Value error, ")  # pydantic's mark of a validator's own message
-            raise DataError(f"{field} is {first['input']!r}; {message}.") from error
+            raise DataError(f"{name}.{field} is {first['input']!r}; {message}.") from error

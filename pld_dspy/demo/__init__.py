@@ -22,8 +22,6 @@ from ..ledger.jsonl import read_jsonl
 from ..rules import MicroRule
 from ..task.splits import Splits
 
-__all__ = ["LABELS", "Claim", "load", "rationales_file", "student"]
-
 Budget = Literal["travel", "food", "office", "personal"]
 
 LABELS: tuple[str, ...] = get_args(Budget)
