@@ -1,111 +1,90 @@
-"""How to spend student calls."""
+"""Settings of the search: how to spend student calls."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from optuna.samplers import BaseSampler
+from pydantic import Field
 
-from ..errors import DataError
+from ..errors import Settings
 
-CONFIRMS = 2
-"""Candidates asked in full at the end, after screening: the best that was not, and the model's own optimum."""
-PLAIN_IN_FULL, SCREENED_IN_FULL = 2, 3 + CONFIRMS
-"""Sets that are asked in full beside the races: the unchanged student and all rules; after screening also all rules in
-their second wordings and the two that are confirmed."""
+CONFIRMATIONS = 2
+"""Last trials after screening: the best set not yet asked in full, and the model's own optimum."""
+FULL_PLAIN, FULL_SCREENED = 2, 3 + CONFIRMATIONS
+"""Sets asked in full beside the races: the unchanged student and all rules; after screening also all rules in their
+second wordings, and the confirmations."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SearchConfig:
+class SearchConfig(Settings):
     """How to spend student calls. ``screen_calls=0, alpha=0, parsimony=0`` is a plain full-evaluation search.
 
     Attributes:
-        screen_calls: calls for small random sets on slices of the validation set, from which the effects of
-            rules are learned; 0 turns the model off.
-        trials: candidates raced on the validation set after that, the best of the screened first.
-        block: examples asked of a candidate at once; also the size of a screening slice.
-        alpha: a candidate is dropped once its chance to beat the incumbent falls below this.
-        parsimony: what a rule must be worth, in units of the objective.
-        moves: changes that a proposal makes to a set that did well, at most.
-        logprobs: learn from the log-probabilities of the labels where adapter and server give them: they show how near
-            each answer was to another one.
-        most: about the most rules in a screened set; None for no bound.
-        sampler: any Optuna sampler; None for a seeded multivariate TPE, with which a resumed search makes the very
-            trials that an uninterrupted one would.
+        screen_calls: calls for small random sets on slices of the validation set, from which the search learns what
+            rules do; 0 turns this model off.
+        trials: candidates to race on the validation set after that, starting with the best screened sets.
+        block: examples asked at once in a race; also the size of a screening slice.
+        alpha: stop a race once the candidate's chance to beat the best set so far falls below this.
+        parsimony: cost of one rule, in units of the objective.
+        moves: most changes per proposal to a set that did well.
+        logprobs: learn from label log-probabilities where adapter and server give them: they show how close each
+            answer was to another label.
+        most: about the most rules in a screened set; None for no limit.
+        calls: keep the whole search within this many student calls; None for no limit. Races are cut short, down to
+            one block, so that the later trials still fit; a race cut short can only win after a confirmation. Guards,
+            screening, confirmations and one block per race are always asked. Workers do not see what others are
+            asking at the moment, so several together may exceed the limit by that much.
+        sampler: any Optuna sampler; None for a seeded multivariate TPE, with which a resumed search makes exactly
+            the trials of an uninterrupted one.
     """
 
-    screen_calls: int = 960
-    trials: int = 10
-    block: int = 24
-    alpha: float = 0.15
-    parsimony: float = 0.0003
-    moves: int = 6
+    screen_calls: int = Field(default=960, ge=0)
+    trials: int = Field(default=10, ge=0)
+    block: int = Field(default=24, ge=1)
+    alpha: float = Field(default=0.15, ge=0, lt=0.5)
+    parsimony: float = Field(default=0.0003, ge=0)
+    moves: int = Field(default=6, ge=1)
     logprobs: bool = True
-    most: int | None = None
+    most: int | None = Field(default=None, ge=1)
+    calls: int | None = Field(default=None, ge=0)
     sampler: BaseSampler | None = None
 
-    def most_calls(self, n: int) -> int:
-        """Return the student calls that a search makes at most on ``n`` validation examples, guards included."""
-        slices = -(-self.screen_calls // self.block) * min(self.block, n)
-        return slices + n * (self.trials + (SCREENED_IN_FULL if self.screen_calls else PLAIN_IN_FULL))
+    @classmethod
+    def within(cls, calls: int, n: int) -> SearchConfig:
+        """Return settings that spend about ``calls`` student calls on ``n`` validation examples, and no more.
 
-    @staticmethod
-    def within(calls: int, n: int) -> CappedSearchConfig:
-        """Return a configuration that spends about ``calls`` student calls on ``n`` validation examples, and no more.
-
-        Of what the sets asked in full leave, a bit less than half goes into screening, the rest into races. These end
-        after one block or ask everything, 30% to 85% of the examples on average, from student to student: as many are
-        planned as 60% allow, and where that is too little, the last ones are cut short. The guards alone take 2 n.
+        Sets asked in full come first; a bit less than half of the remaining calls goes to screening, the rest to
+        races. A race stops after one block or asks everything: 30% to 85% of the examples on average, depending on the
+        student. The number of races assumes 60%; where that is too little, the last races are cut short. The guards
+        alone take 2 n calls.
         """
-        left, block = max(calls - SCREENED_IN_FULL * n, 0), SearchConfig.block
+        left, block = max(calls - FULL_SCREENED * n, 0), cls().block
         screened = int(0.45 * left) // block * block
         trials = min(round(0.55 * left / (0.6 * n)), (left - screened) // min(block, n))
-        return CappedSearchConfig(calls=calls, screen_calls=screened, trials=trials)
-
-    def room(self, *, asked: int, races: int, n: int) -> float:
-        """Return how many examples a race may ask, as the confirmation still needs its calls: any number, uncapped.
-
-        Args:
-            asked: examples asked by the trials before it.
-            races: that are to follow.
-            n: validation examples.
-        """
-        return math.inf
+        return cls(calls=calls, screen_calls=screened, trials=trials)
 
     @property
     def learns_from_logprobs(self) -> bool:
-        """Whether the search has any use for log-probabilities."""
+        """Whether the search uses log-probabilities."""
         return self.logprobs and self.screen_calls > 0
 
-    def __post_init__(self) -> None:
-        for name, least in (("screen_calls", 0), ("trials", 0), ("block", 1), ("moves", 1), ("most", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise DataError(f"SearchConfig.{name} is {value}; give at least {least}.")
-        if not 0 <= self.alpha < 0.5 or self.parsimony < 0:
-            raise DataError("SearchConfig.alpha must be in [0, 0.5) and parsimony at least 0.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class CappedSearchConfig(SearchConfig):
-    """The same with a cap: races are cut short, down to one block, so that what follows them still fits.
-
-    A race that is cut short is no winner unless it is confirmed. Several workers do not see what the others are asking
-    just now, and may exceed the cap by that.
-
-    Attributes:
-        calls: student calls to keep within, if guards, screening, confirmation and a block a race do.
-    """
-
-    calls: int
-
     def most_calls(self, n: int) -> int:
-        """Return the student calls that a search makes at most on ``n`` validation examples, guards included."""
-        uncapped = super().most_calls(n)
-        return min(uncapped, max(self.calls, uncapped - self.trials * (n - min(self.block, n))))
+        """Return the most student calls that a search makes on ``n`` validation examples, guards included."""
+        slices = -(-self.screen_calls // self.block) * min(self.block, n)
+        most = slices + n * (self.trials + (FULL_SCREENED if self.screen_calls else FULL_PLAIN))
+        if self.calls is None:
+            return most
+        return min(most, max(self.calls, most - self.trials * (n - min(self.block, n))))
 
-    def room(self, *, asked: int, races: int, n: int) -> float:
-        """Return how many examples a race may ask; arguments as there."""
-        confirms = CONFIRMS if self.screen_calls else 0
-        return self.calls - asked - races * min(self.block, n) - confirms * n
+    def race_limit(self, *, asked: int, races: int, n: int) -> float:
+        """Return how many examples a race may ask; infinity where ``calls`` is None.
+
+        Args:
+            asked: examples asked by the trials before it.
+            races: races still to come after it.
+            n: validation examples.
+        """
+        if self.calls is None:
+            return math.inf
+        confirmations = CONFIRMATIONS if self.screen_calls else 0
+        return self.calls - asked - races * min(self.block, n) - confirmations * n

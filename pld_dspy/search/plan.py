@@ -1,4 +1,4 @@
-"""The plan: every step of a search, queued in the study as waiting trials that Optuna hands to one worker each."""
+"""The plan: every step of a search, queued in the study as a waiting trial that Optuna gives to one worker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from .config import CONFIRMS, SearchConfig
+from .config import CONFIRMATIONS, SearchConfig
 from .space import Candidate, Space
 from .trials import KIND, STEP
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 LOST_SECONDS = 600.0
-"""A trial at another worker that we see running longer than this, and than five times the slowest so far, is lost."""
+"""A trial at another worker is lost if it runs longer than this, and than five times the slowest so far."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Plan:
     @property
     def guards(self) -> int:
         """Number of sets that are asked in full before anything else."""
-        return 3 if self.space.has_wordings and self.config.screen_calls else 2
+        return 3 if self.space.wordings > 1 and self.config.screen_calls else 2
 
     @property
     def first_race(self) -> int:
@@ -58,12 +58,12 @@ class Plan:
     @property
     def steps(self) -> int:
         """Number of steps."""
-        return self.first_race + self.config.trials + (CONFIRMS if self.config.screen_calls else 0)
+        return self.first_race + self.config.trials + (CONFIRMATIONS if self.config.screen_calls else 0)
 
     def queue(self, done: Collection[int]) -> bool:
-        """Queue the steps that are neither done nor waiting; one that was cut off is made again.
+        """Queue the steps that are neither done nor waiting; a step that was cut off is made again.
 
-        Steps are queued in order, since Optuna hands them out as queued: a resumed search is then the same search.
+        Steps are queued in order, since Optuna gives them out in this order: a resumed search is then the same search.
 
         Args:
             done: the finished steps.
@@ -78,28 +78,28 @@ class Plan:
             return False
         for trial in cut_off:
             self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-        for _ in waiting:  # Optuna tells only of a trial that was asked for
+        for _ in waiting:  # Optuna can end only trials that were asked for
             self.study.tell(self.study.ask(), state=TrialState.FAIL)
-        for step, (kind, candidate) in enumerate(self._planned()):
+        for step, (kind, candidate) in enumerate(self._steps()):
             if step in missing:
                 known = {} if candidate is None else self.space.parameters(candidate)
                 self.study.enqueue_trial(known, user_attrs={STEP: step, KIND: kind})
         return bool(missing)
 
     def next(self) -> FrozenTrial | None:
-        """Return the trial that Optuna hands out next, if any waits."""
-        self._watched()
+        """Return the trial that Optuna gives out next, if any waits."""
+        self._running()
         return min(self._trials(TrialState.WAITING), key=lambda trial: trial.number, default=None)
 
-    def others_left_work(self) -> bool:
+    def wait_for_others(self) -> bool:
         """Wait for trials that run at other workers.
 
         Returns:
-            Whether any of them was lost with its worker, and its step waits again; False when all are done.
+            Whether a step waits again because its worker was lost; False when all are done.
         """
-        while running := self._watched():
+        while running := self._running():
             patience = self._patience()
-            lost = [trial for trial, seconds in running if seconds >= patience and self._given_up(trial)]
+            lost = [trial for trial, seconds in running if seconds >= patience and self._give_up(trial)]
             for trial in lost:
                 logger.warning("Trial %d was lost with its worker; its step is made again.", trial.number)
                 self.study.enqueue_trial(trial.system_attrs.get("fixed_params", {}), user_attrs=trial.user_attrs)
@@ -108,10 +108,10 @@ class Plan:
             time.sleep(POLL_SECONDS)
         return bool(self._trials(TrialState.WAITING))
 
-    def _watched(self) -> list[tuple[FrozenTrial, float]]:
-        """Return the trials that run, each with the seconds since it was first seen to, here.
+    def _running(self) -> list[tuple[FrozenTrial, float]]:
+        """Return the running trials, each with the seconds since this worker first saw it run.
 
-        Optuna keeps local times without their zone, by the clock of the machine that wrote them: a change of daylight
+        Optuna stores local times without their zone, by the clock of the machine that wrote them: a change of daylight
         saving, or a worker elsewhere, would make a trial look lost or fresh.
         """
         now = time.monotonic()
@@ -119,15 +119,15 @@ class Plan:
             (trial, now - self._first_seen.setdefault(trial.number, now)) for trial in self._trials(TrialState.RUNNING)
         ]
 
-    def _given_up(self, trial: FrozenTrial) -> bool:
-        """End a trial of a lost worker; return False where it finished after all, or another worker has ended it."""
+    def _give_up(self, trial: FrozenTrial) -> bool:
+        """End the trial of a lost worker; return False where it finished after all, or another worker ended it."""
         try:
             self.study.tell(trial.number, state=TrialState.FAIL)
         except (UpdateFinishedTrialError, ValueError):
             return False
         return True
 
-    def _planned(self) -> Iterator[tuple[str, Candidate | None]]:
+    def _steps(self) -> Iterator[tuple[str, Candidate | None]]:
         """Yield the kind of each step, and its candidate where that is known beforehand."""
         yield "baseline", self.space.none()
         yield "all rules", self.space.all()
@@ -135,10 +135,8 @@ class Plan:
             yield "reworded", self.space.all(wording=1)
         for step in range(self.guards, self.first_race):
             yield "screen", self.space.random(np.random.default_rng([self.seed, step]), self.config.most)
-        for _ in range(self.config.trials):
-            yield "race", None
-        for _ in range(CONFIRMS if self.config.screen_calls else 0):
-            yield "confirm", None
+        for step in range(self.first_race, self.steps):
+            yield ("race" if step < self.first_race + self.config.trials else "confirm"), None
 
     def _patience(self) -> float:
         durations = [trial.duration.total_seconds() for trial in self._trials(TrialState.COMPLETE) if trial.duration]

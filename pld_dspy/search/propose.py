@@ -1,88 +1,86 @@
-"""Which candidate to race next: what did well in screening, and small changes of what did best since."""
+"""Which candidate to try next: what did well in screening, then small changes of what has done best since."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from .belief import Belief
 from .config import SearchConfig
-from .gaussian import GaussianPosterior
 from .space import Candidate, Space
-from .trials import Seen, asked_in_full, incumbent
+from .surrogate import Posterior
+from .trials import FinishedTrial, asked_in_full, incumbent
 
 TURNS = 6
+"""One race in so many is left to Optuna's sampler."""
 PROMOTED = 8
-"""One in so many races is for a screened set."""
+"""One race in so many is for a screened set."""
 LEADERS = 4
-"""Changes are made to one of so many best sets: a single one may owe its place to luck."""
+"""Start changes from one of so many best sets: a single one may owe its place to luck."""
 REDRAWS = 8
-"""Tries to propose a set that was not asked before."""
+"""Most tries to propose a set that was not asked before."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Proposer:
-    """Proposes candidates from what was seen.
+    """Proposes candidates from the trials so far.
 
     Attributes:
         space: the rules.
-        belief: what is believed of them.
         config: of the search.
         seed: of every random choice.
+        trials: the finished trials.
+        posterior: what they say.
+        value: the value of one of them.
     """
 
     space: Space
-    belief: Belief
     config: SearchConfig
     seed: int
+    trials: Sequence[FinishedTrial]
+    posterior: Posterior
+    value: Callable[[FinishedTrial], float]
 
-    def race(self, number: int, seen: Sequence[Seen]) -> Candidate | None:
-        """Propose the ``number``-th candidate to race; None leaves it to the sampler.
+    def race(self, number: int) -> Candidate | None:
+        """Propose the candidate of race ``number``; None leaves it to the sampler.
 
-        The first of them are the best of the screened sets. Then, in turn, five times a few changes to a set that did
-        well, after draws from the model (Thompson sampling), and once the sampler's own idea.
+        The first races are for the best screened sets. Then come, in turn, five times a few changes to a set that did
+        well, by draws from the model (Thompson sampling), and once the sampler's own proposal.
         """
-        posterior = self.belief.posterior(seen)
-        if posterior is None or number % TURNS == TURNS - 1:
+        if number % TURNS == TURNS - 1:
             return None
-        if number < self.config.trials // PROMOTED and (best := self._screened(seen)) is not None:
+        if number < self.config.trials // PROMOTED and (best := self._best_screened()) is not None:
             return best
-        return self._changed(np.random.default_rng([self.seed, 1 + number]), seen, posterior)
+        return self._changed_leader(np.random.default_rng([self.seed, 1 + number]))
 
-    def confirm(self, number: int, seen: Sequence[Seen]) -> Candidate | None:
-        """Propose the best set that was never asked in full, then the model's own optimum; None: to the sampler."""
-        posterior = self.belief.posterior(seen)
-        if posterior is None:
-            return None
-        whole = {self._digest(trial) for trial in asked_in_full(seen)}
-        left = [trial for trial in seen if self._digest(trial) not in whole]
+    def confirm(self, number: int) -> Candidate:
+        """Propose first the best set that was never asked in full, then the model's own optimum."""
+        known = {self.space.lines(trial.candidate) for trial in asked_in_full(self.trials)}
+        left = [trial for trial in self.trials if self.space.lines(trial.candidate) not in known]
         if number == 0 and left:
-            return max(left, key=lambda trial: self._value(seen, trial)).candidate
-        start = incumbent(seen, self.config.parsimony).candidate
-        return posterior.surrogate.best(start, self.config.parsimony)
+            return max(left, key=self.value).candidate
+        start = incumbent(self.trials, self.config.parsimony).candidate
+        return self.posterior.surrogate.best(start, self.config.parsimony)
 
-    def _changed(self, rng: np.random.Generator, seen: Sequence[Seen], posterior: GaussianPosterior) -> Candidate:
-        leaders = sorted(seen, key=lambda trial: -self._value(seen, trial))[:LEADERS]
-        asked = {self._digest(trial) for trial in seen}
+    def _changed_leader(self, rng: np.random.Generator) -> Candidate:
+        leaders = sorted(self.trials, key=lambda trial: -self.value(trial))[:LEADERS]
+        known = {self.space.lines(trial.candidate) for trial in self.trials}
         for _ in range(REDRAWS):
             start = leaders[int(rng.integers(len(leaders)))].candidate
             moves = int(rng.integers(1, self.config.moves + 1))
-            candidate = posterior.draw(rng).best(start, self.config.parsimony, moves=moves)
-            if self.space.digest(candidate) not in asked:
+            candidate = self.posterior.draw(rng).best(start, self.config.parsimony, moves=moves)
+            if self.space.lines(candidate) not in known:
                 break
         return candidate
 
-    def _screened(self, seen: Sequence[Seen]) -> Candidate | None:
+    def _best_screened(self) -> Candidate | None:
         """Return the most promising screened set that was not raced yet."""
-        raced = {self._digest(trial) for trial in seen if trial.kind != "screen"}
-        left = [trial for trial in seen if trial.kind == "screen" and self._digest(trial) not in raced]
-        best = max(left, key=lambda trial: self._value(seen, trial), default=None)
+        raced = {self.space.lines(trial.candidate) for trial in self.trials if trial.kind != "screen"}
+        left = [
+            trial
+            for trial in self.trials
+            if trial.kind == "screen" and self.space.lines(trial.candidate) not in raced
+        ]
+        best = max(left, key=self.value, default=None)
         return None if best is None else best.candidate
-
-    def _value(self, seen: Sequence[Seen], trial: Seen) -> float:
-        return self.belief.value(seen, trial.candidate, trial.asked, trial.objective)
-
-    def _digest(self, trial: Seen) -> str:
-        return self.space.digest(trial.candidate)

@@ -1,4 +1,4 @@
-"""Optuna's samplers as the search needs them: one that samples what it has in mind, and TPE, made anew each step."""
+"""Optuna's samplers as the search needs them: one that returns a given point, and TPE with a seed per step."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from optuna.trial import FrozenTrial
 from .space import Parameters
 
 
-def proposing(parameters: Parameters) -> BaseSampler:
-    """Return a sampler that samples the given point, whatever the study says."""
+def fixed_sampler(parameters: Parameters) -> BaseSampler:
+    """Return a sampler that always samples the given point."""
     with warnings.catch_warnings():  # experimental since Optuna 2.4, and part of every release since
         warnings.simplefilter("ignore", ExperimentalWarning)
         return PartialFixedSampler(parameters, RandomSampler())
 
 
 class SeededTPE(TPESampler):
-    """Multivariate TPE that is made anew for each step, so that a resumed search samples as an uninterrupted one.
+    """Multivariate TPE, made anew for each step, so that a resumed search samples as an uninterrupted one.
 
-    Optuna would look for the search space in all earlier trials, at each step anew; every trial of a search has the
-    same one, so it is told.
+    Every trial of a search has the same search space, so it is given here. Optuna would infer it from all earlier
+    trials, again at each step.
 
     Args:
         seed: of this step.

@@ -1,4 +1,4 @@
-"""Threads of linear algebra: at the sizes of a search they gain nothing, and cost tenfold where cores are busy."""
+"""Threads of linear algebra: at the sizes of a search, more than one gain nothing, and cost tenfold on busy cores."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ def one_thread() -> AbstractContextManager[object]:
 
 @cache
 def _controller() -> ThreadpoolController:
-    """Look for the process's BLAS libraries once: that takes longer than what runs under the limit."""
+    """Look for the process's BLAS libraries only once: that takes longer than the work under the limit."""
     return ThreadpoolController()

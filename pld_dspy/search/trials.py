@@ -1,125 +1,104 @@
-"""Trials: what each one holds, so that the study alone is all that the search knows, for every worker and resume."""
+"""The record of a trial. The Optuna study stores it whole, so every worker and every resumed search can read it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
-from ..scoring.matching import match_gold
-from .result import TrialRow
+from ..rules import RuleSet
 from .space import Candidate, Space
 
 STEP, KIND = "step", "kind"
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What a candidate answered.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FinishedTrial:
+    """A completed trial, decoded from Optuna; or a trial under way, with the answers so far.
 
     Attributes:
-        rows: m rows of the validation set.
-        correct: m flags, whether each answer was right.
-        logits: m x C label log-probabilities, a row of NaN for an answer without; None where no answer has any.
-    """
-
-    rows: NDArray[np.int64]
-    correct: NDArray[np.bool_]
-    logits: NDArray[np.float64] | None
-
-    def matched(self, truth: NDArray[np.int64]) -> Asked:
-        """Return the same as decided with offsets that make up for leanings to labels; as it is without logits.
-
-        Args:
-            truth: n gold labels of the validation set, as numbers.
-        """
-        if self.logits is None:
-            return self
-        gold = truth[self.rows]
-        decided = (self.logits + match_gold(self.logits, gold)).argmax(axis=1)
-        known = ~np.isnan(self.logits).any(axis=1)
-        return replace(self, correct=np.where(known, decided == gold, self.correct))
-
-    def sorted(self) -> Asked:
-        """Return the same in the order of rows, as a resumed search reads it: sums would differ in the last bit."""
-        order = np.argsort(self.rows)
-        logits = None if self.logits is None else self.logits[order]
-        return Asked(self.rows[order], self.correct[order], logits)
-
-    def attrs(self, n: int) -> dict[str, Any]:
-        """Return the user attributes from which :meth:`Seen.of` reads this: of correct, one character an example."""
-        bits = np.full(n, "-")
-        bits[self.rows] = np.where(self.correct, "1", "0")
-        found: dict[str, Any] = {"answers": "".join(bits)}
-        if self.logits is not None:  # JSON has no NaN
-            found["logits"] = [[None if math.isnan(one) else one for one in row] for row in self.logits.tolist()]
-        return found
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A finished trial as the search thinks of it.
-
-    Attributes:
-        step: its place in the plan.
-        kind: what it was made for.
-        candidate: what was asked.
-        asked: what it answered, in the order of rows.
-        objective: on the whole validation set; None where it stopped before.
-        told: what Optuna was told.
+        step: place in the plan: 0 is the unchanged student, 1 all rules, then screening, races and confirmations.
+        kind: "baseline", "all rules", "reworded" (all rules in their second wordings), "screen", "race" or "confirm".
+        candidate: the point of the space.
+        rules: its rule set; None for the unchanged student.
+        rows: m rows of the validation set that were asked; in ascending order once the trial is complete.
+        correct: m flags, whether each answer is right.
+        logprobs: m x C label log-probabilities; a row of NaN for an answer without them.
+        objective: on the whole validation set; None where only a part of it was asked.
+        value: the value that Optuna got; NaN until the trial is complete.
     """
 
     step: int
     kind: str
     candidate: Candidate
-    asked: Asked
-    objective: float | None
-    told: float
+    rules: RuleSet | None
+    rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    correct: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, dtype=bool))
+    logprobs: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 1)))
+    objective: float | None = None
+    value: float = math.nan
 
     @classmethod
-    def of(cls, frozen: FrozenTrial, space: Space) -> Seen:
-        """Read a finished trial."""
-        bits = np.array(list(frozen.user_attrs["answers"]))
-        rows = np.flatnonzero(bits != "-")
-        logits = frozen.user_attrs.get("logits")
+    def decode(cls, frozen: FrozenTrial, space: Space) -> FinishedTrial:
+        """Read a completed trial of a search over ``space``."""
+        stored = frozen.user_attrs
+        candidate = space.candidate(frozen.params)
+        flags = np.array(list(stored["answers"]))
+        rows = np.flatnonzero(flags != "-")
         return cls(
-            frozen.user_attrs[STEP],
-            frozen.user_attrs[KIND],
-            space.candidate(frozen.params),
-            Asked(rows, bits[rows] == "1", None if logits is None else np.array(logits, dtype=np.float64)),
-            frozen.user_attrs["objective"],
-            float(frozen.value or 0.0),
+            step=stored[STEP],
+            kind=stored[KIND],
+            candidate=candidate,
+            rules=None if stored[KIND] == "baseline" else space.rule_set(candidate),
+            rows=rows,
+            correct=flags[rows] == "1",
+            logprobs=np.array(stored.get("logits", [[math.nan]] * len(rows)), dtype=np.float64),
+            objective=stored["objective"],
+            value=float(frozen.value or 0.0),
         )
 
-    def row(self, space: Space) -> TrialRow:
-        """Return the trial for people and tables."""
-        return TrialRow(
-            step=self.step,
-            kind=self.kind,
-            rules=None if self.kind == "baseline" else space.rule_set(self.candidate),
-            asked=len(self.asked.rows),
-            correct=int(self.asked.correct.sum()),
-            objective=self.objective,
-            told=self.told,
-        )
+    def encode(self, n: int) -> dict[str, Any]:
+        """Return the answers to a validation set of ``n`` examples as the user attributes that :meth:`decode` reads."""
+        flags = np.full(n, "-")
+        flags[self.rows] = np.where(self.correct, "1", "0")
+        stored: dict[str, Any] = {"answers": "".join(flags), "objective": self.objective}
+        if self.has_logprobs.any():  # JSON has no NaN
+            stored["logits"] = [[None if math.isnan(one) else one for one in row] for row in self.logprobs.tolist()]
+        return stored
+
+    @property
+    def asked(self) -> int:
+        """Number of validation examples asked."""
+        return len(self.rows)
+
+    @cached_property
+    def has_logprobs(self) -> NDArray[np.bool_]:
+        """For each of the m answers, whether it has log-probabilities."""
+        return np.asarray(~np.isnan(self.logprobs).any(axis=1))
+
+    def in_row_order(self) -> FinishedTrial:
+        """Return the trial as a resumed search reads it: in another order, sums would differ in the last bit."""
+        order = np.argsort(self.rows)
+        return replace(self, rows=self.rows[order], correct=self.correct[order], logprobs=self.logprobs[order])
 
     def by_row(self, n: int) -> NDArray[np.bool_]:
-        """Return n flags, whether each example was asked and right."""
+        """Return n flags, whether each validation example was asked and answered right."""
         correct = np.zeros(n, dtype=bool)
-        correct[self.asked.rows] = self.asked.correct
+        correct[self.rows] = self.correct
         return correct
 
 
-def asked_in_full(seen: Sequence[Seen]) -> list[Seen]:
+def asked_in_full(trials: Sequence[FinishedTrial]) -> list[FinishedTrial]:
     """Return the trials that asked the whole validation set."""
-    return [trial for trial in seen if trial.objective is not None]
+    return [trial for trial in trials if trial.objective is not None]
 
 
-def incumbent(seen: Sequence[Seen], parsimony: float) -> Seen:
-    """Return the best trial asked in full, each rule costing ``parsimony``."""
-    return max(asked_in_full(seen), key=lambda trial: (trial.objective or 0.0) - parsimony * trial.candidate.size)
+def incumbent(trials: Sequence[FinishedTrial], parsimony: float) -> FinishedTrial:
+    """Return the best trial asked in full, where each rule costs ``parsimony``."""
+    return max(asked_in_full(trials), key=lambda trial: (trial.objective or 0.0) - parsimony * trial.candidate.size)

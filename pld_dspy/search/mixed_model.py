@@ -1,11 +1,11 @@
-"""The linear mixed model of log-probabilities: its equations, kept as sums that grow as answers come in, and their fit.
+"""The linear mixed model of log-probabilities: its equations, kept as sums that grow with the answers, and its fit.
 
-    log p(label | example, set) = what features explain + the set's own + the example's own + noise
+    log p(label | example, set) = what features explain + the set's own effect + the example's own effect + noise
 
-All effects have Gaussian priors, so the posterior is Gaussian in closed form. An answer's log-probabilities are taken
-less their mean over the labels, which says nothing. The examples' own effects are integrated out (the random-effects
-transform of Fuller and Battese 1974) and the sets' own enter by counts, so that the equations stay as many as the
-features and sets, and a fit after a few more answers costs no more than those and one solution.
+All effects have Gaussian priors, so the posterior is Gaussian in closed form. An answer's log-probabilities are centred
+over the labels: their mean says nothing. The examples' own effects are integrated out (the random-effects transform of
+Fuller and Battese 1974) and the sets' own enter by counts. So the equations stay as many as the features and sets, and
+a fit after a few more answers costs no more than updating the sums and one solution.
 """
 
 from __future__ import annotations
@@ -17,25 +17,27 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.linalg import solve
 
-from .surrogate import Floats
+from .space import Lines
 from .threads import one_thread
 
+Floats = NDArray[np.float64]
+
 SET_SD, EXAMPLE_SD = 0.5, 1.5
-"""Prior standard deviations of what a set, and an example, adds to each label by itself."""
+"""Prior standard deviations of a set's and of an example's own effect on each label."""
 
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """A set's answers to m examples, as F features explain them.
+    """A set's answers to m examples, with the F features that explain them.
 
     Attributes:
-        of: digest of the set.
+        lines: the set, as its rendered lines.
         rows: m different examples.
-        features: (m C) x F, one row an answer and label, in units of the effects' prior sd.
+        features: (m C) x F, one row per answer and label, in units of the effects' prior sd.
         target: m x C log-probabilities, centred.
     """
 
-    of: str
+    lines: Lines
     rows: NDArray[np.int64]
     features: sp.csr_matrix
     target: Floats
@@ -49,7 +51,7 @@ class MixedModel:
 
     Attributes:
         answers: what was summed.
-        sets: digests of the sets, in the order of their first answers.
+        sets: the sets, in the order of their first answers.
         gram: F x F, products of centred features.
         right: F, products of features and targets.
         features, target: (n C) x F and n x C, sums over the answers to each example.
@@ -58,7 +60,7 @@ class MixedModel:
     """
 
     answers: tuple[Answers, ...]
-    sets: tuple[str, ...]
+    sets: tuple[Lines, ...]
     gram: Floats
     right: Floats
     features: sp.csr_matrix
@@ -69,7 +71,7 @@ class MixedModel:
 
     @classmethod
     def empty(cls, examples: int, labels: int, features: int) -> MixedModel:
-        """Return the model that has no answers yet."""
+        """Return the model without answers."""
         return cls(
             answers=(),
             sets=(),
@@ -85,9 +87,9 @@ class MixedModel:
     def plus(self, new: Answers) -> MixedModel:
         """Return the model with a set's further answers."""
         (n, c), m = self.target.shape, len(new.rows)
-        known = new.of in self.sets
-        sets = self.sets if known else (*self.sets, new.of)
-        number = sets.index(new.of)
+        known = new.lines in self.sets
+        sets = self.sets if known else (*self.sets, new.lines)
+        number = sets.index(new.lines)
         of_sets, target_of_sets, counts = (
             values.copy() if known else np.concatenate([values, np.zeros((1, *values.shape[1:]))])
             for values in (self.of_sets, self.target_of_sets, self.counts)
@@ -114,10 +116,10 @@ class MixedModel:
         """Return mean and precision of the effects' posterior.
 
         Args:
-            noise: standard deviation of what nothing explains.
+            noise: standard deviation of what no effect explains.
         """
         c, f, s = self.target.shape[1], len(self.right), len(self.sets)
-        # Of the products of the sums over an example's answers, this much is explained by what it has of its own.
+        # The part of the products of the sums over an example's answers that the example's own effect explains.
         share = self.own_share(noise) / np.maximum(self.counts.sum(axis=0), 1)
         asked = self.counts * share
         scaled = sp.diags(np.repeat(np.sqrt(share), c)) @ self.features
@@ -133,7 +135,7 @@ class MixedModel:
         return np.asarray(mean), precision
 
     def own_share(self, noise: float) -> Floats:
-        """Return how much of what is left of each example's answers is its own, and not noise: n in [0, 1)."""
+        """Return n in [0, 1): the part of each example's unexplained mean that is its own effect, not noise."""
         counts = self.counts.sum(axis=0)
         return np.asarray(counts * EXAMPLE_SD**2 / (noise**2 + counts * EXAMPLE_SD**2))
 
@@ -145,14 +147,14 @@ class MixedModel:
         counts = np.maximum(self.counts.sum(axis=0), 1)
         return np.asarray((self.own_share(noise) / counts)[:, None] * (self.target - explained))
 
-    def left(self, effects: Floats, noise: float) -> float:
-        """Return the root mean square of what given effects leave unexplained."""
+    def residual(self, effects: Floats, noise: float) -> float:
+        """Return the root mean square of the residuals under given effects."""
         c, f = self.target.shape[1], len(self.right)
         examples = self.examples(effects, noise)
         of_sets = SET_SD * effects[f:].reshape(-1, c)
         squares = []
         for one in self.answers:
-            features = (one.features @ effects[:f]).reshape(-1, c) + of_sets[self.sets.index(one.of)]
+            features = (one.features @ effects[:f]).reshape(-1, c) + of_sets[self.sets.index(one.lines)]
             squares.append((one.target - examples[one.rows] - centred(features, axis=1)) ** 2)
         return float(np.sqrt(np.mean(np.vstack(squares))))
 
@@ -163,13 +165,13 @@ def centred(values: Floats, *, axis: int) -> Floats:
 
 
 def _summed(rows: sp.csr_matrix, to: NDArray[np.int64], size: int) -> sp.csr_matrix:
-    """Return ``size`` rows, each the sum of those that go ``to`` it."""
+    """Return ``size`` rows, each the sum of the ``rows`` whose entry in ``to`` is its number."""
     count = rows.shape[0]
     return sp.csr_matrix((np.ones(count), (to, np.arange(count))), shape=(size, count)) @ rows
 
 
 def _gram(features: sp.csr_matrix, labels: int) -> Floats:
-    """Return X'PX, where P takes from each answer its mean over the labels."""
+    """Return X'PX, where P centres each answer over the labels."""
     answers = features.shape[0] // labels
     sums = _summed(features, np.repeat(np.arange(answers), labels), answers).toarray()
     with one_thread():

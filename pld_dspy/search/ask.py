@@ -1,0 +1,84 @@
+"""Ask the student validation examples under a candidate's rules, and score the answers."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import dspy
+import numpy as np
+from numpy.typing import NDArray
+
+from ..rules import RuleSet
+from ..scoring.matching import match_gold
+from ..student.evaluator import Evaluator
+from .trials import FinishedTrial
+
+
+@dataclass
+class Asker:
+    """Asks the student for a search.
+
+    Attributes:
+        evaluator: the student as a function of its rules.
+        valset: the n validation examples.
+        calibrated: whether answers will be decided with offsets that undo the student's leaning between labels: then
+            sets are compared with such offsets, where there are log-probabilities.
+        waited: seconds spent waiting for answers so far.
+    """
+
+    evaluator: Evaluator
+    valset: Sequence[dspy.Example]
+    calibrated: bool
+    waited: float = field(default=0.0, init=False)
+
+    @cached_property
+    def golds(self) -> list[str]:
+        """The n gold labels."""
+        return self.evaluator.task.golds(self.valset)
+
+    def ask(self, trial: FinishedTrial, rows: NDArray[np.int64]) -> FinishedTrial:
+        """Return the trial with the answers to further validation examples."""
+        started = time.perf_counter()
+        examples = [self.valset[row] for row in rows]
+        labels, logprobs = self.evaluator.labels_and_logprobs(trial.rules, examples, stage="search")
+        self.waited += time.perf_counter() - started
+        right = np.array([label == self.golds[row] for label, row in zip(labels, rows, strict=True)])
+        table = _table(logprobs, self.evaluator.task.labels)
+        further = replace(
+            trial,
+            rows=np.append(trial.rows, rows),
+            correct=np.append(trial.correct, right),
+            logprobs=np.vstack([trial.logprobs.reshape(-1, table.shape[1]), table]),
+        )
+        return redecided(further, self._gold_numbers) if self.calibrated else further
+
+    @cached_property
+    def _gold_numbers(self) -> NDArray[np.int64]:
+        return np.array([self.evaluator.task.labels.index(gold) for gold in self.golds])
+
+
+def redecided(trial: FinishedTrial, gold: NDArray[np.int64]) -> FinishedTrial:
+    """Return the trial decided again, with offsets that undo the student's leaning between labels.
+
+    An answer without log-probabilities stays as it is.
+
+    Args:
+        trial: the answers so far.
+        gold: n gold labels of the validation set, as numbers.
+    """
+    if not trial.has_logprobs.any():
+        return trial
+    gold = gold[trial.rows]
+    answers = (trial.logprobs + match_gold(trial.logprobs, gold)).argmax(axis=1)
+    return replace(trial, correct=np.where(trial.has_logprobs, answers == gold, trial.correct))
+
+
+def _table(given: Sequence[dict[str, float] | None], labels: Sequence[str]) -> NDArray[np.float64]:
+    """Return m x C label log-probabilities, rounded to three digits; a row of NaN where a label lacks one."""
+    missing = dict.fromkeys(labels, math.nan)
+    rows = [one if one is not None and set(one) == set(labels) else missing for one in given]
+    return np.array([[round(row[label], 3) for label in labels] for row in rows])

@@ -1,0 +1,215 @@
+"""The model of label log-probabilities: where the server gives them, an answer says far more than right or wrong.
+
+Most of what a rule set does to a small student is to shift its leaning between labels, on all examples alike. A bit per
+answer hides that, log-probabilities show it. A linear mixed model explains them:
+
+    log p(label | example, rules) = the example's own effect + what the rules for the label push
+                                    + shares of labels among the rules + the set's own effect + noise
+
+With the sets' own effects, some twenty answers tell a set's quality almost as well as all examples would. How the model
+is fitted is in ``mixed_model.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from ..rules import Rule
+from ..scoring.matching import match
+from .mixed_model import SET_SD, Answers, MixedModel, centred
+from .space import Candidate, Space
+from .surrogate import Floats, Posterior, Surrogate
+from .trials import FinishedTrial
+
+FLOOR = -9.0
+"""Log-probabilities below this are as good as none, and would weigh too much."""
+
+PUSH_SD, PLACE_SD, GOLD_SD, ABOUT_SD, WORDING_SD = 0.6, 0.3, 0.5, 1.0, 0.3
+SHARE_SD = 2.0
+NOISE, LEAST_NOISE = 0.7, 0.2
+SHARPNESS = 0.9
+"""Temperature of the answer in units of the noise: a softmax close to the chance that the noisiest label wins."""
+MATCH_ROUNDS = 8
+"""Offsets are then correct to some hundredths, at a sixth of the cost."""
+FOLDS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogprobPosterior(Posterior):
+    """The Gaussian posterior of all effects but the examples' own, which follow from the others.
+
+    Attributes:
+        model: what the effects mean.
+        answers: what they were fitted to.
+        assumed: standard deviation of the noise that the fit assumed.
+        noise: the same, estimated from the fit.
+    """
+
+    model: LogprobModel
+    answers: MixedModel
+    assumed: float
+    noise: float
+
+    def student(self, effects: Floats) -> Surrogate:
+        """Return the student under given effects."""
+        model, space = self.model, self.model.space
+        k, c = len(space), model.labels
+        push, place, gold, about = effects[: 4 * k].reshape(4, k)
+        share = effects[4 * k : 4 * k + c * c].reshape(c, c) * SHARE_SD
+        wording = effects[4 * k + c * c : model.fixed - c].reshape(k, space.wordings) * WORDING_SD
+        intercept = effects[model.fixed - c : model.fixed]
+        on_all = (push * PUSH_SD)[:, None] + wording
+        on_examples = (model.gold * (gold * GOLD_SD) + model.about * (about * ABOUT_SD)).T
+        temperature = SHARPNESS * self.noise
+        rows = np.arange(len(model.weights))
+
+        def chance(utilities: Floats) -> Floats:
+            if model.shares is not None:
+                utilities = utilities + match(utilities, model.shares, rounds=MATCH_ROUNDS)[..., None, :]
+            return np.asarray(softmax(utilities / temperature, axis=-1)[..., rows, model.truth])
+
+        return Surrogate(
+            space=space,
+            weights=model.weights,
+            chance=chance,
+            empty=self.answers.examples(effects, self.assumed) + intercept,
+            column=model.column,
+            base=on_all[:, :, None] + on_examples[:, None, :],
+            slope=np.repeat((place * PLACE_SD)[:, None], len(rows), axis=1),
+            share=share,
+            set_effects={
+                lines: effects[model.fixed + c * number : model.fixed + c * (number + 1)] * SET_SD
+                for number, lines in enumerate(self.answers.sets)
+            },
+        )
+
+
+class LogprobModel:
+    """Effects of rules on the label log-probabilities of validation examples.
+
+    Args:
+        space: the K rules.
+        golds: n gold labels of the validation set.
+        labels: the C labels, in the order of the trials' log-probabilities.
+        weights: n weights of the examples, sum 1.
+        about: n x K in [0, 1], how much an example is like those that a rule came from; None if unknown.
+        calibrated: whether answers will be decided with offsets that undo the student's leaning between labels.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        golds: Sequence[str],
+        labels: Sequence[str],
+        weights: Floats,
+        about: Floats | None = None,
+        *,
+        calibrated: bool = False,
+    ) -> None:
+        self.space = space
+        self.labels = len(labels)
+        self.weights = weights
+        self.truth = np.array([labels.index(gold) for gold in golds])
+        self.column = np.array([_pushed_label(rule, labels) for rule in space.rules], dtype=np.int64)
+        self.gold = (self.truth[:, None] == self.column[None, :]).astype(float)
+        self.about = np.zeros_like(self.gold) if about is None else about
+        self.shares = np.bincount(self.truth, minlength=self.labels) / len(self.truth) if calibrated else None
+        k, c = len(space), self.labels
+        self.fixed = 4 * k + c * c + k * space.wordings + c
+        """Number of effects that are not of single sets or examples."""
+        self._built: dict[FinishedTrial, sp.csr_matrix] = {}
+        self._summed: tuple[list[FinishedTrial], MixedModel] = [], self._empty()
+
+    def fit(self, trials: Sequence[FinishedTrial]) -> LogprobPosterior:
+        """Fit all log-probabilities so far, twice: the second fit assumes the noise that the first one found.
+
+        Answers without log-probabilities, such as those of lost calls, are left out.
+        """
+        answers = self._answers(trials)
+        return self._fitted(answers, self._fitted(answers, NOISE).noise)
+
+    def error(self, trials: Sequence[FinishedTrial]) -> float:
+        """Return the mean squared error on log-probabilities of trials left out of the fit (cross-validation)."""
+        trials = _with_logprobs(trials)
+        errors = []
+        for fold in range(FOLDS):
+            answers = self._answers([trial for number, trial in enumerate(trials) if number % FOLDS != fold])
+            mean, _ = answers.fit(NOISE)
+            examples = answers.examples(mean, NOISE)
+            for trial in trials[fold::FOLDS]:
+                left_out = self._as_answers(trial)
+                explained = (left_out.features @ mean[: self.fixed]).reshape(-1, self.labels)
+                errors.append((left_out.target - centred(examples[left_out.rows] + explained, axis=1)) ** 2)
+        return float(np.mean(np.vstack(errors)))
+
+    def _empty(self) -> MixedModel:
+        return MixedModel.empty(len(self.weights), self.labels, self.fixed)
+
+    def _answers(self, trials: Sequence[FinishedTrial]) -> MixedModel:
+        """Sum up the trials; the sums of all but the last are kept, since a race grows only that, block by block."""
+        trials = _with_logprobs(trials)
+        known, answers = self._summed
+        if known != trials[: len(known)] or len(known) == len(trials):
+            known, answers = [], self._empty()
+        for trial in trials[len(known) : -1]:
+            answers = answers.plus(self._as_answers(trial))
+        self._summed = trials[:-1], answers
+        return answers.plus(self._as_answers(trials[-1], keep=False))
+
+    def _as_answers(self, trial: FinishedTrial, *, keep: bool = True) -> Answers:
+        """Return a trial's answers that have log-probabilities; ``keep`` their features, for the next sum or fold."""
+        given = trial.has_logprobs
+        rows = trial.rows[given]
+        features = self._built.get(trial)
+        if features is None:
+            features = self._features(trial.candidate, rows)
+            if keep:
+                self._built[trial] = features
+        target = centred(np.maximum(trial.logprobs[given], FLOOR), axis=1)
+        return Answers(self.space.lines(trial.candidate), rows, features, target)
+
+    def _fitted(self, answers: MixedModel, noise: float) -> LogprobPosterior:
+        mean, precision = answers.fit(noise)
+        left = max(answers.residual(mean, noise), LEAST_NOISE)
+        return LogprobPosterior(mean=mean, precision=precision, model=self, answers=answers, assumed=noise, noise=left)
+
+    def _features(self, candidate: Candidate, rows: NDArray[np.int64]) -> sp.csr_matrix:
+        """Return the features that all sets share, in units of their prior sd: one row per answer and label."""
+        m, c, k = len(rows), self.labels, len(self.space)
+        used = np.flatnonzero(candidate.use)
+        columns = self.column[used]
+        place = 2 * candidate.key[used] - 1
+        fixed = sp.lil_matrix((c, self.fixed))  # what does not depend on the example
+        fixed[columns, used] = PUSH_SD
+        fixed[columns, k + used] = place * PLACE_SD
+        shares = np.bincount(columns, minlength=c) / max(len(used), 1)
+        for label in range(c):
+            fixed[label, 4 * k + label * c : 4 * k + (label + 1) * c] = shares * SHARE_SD
+        fixed[columns, 4 * k + c * c + used * self.space.wordings + candidate.wording[used]] = WORDING_SD
+        fixed[np.arange(c), self.fixed - c + np.arange(c)] = 1.0
+        repeated = sp.kron(np.ones((m, 1)), fixed.tocsr(), format="csr")
+        row_of = (np.arange(m)[:, None] * c + columns[None, :]).ravel()
+        varying = [
+            sp.csr_matrix((values.ravel(), (row_of, np.tile(offset * k + used, m))), shape=(m * c, self.fixed))
+            for offset, values in (
+                (2, self.gold[rows][:, used] * GOLD_SD),
+                (3, self.about[rows][:, used] * ABOUT_SD),
+            )
+        ]
+        return (repeated + varying[0] + varying[1]).tocsr()
+
+
+def _with_logprobs(trials: Sequence[FinishedTrial]) -> list[FinishedTrial]:
+    """Return the trials in which some answer has log-probabilities."""
+    return [trial for trial in trials if trial.has_logprobs.any()]
+
+
+def _pushed_label(rule: Rule, labels: Sequence[str]) -> int:
+    """Return the label that a rule pushes, up or down; the first of all where the rule has no label of the set."""
+    return labels.index(rule.labels[0]) if rule.labels and rule.labels[0] in labels else 0
