@@ -1,4 +1,4 @@
-"""``python -m experiments run CONFIG.yaml``, table; ``... stages RUN``, speed, ladder, effects; ``spread RUN RUN``."""
+"""``python -m experiments run CONFIG.yaml``, table; ``... stages RUN``, speed, ladder; ``spread RUN RUN``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pld_dspy.cli.streams import silence_libraries, stdout_to_stderr
 from .command import run_app
 from .config import Experiment
 from .flipped import flipped
-from .foretold import effects, ladder
+from .ladder import ladder
 from .plain_search import plain_search
 from .plot import plot
 from .runner import run_experiment
@@ -87,12 +87,6 @@ def ladder_command(
 ) -> None:
     """Score on the test split the best rules that fit into 100, 200, 400 and 800 prompt tokens, by the search's log."""
     typer.echo(ladder(run, tokens or BUDGETS))
-
-
-@app.command("effects")
-def effects_command(run: RunArgument) -> None:
-    """Leave out every chosen rule in turn, on validation, and compare with the effects that the search's log gives."""
-    typer.echo(effects(run))
 
 
 @app.command("plain")

@@ -15,9 +15,9 @@ from pld_dspy.run.folder import RunFolder
 from pld_dspy.run.progress import bar
 from pld_dspy.scoring.difference import difference
 from pld_dspy.search.config import SearchConfig
-from pld_dspy.search.result import TrialRow
 from pld_dspy.search.storage import find_study, open_study
 from pld_dspy.search.study import RuleSearch
+from pld_dspy.search.trials import FinishedTrial
 from pld_dspy.student.evaluator import Evaluation
 
 from .asker import Asker, shown
@@ -98,7 +98,7 @@ def plain_study(folder: RunFolder) -> Study:
     return open_study(folder.path / STUDY, name=f"plain-{folder.fingerprint}")
 
 
-def _searched(asker: Asker, rules: Sequence[Rule], study: Study, trials: int) -> TrialRow:
+def _searched(asker: Asker, rules: Sequence[Rule], study: Study, trials: int) -> FinishedTrial:
     """Search on until ``trials`` sets beyond the two guards were asked in full; return the best of these.
 
     That is the first, the unchanged student, where none is better. A study that went further has more of them.
@@ -114,7 +114,7 @@ def _searched(asker: Asker, rules: Sequence[Rule], study: Study, trials: int) ->
             seed=asker.opened.spec.seed,
             on_trial=lambda _: shown_bar.update(),
         )
-        shown_bar.update(len(search.seen))
+        shown_bar.update(len(search.trials))
         return max(search.run().trials[: trials + 2], key=lambda trial: trial.objective or 0.0)
 
 

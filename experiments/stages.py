@@ -67,7 +67,7 @@ def _rule_sets(asker: Asker) -> Iterator[tuple[str, RuleSet]]:
     yield UNCHANGED, RuleSet()
     space = Space(tuple(rules))
     yield ALL, space.rule_set(space.all())
-    if space.has_wordings:
+    if space.wordings > 1:
         yield REWORDED, space.rule_set(space.all(wording=1))
     yield SEARCHED, result.rules if result.searched is None else result.searched
     if result.searched is not None:

@@ -62,7 +62,6 @@ class Rule(BaseModel):
     chosen: int = Field(default=0, ge=0, description="index of the wording in use")
     labels: tuple[str, ...] = ()
     support: tuple[str, ...] = Field(default=(), description="ids of the training examples behind the rule")
-    effect: float | None = Field(default=None, description="estimated change of the objective when included")
     origins: tuple[str, ...] = Field(
         default=(), description="origin of each wording, with commas between several; empty where unknown"
     )
@@ -199,8 +198,6 @@ def _plain(rule: Rule) -> dict[str, Any]:
     row: dict[str, Any] = {"id": rule.id, "text": rule.text, "labels": list(rule.labels)}
     if rule.origins:
         row["origin"] = rule.origins[rule.chosen]
-    if rule.effect is not None:
-        row["effect"] = round(rule.effect, 4)
     row["support"] = list(rule.support)
     if len(rule.wordings) > 1:
         row["other_wordings"] = [text for i, text in enumerate(rule.wordings) if i != rule.chosen]
@@ -221,6 +218,6 @@ def _from_plain(row: dict[str, Any]) -> Rule:
         return Rule.model_validate(row)
     wordings = (row["text"], *row.get("other_wordings", ()))
     origins = (row["origin"], *row.get("other_origins", ())) if "origin" in row else ()
-    known = {key: row[key] for key in ("id", "labels", "support", "effect") if key in row}
+    known = {key: row[key] for key in ("id", "labels", "support") if key in row}
     # People who add or remove a wording may leave the origins as they are: which belongs to which is then unknown.
     return Rule(wordings=wordings, origins=origins if len(origins) == len(wordings) else (), **known)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import dspy
+import numpy as np
 from dspy import lm15
 from engine import fn_lm, rule_following_lm, rules_in, teacher_lm
 
@@ -22,6 +23,8 @@ from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.pld import PLD
 from pld_dspy.rules import MicroRule, Rule, RuleSet
 from pld_dspy.search.config import SearchConfig
+from pld_dspy.search.space import Candidate
+from pld_dspy.search.trials import FinishedTrial
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.student.evaluator import Evaluator
 from pld_dspy.task.task import Task
@@ -164,6 +167,17 @@ def mail_task() -> Task:
 def mail_evaluator(lm: dspy.LM, path: Path | None = None, **ledger: Any) -> Evaluator:
     """The mail sorter on ``lm`` as a function of its rules; ``ledger`` are settings of the ledger."""
     return Evaluator(student=student(), task=mail_task(), ledger=Ledger(path, **ledger), lm=lm, adapter=LabelAdapter())
+
+
+def finished_trial(candidate: Candidate, rows: Any, correct: Any, logprobs: Any = None, **more: Any) -> FinishedTrial:
+    """A screened trial with the given answers; without log-probabilities where None."""
+    return FinishedTrial(
+        **{"step": 3, "kind": "screen", "rules": None, **more},
+        candidate=candidate,
+        rows=np.asarray(rows),
+        correct=np.asarray(correct),
+        logprobs=np.full((len(rows), 1), np.nan) if logprobs is None else logprobs,
+    )
 
 
 TRAIN, VAL, TEST = mails(36), mails(24, start=100), mails(24, start=200)

@@ -12,7 +12,7 @@ from pld_dspy.rules import MicroRule, Rule, RuleSet, label_slug, strip_rules
 
 RECORDED = Path(__file__).parents[1].parent / "shared" / "teacher"
 SPAM = rule("spam-1", "lottery", "spam", "a lottery", "lotteries", support=("m0", "m3")).with_wording(1)
-WORK = rule("work-1", "meeting", "work").model_copy(update={"effect": 0.123456})
+WORK = rule("work-1", "meeting", "work")
 BLOCK = """\
 <rules>
 Follow these rules. Where several fit, the earlier one decides.
@@ -51,7 +51,6 @@ def test_yaml_keeps_what_the_student_reads_and_leaves_the_bench_out():
             old.support,
             set(old.wordings),
         )
-    assert found.rules[1].effect == 0.1235
 
 
 def test_a_wording_remembers_where_it_came_from():

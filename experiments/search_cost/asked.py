@@ -15,10 +15,12 @@ from pld_dspy.ledger.answer import Answer
 from pld_dspy.rules import RuleSet
 from pld_dspy.scoring.figures import macro_f1
 from pld_dspy.scoring.objective import Objective
-from pld_dspy.student.evaluator import Reply
 
 from .students import LABELS, TASK, Student
 from .surface import Prompt
+
+Reply = tuple[str, dict[str, float] | None]
+"""A label, and the labels' log-probabilities where the student gives them."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Asking:
 
 
 class Asked:
-    """The validation examples of a student behind the methods of ``pld_dspy.evaluation.Evaluator`` that searches use.
+    """The validation examples of a student, behind the methods of ``Evaluator`` that searches use.
 
     As through a ledger, a call is one prompt with one example, and asking it again is free.
 
@@ -58,8 +60,10 @@ class Asked:
         self._rows = {example.id: row for row, example in enumerate(student.valset)}
         self._known: dict[Prompt, tuple[list[Reply], NDArray[np.bool_]]] = {}
 
-    def replies(self, rules: RuleSet | None, examples: Sequence[dspy.Example], *, stage: str) -> list[Reply]:
-        """Return the student's replies to ``examples`` under ``rules``.
+    def labels_and_logprobs(
+        self, rules: RuleSet | None, examples: Sequence[dspy.Example], *, stage: str
+    ) -> tuple[list[str | None], list[dict[str, float] | None]]:
+        """Return the student's labels for ``examples`` under ``rules``, and their log-probabilities.
 
         Raises:
             BudgetExceeded: the cap is reached; calls up to it are counted and kept.
@@ -76,11 +80,11 @@ class Asked:
         self.calls += len(allowed)
         if len(allowed) < len(missing):
             raise BudgetExceeded(f"The cap of {self._cap} student calls is reached.")
-        return [replies[row] for row in rows]
+        return [replies[row][0] for row in rows], [replies[row][1] for row in rows]
 
     def labels(self, rules: RuleSet | None, examples: Sequence[dspy.Example], *, stage: str) -> list[str | None]:
         """Return the same as labels."""
-        return [reply.label for reply in self.replies(rules, examples, stage=stage)]
+        return self.labels_and_logprobs(rules, examples, stage=stage)[0]
 
     def answers(self, rules: RuleSet | None, examples: Sequence[dspy.Example], *, stage: str) -> list[Answer]:
         """Return the same as answers of a ledger."""
@@ -100,6 +104,6 @@ class Asked:
         logits = self._student.surface.logits(prompt, self._student.validation)
         labels = [LABELS[number] for number in logits.argmax(axis=1)]
         if not self._logprobs:
-            return [Reply(label) for label in labels]
+            return [(label, None) for label in labels]
         rows = log_softmax(logits, axis=1).tolist()
-        return [Reply(label, dict(zip(LABELS, row, strict=True))) for label, row in zip(labels, rows, strict=True)]
+        return [(label, dict(zip(LABELS, row, strict=True))) for label, row in zip(labels, rows, strict=True)]

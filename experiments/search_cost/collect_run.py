@@ -15,10 +15,9 @@ from pld_dspy.cli.finished_run import FinishedRun
 from pld_dspy.errors import DataError
 from pld_dspy.resolve.pool import stratified
 from pld_dspy.rules import Rule, RuleSet
-from pld_dspy.search.result import TrialRow
 from pld_dspy.search.space import Space
 from pld_dspy.search.storage import find_study
-from pld_dspy.search.trials import Seen, asked_in_full
+from pld_dspy.search.trials import FinishedTrial, asked_in_full
 
 from ..asker import Asker
 from ..plain_search import STUDY, plain_study
@@ -101,10 +100,10 @@ def _asked_in_full(opened: FinishedRun) -> tuple[list[Rule], list[Named]]:
     return rules, list(found.values())
 
 
-def _rows(study: Study, rules: Sequence[Rule]) -> list[TrialRow]:
+def _rows(study: Study, rules: Sequence[Rule]) -> list[FinishedTrial]:
     space = Space(tuple(rules))
     finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return [seen.row(space) for seen in asked_in_full([Seen.of(trial, space) for trial in finished])]
+    return asked_in_full([FinishedTrial.decode(trial, space) for trial in finished])
 
 
 def _drawn(opened: FinishedRun, size: int) -> list[dspy.Example]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from pld_dspy.search.config import SearchConfig
-from pld_dspy.search.result import TrialRow
 from pld_dspy.search.storage import open_study
 from pld_dspy.search.study import RuleSearch
+from pld_dspy.search.trials import FinishedTrial
 from pld_dspy.student.evaluator import Evaluator
 
 from . import baselines
@@ -62,17 +62,17 @@ def no_screening(setting: Setting) -> Outcome:
     """RuleSearch without screening and so without its model; the calls saved go to races."""
     shipped = SearchConfig()
     more = round(shipped.screen_calls / (0.6 * len(setting.valset)))
-    return rule_search(setting, replace(shipped, screen_calls=0, trials=shipped.trials + more))
+    return rule_search(setting, SearchConfig(screen_calls=0, trials=shipped.trials + more))
 
 
 def no_race(setting: Setting) -> Outcome:
     """RuleSearch that asks every candidate the whole validation set."""
-    return rule_search(setting, replace(SearchConfig(), alpha=0))
+    return rule_search(setting, SearchConfig(alpha=0))
 
 
 def no_parsimony(setting: Setting) -> Outcome:
     """RuleSearch to which a rule costs nothing."""
-    return rule_search(setting, replace(SearchConfig(), parsimony=0))
+    return rule_search(setting, SearchConfig(parsimony=0))
 
 
 METHODS = {
@@ -97,7 +97,7 @@ def rule_search(setting: Setting, config: SearchConfig) -> Outcome:
     curve = Curve(setting.evaluator)
     reached = -1.0
 
-    def note(trial: TrialRow) -> None:
+    def note(trial: FinishedTrial) -> None:
         nonlocal reached
         if trial.objective is None:
             return

@@ -6,7 +6,6 @@ Each stage is timed, and has its progress bar.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import dspy
@@ -29,7 +28,7 @@ from ..run.progress import Progress, bar, timed
 from ..run.result import OWN_CODE
 from ..run.trials import write_trials
 from ..search.applicability import applicability
-from ..search.config import CappedSearchConfig, SearchConfig
+from ..search.config import SearchConfig
 from ..search.storage import open_study, publish_rules
 from ..search.study import RuleSearch
 from ..task.task import example_id
@@ -120,9 +119,9 @@ def search_rules(
         study = open_study(storage or folder.study, name=name)
         publish_rules(study, rules)
         search = rule_search(context, rules, study, config, calibrated=calibrated, on_trial=progress)
-        progress.best = max((seen.objective or 0.0 for seen in search.seen), default=progress.best)
+        progress.best = max((trial.objective or 0.0 for trial in search.trials), default=progress.best)
         with bar("search", "trial", total=search.steps) as progress.bar:
-            progress.bar.update(len(search.seen))
+            progress.bar.update(len(search.trials))
             context.searched = search.run()
         write_trials(folder.trials, context.searched.trials)
     context.seconds[OWN_CODE] = context.searched.own_seconds
@@ -133,8 +132,9 @@ def rule_search(
 ) -> RuleSearch:
     """Return the search over ``rules``, ready to run; ``options`` are further ones of ``RuleSearch``."""
     lm, val, cap = context.student_lm, context.splits.val, context.ledger.budget.student_calls
-    if isinstance(config, CappedSearchConfig) and cap is not None:  # else the last races and the confirmation are lost
-        config = replace(config, calls=min(config.calls, cap - context.ledger.reserved.get("search", 0)))
+    if config.calls is not None and cap is not None:  # else the last races and the confirmation are lost
+        left = cap - context.ledger.reserved.get("search", 0)
+        config = config.model_copy(update={"calls": min(config.calls, left)})
     return RuleSearch(
         rules,
         context.evaluator,

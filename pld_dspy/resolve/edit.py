@@ -171,10 +171,10 @@ def _wording(text: str, former: Rule | None = None) -> dict[str, Any]:
 
 
 def _extended(rule: Rule, conflict: Conflict) -> Rule:
-    """Extend a rule's labels and support by those of the errors; its effect is no longer known."""
+    """Extend a rule's labels and support by those of the errors."""
     labels = tuple(dict.fromkeys((*rule.labels, *conflict.labels)))
     support = tuple(dict.fromkeys((*rule.support, *conflict.example_ids)))
-    return rule.model_copy(update={"labels": labels, "support": support, "effect": None})
+    return rule.model_copy(update={"labels": labels, "support": support})
 
 
 def check_novel(patch: Patch, edit: Edit, rules: RuleSet, conflict: Conflict, task: Task) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..search.result import TrialRow
+from ..search.trials import FinishedTrial
 from .tracking import Recorder
 
 logger = logging.getLogger(__name__)
@@ -29,12 +29,12 @@ class Progress:
         self.bar: Any = None
         self.best = float("-inf")
 
-    def __call__(self, trial: TrialRow) -> None:
+    def __call__(self, trial: FinishedTrial) -> None:
         """Record one finished trial."""
         if trial.objective is not None:
             self.best = max(self.best, trial.objective)
             self.recorder.metric(f"trial_{self.objective}", trial.objective, trial.step)
-        self.recorder.metric("val_estimate", trial.told, trial.step)
+        self.recorder.metric("val_estimate", trial.value, trial.step)
         self.recorder.metric(f"val_{self.objective}", self.best, trial.step)
         self.bar.set_postfix(best=f"{self.best:.3f}", refresh=False)
         self.bar.update()

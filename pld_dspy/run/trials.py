@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError, field_validator
 
 from ..errors import RunError
 from ..rules import RuleSet
-from ..search.result import TrialRow
+from ..search.trials import FinishedTrial
 from .folder import write_csv
 
 COLUMNS = ("step", "kind", "rules", "asked", "correct", "objective", "told", "best")
@@ -31,7 +31,7 @@ class TrialLine(BaseModel):
         return value or None
 
 
-def write_trials(path: Path, trials: Iterable[TrialRow]) -> None:
+def write_trials(path: Path, trials: Iterable[FinishedTrial]) -> None:
     """Write trials.csv, with the best objective so far in each row; rules are written as ``id/wording``, in order."""
     write_csv(path, COLUMNS, _rows(trials))
 
@@ -54,9 +54,9 @@ def read_trials(path: Path) -> list[TrialLine]:
             ) from error
 
 
-def _rows(trials: Iterable[TrialRow]) -> Iterator[tuple[object, ...]]:
+def _rows(trials: Iterable[FinishedTrial]) -> Iterator[tuple[object, ...]]:
     best = float("-inf")
     for row in trials:
         best = max(best, row.objective if row.objective is not None else best)
         rules = " ".join(f"{rule.id}/{rule.chosen}" for rule in (row.rules or RuleSet()).rules)
-        yield row.step, row.kind, rules, row.asked, row.correct, row.objective, f"{row.told:.6f}", best
+        yield row.step, row.kind, rules, row.asked, int(row.correct.sum()), row.objective, f"{row.value:.6f}", best

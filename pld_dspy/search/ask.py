@@ -12,7 +12,6 @@ import dspy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..rules import RuleSet
 from ..scoring.matching import match_gold
 from ..student.evaluator import Evaluator
 from .trials import FinishedTrial

@@ -78,9 +78,7 @@ class Proposer:
         """Return the most promising screened set that was not raced yet."""
         raced = {self.space.lines(trial.candidate) for trial in self.trials if trial.kind != "screen"}
         left = [
-            trial
-            for trial in self.trials
-            if trial.kind == "screen" and self.space.lines(trial.candidate) not in raced
+            trial for trial in self.trials if trial.kind == "screen" and self.space.lines(trial.candidate) not in raced
         ]
         best = max(left, key=self.value, default=None)
         return None if best is None else best.candidate

@@ -36,7 +36,7 @@ from .result import SearchResult
 from .sampler import SeededTPE, fixed_sampler
 from .space import Candidate, Space
 from .student_model import StudentModel
-from .surrogate import Floats
+from .surrogate import Floats, Posterior
 from .trials import KIND, STEP, FinishedTrial, asked_in_full, incumbent
 
 logger = logging.getLogger(__name__)
@@ -270,14 +270,6 @@ class RuleSearch:
         baseline = self.trials[0]
         better = [one for one in asked_in_full(self.trials) if (one.objective or 0.0) > (baseline.objective or 0.0)]
         best = max(better, key=merit, default=baseline)
-        insights = posterior and Insights(
-            space=self.space,
-            config=self.config,
-            trials=self.trials,
-            posterior=posterior,
-            seed=self.seed,
-            count_tokens=self.count_tokens,
-        )
         return SearchResult(
             best=None if best is baseline else self.space.rule_set(best.candidate),
             bench=[rule for j, rule in enumerate(self.space.rules) if best is baseline or not best.candidate.use[j]],
@@ -286,5 +278,15 @@ class RuleSearch:
             objective=best.objective or 0.0,
             trials=self.trials,
             stopped=stopped,
-            insight=insights and insights.around(best),
+            insight=None if posterior is None else self._insights(posterior).around(best),
+        )
+
+    def _insights(self, posterior: Posterior) -> Insights:
+        return Insights(
+            space=self.space,
+            config=self.config,
+            trials=self.trials,
+            posterior=posterior,
+            seed=self.seed,
+            count_tokens=self.count_tokens,
         )

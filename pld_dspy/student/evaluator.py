@@ -33,19 +33,6 @@ class Evaluation:
     score: Score
 
 
-@dataclass(frozen=True)
-class Reply:
-    """One answer as the search reads it.
-
-    Attributes:
-        label: the answered label; None for a failed or unknown answer.
-        logprobs: label -> log-probability, where adapter and server give them.
-    """
-
-    label: str | None
-    logprobs: dict[str, float] | None = None
-
-
 @dataclass(frozen=True, kw_only=True)
 class Evaluator:
     """The student as a function of its rules.
@@ -115,14 +102,14 @@ class Evaluator:
 
     def labels(self, rules: RuleSet | None, examples: Sequence[dspy.Example], *, stage: str) -> list[str | None]:
         """Return the student's labels for ``examples`` under ``rules``; None for a failed or unknown answer."""
-        return [reply.label for reply in self.replies(rules, examples, stage=stage)]
+        return self.labels_and_logprobs(rules, examples, stage=stage)[0]
 
-    def replies(self, rules: RuleSet | None, examples: Sequence[dspy.Example], *, stage: str) -> list[Reply]:
-        """Return the student's labels for ``examples`` under ``rules``, with log-probabilities where there are any."""
-        return [
-            Reply(self.task.read(answer.outputs), (answer.outputs or {}).get(LABEL_LOGPROBS))
-            for answer in self.answers(rules, examples, stage=stage)
-        ]
+    def labels_and_logprobs(
+        self, rules: RuleSet | None, examples: Sequence[dspy.Example], *, stage: str
+    ) -> tuple[list[str | None], list[dict[str, float] | None]]:
+        """Return the same labels, and for each answer label -> log-probability, where adapter and server give them."""
+        outputs = [answer.outputs or {} for answer in self.answers(rules, examples, stage=stage)]
+        return [self.task.read(one) for one in outputs], [one.get(LABEL_LOGPROBS) for one in outputs]
 
     def value(self, examples: Sequence[dspy.Example], answers: Sequence[Answer]) -> float:
         """Return the objective of ``answers`` to ``examples``."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tasks import finished_trial
 
 from pld_dspy.audit import Suspect
 from pld_dspy.calibrate.result import Abstention, Answered, Bin, Calibration, Grade, StudentCalibration
@@ -22,7 +23,8 @@ from pld_dspy.run.trials import write_trials
 from pld_dspy.scoring.difference import difference
 from pld_dspy.scoring.offsets import Offsets
 from pld_dspy.scoring.score import Score, score
-from pld_dspy.search.result import Effect, Insight, OrderSpread, OriginValue, TrialRow
+from pld_dspy.search.result import Insight, OrderSpread, OriginValue
+from pld_dspy.search.space import Space
 
 LABELS = ("entailment", "contradiction <b>&", "cost $5 to $9")
 EVIL = "<script>alert('x')</script>"
@@ -46,7 +48,6 @@ def rule(number: int, *, support: int) -> Rule:
         wordings=(f"Rule {number}: if the text says {EVIL}, it is so.", f"Second wording of {number}."),
         labels=(LABELS[number % 3],),
         support=tuple(f"ex{i}" for i in range(support)),
-        effect=0.031 - 0.02 * number,
     )
 
 
@@ -123,14 +124,15 @@ def write_run(folder: Path, result: PLDResult) -> None:
     write_trials(
         run.trials,
         [
-            TrialRow(
+            finished_trial(
+                Space(()).none(),
+                np.arange(96),
+                np.arange(96) < 50,
                 step=step,
                 kind="race",
                 rules=result.rules,
-                asked=96,
-                correct=50,
                 objective=float(value) if step < 2 or step % 4 == 0 else None,
-                told=float(value),
+                value=float(value),
             )
             for step, value in enumerate(values)
         ],
@@ -289,7 +291,6 @@ def test_doubted_labels_and_origins_of_wordings_are_listed(tmp_path: Path, page:
     result = make_result()
     worded = RuleSet(rules=tuple(one.model_copy(update={"origins": ("teacher", "cues")}) for one in result.rules.rules))
     insight = Insight(
-        effects=[Effect(kind="rule", rule="r0", wording=None, mean=0.1, interval=(0.0, 0.2))],
         order=OrderSpread(own=0.8, mean=0.7, sd=0.1),
         ladder=[],
         gain_of_1000_calls=0.01,

@@ -23,7 +23,7 @@ from pld_dspy.scoring.objective import Objective
 from pld_dspy.teacher.signatures import Patch
 
 TRAIN, VAL = mails(60), mails(30, start=100)
-SPAM = rule("spam-1", "winner", "spam", "jackpot", support=["m0"]).model_copy(update={"effect": 0.1})
+SPAM = rule("spam-1", "winner", "spam", "jackpot", support=["m0"])
 HOME = rule("home-1", "dinner", "home")
 RULES = rule_set(SPAM, HOME)
 BENCH = [rule("home-2", "garden", "home", "laundry", support=["m2"])]
@@ -141,7 +141,6 @@ def test_what_a_patch_makes_inherits_and_gains_support_and_labels():
         for made in done.new:
             assert made.support == ("m0", "m5", "m8")
             assert made.labels == ("spam", "home")
-            assert made.effect is None
     [added] = edit("add", "New.").new
     assert (added.support, added.labels) == (("m5", "m8"), ("home",))
     [recalled] = edit("add", instruction("laundry", "home")).new

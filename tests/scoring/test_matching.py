@@ -1,23 +1,29 @@
 """Offsets under which each label comes up as often as it is right, alone and in the search."""
 
+from dataclasses import asdict, replace
+
 import numpy as np
 import pytest
 from engine import timeout_error
 from scipy.special import softmax
-from tasks import LABELS, VAL, WORDS, leaning_lm, mail_evaluator, rule
+from tasks import LABELS, VAL, WORDS, finished_trial, leaning_lm, mail_evaluator, rule
 
 from pld_dspy.ledger.answer import Answer
 from pld_dspy.scoring.figures import macro_f1
 from pld_dspy.scoring.matching import LEAST, match
+from pld_dspy.search.ask import redecided
 from pld_dspy.search.config import SearchConfig
-from pld_dspy.search.result import SearchResult, TrialRow
+from pld_dspy.search.result import SearchResult
+from pld_dspy.search.space import Space
 from pld_dspy.search.storage import open_study
 from pld_dspy.search.study import RuleSearch
-from pld_dspy.search.trials import Asked
+from pld_dspy.search.trials import FinishedTrial
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.student.redecide import matching_offsets, redecide_to_match_gold
 
 RULES = [rule(f"{label}-{word}", word, label) for label, words in WORDS.items() for word in words]
+
+NONE = Space(()).none()
 
 
 @pytest.fixture
@@ -65,19 +71,19 @@ def test_a_label_that_is_all_but_impossible_gets_a_number_that_lifts_it(least):
 
 def test_answers_seen_so_far_are_decided_anew():
     logits = np.log([[0.7, 0.3], [0.9, 0.1]])  # leaning to the first, and the second example more so
-    asked = Asked(np.array([4, 7]), np.array([False, True]), logits)
+    asked = finished_trial(NONE, np.array([4, 7]), np.array([False, True]), logits)
     truth = np.zeros(8, dtype=np.int64)
     truth[4] = 1
-    assert asked.matched(truth).correct.tolist() == [True, True]
-    bare = Asked(np.array([4, 7]), np.array([False, True]), None)
-    assert bare.matched(truth) is bare
+    assert redecided(asked, truth).correct.tolist() == [True, True]
+    bare = finished_trial(NONE, np.array([4, 7]), np.array([False, True]))
+    assert redecided(bare, truth) is bare
 
 
 def test_an_answer_without_log_probabilities_stays_as_it_is_and_the_others_are_decided_anew():
     logits = np.log([[0.7, 0.3], [0.9, 0.1], [np.nan, np.nan], [np.nan, np.nan]])
-    asked = Asked(np.array([4, 7, 1, 5]), np.array([False, True, True, False]), logits)
+    asked = finished_trial(NONE, np.array([4, 7, 1, 5]), np.array([False, True, True, False]), logits)
     truth = np.array([0, 0, 0, 0, 1, 1, 0, 0])
-    assert asked.matched(truth).correct.tolist() == [True, True, True, False]
+    assert redecided(asked, truth).correct.tolist() == [True, True, True, False]
 
 
 def test_one_answer_without_log_probabilities_does_not_keep_the_others_from_being_matched():
@@ -97,7 +103,7 @@ def test_a_call_that_is_lost_in_a_race_ends_no_search_nor_its_resuming(tmp_path,
     evaluator = mail_evaluator(lm)
     object.__setattr__(evaluator, "adapter", LabelAdapter(logprobs=True))
 
-    def lose(trial: TrialRow) -> None:
+    def lose(trial: FinishedTrial) -> None:
         rows.append(trial)
         if len(rows) == 10:  # two guards and eight screened sets
             lm.engine.failures = (timeout_error(times=1),)
@@ -110,9 +116,12 @@ def test_a_call_that_is_lost_in_a_race_ends_no_search_nor_its_resuming(tmp_path,
     first = search()
     found = first.run()
     assert [len(rows), evaluator.ledger.total("student").failures] == [2 + 8 + 4 + 2, 1]
-    lacking = {trial.step: int(np.isnan(trial.asked.logits).any(axis=1).sum()) for trial in first.seen}
+    lacking = {trial.step: int((~trial.has_logprobs).sum()) for trial in first.trials}
     assert [lacking[step] for step in (9, 10)] == [0, 1]
-    assert search().run() == found
+    again = search().run()
+    assert replace(again, trials=[]) == replace(found, trials=[])
+    for one, other in zip(again.trials, found.trials, strict=True):
+        np.testing.assert_equal(asdict(one), asdict(other))
 
 
 def searched(liking: float, *, calibrated: bool) -> SearchResult:

@@ -1,7 +1,7 @@
 """The search finds the best rules of a student whose answers follow from its rules, and can be stopped anywhere."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,19 +11,19 @@ import numpy as np
 import optuna
 import pytest
 from engine import calls
-from tasks import WORDS, mail_evaluator, mails, rule, student_lm
+from tasks import WORDS, finished_trial, mail_evaluator, mails, rule, student_lm
 
 from pld_dspy.errors import BudgetExceeded, DataError, RunError
 from pld_dspy.ledger.budget import Budget
 from pld_dspy.rules import Rule
 from pld_dspy.scoring.objective import Objective
-from pld_dspy.search.config import CappedSearchConfig, SearchConfig
+from pld_dspy.search.config import SearchConfig
 from pld_dspy.search.insight import Insights
-from pld_dspy.search.result import SearchResult, TrialRow
+from pld_dspy.search.result import SearchResult
 from pld_dspy.search.sampler import SeededTPE
 from pld_dspy.search.storage import open_study
 from pld_dspy.search.study import RuleSearch
-from pld_dspy.search.trials import Asked
+from pld_dspy.search.trials import FinishedTrial
 
 VAL = mails(60)
 NEEDED = [rule(f"{label}-{word}", word, label) for label in ("spam", "home") for word in WORDS[label]]
@@ -38,6 +38,14 @@ RULES = [*HARMFUL[1:3], *NEEDED[:3], *INERT, *HARMFUL[3:], *NEEDED[3:]]
 PLAIN = SearchConfig(screen_calls=0, alpha=0, parsimony=0, trials=6)
 QUICK = SearchConfig(screen_calls=96, trials=4, block=12)
 SHORT = {"rules": [*HARMFUL[:2], *NEEDED[:4]], "val": VAL[:24]}
+
+
+def changed(config: SearchConfig, **values: Any) -> SearchConfig:
+    return SearchConfig(**{**dict(config), **values})
+
+
+def assert_same(one: SearchResult, other: SearchResult) -> None:
+    np.testing.assert_equal(asdict(replace(one, own_seconds=0.0)), asdict(replace(other, own_seconds=0.0)))
 
 
 def search(
@@ -72,7 +80,6 @@ def test_the_known_best_rules_are_found(seed):
     assert {one.id for one in NEEDED} <= set(chosen)
     assert len(chosen) <= len(NEEDED) + 2
     assert sorted([*chosen, *(one.id for one in found.bench)]) == sorted(one.id for one in RULES)
-    assert all(chosen[one.id].effect > 0 for one in NEEDED)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -103,10 +110,10 @@ def test_a_plain_search_asks_every_trial_in_full_and_is_told_its_raw_objective()
     assert [trial.step for trial in found.trials] == list(range(8))
     for trial in found.trials:
         assert trial.asked == len(VAL)
-        assert trial.told == trial.objective
+        assert trial.value == trial.objective
         evaluation = study_search.evaluator.evaluate(trial.rules, VAL, stage="check")
         assert trial.objective == evaluation.score.macro_f1
-        assert trial.correct == round(evaluation.score.accuracy * len(VAL))
+        assert trial.correct.sum() == round(evaluation.score.accuracy * len(VAL))
     assert study_search.study.best_value == found.objective == max(trial.objective for trial in found.trials)
 
 
@@ -159,37 +166,37 @@ def test_every_block_has_all_labels_in_proportion(kind):
 
 
 def test_a_trial_is_told_its_answers_blended_with_what_the_model_expects(monkeypatch):
-    made = search(student_lm(), replace(QUICK, parsimony=0.01), **SHORT)
+    made = search(student_lm(), changed(QUICK, parsimony=0.01), **SHORT)
     monkeypatch.setattr(
-        made.belief, "posterior", lambda _: SimpleNamespace(surrogate=SimpleNamespace(value=lambda _: 0.4))
+        made.model, "posterior", lambda _: SimpleNamespace(surrogate=SimpleNamespace(value=lambda _: 0.4))
     )
-    asked = Asked(np.arange(20), np.ones(20, dtype=bool), None)
-    candidate = made.space.all()
-    assert made.belief.value([], candidate, asked, None) == pytest.approx((20 * 1.0 + 60 * 0.4) / 80 - 0.01 * 6)
-    assert made.belief.value([], candidate, asked, 0.7) == pytest.approx((20 * 0.7 + 60 * 0.4) / 80 - 0.01 * 6)
+    trial = finished_trial(made.space.all(), np.arange(20), np.ones(20, dtype=bool))
+    assert made.model.value([], trial) == pytest.approx((20 * 1.0 + 60 * 0.4) / 80 - 0.01 * 6)
+    trial = replace(trial, objective=0.7)
+    assert made.model.value([], trial) == pytest.approx((20 * 0.7 + 60 * 0.4) / 80 - 0.01 * 6)
 
 
 def test_the_first_race_is_for_a_screened_set_and_every_sixth_is_the_samplers():
-    made = search(student_lm(), replace(QUICK, trials=8), **SHORT)
-    while made.plan.next().user_attrs["kind"] == "screen" or len(made.seen) < 2:
+    made = search(student_lm(), changed(QUICK, trials=8), **SHORT)
+    while made.plan.next().user_attrs["kind"] == "screen" or len(made.trials) < 2:
         made._step(made.plan.next())
-    screened = {made.space.digest(trial.candidate) for trial in made.seen if trial.kind == "screen"}
-    proposed = [made.proposer.race(number, made.seen) for number in range(6)]
-    assert made.space.digest(proposed[0]) in screened
+    screened = {made.space.lines(trial.candidate) for trial in made.trials if trial.kind == "screen"}
+    proposed = [made._proposal(made.plan.first_race + number, "race") for number in range(6)]
+    assert made.space.lines(proposed[0]) in screened
     assert [one is None for one in proposed] == [False] * 5 + [True]
-    assert all(made.space.digest(one) not in screened for one in proposed[1:5]), "changed after draws from the model"
+    assert all(made.space.lines(one) not in screened for one in proposed[1:5]), "changed after draws from the model"
 
 
 @pytest.mark.parametrize(("hoped", "expected"), [(0.9, 0.99), (0.5, 1.0)])
 def test_of_two_that_did_about_as_well_the_one_that_the_model_expects_more_of_is_chosen(monkeypatch, hoped, expected):
-    done = search(student_lm("work"), replace(PLAIN, trials=0))
+    done = search(student_lm("work"), changed(PLAIN, trials=0))
     done.run()
-    first = replace(done.seen[1], objective=1.0)
+    first = replace(done.trials[1], objective=1.0)
     other = replace(first, step=2, candidate=first.candidate.with_rule(0, use=False), objective=0.99)
-    done.seen = [done.seen[0], first, other]
-    view = SimpleNamespace(value=lambda one: hoped if one is other.candidate else 0.5, rule_effects=lambda _: {})
-    monkeypatch.setattr(done.belief, "posterior", lambda seen: SimpleNamespace(surrogate=view))
-    monkeypatch.setattr(Insights, "of", lambda *_: None)
+    done.trials = [done.trials[0], first, other]
+    view = SimpleNamespace(value=lambda one: hoped if one is other.candidate else 0.5)
+    monkeypatch.setattr(done.model, "posterior", lambda seen: SimpleNamespace(surrogate=view))
+    monkeypatch.setattr(Insights, "around", lambda *_: None)
     assert done._result(None).objective == expected
 
 
@@ -232,7 +239,7 @@ def test_a_search_stopped_by_caps_and_taken_up_again_is_the_same_search(tmp_path
     for cap in stops:
         search(lm, QUICK, **SHORT, folder=tmp_path, budget=Budget(student_calls=cap)).run()
         assert len(calls(lm)) == min(cap, uninterrupted[1])
-    assert search(lm, QUICK, **SHORT, folder=tmp_path).run() == uninterrupted[0]
+    assert_same(search(lm, QUICK, **SHORT, folder=tmp_path).run(), uninterrupted[0])
     assert len(calls(lm)) == uninterrupted[1]
 
 
@@ -240,8 +247,8 @@ class Pulled(Exception):
     """Somebody pulled the plug."""
 
 
-def pull_after(step: int) -> Callable[[TrialRow], None]:
-    def pull(trial: TrialRow) -> None:
+def pull_after(step: int) -> Callable[[FinishedTrial], None]:
+    def pull(trial: FinishedTrial) -> None:
         if trial.step == step:
             raise Pulled
 
@@ -254,7 +261,7 @@ def test_a_search_that_breaks_between_trials_goes_on(tmp_path, uninterrupted, st
     for step in steps:
         with pytest.raises(Pulled):
             search(lm, QUICK, **SHORT, folder=tmp_path, on_trial=pull_after(step)).run()
-    assert search(lm, QUICK, **SHORT, folder=tmp_path).run() == uninterrupted[0]
+    assert_same(search(lm, QUICK, **SHORT, folder=tmp_path).run(), uninterrupted[0])
     assert len(calls(lm)) == uninterrupted[1]
 
 
@@ -269,27 +276,27 @@ def test_a_line_that_a_kill_cut_short_ends_no_search(tmp_path, uninterrupted, ca
         search(student_lm(), QUICK, **SHORT, folder=tmp_path, on_trial=pull_after(5)).run()
     cut_short(tmp_path)
     lm = student_lm()
-    assert search(lm, QUICK, **SHORT, folder=tmp_path).run() == uninterrupted[0]
+    assert_same(search(lm, QUICK, **SHORT, folder=tmp_path).run(), uninterrupted[0])
     assert "study.log: the last line was cut short" in caplog.text
 
 
 def test_a_worker_goes_on_where_another_was_killed_while_it_wrote(tmp_path, uninterrupted):
     running = search(student_lm(), QUICK, **SHORT, folder=tmp_path)
     cut_short(tmp_path)
-    assert running.run() == uninterrupted[0]
-    assert search(student_lm(), QUICK, **SHORT, folder=tmp_path).run() == uninterrupted[0]
+    assert_same(running.run(), uninterrupted[0])
+    assert_same(search(student_lm(), QUICK, **SHORT, folder=tmp_path).run(), uninterrupted[0])
 
 
 def test_a_finished_search_is_read_without_a_call(tmp_path, uninterrupted):
     search(student_lm(), QUICK, **SHORT, folder=tmp_path).run()
     lm, rows = student_lm(), []
-    assert search(lm, QUICK, **SHORT, folder=tmp_path, on_trial=rows.append).run() == uninterrupted[0]
+    assert_same(search(lm, QUICK, **SHORT, folder=tmp_path, on_trial=rows.append).run(), uninterrupted[0])
     assert (calls(lm), rows) == ([], [])
 
 
 def test_the_seed_decides():
     trials = [
-        [trial.told for trial in search(student_lm(), QUICK, **SHORT, seed=seed).run().trials] for seed in (0, 0, 1)
+        [trial.value for trial in search(student_lm(), QUICK, **SHORT, seed=seed).run().trials] for seed in (0, 0, 1)
     ]
     assert trials[0] == trials[1] != trials[2]
 
@@ -319,7 +326,7 @@ def test_within_a_number_of_calls(calls_, n):
 @pytest.mark.parametrize("races", [{}, {"alpha": 0}], ids=["some are dropped", "none is dropped"])
 def test_a_search_within_a_number_of_calls_makes_no_more_and_still_confirms(calls_, races):
     n, lm = len(SHORT["val"]), student_lm()
-    config = replace(SearchConfig.within(calls_, n), **races)
+    config = changed(SearchConfig.within(calls_, n), **races)
     found = search(lm, config, **SHORT).run()
     assert len(calls(lm)) <= config.most_calls(n) <= max(calls_, 2 * n)
     assert [trial.asked for trial in found.trials if trial.kind in ("all rules", "confirm")] == [n] * (
@@ -329,7 +336,7 @@ def test_a_search_within_a_number_of_calls_makes_no_more_and_still_confirms(call
 
 def test_what_a_cap_leaves_goes_to_the_races_in_turn():
     """Of 60 calls after the guards, each race needs a block of 6: the first may ask all 24, the second 24, then 6."""
-    config = CappedSearchConfig(calls=48 + 60, screen_calls=0, trials=4, block=6, alpha=0)
+    config = SearchConfig(calls=48 + 60, screen_calls=0, trials=4, block=6, alpha=0)
     found = search(student_lm(), config, **SHORT).run()
     assert [trial.asked for trial in found.trials] == [24, 24, 24, 24, 6, 6]
     assert [trial.objective is None for trial in found.trials] == [False] * 4 + [True] * 2
@@ -365,7 +372,7 @@ def test_tpe_that_is_told_the_search_space_samples_as_optunas_own():
 def test_a_shorter_search_of_a_study_that_went_further_makes_nothing(tmp_path):
     longer = SearchConfig(screen_calls=0, alpha=0, trials=4)
     search(student_lm(), longer, **SHORT, folder=tmp_path).run()
-    again = search(lm := student_lm(), replace(longer, trials=2), **SHORT, folder=tmp_path)
+    again = search(lm := student_lm(), changed(longer, trials=2), **SHORT, folder=tmp_path)
     assert len(again.run().trials) == 6
     assert calls(lm) == []
 
@@ -379,13 +386,13 @@ def test_a_storage_that_cannot_be_opened_is_told_without_its_password(monkeypatc
 
 
 def test_what_beats_the_unchanged_student_is_found_though_the_model_believes_in_that(monkeypatch):
-    done = search(student_lm("work"), replace(PLAIN, trials=2))
+    done = search(student_lm("work"), changed(PLAIN, trials=2))
     known = done.run()
-    unchanged = done.seen[0].candidate
+    unchanged = done.trials[0].candidate
 
     class Believing:
-        surrogate = SimpleNamespace(value=lambda one: 9.0 * (one is unchanged), rule_effects=lambda _: {})
+        surrogate = SimpleNamespace(value=lambda one: 9.0 * (one is unchanged))
 
-    monkeypatch.setattr(done.belief, "posterior", lambda seen: Believing)
-    monkeypatch.setattr(Insights, "of", lambda *_: None)
+    monkeypatch.setattr(done.model, "posterior", lambda seen: Believing)
+    monkeypatch.setattr(Insights, "around", lambda *_: None)
     assert done._result(None).objective == known.objective > known.baseline

@@ -11,7 +11,7 @@ from tasks import WORDS, mail_evaluator, mails, rule, student_lm
 
 from pld_dspy.rules import RuleSet
 from pld_dspy.search.config import SearchConfig
-from pld_dspy.search.insight import Insights, characters
+from pld_dspy.search.insight import estimate_tokens
 from pld_dspy.search.result import Insight, SearchResult
 from pld_dspy.search.storage import open_study
 from pld_dspy.search.study import RuleSearch
@@ -20,7 +20,6 @@ VAL = mails(60)
 NEEDED = [rule(f"{label}-{word}", word, label) for label in ("spam", "home") for word in WORDS[label]]
 HARMFUL = [rule("harm-winner", "winner", "home"), rule("harm-meeting", "meeting", "spam")]
 INERT = [rule("inert", "airship", "work")]
-WORDED = rule("work-worded", "zeppelin", "work", "submarine", "deadline, invoice")
 
 
 @pytest.fixture(scope="module")
@@ -40,37 +39,6 @@ def searched() -> tuple[SearchResult, Any, Insight]:
     assert len(calls(lm)) == before
     assert found.insight is not None
     return found, lm, found.insight
-
-
-def test_every_rule_and_place_has_an_effect_with_an_interval(searched):
-    _, _, insight = searched
-    rows = {(effect.kind, effect.rule): effect for effect in insight.effects}
-    assert len(rows) == 2 * (len(HARMFUL) + len(NEEDED) + len(INERT))
-    assert all(effect.interval[0] <= effect.mean <= effect.interval[1] for effect in insight.effects)
-    for needed in NEEDED:
-        assert rows["rule", needed.id].interval[0] > 0
-    for harmful in HARMFUL:
-        assert rows["rule", harmful.id].mean < 0
-    low, high = rows["rule", "inert"].interval
-    assert low < 0.03
-    assert abs(rows["rule", "inert"].mean) < min(rows["rule", needed.id].mean for needed in NEEDED)
-    assert high - low < 0.3
-
-
-def test_wordings_are_compared_with_the_one_in_use():
-    search = RuleSearch(
-        [WORDED, *NEEDED[:2]],
-        mail_evaluator(student_lm("spam")),
-        VAL,
-        study=open_study(),
-        config=SearchConfig(screen_calls=600, trials=6, block=30),
-    )
-    found = search.run()
-    chosen = {one.id: one.chosen for one in found.best.rules}
-    assert chosen["work-worded"] == 2
-    wordings = {effect.wording: effect for effect in found.insight.effects if effect.kind == "wording"}
-    assert set(wordings) == {0, 1}
-    assert all(effect.mean < 0 for effect in wordings.values())
 
 
 def test_the_ladder_climbs_and_its_sets_are_within_budget(searched):
@@ -95,12 +63,13 @@ def test_no_shorter_set_is_worth_more_than_the_chosen_one_for_the_model_alone(ha
     plain = SearchConfig(screen_calls=0, alpha=0, parsimony=0, trials=0)
     search = RuleSearch(NEEDED, mail_evaluator(student_lm("work")), VAL, study=open_study(), config=plain)
     search.run()
-    chosen = replace(search.seen[1], objective=0.8921867)
+    chosen = replace(search.trials[1], objective=0.8921867)
     hopeful = SimpleNamespace(
         value=lambda one: 0.7 - harm * one.size,
         neighbours=lambda _, options: [0.7 - harm * one.size for one in options],
     )
-    ladder = Insights(search.space, search.belief, [chosen], 0)._ladder(hopeful, chosen, lambda text: len(text.split()))
+    insights = replace(search._insights(None), trials=[chosen], count_tokens=lambda text: len(text.split()))
+    ladder = insights._ladder(hopeful, chosen)
     assert {rung.expected for rung in ladder} == {chosen.objective}
     sizes = [len(rung.rules) for rung in ladder]
     assert sizes == sorted(set(sizes)), "of equal ones the longer is nearer to what was asked"
@@ -160,9 +129,9 @@ class TestOrigins:
         assert abs(cues.expected - insight.order.own) < insight.draw_spread / 4
 
     def test_what_no_trial_used_is_left_out(self, drawn):
-        seen = [trial for trial in drawn.seen if not trial.candidate.wording[trial.candidate.use].any()]
-        posterior = drawn.belief.posterior(drawn.seen)
-        insights = Insights(drawn.space, drawn.belief, seen, 0)
+        trials = [trial for trial in drawn.trials if not trial.candidate.wording[trial.candidate.use].any()]
+        posterior = drawn.model.posterior(drawn.trials)
+        insights = replace(drawn._insights(posterior), trials=trials)
         draws = [posterior.draw(np.random.default_rng(i)) for i in range(3)]
         rows = insights._origins(posterior.surrogate, draws, drawn.space.all())
         assert [row.origin for row in rows] == ["teacher"]
@@ -178,7 +147,7 @@ def test_without_a_model_there_is_no_insight():
     assert search.run().insight is None
 
 
-def test_tokens_are_estimated_from_characters():
-    assert characters(RuleSet(rules=(NEEDED[0],)).render()) == pytest.approx(
+def test_tokens_are_estimated_from_estimate_tokens():
+    assert estimate_tokens(RuleSet(rules=(NEEDED[0],)).render()) == pytest.approx(
         len(RuleSet(rules=(NEEDED[0],)).render()) / 4
     )

@@ -7,13 +7,14 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from scipy.special import expit
 from sklearn.metrics import f1_score
-from tasks import rule
+from tasks import finished_trial, rule
 
 from pld_dspy.scoring.difference import chance_to_win
 from pld_dspy.scoring.objective import Objective
 from pld_dspy.search.applicability import applicability
-from pld_dspy.search.effects import EffectModel, Observation, own_labels
+from pld_dspy.search.correctness import CorrectnessModel, own_labels
 from pld_dspy.search.space import Candidate, Space
+from pld_dspy.search.trials import FinishedTrial
 
 SPACE = Space((rule("a", "x", "spam", "y", "z"), rule("b", "x", "work"), rule("c", "x", "home", "y")))
 
@@ -60,9 +61,13 @@ def test_random_sets_are_of_all_sizes_or_about_the_most(size, most, mean):
     assert np.mean([one.wording for one in drawn]) == pytest.approx(0.5, abs=0.05)
 
 
+def correctness_model(space: Space, golds: list[str], about: np.ndarray | None = None) -> CorrectnessModel:
+    return CorrectnessModel(space, golds, (), Objective().example_weights(golds), about)
+
+
 def simulated(
     effects: np.ndarray, golds: list[str], *, n: int, seed: int
-) -> tuple[EffectModel, list[Observation], np.ndarray]:
+) -> tuple[CorrectnessModel, list[FinishedTrial], np.ndarray]:
     """Answers of a student to whom each rule does a known thing on examples of its own label."""
     space = Space(tuple(rule(f"r{j}", "x", ("spam", "work")[j % 2]) for j in range(len(effects))))
     rng = np.random.default_rng(seed)
@@ -71,8 +76,8 @@ def simulated(
     for _ in range(n):
         candidate, rows = space.random(rng), rng.choice(len(golds), 24, replace=False)
         chance = expit(difficulty[rows] + (own[rows] * candidate.use) @ effects)
-        seen.append(Observation(candidate, rows, rng.random(24) < chance))
-    return EffectModel(space, golds), seen, effects
+        seen.append(finished_trial(candidate, rows, rng.random(24) < chance))
+    return correctness_model(space, golds), seen, effects
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -80,8 +85,9 @@ def test_the_model_recovers_the_signs_of_known_effects(seed):
     true = np.array([2.5, 2.5, -2.5, -2.5, 0.0, 0.0])
     model, seen, _ = simulated(true, ["spam", "work"] * 40, n=80, seed=seed)
     posterior = model.fit(seen)
-    found = posterior.surrogate.rule_effects(model.space.none())
-    effects = np.array([found[one.id] for one in model.space.rules])
+    none = model.space.none()
+    whole, *alone = posterior.surrogate.neighbours(none, [none, *(none.with_rule(j, use=True) for j in range(6))])
+    effects = np.array(alone) - whole
     assert (np.sign(effects[:4]) == np.sign(true[:4])).all()
     assert np.abs(effects[4:]).max() < 0.5 * np.abs(effects[:4]).min()
 
@@ -92,7 +98,7 @@ def test_a_surrogate_says_what_the_regression_says_of_any_set():
     golds = ["spam", "work"] * 20
     rules = tuple(rule(f"r{j}", "x", ("spam", "work")[j % 2], *"yz"[: j % 3]) for j in range(6))
     space = Space(rules)
-    model = EffectModel(space, golds, (rng.random((40, 6)) < 0.3).astype(float))
+    model = correctness_model(space, golds, (rng.random((40, 6)) < 0.3).astype(float))
     sets = [space.none(), *(space.random(rng) for _ in range(8))]
     rows = np.arange(40)
     effects = rng.normal(size=model.features(sets[0], rows).shape[1])
@@ -139,17 +145,17 @@ def test_provenance_helps_only_where_it_says_something():
     for _ in range(80):
         candidate, rows = space.random(rng), rng.choice(80, 24, replace=False)
         fits = (about[rows] * candidate.use).max(axis=1) > 0
-        seen.append(Observation(candidate, rows, np.where(fits, rng.random(24) < 0.95, rng.random(24) < 0.2)))
-    plain, told = EffectModel(space, golds), EffectModel(space, golds, about)
-    misled = EffectModel(space, golds, rng.permutation(about))
-    assert told.log_loss(seen) < plain.log_loss(seen) - 0.05
-    assert misled.log_loss(seen) > told.log_loss(seen) + 0.05
+        seen.append(finished_trial(candidate, rows, np.where(fits, rng.random(24) < 0.95, rng.random(24) < 0.2)))
+    plain, told = correctness_model(space, golds), correctness_model(space, golds, about)
+    misled = correctness_model(space, golds, rng.permutation(about))
+    assert told.error(seen) < plain.error(seen) - 0.05
+    assert misled.error(seen) > told.error(seen) + 0.05
 
 
 def test_too_few_candidates_or_equal_answers_teach_nothing():
     model, seen, _ = simulated(np.zeros(4), ["spam", "work"] * 40, n=20, seed=0)
     assert model.fit(seen[:7]) is None
-    same = [Observation(one.candidate, one.rows, np.ones(24, dtype=bool)) for one in seen]
+    same = [finished_trial(one.candidate, one.rows, np.ones(24, dtype=bool)) for one in seen]
     assert model.fit(same) is None
 
 

@@ -199,7 +199,7 @@ def test_the_clock_of_another_worker_says_nothing(monkeypatch, hours, lost):
                 study.tell(0, 0.5)
 
     monkeypatch.setattr(pld_dspy.search.plan.time, "sleep", sleep)
-    assert plan.others_left_work() is lost
+    assert plan.wait_for_others() is lost
     assert len(waited) == 3
 
 
@@ -211,7 +211,7 @@ def test_trials_lost_while_the_search_works_are_all_given_up_at_once_when_it_wai
     lost = [study.ask(space.distributions()) for _ in range(2)]
     assert plan.next() is not None
     clock[0] = 2 * LOST_SECONDS
-    assert plan.others_left_work()
+    assert plan.wait_for_others()
     states = [trial.state for trial in study.get_trials()]
     assert [states[trial.number] for trial in lost] == [TrialState.FAIL] * 2
     assert states.count(TrialState.WAITING) == 3
@@ -229,11 +229,11 @@ def test_two_workers_that_give_up_one_trial_queue_it_once(monkeypatch):
         found = real(self, state)
         if state is TrialState.RUNNING and not overtaken:
             overtaken.append(self)
-            assert self.others_left_work()  # the faster worker's, between the slower one's look and its verdict
+            assert self.wait_for_others()  # the faster worker's, between the slower one's look and its verdict
         return found
 
     monkeypatch.setattr(Plan, "_trials", slower)
-    assert plan.others_left_work()
+    assert plan.wait_for_others()
     waiting = study.get_trials(states=(TrialState.WAITING,))
     assert sorted(trial.user_attrs["step"] for trial in waiting) == [0, 1, 2]
     assert lost == 0
@@ -243,17 +243,17 @@ def test_a_trial_that_is_given_up_elsewhere_while_it_is_valued_here_is_made_agai
     study = open_study()
     config = SearchConfig(screen_calls=0, trials=1)
     search = RuleSearch(good_rules()[:2], mail_evaluator(student_lm()), VAL, study=study, config=config)
-    real, given_up = search.belief.value, []
+    real, given_up = search.model.value, []
 
     def valued(*arguments: Any) -> float:
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))[0]
         if running.user_attrs["step"] == 1 and not given_up:
             given_up.append(running.number)
-            assert search.plan._given_up(running)
+            assert search.plan._give_up(running)
             study.enqueue_trial(running.system_attrs["fixed_params"], user_attrs=running.user_attrs)
         return real(*arguments)
 
-    monkeypatch.setattr(search.belief, "value", valued)
+    monkeypatch.setattr(search.model, "value", valued)
     assert sorted(trial.step for trial in search.run().trials) == [0, 1, 2]
     assert given_up
     assert search.made == 3
@@ -267,7 +267,7 @@ def test_waiting_for_other_workers_is_no_time_of_the_searchs_own_code(monkeypatc
         time.sleep(0.5)
         return False
 
-    monkeypatch.setattr(Plan, "others_left_work", waited)
+    monkeypatch.setattr(Plan, "wait_for_others", waited)
     started = time.perf_counter()
     assert search.run().own_seconds <= time.perf_counter() - started - 0.5
 

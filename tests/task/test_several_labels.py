@@ -44,7 +44,7 @@ from pld_dspy.scoring.figures import figure, macro_f1
 from pld_dspy.scoring.objective import Objective
 from pld_dspy.scoring.score import score
 from pld_dspy.search.config import SearchConfig
-from pld_dspy.search.effects import own_labels
+from pld_dspy.search.correctness import own_labels
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.student.constraints import constrained
 from pld_dspy.student.decision import Decision

@@ -7,17 +7,20 @@ import dataclasses
 import numpy as np
 import pytest
 from scipy.special import log_softmax
-from tasks import rule
+from tasks import finished_trial, rule
 
-from pld_dspy.search.belief import Belief
+from pld_dspy.scoring.objective import Objective
 from pld_dspy.search.config import SearchConfig
-from pld_dspy.search.effects import EffectModel, Observation
-from pld_dspy.search.logits import LogitModel
-from pld_dspy.search.mixed import SET_SD
+from pld_dspy.search.correctness import CorrectnessModel
+from pld_dspy.search.logprobs import LogprobModel
+from pld_dspy.search.mixed_model import SET_SD
 from pld_dspy.search.space import Candidate, Space
+from pld_dspy.search.student_model import StudentModel
+from pld_dspy.search.trials import FinishedTrial
 
 LABELS = ("spam", "work", "home")
 GOLDS = [LABELS[row % 3] for row in range(90)]
+WEIGHTS = Objective().example_weights(GOLDS)
 K = 12
 
 
@@ -43,11 +46,11 @@ class Student:
     def quality(self, candidate: Candidate) -> float:
         return float((self.utilities(candidate).argmax(axis=1) == self.truth).mean())
 
-    def asked(self, candidate: Candidate, rows: np.ndarray) -> Observation:
+    def asked(self, candidate: Candidate, rows: np.ndarray) -> FinishedTrial:
         noisy = self.utilities(candidate)[rows] + self.rng.normal(0, self.noise, (len(rows), 3))
-        return Observation(candidate, rows, noisy.argmax(axis=1) == self.truth[rows], log_softmax(noisy, axis=1))
+        return finished_trial(candidate, rows, noisy.argmax(axis=1) == self.truth[rows], log_softmax(noisy, axis=1))
 
-    def screened(self, sets: int, size: int) -> list[Observation]:
+    def screened(self, sets: int, size: int) -> list[FinishedTrial]:
         return [self.asked(self.space.random(self.rng), self.rng.choice(90, size, replace=False)) for _ in range(sets)]
 
 
@@ -61,8 +64,8 @@ def test_unseen_sets_are_told_apart_better_than_by_right_and_wrong(seed):
     seen = student.screened(24, 18)
     unseen = [student.space.random(student.rng) for _ in range(60)]
     truth = [student.quality(candidate) for candidate in unseen]
-    rich = LogitModel(student.space, GOLDS, LABELS).fit(seen).surrogate
-    plain = EffectModel(student.space, GOLDS).fit(seen).surrogate
+    rich = LogprobModel(student.space, GOLDS, LABELS, WEIGHTS).fit(seen).surrogate
+    plain = CorrectnessModel(student.space, GOLDS, LABELS, WEIGHTS).fit(seen).surrogate
     found = correlation([rich.value(one) for one in unseen], truth)
     assert found > 0.75
     assert found > correlation([plain.value(one) for one in unseen], truth)
@@ -75,11 +78,11 @@ def test_few_answers_of_a_set_tell_what_it_has_beyond_its_rules():
     seen = student.screened(24, 18)
     rows = np.arange(18)
     odd = student.asked(candidate, rows)
-    logits = odd.logits + np.array([2.5, 0.0, 0.0])
-    odd = Observation(candidate, rows, odd.correct, log_softmax(logits, axis=1))
+    logits = odd.logprobs + np.array([2.5, 0.0, 0.0])
+    odd = finished_trial(candidate, rows, odd.correct, log_softmax(logits, axis=1))
     leaning = np.array([2.5, 0.0, 0.0])
     truth = float(((student.utilities(candidate) + leaning).argmax(axis=1) == student.truth).mean())
-    model = LogitModel(student.space, GOLDS, LABELS)
+    model = LogprobModel(student.space, GOLDS, LABELS, WEIGHTS)
     before = model.fit(seen).surrogate.value(candidate)
     after = model.fit([*seen, odd]).surrogate.value(candidate)
     assert abs(after - truth) < abs(before - truth) / 2
@@ -87,7 +90,7 @@ def test_few_answers_of_a_set_tell_what_it_has_beyond_its_rules():
 
 def test_the_posterior_covers_the_truth_and_narrows():
     student = Student(2)
-    model = LogitModel(student.space, GOLDS, LABELS)
+    model = LogprobModel(student.space, GOLDS, LABELS, WEIGHTS)
     seen = student.screened(40, 30)
     candidate = student.space.random(np.random.default_rng(3))
     spreads = []
@@ -102,7 +105,7 @@ def test_the_posterior_covers_the_truth_and_narrows():
 def test_the_noise_is_estimated():
     for noise in (0.3, 1.0):
         student = Student(0, noise=noise)
-        fitted = LogitModel(student.space, GOLDS, LABELS).fit(student.screened(30, 30)).noise
+        fitted = LogprobModel(student.space, GOLDS, LABELS, WEIGHTS).fit(student.screened(30, 30)).noise
         assert fitted == pytest.approx(noise, rel=0.35)
 
 
@@ -110,7 +113,7 @@ def test_examples_that_were_asked_at_different_times_count_the_same():
     """Integrating the examples' own effects out must not depend on the order of trials."""
     student = Student(4)
     seen = student.screened(12, 20)
-    model = LogitModel(student.space, GOLDS, LABELS)
+    model = LogprobModel(student.space, GOLDS, LABELS, WEIGHTS)
     candidate = student.space.all()
     values = [model.fit(known).surrogate.value(candidate) for known in (seen, seen[::-1])]
     assert values[0] == pytest.approx(values[1], abs=1e-9)
@@ -121,22 +124,22 @@ def test_the_marginal_fit_equals_the_joint_one():
     student = Student(5)
     seen = student.screened(10, 12)
     seen.append(student.asked(seen[0].candidate, np.arange(40, 60)))  # one set was asked twice
-    model = LogitModel(student.space, GOLDS, LABELS)
+    model = LogprobModel(student.space, GOLDS, LABELS, WEIGHTS)
     answers = model._answers(seen)
     mean, _ = answers.fit(0.7)
-    digests = list(answers.sets)
+    sets = list(answers.sets)
     blocks, targets = [], []
     for one in seen:
-        number = digests.index(student.space.rule_set(one.candidate).digest)
-        of_set = np.zeros((1, len(digests)))
+        number = sets.index(student.space.lines(one.candidate))
+        of_set = np.zeros((1, len(sets)))
         of_set[0, number] = SET_SD
-        features = model._features_of(one).toarray()
+        features = model._as_answers(one).features.toarray()
         fixed = np.hstack([features, np.kron(of_set, np.tile(np.eye(3), (len(one.rows), 1)))])
         own = np.zeros((len(one.rows) * 3, 90 * 3))
         own[np.arange(len(one.rows) * 3), (one.rows[:, None] * 3 + np.arange(3)).ravel()] = 1.5
         whole = np.hstack([fixed, own]).reshape(len(one.rows), 3, -1)
         blocks.append((whole - whole.mean(axis=1, keepdims=True)).reshape(len(one.rows) * 3, -1))
-        targets.append((one.logits - one.logits.mean(axis=1, keepdims=True)).ravel())
+        targets.append((one.logprobs - one.logprobs.mean(axis=1, keepdims=True)).ravel())
     design, target = np.vstack(blocks), np.concatenate(targets)
     joint = np.linalg.solve(design.T @ design / 0.49 + np.eye(design.shape[1]), design.T @ target / 0.49)
     assert np.allclose(joint[: len(mean)], mean, atol=1e-6)
@@ -150,9 +153,9 @@ def test_a_model_that_grew_with_the_answers_is_the_one_made_of_them_all():
     seen = student.screened(9, 12)
     racing = student.space.all()
     more = [student.asked(racing, np.arange(24)), student.asked(racing, np.arange(48))]
-    grown = LogitModel(student.space, GOLDS, LABELS)
+    grown = LogprobModel(student.space, GOLDS, LABELS, WEIGHTS)
     for known in (seen[:6], seen[:7], [*seen, more[0]], [*seen, more[1]], seen[2:], [*seen, more[1], seen[0]]):
-        found, fresh = grown.fit(known), LogitModel(student.space, GOLDS, LABELS).fit(known)
+        found, fresh = grown.fit(known), LogprobModel(student.space, GOLDS, LABELS, WEIGHTS).fit(known)
         assert np.array_equal(found.mean, fresh.mean)
         assert np.array_equal(found.precision, fresh.precision)
         assert found.noise == fresh.noise
@@ -161,30 +164,30 @@ def test_a_model_that_grew_with_the_answers_is_the_one_made_of_them_all():
 def test_answers_without_log_probabilities_are_left_out():
     student = Student(9)
     seen = student.screened(8, 12)
-    gaps = seen[3].logits.copy()
+    gaps = seen[3].logprobs.copy()
     gaps[[2, 7]] = np.nan
     rest = np.delete(np.arange(12), [2, 7])
-    shorter = Observation(seen[3].candidate, seen[3].rows[rest], seen[3].correct[rest], seen[3].logits[rest])
-    bare = dataclasses.replace(seen[5], logits=None)
-    model = LogitModel(student.space, GOLDS, LABELS)
-    found = model.fit([*seen[:3], dataclasses.replace(seen[3], logits=gaps), bare, seen[6]])
+    shorter = finished_trial(seen[3].candidate, seen[3].rows[rest], seen[3].correct[rest], seen[3].logprobs[rest])
+    bare = dataclasses.replace(seen[5], logprobs=np.full((12, 1), np.nan))
+    model = LogprobModel(student.space, GOLDS, LABELS, WEIGHTS)
+    found = model.fit([*seen[:3], dataclasses.replace(seen[3], logprobs=gaps), bare, seen[6]])
     assert np.array_equal(found.mean, model.fit([*seen[:3], shorter, seen[6]]).mean)
 
 
-@pytest.mark.parametrize(("lost", "kind"), [(0, LogitModel), (9, LogitModel), (30, EffectModel)])
+@pytest.mark.parametrize(("lost", "kind"), [(0, LogprobModel), (9, LogprobModel), (30, CorrectnessModel)])
 def test_few_lost_answers_do_not_cost_a_search_its_log_probabilities(lost, kind):
     student = Student(9)
     seen = student.screened(20, 12)
     for number in range(lost):
-        seen[number % 20].logits[number // 20] = np.nan
-    belief = Belief(student.space, GOLDS, LABELS, SearchConfig(), known=1)
-    assert isinstance(belief._chosen(seen), kind)
+        seen[number % 20].logprobs[number // 20] = np.nan
+    model = StudentModel(student.space, GOLDS, LABELS, WEIGHTS, SearchConfig(), screened=1)
+    assert isinstance(model._best_model(seen), kind)
 
 
 def test_what_a_race_asked_block_by_block_is_not_held_when_it_is_over():
     student = Student(8)
     seen, racing = student.screened(6, 12), student.space.all()
-    model = LogitModel(student.space, GOLDS, LABELS)
+    model = LogprobModel(student.space, GOLDS, LABELS, WEIGHTS)
     for size in range(12, 90, 12):
         model.fit([*seen, student.asked(racing, np.arange(size))])
     assert len(model._built) == len(seen)
@@ -198,18 +201,18 @@ def test_the_search_takes_provenance_only_where_it_predicts(told):
     if told:
         student.utilities = lambda one: plain(student, one) + 2.0 * (about * one.use) @ np.eye(3)[np.arange(K) % 3]
     seen = student.screened(60, 30)
-    belief = Belief(student.space, GOLDS, LABELS, SearchConfig(), known=1, about=about)
-    assert belief._chosen(seen).about.any() == told
-    bits = [dataclasses.replace(one, logits=None) for one in seen]
-    assert (belief._chosen(bits).about is not None) == told
+    model = StudentModel(student.space, GOLDS, LABELS, WEIGHTS, SearchConfig(), screened=1, about=about)
+    assert model._best_model(seen).about.any() == told
+    bits = [dataclasses.replace(one, logprobs=np.full((30, 1), np.nan)) for one in seen]
+    assert (model._best_model(bits).about is not None) == told
 
 
 def test_other_answers_to_the_same_examples_are_not_taken_for_known_ones():
     student = Student(9)
     seen = student.screened(8, 12)
-    model = LogitModel(student.space, GOLDS, LABELS)
+    model = LogprobModel(student.space, GOLDS, LABELS, WEIGHTS)
     before = model.fit(seen).mean
-    changed = dataclasses.replace(seen[0], logits=seen[0].logits[:, ::-1])
+    changed = dataclasses.replace(seen[0], logprobs=seen[0].logprobs[:, ::-1])
     assert not np.allclose(model.fit([changed, *seen[1:]]).mean, before)
 
 
@@ -227,16 +230,15 @@ def test_provenance_is_preferred_only_where_it_predicts():
 
     student.utilities = with_about
     seen = student.screened(30, 20)
-    errors = [
-        LogitModel(student.space, GOLDS, LABELS, known).error(seen) for known in (None, about, rng.permutation(about))
-    ]
+    models = [LogprobModel(student.space, GOLDS, LABELS, WEIGHTS, one) for one in (None, about, rng.permutation(about))]
+    errors = [model.error(seen) for model in models]
     assert errors[1] < 0.9 * errors[0]
     assert errors[2] > errors[1]
 
 
 def test_values_on_some_examples_follow_the_weights():
     student = Student(7)
-    surrogate = LogitModel(student.space, GOLDS, LABELS).fit(student.screened(20, 20)).surrogate
+    surrogate = LogprobModel(student.space, GOLDS, LABELS, WEIGHTS).fit(student.screened(20, 20)).surrogate
     candidate = student.space.all()
     halves = []
     for rows in (np.arange(45), np.arange(45, 90)):

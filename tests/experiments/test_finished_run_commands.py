@@ -1,18 +1,15 @@
-"""The commands that ask a finished run again: ladder, effects, stages, plain, speed; a deterministic student."""
+"""The commands that ask a finished run again: ladder, stages, plain, speed; a deterministic student."""
 
 import csv
-import re
 from pathlib import Path
 
 import dspy
-import numpy as np
 import pytest
 from engine import calls
 from tasks import TEST, TRAIN, VAL, leaning_lm, micro_rules
 from typer.testing import CliRunner
 
 from experiments.__main__ import app
-from experiments.foretold import alpha
 from experiments.staged import Stages
 from pld_dspy.cli import run_spec as command_module
 from pld_dspy.cli.app import app as pld_app
@@ -28,7 +25,7 @@ def lm() -> dspy.LM:
 
 @pytest.fixture(scope="module")
 def run(lm: dspy.LM, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("foretold")
+    folder = tmp_path_factory.mktemp("finished")
     for name, split in SPLITS.items():
         with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, ("id", "text", "label"))
@@ -70,35 +67,6 @@ def test_the_ladder_scores_ever_longer_sets_on_test(run, lm, monkeypatch):
     before = len(calls(lm))
     assert experiment(lm, monkeypatch, "ladder", str(run), "--tokens", "40", "--tokens", "10000") == text
     assert len(calls(lm)) == before, "asked once"
-
-
-def test_effects_are_held_against_leaving_each_rule_out(run, lm, monkeypatch):
-    text = experiment(lm, monkeypatch, "effects", str(run))
-    result = PLDResult.load(run)
-    rows = [cells(line) for line in text.splitlines()[2:] if line.startswith("| ")]
-    assert [row[0] for row in rows] == [one.id for one in result.rules.rules]
-    told = {one.rule: one.mean for one in result.insight.effects if one.kind == "rule"}
-    assert [float(row[1].split()[0]) for row in rows] == pytest.approx([told[row[0]] for row in rows], abs=1e-4)
-    chance = float(re.search(r"chance of the gold label (-?[\d.]+)", text.splitlines()[-3]).group(1))
-    assert chance > 0.3, "the model that fits this student knows which of its rules matter"
-    assert f"{len(rows) * len(VAL)} calls" in text
-    agreement = float(re.search(r"in chance is (-?[\d.]+)", text).group(1))
-    assert 0.1 < agreement < 0.9, "a rule matters to the examples of its kind alone, so the draw of them matters too"
-
-
-@pytest.mark.parametrize("noise", [0.0, 1.0, 4.0])
-def test_alpha_is_the_share_of_variance_that_is_not_chance(noise):
-    rng = np.random.default_rng(0)
-    rules, examples = 400, 50
-    losses = rng.normal(size=(rules, 1)) + noise * rng.normal(size=(rules, examples)) + rng.normal(size=(1, examples))
-    expected = 1 / (1 + noise**2 / examples)
-    assert alpha(losses) == pytest.approx(expected, abs=0.06)
-    losses[0, :5] = np.nan
-    assert alpha(losses) == pytest.approx(expected, abs=0.06), "the other examples still tell"
-
-
-def test_alpha_of_chance_alone_is_about_zero():
-    assert abs(alpha(np.random.default_rng(0).normal(size=(400, 50)))) < 0.25
 
 
 def test_speed_compares_adapters_on_the_same_examples(run, lm, monkeypatch):

@@ -1,0 +1,46 @@
+"""Shorter rule sets, as a search expects them to do on validation, against what the student does on test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import dspy
+
+from pld_dspy.rules import RuleSet
+
+from .asker import Asker, shown
+
+LADDER = (
+    "| at most tokens | rules | tokens | expected on validation | test macro-F1 | test macro-F1, calibrated |\n"
+    "|---|---|---|---|---|---|"
+)
+
+
+def ladder(run: Path, tokens: Sequence[int]) -> str:
+    """Score the best rules that fit into so many prompt tokens, and return a table.
+
+    The sets are read off the search's log. Where answers carry log-probabilities, offsets are fitted for each set on
+    the validation examples alone.
+
+    Args:
+        run: a run folder made by ``pld-dspy compile`` or ``pld-dspy demo``.
+        tokens: budgets of the rendered rules.
+    """
+    with Asker.of(run) as asker:
+        test = asker.opened.examples(None)
+        rows = [_rung(asker, None, test)]
+        rows += [_rung(asker, budget, test) for budget in sorted(tokens)]
+    return "\n".join([LADDER, *rows, "", f"{len(test)} test examples, offsets from {len(asker.val)} validation ones."])
+
+
+def _rung(asker: Asker, budget: int | None, test: Sequence[dspy.Example]) -> str:
+    result = asker.opened.result
+    rules = RuleSet() if budget is None else result.at_budget(tokens=budget)
+    rung = next((one for one in result.insight.ladder if one.rules == rules), None) if result.insight else None
+    asked = rules if len(rules) else None
+    own = asker.ask(asked, test)
+    moved = asker.calibrated(own, test, asker.ask(asked, asker.val))
+    expected, size = ("", 0) if rung is None else (f"{rung.expected:.3f}", rung.tokens)
+    name = "no rules" if budget is None else str(budget)
+    return f"| {name} | {len(rules)} | {size} | {expected} | {shown(own.score)} | {shown(moved)} |"
