@@ -1,4 +1,4 @@
-"""What wrong training labels do to the rules of the real student, and what doubting labels gives back."""
+"""What wrong training labels cost a real student's rules, and how much of it finding them recovers."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from pld_dspy.task.splits import Splits
 from pld_dspy.task.task import Task, example_id
 from pld_dspy.teacher.teacher import Teacher
 
-from .asker import offset, shown
 from .label_noise import flip
+from .run_student import change_text, score_text, with_offsets
 
 STAGE = "asked"
 ANSWERS = "answers.jsonl"
@@ -41,12 +41,12 @@ HEADER = (
 
 @dataclass(frozen=True)
 class Training:
-    """Micro-rules of a training set, and what becomes of those whose label is doubted.
+    """Micro-rules of a training set, and how labels in doubt are treated.
 
     Attributes:
-        name: for the table.
-        micro_rules: one an example.
-        suspects: the policy.
+        name: shown in the table.
+        micro_rules: one per example.
+        suspects: the policy for labels in doubt.
         wrong: ids of the examples whose label was flipped.
     """
 
@@ -57,31 +57,33 @@ class Training:
 
 
 def flipped(program: Program, rationales: Path, out: Path, *, student: str, teacher: str, seed: int) -> str:
-    """Flip a tenth of the training labels to any other one, and return a table of what the rules are worth.
+    """Flip a tenth of the training labels to any other label, and return a table of test scores under the rules.
 
-    Examples with a flipped label are explained by the teacher, which is given the wrong label as it would be given a
-    true one; the others keep their recorded micro-rules. Rules are induced without the teacher, and the student is
-    asked under all of them, without a search, which would choose with true labels: once from true labels, and once for
-    each policy from those with the flips. Calibrated figures are with offsets fitted on the validation examples.
-    Answers are kept in ``out``: a second run asks what is missing.
+    The teacher explains the examples with a flipped label as if it were correct; the others keep their recorded
+    micro-rules. Rules are induced without the teacher, once from the true labels and once per policy from the flipped
+    ones. The student is tested under all of them, without a search, since a search would choose with true labels.
+    Calibrated figures use offsets fitted on the validation examples. Answers are kept in ``out``, so that a second run
+    makes only the calls that are missing.
 
     Args:
-        program: a program of one predictor.
-        rationales: recorded micro-rules, of which the training set is made.
-        out: a folder for answers of student and teacher.
-        student: as ``pld-dspy compile`` takes it.
-        teacher: likewise.
+        program: a program with one predictor.
+        rationales: recorded micro-rules of the training set.
+        out: a folder for the answers of student and teacher.
+        student: the student's model, as ``pld-dspy compile`` takes it.
+        teacher: the teacher's model, likewise.
         seed: of the splits and of the flips.
 
     Raises:
-        DataError: the program has several labels an answer, or a training example has no recorded micro-rule.
-        ModelError: a model cannot be had.
+        DataError: the program gives several labels at once, or a training example has no recorded micro-rule.
+        ModelError: a model cannot be loaded.
     """
     recorded = read_jsonl(rationales, MicroRule)
     splits, module = program.splits(recorded, seed), program.student()
     task = Task.of(module, [*splits.train, *splits.val, *splits.test])
     if task.several:
-        raise DataError(f"{program.module} may give several labels at once. Choose a program with one label an answer.")
+        raise DataError(
+            f"{program.module} may give several labels at once. Choose a program with one label per answer."
+        )
     instructions = dict(module.named_predictors())[task.predictor].signature.instructions
     out.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(out / ANSWERS)
@@ -100,16 +102,16 @@ def flipped(program: Program, rationales: Path, out: Path, *, student: str, teac
             ).micro_rules
         evaluator = Evaluator(student=module, task=task, ledger=ledger, adapter=asking_for_logprobs(None), seed=seed)
         rows = list(_rows(evaluator, splits, list(_trainings(told, false))))
-    n = f"{len(splits.test)} test examples, {len(splits.val)} validation ones, {len(told)} training ones"
-    return "\n".join([HEADER, *rows, "", f"{n}, of which {len(false)} had a wrong label and an explanation of it."])
+    sizes = f"{len(splits.test)} test, {len(splits.val)} validation and {len(told)} training examples"
+    return "\n".join([HEADER, *rows, "", f"{sizes}, of which {len(false)} had a wrong label, with an explanation."])
 
 
 def _flipped(examples: Sequence[dspy.Example], task: Task, seed: int) -> list[dspy.Example]:
-    """Return the examples whose label is flipped, with their wrong label."""
+    """Return the examples whose label is flipped, with the wrong label."""
     given = np.array([task.labels.index(str(gold)) for gold in task.golds(examples)])
     numbers = flip(given, None, np.random.default_rng(seed))
     return [
-        # An id as the whole set would have it: rows of a part are counted anew.
+        # The id as in the whole set, since rows of a part are counted from 0 again.
         examples[row].copy(**{"id": example_id(examples[row], row), task.label_field: task.labels[numbers[row]]})
         for row in np.flatnonzero(numbers != given).tolist()
     ]
@@ -135,20 +137,20 @@ def _rows(evaluator: Evaluator, splits: Splits, trainings: Sequence[Training]) -
                 evaluator.evaluate(rules, examples, stage=STAGE, on_answer=progress.update)
                 for examples in (splits.val, splits.test)
             )
-        moved = offset(evaluator, on_test, splits.test, on_val, splits.val)
-        gap = ""
-        if first is not None:  # never an answer with offsets against one without
-            pair = (first[1], moved) if first[1] is not None and moved is not None else (first[0], on_test)
-            less = difference(golds, pair[0].labels, pair[1].labels, task.labels)
-            gap = f"{less.macro_f1:+.3f} [{less.interval[0]:+.3f}, {less.interval[1]:+.3f}]"
-        first = first or (on_test, moved)
-        yield _row(one, {name for name, _ in doubted}, len(induction.rules), on_test, moved, gap)
+        decided = with_offsets(evaluator, on_test, splits.test, on_val, splits.val)
+        change = ""
+        if first is not None:  # never compare answers with offsets to answers without
+            pair = (first[1], decided) if first[1] is not None and decided is not None else (first[0], on_test)
+            gap = difference(golds, pair[0].labels, pair[1].labels, task.labels)
+            change = change_text(gap.macro_f1, gap.interval)
+        first = first or (on_test, decided)
+        yield _row(one, {name for name, _ in doubted}, len(induction.rules), on_test, decided, change)
 
 
-def _row(one: Training, doubted: set[str], rules: int, own: Evaluation, moved: Evaluation | None, less: str) -> str:
+def _row(one: Training, doubted: set[str], rules: int, own: Evaluation, decided: Evaluation | None, change: str) -> str:
     right = len(doubted & one.wrong)
     found = f"{right} | {right} of {len(one.wrong)}" if one.wrong else " | "
     return (
-        f"| {one.name} | {len(doubted)} | {found} | {rules} | {shown(own.score)} "
-        f"| {shown(None if moved is None else moved.score)} | {less} |"
+        f"| {one.name} | {len(doubted)} | {found} | {rules} | {score_text(own.score)} "
+        f"| {score_text(None if decided is None else decided.score)} | {change} |"
     )

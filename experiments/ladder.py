@@ -9,7 +9,7 @@ import dspy
 
 from pld_dspy.rules import RuleSet
 
-from .asker import Asker, shown
+from .run_student import RunStudent, score_text
 
 LADDER = (
     "| at most tokens | rules | tokens | expected on validation | test macro-F1 | test macro-F1, calibrated |\n"
@@ -27,20 +27,21 @@ def ladder(run: Path, tokens: Sequence[int]) -> str:
         run: a run folder made by ``pld-dspy compile`` or ``pld-dspy demo``.
         tokens: budgets of the rendered rules.
     """
-    with Asker.of(run) as asker:
-        test = asker.opened.examples(None)
-        rows = [_rung(asker, None, test)]
-        rows += [_rung(asker, budget, test) for budget in sorted(tokens)]
-    return "\n".join([LADDER, *rows, "", f"{len(test)} test examples, offsets from {len(asker.val)} validation ones."])
+    with RunStudent.of(run) as student:
+        test = student.opened.examples(None)
+        rows = [_rung(student, None, test)]
+        rows += [_rung(student, budget, test) for budget in sorted(tokens)]
+    note = f"{len(test)} test examples, offsets from {len(student.val)} validation examples."
+    return "\n".join([LADDER, *rows, "", note])
 
 
-def _rung(asker: Asker, budget: int | None, test: Sequence[dspy.Example]) -> str:
-    result = asker.opened.result
+def _rung(student: RunStudent, budget: int | None, test: Sequence[dspy.Example]) -> str:
+    result = student.opened.result
     rules = RuleSet() if budget is None else result.at_budget(tokens=budget)
     rung = next((one for one in result.insight.ladder if one.rules == rules), None) if result.insight else None
     asked = rules if len(rules) else None
-    own = asker.ask(asked, test)
-    moved = asker.calibrated(own, test, asker.ask(asked, asker.val))
+    own = student.evaluate(asked, test)
+    decided = student.with_offsets(own, test, student.evaluate(asked, student.val))
     expected, size = ("", 0) if rung is None else (f"{rung.expected:.3f}", rung.tokens)
     name = "no rules" if budget is None else str(budget)
-    return f"| {name} | {len(rules)} | {size} | {expected} | {shown(own.score)} | {shown(moved)} |"
+    return f"| {name} | {len(rules)} | {size} | {expected} | {score_text(own.score)} | {score_text(None if decided is None else decided.score)} |"

@@ -1,4 +1,4 @@
-"""The search of a finished run against a plain one that asks every set in full, on the same rules and examples."""
+"""Compare a finished run's search with a plain one: every trial uses all validation examples, on the same rules."""
 
 from __future__ import annotations
 
@@ -20,25 +20,26 @@ from pld_dspy.search.study import RuleSearch
 from pld_dspy.search.trials import FinishedTrial
 from pld_dspy.student.evaluator import Evaluation
 
-from .asker import Asker, shown
+from .run_student import RunStudent, change_text, score_text
 
 STUDY = "plain_search.log"
 HEADER = (
-    "| search | calls | rules | validation | test macro-F1 | calibrated | PLD's search less this one |\n"
+    "| search | calls | rules | validation | test macro-F1 | calibrated | PLD's search minus this one |\n"
     "|---|---|---|---|---|---|---|"
 )
 
 
 @dataclass(frozen=True)
 class Winner:
-    """What a search chose, and what it is worth on test.
+    """The rules that a search chose, and the student's answers on test under them.
 
     Attributes:
-        name: of the search.
-        calls: student calls that it was given.
+        name: name of the search.
+        calls: student calls that it could spend.
         rules: its choice; None for the unchanged student.
-        validation: what the choice was worth to the search.
-        own, moved: answers to the test examples, as they are and with offsets; ``moved`` is None without offsets.
+        validation: the objective that the search saw.
+        own: the answers as they are.
+        with_offsets: the answers as decided with offsets; None without log-probabilities.
     """
 
     name: str
@@ -46,50 +47,50 @@ class Winner:
     rules: RuleSet | None
     validation: float
     own: Evaluation
-    moved: Evaluation | None
+    with_offsets: Evaluation | None
 
     @property
     def decided(self) -> Evaluation:
-        """The answers that count: with offsets where there are any."""
-        return self.own if self.moved is None else self.moved
+        """The answers with offsets, if there are any; else the answers as they are."""
+        return self.own if self.with_offsets is None else self.with_offsets
 
 
 def plain_search(run: Path, times: Sequence[int]) -> str:
     """Search a finished run's rules again with TPE, every trial on all validation examples, and return a table.
 
-    The plain search is told the value of each trial as the run's own search was: where the run calibrates, with offsets
-    matched on validation. Its trials are kept in the run folder, so that it goes on where it was cut off. Offsets for
-    test are fitted on the validation answers alone, for all rows alike.
+    A trial's value is computed as in the run's own search: if the run calibrates, with offsets matched on validation.
+    The trials are kept in the run folder, so that an interrupted search resumes. For all rows, offsets for the test
+    examples are fitted on the validation answers alone.
 
     Args:
         run: a run folder made by ``pld-dspy compile`` or ``pld-dspy demo``.
-        times: calls of the plain search, in multiples of what the run's own search took; a search is the first part
-            of a longer one.
+        times: calls of the plain search, as multiples of those of the run's own search. A longer search continues a
+            shorter one.
 
     Raises:
-        DataError: the run's search made fewer calls than one set in full takes.
+        DataError: the run's search made fewer calls than one plain trial takes.
     """
-    with Asker.of(run) as asker:
-        result, folder = asker.opened.result, asker.opened.folder
+    with RunStudent.of(run) as student:
+        result, folder = student.opened.result, student.opened.folder
         _, rules = find_study(folder.study, prefix=folder.fingerprint)
         spent = result.costs["student"]["search"].calls
         searched = result.rules if result.searched is None else result.searched
         rules_found = searched if len(searched) else None
-        test = asker.opened.examples(None)
-        found = [_winner(asker, test, "PLD", spent, rules_found, asker.value(rules_found))]
+        test = student.opened.examples(None)
+        found = [_winner(student, test, "PLD", spent, rules_found, student.value(rules_found))]
         study = plain_study(folder)
         for factor in sorted(times):
-            trials = factor * spent // len(asker.val) - 2
+            trials = factor * spent // len(student.val) - 2
             if trials < 1:
                 raise DataError(
                     f"{run} searched with {spent} calls, too few for a plain search. Give a larger --times."
                 )
-            best = _searched(asker, rules, study, trials)
+            best = _best_trial(student, rules, study, trials)
             name = f"plain, {factor} times"
-            found.append(_winner(asker, test, name, factor * spent, best.rules, best.objective or 0.0))
-        rows = list(_rows(asker, test, found))
+            found.append(_winner(student, test, name, factor * spent, best.rules, best.objective or 0.0))
+        rows = list(_rows(student, test, found))
     return "\n".join(
-        [HEADER, *rows, "", f"{len(test)} test examples, {len(asker.val)} validation ones, {len(rules)} rules."]
+        [HEADER, *rows, "", f"{len(test)} test examples, {len(student.val)} validation examples, {len(rules)} rules."]
     )
 
 
@@ -98,20 +99,21 @@ def plain_study(folder: RunFolder) -> Study:
     return open_study(folder.path / STUDY, name=f"plain-{folder.fingerprint}")
 
 
-def _searched(asker: Asker, rules: Sequence[Rule], study: Study, trials: int) -> FinishedTrial:
-    """Search on until ``trials`` sets beyond the two guards were asked in full; return the best of these.
+def _best_trial(student: RunStudent, rules: Sequence[Rule], study: Study, trials: int) -> FinishedTrial:
+    """Continue the search up to ``trials`` trials after the first two, and return the best of them all.
 
-    That is the first, the unchanged student, where none is better. A study that went further has more of them.
+    Trials beyond that, from a longer search, do not count. The first trial is the unchanged student, which is returned
+    if none is better.
     """
     with bar("plain search", "trial", total=trials + 2) as shown_bar:
         search = RuleSearch(
             rules,
-            asker.evaluator,
-            asker.val,
+            student.evaluator,
+            student.val,
             study=study,
             config=SearchConfig(screen_calls=0, alpha=0, parsimony=0, trials=trials),
-            calibrated=asker.opened.calibrated,
-            seed=asker.opened.spec.seed,
+            calibrated=student.opened.calibrated,
+            seed=student.opened.spec.seed,
             on_trial=lambda _: shown_bar.update(),
         )
         shown_bar.update(len(search.trials))
@@ -119,20 +121,23 @@ def _searched(asker: Asker, rules: Sequence[Rule], study: Study, trials: int) ->
 
 
 def _winner(
-    asker: Asker, test: Sequence[dspy.Example], name: str, calls: int, rules: RuleSet | None, validation: float
+    student: RunStudent, test: Sequence[dspy.Example], name: str, calls: int, rules: RuleSet | None, validation: float
 ) -> Winner:
-    own = asker.ask(rules, test)
-    return Winner(name, calls, rules, validation, own, asker.moved(own, test, asker.ask(rules, asker.val)))
+    own = student.evaluate(rules, test)
+    return Winner(
+        name, calls, rules, validation, own, student.with_offsets(own, test, student.evaluate(rules, student.val))
+    )
 
 
-def _rows(asker: Asker, test: Sequence[dspy.Example], found: Sequence[Winner]) -> Iterator[str]:
-    task = asker.opened.task
+def _rows(student: RunStudent, test: Sequence[dspy.Example], found: Sequence[Winner]) -> Iterator[str]:
+    task = student.opened.task
     golds = task.golds(test)
     ours = found[0]
     for one in found:
+        calibrated = None if one.with_offsets is None else one.with_offsets.score
         gap = difference(golds, one.decided.labels, ours.decided.labels, task.labels)
-        gained = "" if one is ours else f"{gap.macro_f1:+.3f} [{gap.interval[0]:+.3f}, {gap.interval[1]:+.3f}]"
+        gained = "" if one is ours else change_text(gap.macro_f1, gap.interval)
         yield (
             f"| {one.name} | {one.calls:,} | {0 if one.rules is None else len(one.rules)} | {one.validation:.3f} "
-            f"| {shown(one.own.score)} | {'' if one.moved is None else shown(one.moved.score)} | {gained} |"
+            f"| {score_text(one.own.score)} | {score_text(calibrated)} | {gained} |"
         )

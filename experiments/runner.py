@@ -1,26 +1,36 @@
-"""Run the cells: compile, score on test through one ledger an experiment, record in MLflow."""
+"""Run the cells of an experiment: compile, score on the test set, record in MLflow."""
 
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import dspy
 import mlflow
+import numpy as np
+from dspy.utils.callback import BaseCallback
+from scipy.stats import binomtest
 
 from optimizers import compile_with
 from pld_dspy.errors import PLDError
+from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.local.connect import resolve_lm
 from pld_dspy.rules import MicroRule
+from pld_dspy.run.progress import bar
 from pld_dspy.run.result import versions
+from pld_dspy.scoring.objective import Objective
+from pld_dspy.scoring.score import Score
 from pld_dspy.student.adapter import LabelAdapter
+from pld_dspy.student.evaluator import Evaluation, Evaluator
 from pld_dspy.task.checks import check_disjoint
 from pld_dspy.task.splits import Splits
 from pld_dspy.task.task import Task
 
 from .config import Cell, Experiment
-from .effort import Effort
-from .figures import figures_on_test
 from .table import ERROR, newest_run
 
 logger = logging.getLogger(__name__)
@@ -29,16 +39,16 @@ ERROR_CHARACTERS = 300
 
 
 def run_experiment(experiment: Experiment) -> list[Cell]:
-    """Run every cell that has no finished MLflow run; one that fails is recorded with its error, and the rest go on.
+    """Run every cell that has no finished MLflow run; record the error of a cell that fails, and go on with the others.
 
-    DSPy's own cache is off meanwhile: a cached answer would cost one optimizer nothing and another one seconds.
+    DSPy's own cache is off meanwhile: an answer from it would be free for one optimizer and cost another one seconds.
 
     Returns:
         The cells that failed; they are tried again next time.
 
     Raises:
-        DataError: data, rationales or program cannot be had; raised before the model is loaded.
-        ModelError: the model cannot be had.
+        DataError: data, rationales or program are missing or wrong; raised before the model is loaded.
+        ModelError: the model cannot be loaded.
     """
     mlflow.set_tracking_uri(experiment.tracking)
     mlflow.set_experiment(experiment.name)
@@ -62,7 +72,7 @@ def run_experiment(experiment: Experiment) -> list[Cell]:
 
 
 def _recorded(cell: Cell, splits: Splits, micro_rules: Sequence[MicroRule]) -> bool:
-    """Run a cell as an MLflow run; return whether it finished."""
+    """Run a cell as an MLflow run, and return whether it finished."""
     settings = cell.experiment.model_dump(mode="json", exclude={"optimizers", "seeds", "tracking", "folder"})
     with mlflow.start_run(run_name=f"{cell.optimizer}-{cell.seed}"):
         mlflow.set_tags({"cell": cell.key, "optimizer": cell.optimizer, "program": cell.experiment.program})
@@ -70,7 +80,7 @@ def _recorded(cell: Cell, splits: Splits, micro_rules: Sequence[MicroRule]) -> b
         mlflow.log_params({f"version_{name}": value for name, value in versions().items()})
         try:
             metrics = _run_cell(cell, splits, micro_rules)
-        except Exception as error:  # an optimizer may raise anything, and must not cost the others their results
+        except Exception as error:  # an optimizer may raise anything, and must not stop the other cells
             line = f"{type(error).__name__}: {' '.join(str(error).split())}"[:ERROR_CHARACTERS]
             logger.error("%s failed: %s", cell, line, exc_info=not isinstance(error, PLDError))
             mlflow.set_tag(ERROR, line)
@@ -86,8 +96,8 @@ def _run_cell(cell: Cell, splits: Splits, micro_rules: Sequence[MicroRule]) -> d
     check_disjoint(task, splits)
     cell.folder.mkdir(parents=True, exist_ok=True)
     work = cell.folder / "compile"
-    effort = Effort(cell.folder / "calls.txt", resumed=work.is_dir())
-    with dspy.context(callbacks=[*dspy.settings.callbacks, effort]):
+    counter = CallCounter(cell.folder / "calls.txt", resumed=work.is_dir())
+    with dspy.context(callbacks=[*dspy.settings.callbacks, counter]):
         program = compile_with(
             cell.optimizer,
             student,
@@ -99,6 +109,92 @@ def _run_cell(cell: Cell, splits: Splits, micro_rules: Sequence[MicroRule]) -> d
             rationales=micro_rules,
             folder=work,
         )
-    compiling = {"compile_calls": effort.calls, "compile_seconds": effort.seconds}
-    logger.info("%s: compiled with %d calls in %.0f s", cell, effort.calls, effort.seconds)
-    return {**compiling, **figures_on_test(cell, program, task, splits.test)}
+    compiling = {"compile_calls": counter.calls, "compile_seconds": counter.seconds}
+    logger.info("%s: compiled with %d calls in %.0f s", cell, counter.calls, counter.seconds)
+    return {**compiling, **metrics_on_test(cell, program, task, splits.test)}
+
+
+def metrics_on_test(cell: Cell, program: dspy.Module, task: Task, testset: Sequence[dspy.Example]) -> dict[str, float]:
+    """Run a cell's program on all test examples, and return the metrics for its MLflow run.
+
+    Args:
+        cell: keeps the answers in its folder, so that none is asked for twice.
+        program: the optimizer's result.
+        task: the labelled decision.
+        testset: labelled examples that the optimizer did not see.
+    """
+    # Cells share the ledger, so that equal prompts are sent once; an answer keeps the seconds that it took.
+    ledger = Ledger(cell.folder.parent / "test.jsonl")
+    evaluator = Evaluator(
+        student=program, task=task, ledger=ledger, objective=Objective(cell.experiment.objective), seed=cell.seed
+    )
+    with bar("test", "answer", total=len(testset)) as progress:
+        evaluation = evaluator.evaluate(None, testset, stage="test", on_answer=progress.update)
+    metrics = {**_scores(evaluation.score), **_per_call(evaluation)}
+    figures = (cell.experiment.objective, evaluation.score.objective, metrics["seconds_per_call"])
+    logger.info("%s: test %s %.3f, %.3f s per call", cell, *figures)
+    return metrics
+
+
+def _scores(score: Score) -> dict[str, float]:
+    """Return both objectives with 95% intervals: bootstrap for macro-F1, Wilson's for accuracy."""
+    low, high = score.interval
+    right = binomtest(round(score.accuracy * score.n), score.n).proportion_ci(method="wilson")
+    return {
+        "test_macro_f1": score.macro_f1,
+        "test_macro_f1_low": low,
+        "test_macro_f1_high": high,
+        "test_accuracy": score.accuracy,
+        "test_accuracy_low": float(right.low),
+        "test_accuracy_high": float(right.high),
+        "test_n": score.n,
+        "test_failures": score.failures,
+    }
+
+
+def _per_call(evaluation: Evaluation) -> dict[str, float]:
+    """Return medians without the first call, in which the server reads the prompt that all calls share."""
+    rest = evaluation.answers[1:] or evaluation.answers
+    return {
+        "seconds_per_call": float(np.median([answer.seconds for answer in rest])),
+        "prompt_tokens": float(np.median([answer.tokens_in for answer in rest])),
+        "answer_tokens": float(np.median([answer.tokens_out for answer in rest])),
+    }
+
+
+class CallCounter(BaseCallback):
+    """Counts all LM calls in its context, in a file, so that a resumed compile continues the count.
+
+    The file has one line per call: the seconds since the line before.
+
+    Args:
+        path: the file.
+        resumed: whether the compile continues an interrupted one; else the count starts again at 0.
+    """
+
+    def __init__(self, path: Path, *, resumed: bool) -> None:
+        if not resumed:
+            path.unlink(missing_ok=True)
+        self.path = path
+        self._lock = threading.Lock()
+        self._last = time.perf_counter()
+
+    def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        """Count one call."""
+        with self._lock, self.path.open("a", encoding="utf-8") as file:
+            now = time.perf_counter()
+            file.write(f"\n{now - self._last:.4f}")  # newline first: a line that a kill cut short damages no other line
+            self._last = now
+
+    @property
+    def calls(self) -> int:
+        """LM calls so far, including those of interrupted attempts."""
+        return len(self._steps())
+
+    @property
+    def seconds(self) -> float:
+        """Wall time so far; interrupted attempts count up to their last call."""
+        return sum(self._steps()) + time.perf_counter() - self._last
+
+    def _steps(self) -> list[float]:
+        return [float(step) for step in self.path.read_text(encoding="utf-8").split()] if self.path.is_file() else []

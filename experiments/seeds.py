@@ -14,7 +14,7 @@ from pld_dspy.run.folder import RunFolder
 from pld_dspy.run.result import Comparison, Cost, PLDResult
 from pld_dspy.scoring.score import Score
 
-from .staged import ALL, LOOP, REWORDED, SEARCHED, UNCHANGED, Stages
+from .stages import ALL, LOOP, REWORDED, SEARCHED, UNCHANGED, Stages
 
 CALIBRATED = "calibrated"
 STUDENTS = (UNCHANGED, ALL, REWORDED, SEARCHED, LOOP, CALIBRATED)
@@ -76,7 +76,7 @@ def _seeded(run: Path) -> Seeded:
         raise DataError(f"{run} has no test split, so its students have no test score. Compile with test data.")
     stages = Stages.load(run, result)
     scores = {name: _score(name, result, result.test, stages) for name in STUDENTS}
-    moved = {name: None if stages is None else stages.moved(name) for name in STUDENTS}
+    moved = {name: None if stages is None else stages.calibrated(name) for name in STUDENTS}
     return Seeded(
         run=run,
         seed=result.seed,

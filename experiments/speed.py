@@ -1,4 +1,4 @@
-"""Seconds a call: LabelAdapter against ChatAdapter, and the compiled student against the unchanged one."""
+"""Seconds per call: LabelAdapter against ChatAdapter, and the compiled student against the unchanged one."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.student.evaluator import Evaluation, Evaluator
 
 HEADER = (
-    "| program | adapter | seconds a call (median) | ratio | macro-F1 [95% interval] | prompt tokens |\n"
+    "| program | adapter | seconds per call (median) | ratio | macro-F1 [95% interval] | prompt tokens |\n"
     "|---|---|---|---|---|---|"
 )
 
 
 def speed(run: Path, n: int) -> str:
-    """Ask the first ``n`` test examples of a finished run three times over, and return a table.
+    """Run three programs on ``n`` test examples of a finished run, and return a table.
 
-    Every program asks all its examples in a row, as a service would; the first call of each, which reads the shared
-    prompt, is left out of the median. Nothing is cached and one call is made at a time.
+    Each program answers all its examples in a row, as a service would. The median leaves out its first call, in which
+    the server reads the prompt that all calls share. Nothing is cached, and calls are made one at a time.
 
     Args:
         run: a run folder made by ``pld-dspy compile`` or ``pld-dspy demo``.
-        n: examples; spread over the labels, since published sets are often sorted.
+        n: number of examples, spread over the labels, since published data sets are often sorted by label.
     """
     opened = FinishedRun.open(run)
     examples = _spread(opened.examples(None), opened.task.label_field, n)

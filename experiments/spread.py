@@ -14,7 +14,7 @@ from pld_dspy.errors import DataError
 from pld_dspy.scoring.score import Score
 
 from .seeds import CALIBRATED, STUDENTS, Seeded
-from .staged import ALL, COMMAND, LOOP, REWORDED, SEARCHED
+from .stages import ALL, COMMAND, LOOP, REWORDED, SEARCHED
 
 UNKNOWN = "-"
 WIDTH = 2 * 1.96

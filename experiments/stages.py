@@ -1,55 +1,149 @@
-"""What each stage of a finished compile is worth on test: all rules, those searched, those after the conflict loop."""
+"""Test scores after each stage of a finished compile: all rules, the searched ones, those after the conflict loop.
+
+They are kept in stages.json, for commands that call no student themselves.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import dspy
+from pydantic import BaseModel, ConfigDict, ValidationError
 from scipy.stats import binomtest
 
+from pld_dspy.errors import RunError
+from pld_dspy.ledger.keys import digest
 from pld_dspy.rules import RuleSet
-from pld_dspy.run.result import OWN_CODE
-from pld_dspy.scoring.difference import difference
+from pld_dspy.run.result import OWN_CODE, PLDResult
+from pld_dspy.scoring.difference import Difference, difference
 from pld_dspy.scoring.score import Score
 from pld_dspy.search.space import Space
 from pld_dspy.search.storage import find_study
 from pld_dspy.student.evaluator import Evaluation
 
-from .asker import Asker, shown
-from .staged import ALL, LOOP, REWORDED, SEARCHED, UNCHANGED, Stage, Stages
+from .run_student import RunStudent, change_text, score_text
 
+FILE = "stages.json"
+COMMAND = "python -m experiments stages"
+UNCHANGED, ALL, REWORDED, SEARCHED, LOOP = (
+    "unchanged",
+    "all rules",
+    "all rules, reworded",
+    "searched",
+    "after the loop",
+)
 HEADER = (
     "| student | rules | validation macro-F1 | test macro-F1 | above the unchanged student | calibrated | accuracy "
     "| above the unchanged student's |\n|---|---|---|---|---|---|---|---|"
 )
 
 
-def stages(run: Path) -> str:
-    """Ask the test examples under the rules of each stage, leave stages.json in the run folder, and return a table.
+class Stage(BaseModel):
+    """The student under the rules of one stage.
 
-    All rules are those of the search's study in their first wordings, the most supported first: what Prompt-Level
-    Distillation gives without a search. Reworded, they stand in their second wordings: what the search asks before it
-    chooses anything. Calibrated figures are with offsets fitted for these rules on the validation examples alone.
-    Answers that the compile has had cost nothing; intervals are 95% ones.
+    Attributes:
+        name: one of the five above.
+        rules: number of rules.
+        validation, test: scores of its own answers.
+        difference: on test, this stage minus the unchanged student; None without rules.
+        calibrated: on test, with offsets fitted on the validation answers alone; None without log-probabilities.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    rules: int
+    validation: Score
+    test: Score
+    difference: Difference | None = None
+    calibrated: Score | None = None
+
+
+class Stages(BaseModel):
+    """The stages of one run, in order.
+
+    Attributes:
+        outcome: digest of the rules and scores in the run's result.json, to which these stages belong.
+        stages: the unchanged student first.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    outcome: str
+    stages: tuple[Stage, ...]
+
+    @classmethod
+    def of(cls, result: PLDResult, stages: tuple[Stage, ...]) -> Stages:
+        """Return the stages of the run with that result."""
+        return cls(outcome=_outcome(result), stages=stages)
+
+    def test(self, name: str) -> Score | None:
+        """Return the test score of a stage; None if the run has no such stage."""
+        return next((stage.test for stage in self.stages if stage.name == name), None)
+
+    def calibrated(self, name: str) -> Score | None:
+        """Return the test score of a stage with offsets from validation alone, if it has one."""
+        return next((stage.calibrated for stage in self.stages if stage.name == name), None)
+
+    def save(self, run: Path) -> Path:
+        """Write stages.json into the run folder, whole or not at all."""
+        path = run / FILE
+        draft = path.with_suffix(f".{os.getpid()}.partial")
+        draft.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        return draft.replace(path)
+
+    @classmethod
+    def load(cls, run: Path, result: PLDResult) -> Stages | None:
+        """Read stages.json of a run folder.
+
+        Args:
+            run: the folder.
+            result: its result.
+
+        Returns:
+            None if there is no file, or if it is older than the folder's compile.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        path = run / FILE
+        if not path.is_file():
+            return None
+        try:
+            found = cls.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise RunError(f"{path} is damaged: {error.errors()[0]['msg']}. Run {COMMAND} {run} again.") from error
+        return found if found.outcome == _outcome(result) else None
+
+
+def stages(run: Path) -> str:
+    """Score the test examples under the rules of each stage, write stages.json, and return a table.
+
+    "All rules" are those of the search's study in their first wordings, the most supported first: the result of
+    Prompt-Level Distillation without a search. "Reworded", they have their second wordings, which the search also
+    tries before it chooses anything. Calibrated figures use offsets fitted for these rules on the validation examples
+    alone. Answers from the compile cost nothing; intervals are 95% intervals.
 
     Args:
         run: a run folder made by ``pld-dspy compile`` or ``pld-dspy demo``.
     """
-    with Asker.of(run) as asker:
-        test = asker.opened.examples(None)
-        found = tuple(_asked(asker, test))
-    Stages.of(asker.opened.result, found).save(run)
-    return "\n".join([HEADER, *(_row(stage) for stage in found), "", _spent(asker, len(test))])
+    with RunStudent.of(run) as student:
+        test = student.opened.examples(None)
+        found = tuple(_stages(student, test))
+    Stages.of(student.opened.result, found).save(run)
+    return "\n".join([HEADER, *(_row(stage) for stage in found), "", _spent(student, len(test))])
 
 
-def _asked(asker: Asker, test: Sequence[dspy.Example]) -> Iterator[Stage]:
-    task = asker.opened.task
+def _stages(student: RunStudent, test: Sequence[dspy.Example]) -> Iterator[Stage]:
+    task = student.opened.task
     unchanged: Evaluation | None = None
-    for name, rules in _rule_sets(asker):
+    for name, rules in _rule_sets(student):
         asked = rules if len(rules) else None
-        on_val, on_test = (asker.ask(asked, examples) for examples in (asker.val, test))
+        on_val, on_test = (student.evaluate(asked, examples) for examples in (student.val, test))
         unchanged = unchanged or on_test
+        calibrated = student.with_offsets(on_test, test, on_val)
         gap = difference(task.golds(test), unchanged.labels, on_test.labels, task.labels) if asked else None
         yield Stage(
             name=name,
@@ -57,12 +151,12 @@ def _asked(asker: Asker, test: Sequence[dspy.Example]) -> Iterator[Stage]:
             validation=on_val.score,
             test=on_test.score,
             difference=gap,
-            calibrated=asker.calibrated(on_test, test, on_val),
+            calibrated=None if calibrated is None else calibrated.score,
         )
 
 
-def _rule_sets(asker: Asker) -> Iterator[tuple[str, RuleSet]]:
-    result, folder = asker.opened.result, asker.opened.folder
+def _rule_sets(student: RunStudent) -> Iterator[tuple[str, RuleSet]]:
+    result, folder = student.opened.result, student.opened.folder
     _, rules = find_study(folder.study, prefix=folder.fingerprint)
     yield UNCHANGED, RuleSet()
     space = Space(tuple(rules))
@@ -77,31 +171,33 @@ def _rule_sets(asker: Asker) -> Iterator[tuple[str, RuleSet]]:
 def _row(stage: Stage) -> str:
     gap, gained, more_right = stage.difference, "", ""
     if gap is not None:
-        gained = f"{gap.macro_f1:+.3f} [{gap.interval[0]:+.3f}, {gap.interval[1]:+.3f}], p = {gap.p_value:.4f}"
+        gained = change_text(gap.macro_f1, gap.interval, gap.p_value)
         if (right := gap.accuracy) is not None:
-            more_right = (
-                f"{right.value:+.3f} [{right.interval[0]:+.3f}, {right.interval[1]:+.3f}], p = {right.p_value:.4f}"
-            )
+            more_right = change_text(right.value, right.interval, right.p_value)
     return (
-        f"| {stage.name} | {stage.rules} | {stage.validation.macro_f1:.3f} | {shown(stage.test)} | {gained} "
-        f"| {shown(stage.calibrated)} | {_accuracy(stage.test)} | {more_right} |"
+        f"| {stage.name} | {stage.rules} | {stage.validation.macro_f1:.3f} | {score_text(stage.test)} | {gained} "
+        f"| {score_text(stage.calibrated)} | {_accuracy(stage.test)} | {more_right} |"
     )
 
 
 def _accuracy(score: Score) -> str:
-    """Accuracy with its Wilson interval."""
+    """Return accuracy with its Wilson interval."""
     low, high = binomtest(round(score.accuracy * score.n), score.n).proportion_ci(method="wilson")
     return f"{score.accuracy:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def _spent(asker: Asker, n: int) -> str:
-    result = asker.opened.result
-    student = sum(cost.calls for stage, cost in result.costs["student"].items() if stage != "test")
+def _spent(student: RunStudent, n: int) -> str:
+    result = student.opened.result
+    student_calls = sum(cost.calls for stage, cost in result.costs["student"].items() if stage != "test")
     teacher = sum(cost.calls for cost in result.costs["teacher"].values())
     seconds = sum(spent for stage, spent in result.seconds.items() if stage not in ("test", OWN_CODE))
     patches = result.counts.get("patches")
-    loop = "no loop" if patches is None else f"{patches} patches offered, {result.counts['patches_kept']} kept"
+    loop = "no loop" if patches is None else f"{patches} patches proposed, {result.counts['patches_kept']} kept"
     return (
-        f"{n} test examples, {len(asker.val)} validation ones. The compile took {student} student calls, {teacher} "
-        f"teacher calls and {seconds:.0f} s before test; {loop}."
+        f"{n} test examples, {len(student.val)} validation examples. The compile took {student_calls} student calls, "
+        f"{teacher} teacher calls and {seconds:.0f} s before the test; {loop}."
     )
+
+
+def _outcome(result: PLDResult) -> str:
+    return digest(result.model_dump(mode="json", include={"rules", "bench", "searched", "validation", "test"}))

@@ -1,4 +1,4 @@
-"""The table of an experiment, from the MLflow store."""
+"""The table of an experiment, read from the MLflow store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TITLES = {"macro_f1": "macro-F1", "accuracy": "accuracy"}
 
 
 def markdown(experiment: Experiment) -> str:
-    """Return one row for each finished cell, in the order of the configuration; failed and open ones stand below."""
+    """Return one row per finished cell, in the order of the configuration; below it, the failed and the other cells."""
     mlflow.set_tracking_uri(experiment.tracking)
     runs = [(cell, newest_run(cell)) for cell in experiment.cells()]
     finished = [(cell, run) for cell, run in runs if run is not None]
@@ -25,17 +25,17 @@ def markdown(experiment: Experiment) -> str:
     if finished:
         n = finished[0][1].data.metrics["test_n"]
         paragraphs.append(
-            f"Program {experiment.program}, student {experiment.student}, {n:.0f} test examples. Seconds, of the "
-            "student alone, and tokens are medians after the first call."
+            f"Program {experiment.program}, student {experiment.student}, {n:.0f} test examples. Seconds (of the "
+            "student alone) and tokens are medians, without the first call."
         )
     if failures := [(cell, run) for cell, run in finished if run.data.metrics["test_failures"]]:
         counts = (f"{cell} {run.data.metrics['test_failures']:.0f}" for cell, run in failures)
-        paragraphs.append(f"Test answers that were no label, which count as wrong: {'; '.join(counts)}.")
+        paragraphs.append(f"Test answers without a label, which count as wrong: {'; '.join(counts)}.")
     return "\n\n".join([*paragraphs, *_without_result([cell for cell, run in runs if run is None])])
 
 
 def newest_run(cell: Cell, *, status: str = "FINISHED") -> Run | None:
-    """Return the newest MLflow run of the cell with that status, if there is one."""
+    """Return the cell's newest MLflow run with this status, if there is one."""
     found = mlflow.search_runs(
         experiment_names=[cell.experiment.name],
         filter_string=f"tags.cell = '{cell.key}' and attributes.status = '{status}'",
@@ -52,8 +52,8 @@ def _header(experiment: Experiment) -> str:
         "seed",
         f"test {TITLES[experiment.objective]} [95% interval]",
         TITLES[_other(experiment.objective)],
-        "seconds a call",
-        "prompt tokens a call",
+        "seconds per call",
+        "prompt tokens per call",
         "calls to compile",
     ]
     return f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|"

@@ -19,8 +19,8 @@ from pld_dspy.search.space import Space
 from pld_dspy.search.storage import find_study
 from pld_dspy.search.trials import FinishedTrial, asked_in_full
 
-from ..asker import Asker
 from ..plain_search import STUDY, plain_study
+from ..run_student import RunStudent
 from .table import Header, extend
 
 logger = logging.getLogger(__name__)
@@ -48,8 +48,8 @@ def collect_run(run: Path, path: Path, *, test: int, candidates: int) -> None:
         DataError: the run asked guards alone in full, has no test split, or decides for several labels at once.
         RunError: there is no finished run in the folder, or the file is a table of something else.
     """
-    with Asker.of(run) as asker:
-        opened = asker.opened
+    with RunStudent.of(run) as student:
+        opened = student.opened
         if opened.task.several:
             raise DataError(
                 f"{run} decides for several labels at once, and a table holds one label an answer. Give another run."
@@ -62,12 +62,12 @@ def collect_run(run: Path, path: Path, *, test: int, candidates: int) -> None:
                 f"python -m experiments plain {run}."
             )
         drawn = _drawn(opened, test)
-        logger.info("%d rule sets, %d validation and %d test examples", len(chosen), len(asker.val), len(drawn))
+        logger.info("%d rule sets, %d validation and %d test examples", len(chosen), len(student.val), len(drawn))
         extend(
             path,
-            Header.of(opened.spec.student.spec, opened.task, rules, asker.val, drawn),
+            Header.of(opened.spec.student.spec, opened.task, rules, student.val, drawn),
             chosen,
-            lambda one: (asker.ask(one, asker.val).labels, asker.ask(one, drawn).labels),
+            lambda one: (student.evaluate(one, student.val).labels, student.evaluate(one, drawn).labels),
         )
 
 

@@ -14,7 +14,6 @@ import optimizers
 from experiments import runner
 from experiments.__main__ import app
 from experiments.config import Experiment
-from experiments.effort import Effort
 from experiments.table import newest_run
 from pld_dspy.errors import DataError
 
@@ -73,7 +72,7 @@ def test_cells_run_once_and_the_table_has_a_row_for_each(config: Path, lm: dspy.
     first = command("run", config)
     assert first.exit_code == 0, first.output
     assert len(calls(lm)) == TESTED, "the unchanged student is the same with both seeds, and asked once"
-    assert "| test macro-F1 [95% interval] | accuracy | seconds a call | prompt tokens a call |" in first.stdout
+    assert "| test macro-F1 [95% interval] | accuracy | seconds per call | prompt tokens per call |" in first.stdout
     assert [row[:2] for row in rows(first)] == [
         [name, seed] for seed in ("0", "1") for name in ("zero_shot", "tfidf_logistic")
     ]
@@ -158,13 +157,13 @@ def test_a_resumed_compile_counts_the_calls_of_the_interrupted_one(config: Path,
 
 def test_effort_starts_anew_unless_the_compile_resumes(tmp_path: Path) -> None:
     path = tmp_path / "calls.txt"
-    with dspy.context(lm=student_lm(), callbacks=[Effort(path, resumed=False)]):
+    with dspy.context(lm=student_lm(), callbacks=[runner.CallCounter(path, resumed=False)]):
         for _ in range(3):
             dspy.settings.lm("Hello.")
     path.write_text(path.read_text() + "\n5.0\n7.")
-    assert Effort(path, resumed=True).calls == 5
-    assert 12 < Effort(path, resumed=True).seconds < 20
-    assert Effort(path, resumed=False).calls == 0
+    assert runner.CallCounter(path, resumed=True).calls == 5
+    assert 12 < runner.CallCounter(path, resumed=True).seconds < 20
+    assert runner.CallCounter(path, resumed=False).calls == 0
 
 
 def test_the_command_line_overrides_where_data_and_rationales_are(config: Path, lm: dspy.LM, tmp_path: Path) -> None:

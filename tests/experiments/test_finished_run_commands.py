@@ -10,7 +10,7 @@ from tasks import TEST, TRAIN, VAL, leaning_lm, micro_rules
 from typer.testing import CliRunner
 
 from experiments.__main__ import app
-from experiments.staged import Stages
+from experiments.stages import Stages
 from pld_dspy.cli import run_spec as command_module
 from pld_dspy.cli.app import app as pld_app
 from pld_dspy.run.result import PLDResult

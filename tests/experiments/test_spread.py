@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from experiments.__main__ import app
 from experiments.seeds import read_seeds
-from experiments.staged import ALL, FILE, LOOP, SEARCHED, UNCHANGED, Stage, Stages
+from experiments.stages import ALL, FILE, LOOP, SEARCHED, UNCHANGED, Stage, Stages
 from pld_dspy.errors import DataError, RunError
 from pld_dspy.rules import RuleSet
 from pld_dspy.run.folder import RunFolder

@@ -1,4 +1,4 @@
-"""The student of a finished run, to be asked again under other rules."""
+"""The student of a finished run, called again under other rules."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STAGE = "asked again"
 
 
 @dataclass(frozen=True)
-class Asker:
+class RunStudent:
     """A finished run's student under any of its rules; answers are kept with the run's own."""
 
     opened: FinishedRun
@@ -35,8 +35,8 @@ class Asker:
 
     @classmethod
     @contextmanager
-    def of(cls, run: Path) -> Iterator[Asker]:
-        """Serve the run's student, on the ledger of its compile: what was asked there costs nothing here."""
+    def of(cls, run: Path) -> Iterator[RunStudent]:
+        """Serve the run's student, with the ledger of its compile: answers from there cost nothing here."""
         opened = FinishedRun.open(run)
         model, spec = opened.spec.student, opened.spec
         threads = 1 if model.is_local else dspy.settings.num_threads
@@ -51,54 +51,59 @@ class Asker:
             )
             yield cls(opened, evaluator, spec.load()[1]["valset"])
 
-    def ask(self, rules: RuleSet | None, examples: Sequence[dspy.Example]) -> Evaluation:
-        """Ask all of ``examples``; a bar shows how far it is."""
+    def evaluate(self, rules: RuleSet | None, examples: Sequence[dspy.Example]) -> Evaluation:
+        """Ask all of ``examples`` under ``rules``, with a progress bar, and score the answers."""
         with bar(STAGE, "call", total=len(examples)) as shown:
             return self.evaluator.evaluate(rules, examples, stage=STAGE, on_answer=shown.update)
 
     def value(self, rules: RuleSet | None) -> float:
-        """Return the objective on validation as the run's search saw it: with matched offsets where it calibrates."""
-        own = self.ask(rules, self.val)
+        """Return the objective on validation as the run's search saw it: with matched offsets if it calibrates."""
+        own = self.evaluate(rules, self.val)
         if self.opened.calibrated:
             return self.evaluator.value(self.val, redecide_to_match_gold(own.answers, self.val, self.evaluator))
         return own.score.objective
 
-    def moved(self, answered: Evaluation, examples: Sequence[dspy.Example], on_val: Evaluation) -> Evaluation | None:
-        """Return answers as offsets move them that are fitted on the validation answers under the same rules alone.
-
-        Args:
-            answered: the answers to ``examples``.
-            examples: n labelled examples.
-            on_val: the answers to the validation examples.
-
-        Returns:
-            None without log-probabilities; where offsets do not pay, the answers as they are.
-        """
-        return offset(self.evaluator, answered, examples, on_val, self.val)
-
-    def calibrated(self, answered: Evaluation, examples: Sequence[dspy.Example], on_val: Evaluation) -> Score | None:
-        """Return the score of :meth:`moved`; arguments and None as there."""
-        moved = self.moved(answered, examples, on_val)
-        return None if moved is None else moved.score
+    def with_offsets(
+        self, evaluation: Evaluation, examples: Sequence[dspy.Example], on_val: Evaluation
+    ) -> Evaluation | None:
+        """Return :func:`with_offsets` for the validation examples of the run."""
+        return with_offsets(self.evaluator, evaluation, examples, on_val, self.val)
 
 
-def offset(
+def with_offsets(
     evaluator: Evaluator,
-    answered: Evaluation,
+    evaluation: Evaluation,
     examples: Sequence[dspy.Example],
     on_val: Evaluation,
     val: Sequence[dspy.Example],
 ) -> Evaluation | None:
-    """Return answers as offsets move them that are fitted on validation answers alone; see :meth:`Asker.moved`."""
+    """Return an evaluation as decided with offsets that are fitted on validation answers alone.
+
+    Args:
+        evaluator: the student.
+        evaluation: its answers to ``examples``.
+        examples: n labelled examples.
+        on_val: its answers to ``val`` under the same rules.
+        val: the validation examples.
+
+    Returns:
+        None without log-probabilities; if offsets do not pay, the evaluation as it is.
+    """
     task = evaluator.task
     logprobs = logprobs_of(on_val.answers, task)
     if np.isnan(logprobs).any():
         return None
     fitted = fit_offsets(logprobs, task.golds(val), task.labels, answers=on_val.labels)
-    answers = redecide(answered.answers, fitted or Offsets.none(task.labels), evaluator)
+    answers = redecide(evaluation.answers, fitted or Offsets.none(task.labels), evaluator)
     return evaluator.scored(examples, answers)
 
 
-def shown(score: Score | None) -> str:
-    """Return macro-F1 and its interval as a table has them; nothing where there is no score."""
+def change_text(value: float, interval: tuple[float, float], p_value: float | None = None) -> str:
+    """Return a difference, its interval and, if given, its p-value as a table cell."""
+    p = "" if p_value is None else ", p < 0.001" if p_value < 0.001 else f", p = {p_value:.4f}"
+    return f"{value:+.3f} [{interval[0]:+.3f}, {interval[1]:+.3f}]{p}"
+
+
+def score_text(score: Score | None) -> str:
+    """Return macro-F1 and its interval as a table cell; empty without a score."""
     return "" if score is None else f"{score.macro_f1:.3f} [{score.interval[0]:.3f}, {score.interval[1]:.3f}]"
