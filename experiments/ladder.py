@@ -1,4 +1,4 @@
-"""Shorter rule sets, as a search expects them to do on validation, against what the student does on test."""
+"""Shorter rule sets: the score that the search expects on validation, and the student's score on test."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LADDER = (
 
 
 def ladder(run: Path, tokens: Sequence[int]) -> str:
-    """Score the best rules that fit into so many prompt tokens, and return a table.
+    """Score the best rules that fit into each number of prompt tokens, and return a table.
 
-    The sets are read off the search's log. Where answers carry log-probabilities, offsets are fitted for each set on
-    the validation examples alone.
+    The rule sets come from the search's log. If answers have log-probabilities, offsets are fitted for each set on the
+    validation examples alone.
 
     Args:
         run: a run folder made by ``pld-dspy compile`` or ``pld-dspy demo``.
-        tokens: budgets of the rendered rules.
+        tokens: limits for the rendered rules, in tokens.
     """
     with RunStudent.of(run) as student:
         test = student.opened.examples(None)
@@ -42,6 +42,7 @@ def _rung(student: RunStudent, budget: int | None, test: Sequence[dspy.Example])
     asked = rules if len(rules) else None
     own = student.evaluate(asked, test)
     decided = student.with_offsets(own, test, student.evaluate(asked, student.val))
+    calibrated = score_text(None if decided is None else decided.score)
     expected, size = ("", 0) if rung is None else (f"{rung.expected:.3f}", rung.tokens)
     name = "no rules" if budget is None else str(budget)
-    return f"| {name} | {len(rules)} | {size} | {expected} | {score_text(own.score)} | {score_text(None if decided is None else decided.score)} |"
+    return f"| {name} | {len(rules)} | {size} | {expected} | {score_text(own.score)} | {calibrated} |"
