@@ -16,7 +16,7 @@ from pld_dspy.errors import DataError
 from ..command import run_app
 from ..config import Experiment
 from . import replay as replays
-from .bench import SIZES, cells, run_cells
+from .benchmark import SIZES, cells, run_cells
 from .collect import collect_table
 from .collect_run import collect_run
 from .figures import draw
@@ -25,19 +25,19 @@ from .students import FAMILIES
 from .summary import by_method, compare, markdown
 from .table import Table
 
-Out = Annotated[Path, typer.Option(dir_okay=False, help="The table to make or to go on with.")]
+Out = Annotated[Path, typer.Option(dir_okay=False, help="The table to make or to continue.")]
 
-app = typer.Typer(add_completion=False, help="What a search of rules costs, and what it finds.")
+app = typer.Typer(add_completion=False, help="How many calls a search for rules costs, and how good its rules are.")
 
 
 @app.command()
 def synthetic(
     out: Annotated[Path, typer.Option(help="Folder of the cells, the table and the figures.")],
-    seeds: Annotated[int, typer.Option(min=1, help="Students of each family and size.")] = 20,
+    seeds: Annotated[int, typer.Option(min=1, help="Students per family and size.")] = 20,
     jobs: Annotated[int, typer.Option(min=1, help="Processes at once.")] = 1,
-    family: Annotated[list[str] | None, typer.Option(help="Family, once or more; all if not given.")] = None,
-    method: Annotated[list[str] | None, typer.Option(help="Method beside the reference; all if not given.")] = None,
-    size: Annotated[list[str] | None, typer.Option(help="RULESxEXAMPLES, once or more, for example 30x200.")] = None,
+    family: Annotated[list[str] | None, typer.Option(help="Family; repeatable; all if not given.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Method; repeatable; all if not given.")] = None,
+    size: Annotated[list[str] | None, typer.Option(help="RULESxEXAMPLES, such as 30x200; repeatable.")] = None,
 ) -> None:
     """Run the cells that have not run yet; then write and print the summary."""
     _log()
@@ -56,9 +56,9 @@ def collect(
     config: Annotated[Path, typer.Argument(help="An experiment's YAML file: program, data, rationales, student.")],
     out: Out,
     random: Annotated[int, typer.Option(min=0, help="Random candidates.")] = 300,
-    searched: Annotated[int, typer.Option(min=0, help="Trials of a search, whose rule sets are candidates.")] = 60,
+    searched: Annotated[int, typer.Option(min=0, help="Trials of a search; their rule sets become candidates.")] = 60,
 ) -> None:
-    """Ask a real student all validation and test examples under many rule sets."""
+    """Ask a real student about all validation and test examples under many rule sets."""
     _log()
     collect_table(Experiment.load(config), out, random=random, searched=searched)
 
@@ -67,10 +67,10 @@ def collect(
 def collect_run_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder of pld-dspy compile or demo.")],
     out: Out,
-    test: Annotated[int, typer.Option(min=1, help="Test examples, each label in proportion.")] = 150,
-    candidates: Annotated[int, typer.Option(min=4, help="Rule sets at most; three of them may be guards.")] = 60,
+    test: Annotated[int, typer.Option(min=1, help="Number of test examples, stratified by label.")] = 150,
+    candidates: Annotated[int, typer.Option(min=4, help="Most rule sets; up to three of them are guards.")] = 60,
 ) -> None:
-    """Ask some test examples too under the rule sets that a finished run asked all validation examples."""
+    """Score the fully evaluated rule sets of a finished run on some test examples too."""
     _log()
     with logging_redirect_tqdm():
         collect_run(run, out, test=test, candidates=candidates)
@@ -79,10 +79,10 @@ def collect_run_command(
 @app.command()
 def replay(
     table: Annotated[Path, typer.Argument(help="A table made by collect or collect-run.")],
-    seeds: Annotated[int, typer.Option(min=1, help="Replays of each method and budget.")] = 20,
-    budget: Annotated[list[float] | None, typer.Option(help="Share of the calls for everything, once or more.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Replays per method and budget.")] = 20,
+    budget: Annotated[list[float] | None, typer.Option(help="Share of the calls for everything; repeatable.")] = None,
 ) -> None:
-    """Let every method choose among a table's candidates, and print what they cost and found."""
+    """Let every method choose among a table's candidates, and print calls and quality."""
     typer.echo(replays.markdown(replays.replay(Table.load(table), seeds=seeds, budgets=budget or None)))
 
 
@@ -103,7 +103,7 @@ def _sizes(texts: Sequence[str]) -> list[tuple[int, int]]:
     for text in texts:
         match = re.fullmatch(r"(\d+)x(\d+)", text)
         if match is None:
-            raise DataError(f"The size {text!r} is not RULESxEXAMPLES. Write for example 30x200.")
+            raise DataError(f"The size {text!r} is not RULESxEXAMPLES. Write it like 30x200.")
         found.append((int(match[1]), int(match[2])))
     return found
 

@@ -1,6 +1,6 @@
-"""Searches that spend fewer calls by known means: a pruner on top of TPE, and minibatches as MIPROv2 takes them.
+"""Known ways to spend fewer calls: TPE with a pruner, and minibatches as in MIPROv2.
 
-All draw from the same space as RuleSearch and begin with the same guards, the unchanged student and all rules.
+All search the same space as RuleSearch and begin with the same guards: the unchanged student, and all rules.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from .setting import Curve, Outcome, Setting
 from .space import distributions, guards, rule_set
 from .surface import Ints
 
-LOOK = 20
-"""Examples between two looks of the Wilcoxon test; more looks would make more false alarms."""
+TEST_EVERY = 20
+"""Examples between two Wilcoxon tests; more tests would give more false alarms."""
 P_VALUE = 0.1
 FIRST_RUNG = 8
-"""Successive halving begins with one part in this many of the examples, and doubles."""
+"""Successive halving begins with the examples divided by this number, and doubles."""
 MINIBATCH = 35
 FULL_EVERY = 5
-"""MIPROv2's defaults in DSPy 3.4: examples a minibatch, and trials between two evaluations on all examples."""
+"""MIPROv2's defaults in DSPy 3.4: examples per minibatch, and trials between two evaluations on all examples."""
 
 Values = Iterable[tuple[int, float]]
 Report = Callable[[Ints, list[str | None], int], Values]
@@ -47,13 +47,13 @@ def wilcoxon(setting: Setting) -> Outcome:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        pruner = WilcoxonPruner(p_threshold=P_VALUE, n_startup_steps=LOOK)
+        pruner = WilcoxonPruner(p_threshold=P_VALUE, n_startup_steps=TEST_EVERY)
     rng = np.random.default_rng(setting.seed)
-    return _pruned(setting, pruner, correctness, lambda: rng.permutation(n), range(LOOK, n, LOOK))
+    return _pruned(setting, pruner, correctness, lambda: rng.permutation(n), range(TEST_EVERY, n, TEST_EVERY))
 
 
 def halving(setting: Setting) -> Outcome:
-    """TPE whose trials go on to twice the examples while they are in the better half of those that got there."""
+    """TPE; a trial continues with twice the examples if it is in the better half of the trials at that point."""
     n, golds = len(setting.valset), setting.evaluator.task.golds(setting.valset)
 
     def figure(rows: Ints, answers: list[str | None], before: int) -> Values:
@@ -61,23 +61,23 @@ def halving(setting: Setting) -> Outcome:
 
     first = max(n // FIRST_RUNG, 1)
     pruner = SuccessiveHalvingPruner(min_resource=first, reduction_factor=2)
-    order = np.random.default_rng(setting.seed).permutation(n)  # one for all: a rung compares like with like
+    order = np.random.default_rng(setting.seed).permutation(n)  # one for all trials: a rung compares the same examples
     return _pruned(setting, pruner, figure, lambda: order, [first, 2 * first, 4 * first])
 
 
 def minibatch(setting: Setting) -> Outcome:
-    """TPE that is told the score on a random minibatch; now and then the best mean is evaluated on all examples."""
+    """TPE on scores of random minibatches; every few trials, the set with the best mean is scored on all examples."""
     study, space, curve = _study(setting), distributions(setting.rules), Curve(setting.evaluator)
     rng = np.random.default_rng(setting.seed)
-    whole: dict[RuleSet, float] = {}
-    part: dict[RuleSet, list[float]] = {}
+    on_all: dict[RuleSet, float] = {}
+    on_batches: dict[RuleSet, list[float]] = {}
 
     def evaluate(rules: RuleSet, parameters: dict[str, object]) -> None:
         value = setting.evaluator.evaluate(rules, setting.valset, stage="search").score.objective
         study.add_trial(create_trial(params=parameters, distributions=space, value=value))
-        if value > max(whole.values(), default=-1.0):
+        if value > max(on_all.values(), default=-1.0):
             curve.note(rules)
-        whole[rules] = value
+        on_all[rules] = value
 
     for parameters in guards(setting.rules):
         evaluate(rule_set(setting.rules, parameters), parameters)
@@ -89,23 +89,23 @@ def minibatch(setting: Setting) -> Outcome:
         batch = [setting.valset[row] for row in rows]
         value = setting.evaluator.evaluate(rules, batch, stage="search").score.objective
         study.tell(trial, value)
-        part.setdefault(rules, []).append(value)
+        on_batches.setdefault(rules, []).append(value)
         parameters_of[rules] = trial.params
-        waiting = [rules for rules in part if rules not in whole]
+        waiting = [rules for rules in on_batches if rules not in on_all]
         if number % FULL_EVERY == 0 and waiting:
-            best = max(waiting, key=lambda rules: np.mean(part[rules]))
+            best = max(waiting, key=lambda rules: np.mean(on_batches[rules]))
             evaluate(best, parameters_of[best])
-    return curve.outcome(max(whole, key=lambda rules: whole[rules]))
+    return curve.outcome(max(on_all, key=lambda rules: on_all[rules]))
 
 
 def _pruned(
     setting: Setting, pruner: BasePruner, report: Report, order: Callable[[], Ints], looks: Sequence[int]
 ) -> Outcome:
-    """Search with TPE and a pruner that may stop a trial at each of ``looks``, numbers of examples asked.
+    """Search with TPE and a pruner that may stop a trial at each of ``looks``, numbers of examples answered.
 
-    A stopped trial is told its score on the examples it got to: TPE would otherwise rank it by its last report, which
-    with one report an example is a single answer. And it is told less than the best so far, since the pruner
-    compares with the best trial of the study, which must be one that was asked everything.
+    The value of a stopped trial is its score on the examples answered so far: TPE would otherwise rank it by its last
+    report, which may be a single answer. The value is kept below the best so far, since the pruner compares with the
+    best trial of the study, which must be one with all examples.
     """
     study, space, curve = _study(setting), distributions(setting.rules), Curve(setting.evaluator)
     study.pruner = pruner
@@ -119,7 +119,7 @@ def _pruned(
         trial = study.ask(space)
         rules = rule_set(setting.rules, trial.params)
         rows = order()
-        answers = _asked(setting, trial, rules, rows, report, [n] if number < len(first) else [*looks, n])
+        answers = _answers(setting, trial, rules, rows, report, [n] if number < len(first) else [*looks, n])
         value = macro_f1(golds[rows[: len(answers)]].tolist(), answers, task.labels)
         if len(answers) < n:
             value = min(value, best - 1e-6)
@@ -130,10 +130,10 @@ def _pruned(
     return curve.outcome(chosen)
 
 
-def _asked(
+def _answers(
     setting: Setting, trial: Trial, rules: RuleSet, rows: Ints, report: Report, looks: Sequence[int]
 ) -> list[str | None]:
-    """Ask the examples ``rows`` in order, up to all of them or to the look at which the pruner stops the trial."""
+    """Ask about the examples ``rows`` in order, until the pruner stops the trial."""
     answers: list[str | None] = []
     for look in looks:
         before = len(answers)

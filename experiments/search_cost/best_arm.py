@@ -1,4 +1,4 @@
-"""Best-arm methods: which of many candidates is best, with far fewer calls than asking every one everything."""
+"""Best-arm methods: find the best of many candidates with far fewer calls than all of them on all examples take."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ ALPHA = 0.15
 MINIBATCH = 35
 FULL_EVERY = 5
 SCREENED = 0.4
-"""Share of the budget that goes into slices of many arms before any is raced."""
+"""Share of the budget for screening many arms on slices, before the first race."""
 PRIOR_ANSWERS = 60
-"""An arm's own answers are weighed against the model as if the model were this many answers."""
+"""How many of an arm's own answers the model's estimate weighs as much as."""
 
 Chooser = Callable[[Arms, np.random.Generator], int]
 
 
 def random_search(arms: Arms, rng: np.random.Generator) -> int:
-    """Ask as many random arms everything as the budget allows, and take the best."""
+    """Ask as many random arms as the budget allows about all examples, and return the best."""
     for arm in rng.permutation(len(arms)):
         if not arms.ask(arm):
             break
@@ -35,7 +35,7 @@ def random_search(arms: Arms, rng: np.random.Generator) -> int:
 
 
 def successive_halving(arms: Arms, rng: np.random.Generator) -> int:
-    """Ask random arms a block, and the better half twice as much, until they are asked everything.
+    """Ask random arms about a block of examples, then the better half about twice as many, until all examples.
 
     One bracket of Hyperband (Li et al. 2018), with as many arms as the budget allows.
     """
@@ -51,7 +51,7 @@ def successive_halving(arms: Arms, rng: np.random.Generator) -> int:
 
 
 def wilcoxon_race(arms: Arms, rng: np.random.Generator) -> int:
-    """Race random arms against the best so far; a signed-rank test on shared examples drops them, block by block."""
+    """Race random arms against the best so far; a signed-rank test may drop them after each block."""
 
     def worse(arm: int, best: int, rows: Ints) -> bool:
         gained = arms.right(arm, rows).astype(float) - arms.right(best, rows)
@@ -61,7 +61,7 @@ def wilcoxon_race(arms: Arms, rng: np.random.Generator) -> int:
 
     best: int | None = None
     for arm in rng.permutation(len(arms)):
-        if arms.spent:
+        if arms.out_of_budget:
             break
         if _race(arms, rng, arm, best, worse) and (best is None or arms.macro_f1(arm) > arms.macro_f1(best)):
             best = arm
@@ -69,16 +69,16 @@ def wilcoxon_race(arms: Arms, rng: np.random.Generator) -> int:
 
 
 def minibatch(arms: Arms, rng: np.random.Generator) -> int:
-    """As MIPROv2: a random arm on a random minibatch; every fifth time, and last, the best mean is asked everything."""
+    """As MIPROv2: random arms on random minibatches; every fifth time, and last, the best mean on all examples."""
     means: dict[int, list[float]] = {}
 
     def ask_best_mean() -> None:
-        waiting = set(means) - set(arms.whole())
+        waiting = set(means) - set(arms.asked_in_full())
         if waiting:
             arms.ask(max(waiting, key=lambda arm: float(np.mean(means[arm]))))
 
     number, size = 0, min(MINIBATCH, arms.n)
-    while arms.left >= size + arms.n and len(arms.whole()) < len(arms):
+    while arms.calls_left >= size + arms.n and len(arms.asked_in_full()) < len(arms):
         number += 1
         arm, rows = int(rng.integers(len(arms))), rng.choice(arms.n, size=size, replace=False)
         arms.ask(arm, rows)
@@ -86,7 +86,7 @@ def minibatch(arms: Arms, rng: np.random.Generator) -> int:
         if number % FULL_EVERY == 0:
             ask_best_mean()
     ask_best_mean()
-    if not arms.whole():
+    if not arms.asked_in_full():
         arms.ask(int(rng.integers(len(arms))))
     return _best_whole(arms)
 
@@ -97,7 +97,7 @@ def posterior_race(arms: Arms, rng: np.random.Generator) -> int:
 
 
 def pooled_race(arms: Arms, rng: np.random.Generator) -> int:
-    """The same, with a model of what each rule does that pools the answers of all arms."""
+    """The same, with a model of each rule's effect, fitted to the answers of all arms."""
     return _screen_and_race(arms, rng, lambda: expected(arms))
 
 
@@ -111,30 +111,30 @@ METHODS: dict[str, Chooser] = {
 }
 
 
-def _screen_and_race(arms: Arms, rng: np.random.Generator, believed: Callable[[], Floats]) -> int:
+def _screen_and_race(arms: Arms, rng: np.random.Generator, estimate: Callable[[], Floats]) -> int:
     def worse(arm: int, best: int, rows: Ints) -> bool:
         return chance_to_win(arms.right(arm, rows), arms.right(best, rows)) < ALPHA
 
     _screen(arms, rng)
     best: int | None = None
     done: set[int] = set()
-    while len(done) < len(arms) and not arms.spent:
-        values = _blended(arms, believed())
+    while len(done) < len(arms) and not arms.out_of_budget:
+        values = _blended(arms, estimate())
         values[list(done)] = -np.inf
         arm = int(values.argmax())
         done.add(arm)
         if _race(arms, rng, arm, best, worse) and (best is None or arms.macro_f1(arm) > arms.macro_f1(best)):
             best = arm
-    views = believed()
-    return max(arms.whole(), key=lambda one: arms.macro_f1(one) + views[one])
+    views = estimate()
+    return max(arms.asked_in_full(), key=lambda one: arms.macro_f1(one) + views[one])
 
 
 def _screen(arms: Arms, rng: np.random.Generator) -> None:
-    """Ask arms in turn one slice each; slices go round, so that all examples are asked alike and no arm gets one twice.
+    """Ask arms in turn about one slice each; slices rotate, so that all examples are asked about equally often.
 
-    What one arm costs in full is kept back, so that there is a winner in the end.
+    The cost of one arm on all examples is reserved, so that there is a winner in the end.
     """
-    slices = int(min(SCREENED * arms.budget, arms.left - arms.n) // BLOCK)
+    slices = int(min(SCREENED * arms.budget, arms.calls_left - arms.n) // BLOCK)
     order, turns = rng.permutation(arms.n), rng.permutation(len(arms))
     for number in range(slices):
         turn, place = divmod(number, len(arms))
@@ -145,7 +145,7 @@ def _screen(arms: Arms, rng: np.random.Generator) -> None:
 def _race(
     arms: Arms, rng: np.random.Generator, arm: int, best: int | None, worse: Callable[[int, int, Ints], bool]
 ) -> bool:
-    """Ask an arm block by block; return whether it got to the end: not worse than the best, nor out of budget."""
+    """Ask an arm block by block; return whether it reached the end: neither worse than the best nor out of budget."""
     order = rng.permutation(arms.n)
     for end in range(BLOCK, arms.n + BLOCK, BLOCK):
         if not arms.ask(arm, order[:end]):
@@ -155,10 +155,10 @@ def _race(
     return True
 
 
-def _blended(arms: Arms, believed: Floats) -> Floats:
-    """Weigh each arm's own answers against what is believed of it."""
+def _blended(arms: Arms, estimate: Floats) -> Floats:
+    """Average each arm's own answers with its estimate, by number of answers."""
     return np.asarray(
-        (arms.correct().sum(axis=1) + PRIOR_ANSWERS * believed) / (arms.asked.sum(axis=1) + PRIOR_ANSWERS)
+        (arms.correct().sum(axis=1) + PRIOR_ANSWERS * estimate) / (arms.asked.sum(axis=1) + PRIOR_ANSWERS)
     )
 
 
@@ -179,4 +179,4 @@ def _bracket_calls(size: int, n: int) -> int:
 
 
 def _best_whole(arms: Arms) -> int:
-    return max(arms.whole(), key=arms.macro_f1)
+    return max(arms.asked_in_full(), key=arms.macro_f1)

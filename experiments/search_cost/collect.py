@@ -1,4 +1,4 @@
-"""Collect a table: ask one real student every validation and test example under random and searched rule sets."""
+"""Collect a table: a real student's answers to all validation and test examples under random and searched rule sets."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from .space import random_set
 from .table import Header, extend
 
 MOST = 12
-"""Rules in a random candidate, at most."""
+"""Most rules in a random candidate."""
 
 
 def collect_table(experiment: Experiment, path: Path, *, random: int, searched: int) -> None:
     """Collect a table with the program, data, rationales and student of an experiment.
 
     Args:
-        experiment: its optimizers, budget and tracking are not used; its first seed is that of every random choice.
-        path: the table; next to it lie the student's answers and the search's study, for resuming.
+        experiment: its optimizers, budget and tracking are ignored; its first seed decides every random choice.
+        path: the table; the student's answers and the search's study are kept next to it, for resuming.
         random: random candidates.
-        searched: trials of a search, whose rule sets become candidates too.
+        searched: trials of a search; their rule sets become candidates too.
 
     Raises:
         DataError: the experiment has no rationales to make rules from.
-        RunError: the file is a table of something else.
+        RunError: the file is a table of another student, other rules or other examples.
     """
     seed, micro_rules = experiment.seeds[0], experiment.micro_rules()
     splits = experiment.module.load(experiment.data, rationales=micro_rules, seed=seed)
@@ -70,19 +70,19 @@ def collect_table(experiment: Experiment, path: Path, *, random: int, searched: 
 def collect(
     evaluator: Evaluator, rules: list[Rule], splits: Splits, path: Path, *, random: int, searched: int, seed: int
 ) -> None:
-    """Collect a table, candidate by candidate; a killed collection goes on where it was.
+    """Collect a table, candidate by candidate; a killed collection resumes.
 
     Args:
-        evaluator: the student; its ledger's file is what a resumed collection reads answers from.
-        rules: the rules that candidates are made of.
-        splits: training examples say which examples a rule came from; all validation and test examples are asked.
+        evaluator: the student; a resumed collection reads answers from its ledger's file.
+        rules: candidates are sets of these.
+        splits: training examples are the rules' support; candidates answer all validation and test examples.
         path: the table.
         random: random candidates.
-        searched: trials of a search, whose rule sets become candidates too.
+        searched: trials of a search; their rule sets become candidates too.
         seed: of every random choice.
 
     Raises:
-        RunError: the file is a table of something else.
+        RunError: the file is a table of another student, other rules or other examples.
     """
     student = str(getattr(evaluator.lm, "model", ""))
     header = Header.of(student, evaluator.task, rules, splits.val, splits.test)
@@ -97,7 +97,7 @@ def collect(
 def _candidates(
     evaluator: Evaluator, rules: list[Rule], splits: Splits, path: Path, random: int, searched: int, seed: int
 ) -> Iterator[tuple[str, RuleSet]]:
-    """Yield the guards, random sets and the sets that a search raced; the search sees validation examples only."""
+    """Yield the guards, random sets, and the sets of a search, which sees validation examples only."""
     yield "guard", RuleSet()
     yield "guard", RuleSet(rules=tuple(rules))
     rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Make a table from a finished run: of the rule sets that its searches asked in full, whose answers it still has."""
+"""Make a table from a finished run: of the rule sets that its searches scored on all validation examples."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ from .table import Header, extend
 logger = logging.getLogger(__name__)
 
 GUARDS = ("baseline", "all rules", "reworded")
-"""The kinds of trial that every search begins with, whatever it finds."""
+"""The kinds of trial that every search begins with."""
 
 Named = tuple[str, RuleSet]
-"""(kind as of a table's candidate, rules)."""
+"""(kind, as in a table's candidates; rules)."""
 
 
 def collect_run(run: Path, path: Path, *, test: int, candidates: int) -> None:
-    """Ask the rule sets that a run's own search and its plain search asked in full some test examples too.
+    """Score fully evaluated rule sets of a run's own search and of its plain search on some test examples too.
 
-    Their validation answers come from the run's ledger, and test answers go there, so that nothing is asked twice.
-    A table holds answers as they are, without offsets, also where the run calibrates.
+    Their validation answers come from the run's ledger, and test answers are kept there: no call is repeated. A table
+    holds answers without offsets, even if the run calibrates.
 
     Args:
         run: a run folder made by ``pld-dspy compile`` or ``pld-dspy demo``; ``python -m experiments plain`` adds sets.
-        path: the table to make or to go on with.
-        test: test examples, drawn with each label in proportion by the run's seed; all of them where they are fewer.
-        candidates: rule sets at most, and more than there are guards.
+        path: the table to make or to continue.
+        test: number of test examples, stratified by label and drawn with the run's seed; all if there are fewer.
+        candidates: most rule sets, guards included.
 
     Raises:
-        DataError: the run asked guards alone in full, has no test split, or decides for several labels at once.
+        DataError: the run evaluated the guards alone in full, has no test split, or has several labels per answer.
         RunError: there is no finished run in the folder, or the file is a table of something else.
     """
     with RunStudent.of(run) as student:
         opened = student.opened
         if opened.task.several:
             raise DataError(
-                f"{run} decides for several labels at once, and a table holds one label an answer. Give another run."
+                f"{run} decides for several labels at once, and a table holds one label per answer. Give another run."
             )
         rules, sets = _asked_in_full(opened)
         chosen = spread(sets, candidates)
@@ -72,9 +72,9 @@ def collect_run(run: Path, path: Path, *, test: int, candidates: int) -> None:
 
 
 def spread(sets: Sequence[Named], most: int) -> list[Named]:
-    """Return the guards and, evenly over the order in which they were asked, as many others as ``most`` allows.
+    """Return the guards and as many others as ``most`` allows, at even distances in the order of the search.
 
-    The sets of a search get better as it goes on: its first ones alone would all be poor, its last ones much alike.
+    A search's sets get better with time: the first ones alone would all be poor, the last ones much alike.
     """
     guards = _guards(sets)
     others = [one for one in sets if one[0] != "guard"]
@@ -87,7 +87,7 @@ def _guards(sets: Sequence[Named]) -> list[Named]:
 
 
 def _asked_in_full(opened: FinishedRun) -> tuple[list[Rule], list[Named]]:
-    """Return the rules that a run searched, and each rule set that was asked in full, once, in the order of asking."""
+    """Return the rules that a run searched, and its fully evaluated rule sets, each once, in the search's order."""
     folder = opened.folder
     study, rules = find_study(folder.study, prefix=folder.fingerprint)
     rows = _rows(study, rules)

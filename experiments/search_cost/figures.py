@@ -1,4 +1,4 @@
-"""Figures of a bench: calls against quality, and quality on the way."""
+"""Figures of a benchmark: quality against calls, and quality during the search."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
-from .bench import Finished
+from .benchmark import CellResult
 from .methods import METHODS, REFERENCE
 from .summary import MARGIN, POOLED, Results, anytime, bounds, differences, paired
 
 _STYLE: dict[Any, Any] = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
-# Okabe and Ito (2008), which all readers can tell apart, without their yellow and with a purple.
+# Okabe and Ito (2008), for colour-blind readers too; purple in place of their yellow.
 _COLOURS = ("#000000", "#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#d55e00", "#7b3294", "#0072b2")
 _MARKERS = "osD^vP*X<>ph"
 _COLUMNS = 3
 _TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 FIRST_SHARE = 0.005
-"""Where the way begins: calls, as a share of the reference."""
+"""Where the curves begin: calls, as a share of the reference."""
 
-Draw = Callable[[Axes, str, Sequence[Finished], Sequence[Finished]], None]
+Draw = Callable[[Axes, str, Sequence[CellResult], Sequence[CellResult]], None]
 
 
 def draw(results: Results, folder: Path) -> list[Path]:
-    """Draw ``quality.png`` and ``anytime.png`` into the folder, with a panel for all families and for each.
+    """Draw ``quality.png`` and ``anytime.png`` into the folder: a panel for all families, and one per family.
 
     Args:
-        results: a bench's cells by method and student.
+        results: a benchmark's cells by method and student.
         folder: an existing folder.
     """
     paths = [folder / "quality.png", folder / "anytime.png"]
-    _panels(results, _point, paths[0], "calls, as a share of the reference", "macro-F1 less the reference")
-    _panels(results, _way, paths[1], "calls made, as a share of the reference", "macro-F1 of the choice so far")
+    _panels(results, _final_point, paths[0], "calls, as a share of the reference", "macro-F1 less the reference")
+    _panels(results, _curve, paths[1], "calls made, as a share of the reference", "macro-F1 of the choice so far")
     return paths
 
 
@@ -62,31 +62,31 @@ def _panels(results: Results, add: Draw, path: Path, x: str, y: str) -> None:
         figure.savefig(path, dpi=150)
 
 
-def _point(axes: Axes, method: str, cells: Sequence[Finished], references: Sequence[Finished]) -> None:
-    """Mean calls and mean difference; the lower end of the interval is the one-sided bound of the table."""
+def _final_point(axes: Axes, method: str, cells: Sequence[CellResult], references: Sequence[CellResult]) -> None:
+    """Draw mean calls and mean difference; the lower end of the interval is the one-sided bound of the table."""
     strata = differences(cells, references)
     mean, (low, high) = float(np.concatenate(strata).mean()), bounds(strata)
     share = np.mean([one.calls for one in cells]) / np.mean([one.calls for one in references])
-    axes.errorbar(share, mean, [[mean - low], [high - mean]], capsize=2, linestyle="none", **_look(method))
+    axes.errorbar(share, mean, [[mean - low], [high - mean]], capsize=2, linestyle="none", **_style(method))
     if method == REFERENCE:
         axes.axhline(-MARGIN, color="grey", linestyle=":", linewidth=1)
 
 
-def _way(axes: Axes, method: str, cells: Sequence[Finished], references: Sequence[Finished]) -> None:
-    """Mean choice so far, up to the mean of the calls that the method makes; ablations are left out."""
+def _curve(axes: Axes, method: str, cells: Sequence[CellResult], references: Sequence[CellResult]) -> None:
+    """Draw the mean macro-F1 of the choice so far, up to the method's mean number of calls; ablations are left out."""
     if method.startswith("no_"):
         return
     end = float(np.mean([one.calls / other.calls for one, other in zip(cells, references, strict=True)]))
     shares = np.geomspace(FIRST_SHARE, end, 200)
-    axes.plot(shares, anytime(cells, references, shares).mean(axis=0), **_look(method) | {"marker": "none"})
+    axes.plot(shares, anytime(cells, references, shares).mean(axis=0), **_style(method) | {"marker": "none"})
 
 
-def _look(method: str) -> dict[str, Any]:
+def _style(method: str) -> dict[str, Any]:
     number = list(METHODS).index(method)
     ablation = method.startswith("no_")
     return {
         "color": "#888888" if ablation else _COLOURS[number % len(_COLOURS)],
         "marker": _MARKERS[number % len(_MARKERS)],
         "markersize": 5,
-        "label": METHODS[method].says,
+        "label": METHODS[method].description,
     }

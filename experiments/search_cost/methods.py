@@ -1,4 +1,4 @@
-"""The methods that are compared, behind one function: a student to ask, a budget and a seed give a rule set."""
+"""The methods that are compared, as functions: student, rules, budget and seed in, a rule set out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from . import baselines
 from .setting import Curve, Outcome, Setting
 
 REFERENCE = "tpe_150"
-"""The method that all others are compared with: every trial asks the whole validation set."""
+"""The method that all others are compared with: every trial asks about the whole validation set."""
 REFERENCE_TRIALS = 150
 
 
@@ -25,53 +25,53 @@ class Method:
     """One way to search.
 
     Attributes:
-        run: searches.
+        run: the search.
         share: budget as a share of what 150 evaluations on the whole validation set cost.
-        says: what it is, in a few words.
-        logprobs: whether it is given label log-probabilities with the answers.
+        description: a few words for tables and figures.
+        logprobs: whether answers come with label log-probabilities.
     """
 
     run: Callable[[Setting], Outcome]
     share: float
-    says: str
+    description: str
     logprobs: bool = False
 
 
 def plain(setting: Setting) -> Outcome:
-    """TPE that asks the whole validation set in every trial; both guards come on top of the budget."""
+    """TPE with the whole validation set in every trial; both guards come on top of the budget."""
     trials = setting.budget // len(setting.valset)
     return rule_search(setting, SearchConfig(screen_calls=0, alpha=0, parsimony=0, trials=trials))
 
 
 def ours(setting: Setting) -> Outcome:
-    """RuleSearch as it is shipped."""
+    """RuleSearch with its defaults."""
     return rule_search(setting, SearchConfig())
 
 
 def ours_within(setting: Setting) -> Outcome:
-    """RuleSearch told to spend about the budget."""
+    """RuleSearch with settings for about the budget."""
     return rule_search(setting, SearchConfig.within(setting.budget, len(setting.valset)))
 
 
 def no_applicability(setting: Setting) -> Outcome:
-    """RuleSearch that is not told which examples a rule came from."""
+    """RuleSearch without knowing which examples a rule came from."""
     return rule_search(replace(setting, about=None), SearchConfig())
 
 
 def no_screening(setting: Setting) -> Outcome:
-    """RuleSearch without screening and so without its model; the calls saved go to races."""
+    """RuleSearch without screening and so without its model; the calls saved go to further races."""
     shipped = SearchConfig()
     more = round(shipped.screen_calls / (0.6 * len(setting.valset)))
     return rule_search(setting, SearchConfig(screen_calls=0, trials=shipped.trials + more))
 
 
 def no_race(setting: Setting) -> Outcome:
-    """RuleSearch that asks every candidate the whole validation set."""
+    """RuleSearch with every candidate on the whole validation set."""
     return rule_search(setting, SearchConfig(alpha=0))
 
 
 def no_parsimony(setting: Setting) -> Outcome:
-    """RuleSearch to which a rule costs nothing."""
+    """RuleSearch without a price per rule."""
     return rule_search(setting, SearchConfig(parsimony=0))
 
 
@@ -93,7 +93,7 @@ METHODS = {
 
 
 def rule_search(setting: Setting, config: SearchConfig) -> Outcome:
-    """Run RuleSearch and note what it would have returned after each fully asked trial."""
+    """Run RuleSearch, and record what it would have returned after each full evaluation."""
     curve = Curve(setting.evaluator)
     reached = -1.0
 

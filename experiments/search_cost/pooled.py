@@ -1,8 +1,8 @@
-"""What each rule does to answers, learned from the answers of all arms at once.
+"""The effect of each rule on answers, estimated from the answers of all arms together.
 
-A linear cousin of the search's own model: whether an arm answers an example correctly is the example's ease, plus
-what each of the arm's rules does to examples of the rule's label, and to others. It is solved in closed form, so that
-thousands of replays take seconds.
+A linear version of the search's own model: the chance of a correct answer is the example's ease, plus the effects of
+the arm's rules, each with one effect on examples of its own label and one on others. It is solved in closed form, so
+that thousands of replays take seconds.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from .arms import Arms
 from .surface import Floats
 
 NOISE, EFFECT = 0.2, 0.1
-"""Variance of an answer about its expectation, and prior sd of an effect."""
+"""Variance of an answer around its expectation, and prior standard deviation of an effect."""
 EASE_ANSWERS = 2.0
-"""The mean ease weighs as much in each example's own as this many answers."""
+"""How many answers the mean ease weighs as much as in the ease of each example."""
 SWEEPS = 3
 
 
 def expected(arms: Arms) -> Floats:
     """Return the expected macro recall of each arm on the validation examples, 0 to 1.
 
-    An effect depends on an example through its gold label alone, so that answers are summed by arm and label first.
+    An effect depends on an example's gold label alone, so answers are summed by arm and label first.
     """
     labels = np.unique(arms.golds)
     member = (arms.golds[:, None] == labels).astype(float)
-    own = (labels[:, None] == arms.told).astype(float)
+    own = (labels[:, None] == arms.rule_labels).astype(float)
     features = np.concatenate([arms.use[:, None] * own, arms.use[:, None] * (1 - own)], axis=2)
     rows = features.reshape(-1, features.shape[2])
     counts = (arms.asked @ member).ravel()

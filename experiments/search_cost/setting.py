@@ -1,4 +1,4 @@
-"""What a method is given, and what it gives back."""
+"""The input of a method, and its result."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import dspy
 
 from pld_dspy.rules import Rule, RuleSet
 
-from .asked import Asked
 from .surface import Floats
+from .synthetic_evaluator import SyntheticEvaluator
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What a method is given.
+    """The input of a method.
 
     Attributes:
         evaluator: the student as a function of its rules; counts the calls.
         rules: K candidate rules.
         valset: n validation examples.
         about: n x K, which examples a rule came from; None if unknown.
-        budget: student calls to spend, about.
+        budget: number of student calls to spend, roughly.
         seed: of every random choice.
     """
 
-    evaluator: Asked
+    evaluator: SyntheticEvaluator
     rules: tuple[Rule, ...]
     valset: list[dspy.Example]
     about: Floats | None
@@ -35,12 +35,12 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a method gives back.
+    """The result of a method.
 
     Attributes:
-        chosen: the rule set; an empty one where nothing beat the unchanged student.
+        chosen: the rule set; empty if nothing beat the unchanged student.
         calls: student calls made.
-        curve: (calls made so far, the rule set it would have returned then), at each change; starts without calls.
+        curve: (calls made so far, the rule set it would have returned then), at each change; starts at 0 calls.
     """
 
     chosen: RuleSet
@@ -50,16 +50,16 @@ class Outcome:
 
 @dataclass
 class Curve:
-    """Notes what a search would return if it were stopped now."""
+    """Records what a search would return if it stopped now."""
 
-    evaluator: Asked
+    evaluator: SyntheticEvaluator
     points: list[tuple[int, RuleSet]] = field(default_factory=lambda: [(0, RuleSet())])
 
     def note(self, rules: RuleSet | None) -> None:
-        """Note that ``rules`` (None: the unchanged student) are the best from now on."""
+        """Record that ``rules`` (None: the unchanged student) are the best from now on."""
         self.points.append((self.evaluator.calls, rules or RuleSet()))
 
     def outcome(self, chosen: RuleSet | None) -> Outcome:
-        """End the curve with the search's own choice."""
+        """Return the outcome; the curve ends with the search's own choice."""
         self.note(chosen)
         return Outcome(chosen=chosen or RuleSet(), calls=self.evaluator.calls, curve=self.points)

@@ -1,4 +1,4 @@
-"""The space that every method draws from, as Optuna parameters: which rules, in which wording, in which order."""
+"""The space that every method searches, as Optuna parameters: which rules, in which wording and order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pld_dspy.search.space import Parameters, Space
 
 
 def distributions(rules: Sequence[Rule]) -> dict[str, BaseDistribution]:
-    """Return use, sort key and, where there is a choice, wording of each rule."""
+    """Return the distributions of each rule's use, sort key and, if there are several, wording."""
     return Space(tuple(rules)).distributions()
 
 
@@ -23,13 +23,13 @@ def rule_set(rules: Sequence[Rule], parameters: Parameters) -> RuleSet:
 
 
 def guards(rules: Sequence[Rule]) -> list[Parameters]:
-    """Return the parameters of no rule and of all rules, in their own order and first wordings."""
+    """Return the parameters of no rule, and of all rules in their own order and first wordings."""
     space = Space(tuple(rules))
     return [space.parameters(space.none()), space.parameters(space.all())]
 
 
 def random_set(rules: Sequence[Rule], rng: np.random.Generator, most: int) -> RuleSet:
-    """Return 1 to ``most`` random rules, all sizes alike, in random order and wordings."""
+    """Return 1 to ``most`` random rules, each number equally likely, in random order and wordings."""
     size = int(rng.integers(1, min(most, len(rules)) + 1))
     chosen = [rules[j] for j in rng.choice(len(rules), size=size, replace=False)]
     return RuleSet(rules=tuple(rule.with_wording(int(rng.integers(len(rule.wordings)))) for rule in chosen))

@@ -1,4 +1,4 @@
-"""Synthetic students: families of response surfaces, with rules, validation examples and provenance to search with."""
+"""Synthetic students: families of response surfaces, with rules, validation examples and provenance."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ Kinds = NDArray[np.str_]
 
 LABELS = ("north", "east", "south", "west")
 SHARES = (0.4, 0.3, 0.2, 0.1)
-"""Share of each label among the examples; which label gets which share is drawn."""
+"""Share of each label among the examples; which label gets which share is random."""
 UNSEEN = 4000
 TASK = Task(predictor="self", label_field="label", labels=LABELS, inputs=("text",))
 
 USEFUL, REDUNDANT, HARMFUL, INERT = "useful", "redundant", "harmful", "inert"
 MIX = {USEFUL: 0.4, REDUNDANT: 0.2, HARMFUL: 0.2}
-"""Share of the rules of each kind; the others are inert."""
+"""Share of the rules of each kind; the rest is inert."""
 WORDINGS = 3
 STRAY = 0.03
-"""How often a rule covers an example that it should not."""
+"""How often a rule covers an example by mistake."""
 FALSE_COPY = 0.1
-"""Share of examples on which a redundant rule and the rule that it repeats are drawn apart."""
+"""Share of examples on which a redundant rule and the rule that it repeats are drawn independently."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """How the students of a family depart from rules that just add up.
+    """How the students of a family differ from rules whose effects just add up.
 
     Attributes:
-        paired: share of the useful rules that stand in pairs which turn each other round.
+        paired: share of the useful rules that are in pairs which reverse each other.
         needed: rules of a club that must be in the prompt for any of them to count; 1 for no clubs.
         temperature: of the noise by prompt and example.
-        permuted: whether the search is given provenance of the wrong rules and examples.
+        permuted: whether the search gets the provenance of other rules and examples.
     """
 
     paired: float = 0.0
@@ -62,13 +62,13 @@ FAMILIES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Student:
-    """A student, and what a search is given to find its best rules.
+    """A student, and what a search needs to find its best rules.
 
     Attributes:
         rules: K rules with two or three wordings each.
-        kinds: K kinds: useful, redundant, harmful or inert. No search sees them.
+        kinds: K kinds: useful, redundant, harmful or inert. Hidden from every search.
         valset: n validation examples, the first rows of the surface.
-        about: n x K in [0, 1], which examples a rule came from, as provenance knows it: with gaps and errors.
+        about: n x K in [0, 1], which examples a rule came from, by their provenance, with gaps and errors.
         surface: how the student answers, over validation and then unseen examples.
         golds: gold label numbers of all examples.
     """
@@ -95,7 +95,7 @@ class Student:
         return {text: (j, w) for j, rule in enumerate(self.rules) for w, text in enumerate(rule.wordings)}
 
     def prompt(self, rules: RuleSet | None) -> Prompt:
-        """Return what the student reads of ``rules``; None and no rules read alike."""
+        """Return ``rules`` as the surface takes them; None is the same as no rules."""
         return tuple(self._numbers[rule.text] for rule in rules.rules) if rules is not None else ()
 
     def true_macro_f1(self, rules: RuleSet | None) -> float:
@@ -105,7 +105,7 @@ class Student:
         return macro_f1([LABELS[gold] for gold in golds], [LABELS[answer] for answer in answers], LABELS)
 
     def planted(self) -> RuleSet:
-        """Return the useful rules in their strongest wordings, one of each pair: good, and near the best there is."""
+        """Return the useful rules in their strongest wordings, one of each pair: close to the best set there is."""
         rivals = set(self.surface.pairs[:, 1].tolist())
         best = self.surface.strength.argmax(axis=1)
         return RuleSet(
@@ -130,19 +130,19 @@ def make_student(family: str, k: int, n: int, seed: int) -> Student:
     shape = FAMILIES[family]
     shares = rng.permutation(SHARES)
     golds = np.concatenate([_golds(rng, shares, n), _golds(rng, shares, UNSEEN)])
-    kinds, twin, told = _cast(rng, k)
-    cover = _cover(rng, golds, kinds, twin, told)
-    rules = tuple(_rule(j, told[j], wordings=2 + int(rng.integers(WORDINGS - 1))) for j in range(k))
+    kinds, twin, rule_labels = _draw_kinds(rng, k)
+    cover = _cover(rng, golds, kinds, twin, rule_labels)
+    rules = tuple(_rule(j, rule_labels[j], wordings=2 + int(rng.integers(WORDINGS - 1))) for j in range(k))
     useful = np.flatnonzero(kinds == USEFUL)
     worthy = np.isin(kinds, [USEFUL, REDUNDANT])
     surface = Surface(
         start=_start(rng, golds),
         cover=cover,
-        told=told,
+        rule_labels=rule_labels,
         strength=_strength(rng, rules, kinds),
         twin=twin,
         pairs=rng.permutation(useful)[: 2 * int(shape.paired * len(useful) / 2)].reshape(-1, 2),
-        club=np.where(worthy & (shape.needed > 1), told % 2, -1),
+        club=np.where(worthy & (shape.needed > 1), rule_labels % 2, -1),
         needed=shape.needed,
         temperature=shape.temperature,
         salt=rng.integers(2**64, size=(len(golds), len(LABELS)), dtype=np.uint64),
@@ -156,48 +156,48 @@ def make_student(family: str, k: int, n: int, seed: int) -> Student:
 
 
 def _golds(rng: np.random.Generator, shares: Floats, size: int) -> Ints:
-    """Gold labels in exact shares: a validation set that anybody would draw is stratified."""
+    """Return gold labels in exact shares, since validation sets are stratified in practice."""
     edges = np.round(np.cumsum(shares) * size).astype(np.int64)
     return np.asarray(rng.permutation(np.searchsorted(edges, np.arange(size), side="right")))
 
 
-def _cast(rng: np.random.Generator, k: int) -> tuple[Kinds, Ints, Ints]:
+def _draw_kinds(rng: np.random.Generator, k: int) -> tuple[Kinds, Ints, Ints]:
     """Return kind, twin group and label of each rule; a redundant rule has the group and label of a useful one."""
     counts = {kind: round(share * k) for kind, share in MIX.items()}
     named = [kind for kind, count in counts.items() for _ in range(count)]
     kinds = rng.permutation(np.array(named + [INERT] * (k - len(named))))
     useful, redundant = (np.flatnonzero(kinds == kind) for kind in (USEFUL, REDUNDANT))
-    told = rng.integers(len(LABELS), size=k)
-    told[useful] = np.arange(len(useful)) % len(LABELS)
+    rule_labels = rng.integers(len(LABELS), size=k)
+    rule_labels[useful] = np.arange(len(useful)) % len(LABELS)
     twin = np.arange(k)
     twin[redundant] = rng.choice(useful, size=len(redundant))
-    told[redundant] = told[twin[redundant]]
-    return kinds, twin, told
+    rule_labels[redundant] = rule_labels[twin[redundant]]
+    return kinds, twin, rule_labels
 
 
-def _cover(rng: np.random.Generator, golds: Ints, kinds: Kinds, twin: Ints, told: Ints) -> Floats:
+def _cover(rng: np.random.Generator, golds: Ints, kinds: Kinds, twin: Ints, rule_labels: Ints) -> Floats:
     """Draw which examples each rule covers; a harmful rule is too general, and covers more of a wrong label."""
-    rates = np.full((len(told), len(LABELS)), STRAY)
+    rates = np.full((len(rule_labels), len(LABELS)), STRAY)
     for j, kind in enumerate(kinds):
-        rates[j, told[j]] = rng.uniform(0.25, 0.6)
+        rates[j, rule_labels[j]] = rng.uniform(0.25, 0.6)
         if kind == HARMFUL:
-            rates[j, told[j]] = 0.15
-            rates[j, rng.choice(np.delete(np.arange(len(LABELS)), told[j]))] = rng.uniform(0.3, 0.5)
+            rates[j, rule_labels[j]] = 0.15
+            rates[j, rng.choice(np.delete(np.arange(len(LABELS)), rule_labels[j]))] = rng.uniform(0.3, 0.5)
     rates = rates[twin]
-    cover = rng.random((len(golds), len(told))) < rates.T[golds]
+    cover = rng.random((len(golds), len(rule_labels))) < rates.T[golds]
     copies = rng.random(cover.shape) >= FALSE_COPY
     return np.asarray(np.where(copies, cover[:, twin], cover), dtype=np.float64)
 
 
 def _start(rng: np.random.Generator, golds: Ints) -> Floats:
-    """Logits without rules: a liking for some labels, lures, and an example's own ease towards its gold label."""
+    """Return logits without rules: a bias for some labels, noise, and an example's own push to its gold label."""
     start = rng.normal(0, 0.5, len(LABELS)) + rng.normal(0, 0.6, (len(golds), len(LABELS)))
     start[np.arange(len(golds)), golds] += rng.normal(0.4, 0.8, len(golds))
     return np.asarray(start)
 
 
 def _strength(rng: np.random.Generator, rules: tuple[Rule, ...], kinds: Kinds) -> Floats:
-    """Push of each wording; an inert rule covers examples like a useful one, and is not understood."""
+    """Return the push of each wording; an inert rule covers examples like a useful one, but does hardly anything."""
     found = np.zeros((len(rules), WORDINGS))
     for j, rule in enumerate(rules):
         shares = np.array([1.0, rng.uniform(0.5, 0.9), rng.uniform(0.2, 0.6)])[: len(rule.wordings)]
@@ -207,7 +207,7 @@ def _strength(rng: np.random.Generator, rules: tuple[Rule, ...], kinds: Kinds) -
 
 
 def _provenance(rng: np.random.Generator, cover: Floats) -> Floats:
-    """What similarity to a rule's support would say of its cover: a fifth is missed, a twentieth of the rest false."""
+    """Return what similarity to a rule's support would say of its cover: a fifth is missed, 5% of the rest is wrong."""
     known = np.where(cover > 0, rng.random(cover.shape) < 0.8, rng.random(cover.shape) < 0.05)
     return np.where(known, rng.uniform(0.4, 1.0, cover.shape), rng.uniform(0.0, 0.3, cover.shape))
 

@@ -1,4 +1,4 @@
-"""What a bench comes to: calls, quality against the reference, and how sure one can be of it."""
+"""Summary of a benchmark: calls, and quality against the reference with its uncertainty."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .bench import Finished
+from .benchmark import CellResult
 from .methods import METHODS, REFERENCE
 from .surface import Floats
 
@@ -15,13 +15,13 @@ MARGIN = 0.005
 """A method is as good as the reference if it loses less macro-F1 than this."""
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
-LEAST = 10
-"""A bootstrap over fewer students than this is too sure of itself."""
+LEAST_STUDENTS = 10
+"""With fewer students than this, a bootstrap interval is too narrow."""
 POOLED = "all families"
 
 Problem = tuple[str, int, int, int]
-Results = Mapping[str, Mapping[Problem, Finished]]
-"""Method -> problem -> what came out."""
+Results = Mapping[str, Mapping[Problem, CellResult]]
+"""Method -> problem -> result."""
 
 HEADER = (
     "| method | n | calls | fewer | macro-F1 | difference [bound] | non-inferior | worst family | calls to parity |\n"
@@ -34,14 +34,14 @@ class Row:
     """One method on one family, or on all of them, paired with the reference student by student.
 
     Attributes:
-        family, method: which.
+        family, method: of the cells in this row.
         problems: number of students.
         calls: student calls, mean.
         fewer: calls of the reference for each call of the method.
         macro_f1: on unseen examples, mean.
         difference: to the reference, mean.
         bound: one-sided 95% lower bound of the difference.
-        parity: calls after which the mean choice is within the margin of the reference; None where it never is.
+        parity: calls after which the mean choice is within the margin of the reference; None if it never is.
         worst: for all families, the one with the lowest difference, and that difference.
     """
 
@@ -59,7 +59,7 @@ class Row:
     @property
     def non_inferior(self) -> bool | None:
         """Whether the method loses less than the margin, with 95% confidence; None for too few students."""
-        return self.bound > -MARGIN if self.problems >= LEAST else None
+        return self.bound > -MARGIN if self.problems >= LEAST_STUDENTS else None
 
 
 def bounds(strata: Sequence[Floats], *, seed: int = 0) -> tuple[float, float]:
@@ -75,18 +75,18 @@ def bounds(strata: Sequence[Floats], *, seed: int = 0) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def differences(cells: Sequence[Finished], references: Sequence[Finished]) -> list[Floats]:
-    """Return macro-F1 less that of the reference, student by student, one array a family."""
+def differences(cells: Sequence[CellResult], references: Sequence[CellResult]) -> list[Floats]:
+    """Return macro-F1 less that of the reference, student by student, one array per family."""
     found: dict[str, list[float]] = {}
     for cell, reference in zip(cells, references, strict=True):
         found.setdefault(cell.cell.family, []).append(cell.macro_f1 - reference.macro_f1)
     return [np.array(values) for values in found.values()]
 
 
-def by_method(finished: Sequence[Finished]) -> Results:
-    """Sort cells by method and student; only students on which the reference has run too are kept."""
+def by_method(finished: Sequence[CellResult]) -> Results:
+    """Group cells by method and student; students without a cell of the reference are left out."""
     known = {one.cell.problem for one in finished if one.cell.method == REFERENCE}
-    found: dict[str, dict[Problem, Finished]] = {}
+    found: dict[str, dict[Problem, CellResult]] = {}
     for one in finished:
         if one.cell.problem in known:
             found.setdefault(one.cell.method, {})[one.cell.problem] = one
@@ -94,7 +94,7 @@ def by_method(finished: Sequence[Finished]) -> Results:
 
 
 def compare(results: Results) -> list[Row]:
-    """Return one row a method for all families, and then one for each family."""
+    """Return per method one row for all families together, then one per family."""
     families = sorted({problem[0] for problem in results.get(REFERENCE, {})})
     rows = []
     for method in results:
@@ -105,19 +105,19 @@ def compare(results: Results) -> list[Row]:
     return rows
 
 
-def paired(results: Results, method: str, family: str) -> tuple[list[Finished], list[Finished]]:
+def paired(results: Results, method: str, family: str) -> tuple[list[CellResult], list[CellResult]]:
     """Return a method's cells of a family, or of all, and those of the reference on the same students."""
     cells = [cell for problem, cell in results[method].items() if family in (POOLED, problem[0])]
     return cells, [results[REFERENCE][cell.cell.problem] for cell in cells]
 
 
-def anytime(cells: Sequence[Finished], references: Sequence[Finished], shares: Floats) -> Floats:
-    """Return the macro-F1 of what each search would have chosen at some points of its way: cells x shares.
+def anytime(cells: Sequence[CellResult], references: Sequence[CellResult], shares: Floats) -> Floats:
+    """Return the macro-F1 of each search's choice after some numbers of calls: cells x shares.
 
     Args:
         cells: searches of one method.
         references: the reference on the same students.
-        shares: points in calls, as shares of the calls of the reference; ascending.
+        shares: numbers of calls, as shares of those of the reference; ascending.
     """
     values = []
     for cell, reference in zip(cells, references, strict=True):
@@ -133,9 +133,9 @@ def markdown(rows: Sequence[Row]) -> str:
         lines = [_line(row) for row in rows if row.family == family]
         parts.append("\n".join([f"**{family}**", "", HEADER, *lines]))
     note = (
-        f"macro-F1 is on unseen examples; differences are to {REFERENCE} ({METHODS[REFERENCE].says}), paired by "
+        f"macro-F1 is on unseen examples; differences are to {REFERENCE} ({METHODS[REFERENCE].description}), paired by "
         f"student; the bound is one-sided at {CONFIDENCE:.0%}; the margin of non-inferiority is {MARGIN}; parity is "
-        "reached where the mean choice so far is within the margin."
+        "reached when the mean choice so far is within the margin."
     )
     return "\n\n".join([*parts, note])
 
@@ -160,20 +160,20 @@ def _row(results: Results, method: str, family: str, *, worst: Row | None = None
     )
 
 
-def _parity(cells: Sequence[Finished], references: Sequence[Finished]) -> float | None:
-    """Return the fewest calls, mean over students, that reach the reference less the margin."""
+def _parity(cells: Sequence[CellResult], references: Sequence[CellResult]) -> float | None:
+    """Return the fewest calls, mean over students, with which the mean choice is within the margin of the reference."""
     pairs = list(zip(cells, references, strict=True))
     shares = np.unique([calls / reference.calls for cell, reference in pairs for calls, _ in cell.curve])
     means = anytime(cells, references, shares).mean(axis=0)
-    there = np.flatnonzero(means >= np.mean([one.macro_f1 for one in references]) - MARGIN)
-    if not len(there):
+    reached = np.flatnonzero(means >= np.mean([one.macro_f1 for one in references]) - MARGIN)
+    if not len(reached):
         return None
-    return float(np.mean([shares[there[0]] * one.calls for one in references]))
+    return float(np.mean([shares[reached[0]] * one.calls for one in references]))
 
 
 def _line(row: Row) -> str:
     worst = "" if row.worst is None else f"{row.worst[0]} ({row.worst[1]:+.3f})"
-    verdict = {True: "yes", False: "no", None: f"under {LEAST} students"}[row.non_inferior]
+    verdict = {True: "yes", False: "no", None: f"under {LEAST_STUDENTS} students"}[row.non_inferior]
     parity = "never" if row.parity is None else f"{row.parity:,.0f}"
     return (
         f"| {row.method} | {row.problems} | {row.calls:,.0f} | {row.fewer:.1f}x | {row.macro_f1:.3f} "

@@ -1,7 +1,8 @@
-"""A recorded table: what one real student answers under each of some rule sets, to fixed examples.
+"""A recorded table: one real student's answers to fixed examples under each of several rule sets.
 
-One line of JSON says what was asked, and each line after it holds one candidate: its rules in order, each with the
-number of its wording, and the student's labels. Any search among these candidates can then be replayed in no time.
+The first line of JSON describes student, rules and examples; each later line holds one candidate: its rules in order,
+each with the number of its wording, and the student's labels. Any search among these candidates can be replayed
+without a call.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pld_dspy.ledger.keys import digest
 from pld_dspy.rules import Rule, RuleSet
 from pld_dspy.task.task import Task
 
-from .lines import append_line, whole_lines
+from .json_lines import append_line, whole_lines
 from .surface import Floats, Ints
 
 logger = logging.getLogger(__name__)
@@ -30,12 +31,12 @@ Labels = tuple[str | None, ...]
 
 
 class Header(BaseModel):
-    """What was asked.
+    """Student, rules and examples of a table.
 
     Attributes:
         student: the model's name.
         labels: the label set.
-        rules: the rules that candidates are made of.
+        rules: candidates are sets of these.
         examples: digest of the inputs of all examples.
         validation, test: gold labels of the examples that each candidate answered.
     """
@@ -70,7 +71,7 @@ class Header(BaseModel):
 
 
 class Candidate(BaseModel):
-    """One candidate and what the student answered under it.
+    """One candidate, and the student's answers under it.
 
     Attributes:
         digest: of the rendered rules; no two candidates of a table have the same.
@@ -96,7 +97,7 @@ class Candidate(BaseModel):
 
 @dataclass(frozen=True)
 class Table:
-    """What was asked, and the candidates."""
+    """A header and its candidates."""
 
     header: Header
     candidates: list[Candidate]
@@ -106,43 +107,43 @@ class Table:
         """Read a table.
 
         Raises:
-            DataError: there is none, a line is damaged, or a candidate answered other examples than was asked.
+            DataError: there is none, a line is damaged, or a candidate has too few or too many answers.
         """
         lines = whole_lines(path)
         if len(lines) < 2:
-            raise DataError(f"{path} holds no candidate. Make a table with collect or collect-run first.")
+            raise DataError(f"{path} has no candidate. Make a table with collect or collect-run first.")
         header = parse_lines(path, lines[:1], Header)[0]
         candidates = parse_lines(path, lines[1:], Candidate, first=2)
         seen: set[str] = set()
         for number, candidate in enumerate(candidates, start=2):
             sizes = (len(candidate.validation), len(candidate.test))
             if sizes != (len(header.validation), len(header.test)) or candidate.digest in seen:
-                what = "stands twice" if candidate.digest in seen else f"has {sizes[0]} and {sizes[1]} answers"
+                what = "occurs twice" if candidate.digest in seen else f"has {sizes[0]} and {sizes[1]} answers"
                 raise DataError(f"{path} line {number}: the candidate {what}. Remove the line.")
             seen.add(candidate.digest)
         return cls(header, candidates)
 
     def codes(self, column: Labels) -> Ints:
-        """Return labels as numbers; one that is missing or unknown has the number of labels."""
+        """Return labels as numbers; a missing or unknown label becomes the number of labels."""
         numbers: dict[str | None, int] = {label: number for number, label in enumerate(self.header.labels)}
         return np.array([numbers.get(label, len(numbers)) for label in column], dtype=np.int64)
 
     def use(self) -> Floats:
-        """Return candidates x rules: 1 where the candidate has the rule."""
+        """Return candidates x rules: 1 if the candidate has the rule."""
         ids = [rule.id for rule in self.header.rules]
         return np.array([[rule_id in dict(one.rules) for rule_id in ids] for one in self.candidates], dtype=float)
 
-    def told(self) -> Ints:
-        """Return the label number that each rule is for; -1 where it does not say."""
+    def rule_labels(self) -> Ints:
+        """Return the label number of each rule; -1 if it has no label."""
         numbers = {label: number for number, label in enumerate(self.header.labels)}
         return np.array([numbers.get(rule.labels[0], -1) if rule.labels else -1 for rule in self.header.rules])
 
 
 def begin(path: Path, header: Header) -> set[str]:
-    """Begin a table, or take one up; return the digests of the candidates that it holds.
+    """Begin a table, or open an existing one; return the digests of its candidates.
 
     Raises:
-        RunError: the file is a table of something else.
+        RunError: the file is a table of another student, other rules or other examples.
     """
     lines = whole_lines(path)
     if not lines:
@@ -159,16 +160,16 @@ def extend(
     candidates: Iterable[tuple[str, RuleSet]],
     ask: Callable[[RuleSet], tuple[Sequence[str | None], Sequence[str | None]]],
 ) -> None:
-    """Write a table candidate by candidate, or go on with one: what it holds is not asked for.
+    """Write a table candidate by candidate; candidates that it already has are not asked about again.
 
     Args:
-        path: the table; its folder is made where there is none.
-        header: what is asked.
-        candidates: (kind, rules), as of :class:`Candidate`; one that comes again is passed over.
+        path: the table; its folder is made if missing.
+        header: student, rules and examples.
+        candidates: (kind, rules), as of :class:`Candidate`; repeated ones are skipped.
         ask: rules -> the student's labels for the validation and for the test examples.
 
     Raises:
-        RunError: the file is a table of something else.
+        RunError: the file is a table of another student, other rules or other examples.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     known = begin(path, header)

@@ -183,7 +183,7 @@ def test_a_table_of_a_run_is_replayed(run, tmp_path: Path):
     told = CliRunner().invoke(app, ["replay", str(tmp_path / "table.jsonl"), "--seeds", "2"])
     assert told.exit_code == 0, told.output
     count = len(Table.load(tmp_path / "table.jsonl").candidates)
-    assert f"{count} candidates, 24 validation examples; asking everything takes {count * 24} calls" in told.stdout
+    assert f"{count} candidates, 24 validation examples; all answers take {count * 24} calls" in told.stdout
     assert f"| pooled_race | {round(0.5 * count * 24)} |" in told.stdout
 
 

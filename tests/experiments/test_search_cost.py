@@ -1,4 +1,4 @@
-"""The bench of rule searches: its students hold what they promise, its figures are right, and ours saves calls."""
+"""The benchmark of rule searches: its students are as described, its figures are right, and ours saves calls."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,19 +12,19 @@ from engine import calls
 from tasks import TEST, TRAIN, VAL, good_rules, mail_evaluator, rule_set, student_lm
 from typer.testing import CliRunner
 
-from experiments.search_cost import bench, best_arm, collect, methods, summary
+from experiments.search_cost import benchmark, best_arm, collect, methods, summary
 from experiments.search_cost import replay as replays
 from experiments.search_cost import table as tables
 from experiments.search_cost.__main__ import app
 from experiments.search_cost.arms import Arms, macro_f1
-from experiments.search_cost.asked import Asked
-from experiments.search_cost.bench import Cell, Finished
+from experiments.search_cost.benchmark import Cell, CellResult
 from experiments.search_cost.methods import METHODS, REFERENCE
 from experiments.search_cost.setting import Outcome, Setting
 from experiments.search_cost.space import distributions, guards, random_set
 from experiments.search_cost.space import rule_set as decoded
 from experiments.search_cost.students import FAMILIES, HARMFUL, LABELS, USEFUL, Student, make_student
 from experiments.search_cost.surface import Surface, heed
+from experiments.search_cost.synthetic_evaluator import SyntheticEvaluator
 from experiments.search_cost.table import Candidate, Header, Table
 from pld_dspy.errors import BudgetExceeded, DataError, RunError
 from pld_dspy.rules import RuleSet
@@ -39,7 +39,7 @@ PINNED = [2, 2, 0, 1, 1, 0, 1, 2, 2, 0, 2, 0]
 
 def setting(student: Student, *, budget: int, seed: int = 0, cap: int | None = None) -> Setting:
     return Setting(
-        evaluator=Asked(student, cap=cap),
+        evaluator=SyntheticEvaluator(student, cap=cap),
         rules=student.rules,
         valset=student.valset,
         about=student.about,
@@ -85,7 +85,7 @@ def by_hand(**changes: Any) -> Surface:
     settings = {
         "start": np.tile([1.0, 0.0], (8, 1)),
         "cover": np.stack([golds == 0, golds == 1, golds == 0, golds == 2], axis=1).astype(float),
-        "told": np.array([0, 1, 1, 0]),
+        "rule_labels": np.array([0, 1, 1, 0]),
         "strength": np.full((4, 1), 3.0),
         "twin": np.arange(4),
         "pairs": np.empty((0, 2), dtype=np.int64),
@@ -218,7 +218,7 @@ def test_families_differ_as_promised():
 
 def test_calls_are_counted_by_content() -> None:
     student = make_student("additive", 6, 30, 0)
-    asked, one = Asked(student), chosen(student, [0, 1])
+    asked, one = SyntheticEvaluator(student), chosen(student, [0, 1])
     first = asked.labels(one, student.valset[:10], stage="search")
     assert asked.calls == 10
     assert asked.labels(one.model_copy(), student.valset[:10], stage="other") == first
@@ -234,14 +234,14 @@ def test_calls_are_counted_by_content() -> None:
 
 def test_the_objective_is_the_macro_f1_of_the_labels() -> None:
     student = make_student("additive", 6, 30, 0)
-    found = Asked(student).evaluate(student.planted(), student.valset, stage="search")
+    found = SyntheticEvaluator(student).evaluate(student.planted(), student.valset, stage="search")
     golds = [example.label for example in student.valset]
     assert found.score.objective == found.score.macro_f1 == scoring.macro_f1(golds, found.labels, LABELS)
 
 
 def test_a_cap_ends_the_calls_and_keeps_those_made() -> None:
     student = make_student("additive", 6, 30, 0)
-    asked = Asked(student, cap=40)
+    asked = SyntheticEvaluator(student, cap=40)
     asked.evaluate(None, student.valset, stage="search")
     with pytest.raises(BudgetExceeded, match="cap of 40"):
         asked.evaluate(student.planted(), student.valset, stage="search")
@@ -260,7 +260,7 @@ TINY = {"plain": methods.plain, "ours": methods.ours_within} | {
 
 def test_log_probabilities_go_with_the_labels() -> None:
     student = make_student("chaotic", 6, 30, 0)
-    plain, told = (Asked(student, logprobs=told) for told in (False, True))
+    plain, told = (SyntheticEvaluator(student, logprobs=told) for told in (False, True))
     bare, rich = (asked.replies(student.planted(), student.valset, stage="search") for asked in (plain, told))
     assert [reply.label for reply in bare] == [reply.label for reply in rich]
     assert all(reply.logprobs is None for reply in bare)
@@ -281,7 +281,7 @@ def test_every_method_gives_a_set_its_calls_and_its_way(name) -> None:
     assert steps[-1] == outcome.calls
     assert student.prompt(outcome.curve[-1][1]) == student.prompt(outcome.chosen)
     assert TINY[name](again) == outcome
-    fully_asked = Asked(student)
+    fully_asked = SyntheticEvaluator(student)
     assert (
         fully_asked.evaluate(outcome.chosen, student.valset, stage="").score.objective
         >= fully_asked.evaluate(None, student.valset, stage="").score.objective
@@ -356,7 +356,7 @@ COMPARED = [("additive", 0), ("additive", 1), ("conflict", 0), ("conflict", 1)]
 
 @pytest.mark.slow
 def test_ours_is_as_good_as_full_evaluations_at_a_third_of_the_calls() -> None:
-    """A quick sight of what the bench measures with care: on so few students, a point or two is chance."""
+    """A quick look at what the benchmark measures with care: on so few students, a point or two is chance."""
     spent, gained = [], []
     for family, seed in COMPARED:
         student = make_student(family, 12, 200, seed)
@@ -389,8 +389,8 @@ def test_students_are_drawn_within_their_family() -> None:
 
 def finished(
     method: str, family: str, seed: int, made: int, value: float, curve: Sequence[tuple[int, float]] = ()
-) -> Finished:
-    return Finished(
+) -> CellResult:
+    return CellResult(
         cell=Cell(family=family, k=6, n=30, seed=seed, method=method),
         calls=made,
         rules=3,
@@ -434,7 +434,7 @@ def test_parity_that_is_never_reached_is_said_so() -> None:
     assert "| never |" in summary.markdown([row])
 
 
-# The bench
+# The benchmark
 
 
 @pytest.fixture
@@ -442,48 +442,48 @@ def ran(monkeypatch) -> list[Cell]:
     """Cells that were run, each in no time."""
     cells: list[Cell] = []
 
-    def run(cell: Cell) -> Finished:
+    def run(cell: Cell) -> CellResult:
         cells.append(cell)
         return finished(cell.method, cell.family, cell.seed, 10, 0.5).model_copy(
-            update={"cell": cell, "code": bench.code()}
+            update={"cell": cell, "code": benchmark.code()}
         )
 
-    monkeypatch.setattr(bench, "run_cell", run)
+    monkeypatch.setattr(benchmark, "run_cell", run)
     return cells
 
 
 def test_a_bench_goes_on_where_it_was_left(tmp_path: Path, ran) -> None:
-    wanted = list(bench.cells(["additive"], [(6, 30)], range(3), ["tpe_50", "ours"]))
+    wanted = list(benchmark.cells(["additive"], [(6, 30)], range(3), ["tpe_50", "ours"]))
     assert len(wanted) == 6
-    bench.run_cells(wanted[:4], tmp_path)
-    path = tmp_path / bench.CELLS_FILE
+    benchmark.run_cells(wanted[:4], tmp_path)
+    path = tmp_path / benchmark.CELLS_FILE
     path.write_text(path.read_text()[:-20])
-    found = bench.run_cells(wanted, tmp_path)
+    found = benchmark.run_cells(wanted, tmp_path)
     assert [one.cell for one in found] == wanted
     assert ran == [*wanted[:4], *wanted[3:]]
-    bench.run_cells(wanted, tmp_path)
+    benchmark.run_cells(wanted, tmp_path)
     assert len(ran) == 7
 
 
 def test_cells_of_other_code_are_run_again(tmp_path: Path, ran) -> None:
-    wanted = list(bench.cells(["additive"], [(6, 30)], range(2), ["ours"]))
-    bench.run_cells(wanted, tmp_path)
-    path = tmp_path / bench.CELLS_FILE
-    path.write_text(path.read_text().replace(bench.code(), "another", 1))
-    bench.run_cells(wanted, tmp_path)
+    wanted = list(benchmark.cells(["additive"], [(6, 30)], range(2), ["ours"]))
+    benchmark.run_cells(wanted, tmp_path)
+    path = tmp_path / benchmark.CELLS_FILE
+    path.write_text(path.read_text().replace(benchmark.code(), "another", 1))
+    benchmark.run_cells(wanted, tmp_path)
     assert ran == [*wanted, wanted[0]]
 
 
 @pytest.mark.slow
 def test_another_process_finds_the_same(tmp_path: Path) -> None:
     cell = Cell(family="chaotic", k=5, n=30, seed=0, method="tpe_minibatch")
-    assert bench.run_cells([cell], tmp_path, jobs=2)[0].curve == bench.run_cell(cell).curve
+    assert benchmark.run_cells([cell], tmp_path, jobs=2)[0].curve == benchmark.run_cell(cell).curve
 
 
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
-    (tmp_path / bench.CELLS_FILE).write_text('{"cell": 3}\n')
+    (tmp_path / benchmark.CELLS_FILE).write_text('{"cell": 3}\n')
     with pytest.raises(DataError, match=r"cells.jsonl line 1: cell"):
-        bench.run_cells([], tmp_path)
+        benchmark.run_cells([], tmp_path)
 
 
 def test_the_command_writes_cells_table_and_figures(tmp_path: Path) -> None:
@@ -492,7 +492,7 @@ def test_the_command_writes_cells_table_and_figures(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert {path.name for path in tmp_path.iterdir()} == {"cells.jsonl", "summary.md", "quality.png", "anytime.png"}
     assert "| tpe_halving | 1 |" in (tmp_path / "summary.md").read_text()
-    one = bench.run_cell(Cell(family="additive", k=5, n=30, seed=0, method="tpe_halving"))
+    one = benchmark.run_cell(Cell(family="additive", k=5, n=30, seed=0, method="tpe_halving"))
     assert one.macro_f1 == one.curve[-1][1]
     assert one.calls < 150 * 30
     for wrong in (["--size", "5"], ["--family", "odd"], ["--method", "odd"]):
@@ -562,7 +562,7 @@ def test_test_answers_never_decide(name, tmp_path: Path) -> None:
 def test_replays_are_told_as_a_table(tmp_path: Path) -> None:
     text = replays.markdown(replays.replay(write_table(tmp_path / "table.jsonl", MANY, GOLDS), seeds=2, budgets=[0.5]))
     assert "| pooled_race | 320 |" in text
-    assert "8 candidates, 80 validation examples; asking everything takes 640 calls" in text
+    assert "8 candidates, 80 validation examples; all answers take 640 calls" in text
     with pytest.raises(DataError, match="budget of 64 is less than one evaluation, 80 calls"):
         replays.replay(Table.load(tmp_path / "table.jsonl"), seeds=1, budgets=[0.1])
 
@@ -641,7 +641,7 @@ def test_arms_count_calls_and_show_only_what_was_asked() -> None:
     assert arms.ask(3, np.arange(20))
     assert arms.calls == 20
     assert not arms.ask(4)
-    assert (arms.calls, arms.left) == (20, 110)
+    assert (arms.calls, arms.calls_left) == (20, 110)
     with pytest.raises(BudgetExceeded, match="Arm 3"):
         arms.right(3, np.arange(21))
 
@@ -657,8 +657,8 @@ def test_macro_f1_of_numbers_is_that_of_labels() -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda lines: lines[:1], "holds no candidate"),
-        (lambda lines: [*lines, lines[-1]], "line 5: the candidate stands twice"),
+        (lambda lines: lines[:1], "has no candidate"),
+        (lambda lines: [*lines, lines[-1]], "line 5: the candidate occurs twice"),
         (lambda lines: [lines[0], lines[1].replace('"validation":["a",', '"validation":[', 1)], "3 and 4 answers"),
         (lambda lines: [lines[0], "{}"], "line 2: digest"),
     ],

@@ -1,4 +1,4 @@
-"""A synthetic student as a search sees it: asked through the face of an evaluator, every call counted by content."""
+"""A synthetic student with the interface of an evaluator; calls are counted by content."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ Reply = tuple[str, dict[str, float] | None]
 
 
 @dataclass(frozen=True)
-class Figures:
-    """What a search reads of a score: both figures are macro-F1."""
+class SyntheticScore:
+    """The part of a score that searches use; both figures are macro-F1."""
 
     macro_f1: float
     objective: float
 
 
 @dataclass(frozen=True)
-class Asking:
-    """A student's labels for some examples, and what they come to."""
+class SyntheticEvaluation:
+    """A student's labels for some examples, and their score."""
 
     labels: list[str | None]
-    score: Figures
+    score: SyntheticScore
 
 
-class Asked:
-    """The validation examples of a student, behind the methods of ``Evaluator`` that searches use.
+class SyntheticEvaluator:
+    """A student on its validation examples, with the methods of ``Evaluator`` that searches use.
 
-    As through a ledger, a call is one prompt with one example, and asking it again is free.
+    As with a ledger, a call is one prompt with one example, and repeating it is free.
 
     Args:
-        student: who answers.
+        student: gives the answers.
         cap: most calls that may be made; None for no cap.
-        logprobs: whether replies come with label log-probabilities, as some servers give them.
+        logprobs: whether replies have label log-probabilities, as with some servers.
     """
 
     def __init__(self, student: Student, *, cap: int | None = None, logprobs: bool = False) -> None:
@@ -66,7 +66,7 @@ class Asked:
         """Return the student's labels for ``examples`` under ``rules``, and their log-probabilities.
 
         Raises:
-            BudgetExceeded: the cap is reached; calls up to it are counted and kept.
+            BudgetExceeded: the cap is reached; calls before it are counted and kept.
         """
         prompt = self._student.prompt(rules)
         if prompt not in self._known:
@@ -83,22 +83,23 @@ class Asked:
         return [replies[row][0] for row in rows], [replies[row][1] for row in rows]
 
     def labels(self, rules: RuleSet | None, examples: Sequence[dspy.Example], *, stage: str) -> list[str | None]:
-        """Return the same as labels."""
+        """Return the labels of :meth:`labels_and_logprobs`."""
         return self.labels_and_logprobs(rules, examples, stage=stage)[0]
 
     def answers(self, rules: RuleSet | None, examples: Sequence[dspy.Example], *, stage: str) -> list[Answer]:
-        """Return the same as answers of a ledger."""
+        """Return the same labels as answers of a ledger."""
         return [Answer(outputs={"label": label}) for label in self.labels(rules, examples, stage=stage)]
 
     def value(self, examples: Sequence[dspy.Example], answers: Sequence[Answer]) -> float:
         """Return macro-F1 of answers to ``examples``."""
         return macro_f1(self.task.golds(examples), [self.task.read(answer.outputs) for answer in answers], LABELS)
 
-    def evaluate(self, rules: RuleSet | None, examples: Sequence[dspy.Example], *, stage: str) -> Asking:
+    def evaluate(self, rules: RuleSet | None, examples: Sequence[dspy.Example], *, stage: str) -> SyntheticEvaluation:
         """Ask all of ``examples`` under ``rules`` and score the answers."""
         answers = self.answers(rules, examples, stage=stage)
-        figure = self.value(examples, answers)
-        return Asking([self.task.read(answer.outputs) for answer in answers], Figures(figure, figure))
+        labels = [self.task.read(answer.outputs) for answer in answers]
+        value = self.value(examples, answers)
+        return SyntheticEvaluation(labels, SyntheticScore(value, value))
 
     def _all_replies(self, prompt: Prompt) -> list[Reply]:
         logits = self._student.surface.logits(prompt, self._student.validation)

@@ -1,4 +1,4 @@
-"""Files of one JSON object a line, to which a killed process may have added half a line."""
+"""Files with one JSON object per line; a killed process may have left half a line at the end."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pydantic import BaseModel
 
 
 def append_line(path: Path, row: BaseModel) -> None:
-    """Add one line to the file, which is made if it does not exist."""
+    """Add one line to the file; make the file if it does not exist."""
     with path.open("a", encoding="utf-8") as file:
         file.write(row.model_dump_json() + "\n")
 
 
 def whole_lines(path: Path) -> list[bytes]:
-    """Return the lines of the file, none where there is no file; half a line at its end is cut off."""
+    """Return the complete lines of the file, none if there is no file; cut off half a line at its end."""
     data = path.read_bytes() if path.exists() else b""
     whole = data[: data.rfind(b"\n") + 1]
     if len(whole) < len(data):

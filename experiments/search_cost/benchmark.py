@@ -1,4 +1,4 @@
-"""The bench: every method on every synthetic student, one line of JSON a cell, taken up where it was left."""
+"""The benchmark: every method on every synthetic student; one line of JSON per cell, and a killed run resumes."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from pld_dspy.ledger.keys import digest
 from pld_dspy.rules import RuleSet
 from pld_dspy.scoring import difference, f1, figures, matching, objective
 
-from . import asked, baselines, methods, setting, space, students, surface
-from .asked import Asked
-from .lines import append_line, whole_lines
+from . import baselines, methods, setting, space, students, surface, synthetic_evaluator
+from .json_lines import append_line, whole_lines
 from .methods import METHODS, REFERENCE_TRIALS
 from .setting import Setting
 from .students import Student, make_student
+from .synthetic_evaluator import SyntheticEvaluator
 
 logger = logging.getLogger(__name__)
 
 CELLS_FILE = "cells.jsonl"
 DECIDING = (
     *(pld_dspy.search, difference, f1, figures, matching, objective),
-    *(surface, students, asked, setting, space, baselines, methods),
+    *(surface, students, synthetic_evaluator, setting, space, baselines, methods),
 )
-"""Code that decides what comes out of a cell."""
+"""Code that decides the result of a cell."""
 SIZES = ((30, 200), (40, 100), (20, 300))
-"""(rules, validation examples) of the students of a full bench."""
+"""(rules, validation examples) of the students of a full benchmark."""
 
 
 class Cell(BaseModel):
@@ -51,15 +51,15 @@ class Cell(BaseModel):
 
     @property
     def problem(self) -> tuple[str, int, int, int]:
-        """What is equal for two cells that differ in their method only."""
+        """What two cells that differ in their method alone have in common."""
         return (self.family, self.k, self.n, self.seed)
 
 
-class Finished(BaseModel):
-    """What came out of a cell; macro-F1 is on unseen examples.
+class CellResult(BaseModel):
+    """The result of a cell; macro-F1 is on unseen examples.
 
     Attributes:
-        cell: which.
+        cell: method and student.
         calls: student calls made.
         rules: rules chosen.
         baseline, planted, macro_f1: of the unchanged student, of the useful rules, of the method's choice.
@@ -84,7 +84,7 @@ class Finished(BaseModel):
 def cells(
     families: Sequence[str], sizes: Sequence[tuple[int, int]], seeds: Sequence[int], methods: Sequence[str]
 ) -> Iterator[Cell]:
-    """Yield every combination, all of a seed before the next: a bench cut short is still balanced."""
+    """Yield every combination, seed by seed, so that an interrupted benchmark is still balanced."""
     for seed in seeds:
         for k, n in sizes:
             for family in families:
@@ -92,11 +92,11 @@ def cells(
                     yield Cell(family=family, k=k, n=n, seed=seed, method=method)
 
 
-def run_cell(cell: Cell) -> Finished:
-    """Let the cell's method search, and score what it chose on examples that it never saw."""
+def run_cell(cell: Cell) -> CellResult:
+    """Search with the cell's method, and score its choice on unseen examples."""
     student = make_student(cell.family, cell.k, cell.n, cell.seed)
     method = METHODS[cell.method]
-    evaluator = Asked(student, logprobs=method.logprobs)
+    evaluator = SyntheticEvaluator(student, logprobs=method.logprobs)
     setting = Setting(
         evaluator=evaluator,
         rules=student.rules,
@@ -109,7 +109,7 @@ def run_cell(cell: Cell) -> Finished:
     with threadpool_limits(1):
         outcome = method.run(setting)
     seconds = time.process_time() - started
-    return Finished(
+    return CellResult(
         cell=cell,
         calls=outcome.calls,
         rules=len(outcome.chosen),
@@ -122,28 +122,28 @@ def run_cell(cell: Cell) -> Finished:
     )
 
 
-def run_cells(wanted: Sequence[Cell], folder: Path, *, jobs: int = 1) -> list[Finished]:
-    """Run the cells that have no line of the present code in the folder's file yet.
+def run_cells(wanted: Sequence[Cell], folder: Path, *, jobs: int = 1) -> list[CellResult]:
+    """Run the cells that the folder's file does not have yet, or has from another version of the code.
 
     Args:
         wanted: the cells.
-        folder: where ``cells.jsonl`` is, or is made.
+        folder: holds ``cells.jsonl``; made if missing.
         jobs: processes at once.
 
     Returns:
-        What came out of the wanted cells, in their order.
+        The results of the wanted cells, in their order.
 
     Raises:
         DataError: a line of the file is damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / CELLS_FILE
-    earlier = parse_lines(path, whole_lines(path), Finished)
+    earlier = parse_lines(path, whole_lines(path), CellResult)
     found = {finished.cell: finished for finished in earlier if finished.code == code()}
     if len(found) < len(earlier):
-        logger.warning("%s: %d lines are of other code and not used.", path.name, len(earlier) - len(found))
+        logger.warning("%s: %d lines are from other code and are ignored.", path.name, len(earlier) - len(found))
     missing = [cell for cell in wanted if cell not in found]
-    logger.info("%d cells, of which %d have run before.", len(wanted), len(wanted) - len(missing))
+    logger.info("%d cells, %d of them finished earlier.", len(wanted), len(wanted) - len(missing))
     for number, finished in enumerate(_run(missing, jobs), start=1):
         append_line(path, finished)
         found[finished.cell] = finished
@@ -153,7 +153,7 @@ def run_cells(wanted: Sequence[Cell], folder: Path, *, jobs: int = 1) -> list[Fi
 
 @cache
 def code() -> str:
-    """Return a digest of the code that decides what comes out of a cell: results of two searches must not mix."""
+    """Return a digest of the code that decides a cell's result, so that results of different code are not mixed."""
     files = [Path(str(module.__file__)) for module in DECIDING]
     texts = [
         file.read_text(encoding="utf-8")
@@ -163,7 +163,7 @@ def code() -> str:
     return digest(texts)
 
 
-def _run(missing: Sequence[Cell], jobs: int) -> Iterator[Finished]:
+def _run(missing: Sequence[Cell], jobs: int) -> Iterator[CellResult]:
     if jobs == 1:
         yield from map(run_cell, missing)
         return
