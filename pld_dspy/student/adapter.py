@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import dspy
@@ -15,20 +14,16 @@ from dspy.utils.exceptions import AdapterParseError
 
 from ..errors import DataError
 from ..ledger.keys import adapter_settings
-from ..local.lm import LocalLM
-from .constraints import Constrain, constrained
+from .attempt import REFUSALS, Attempt
+from .constraints import Constrain
 from .decision import Decision
-from .logprobs import REFUSALS, logprob_settings, refuses, with_label_logprobs
 
 Message = dict[str, Any]
 
 CORRECTION = "That is not one of the labels. "
-SPARE_TOKENS = 16
-"""Room for what a model says around the label when nothing restricts it to the label set."""
 
 
-# Only public methods of dspy.Adapter are overridden, and requests are built and sent by dspy.Adapter itself, which
-# DSPy 3.5 announces to rewrite.
+# Only public methods are overridden; requests are built and sent by dspy.Adapter, which DSPy 3.5 will rewrite.
 class LabelAdapter(dspy.Adapter):
     """Ask for a label, or for several, with the shortest prompt there is.
 
@@ -36,26 +31,24 @@ class LabelAdapter(dspy.Adapter):
     same for every input, so a server that keeps prompt prefixes reads it once. Each demo is a user turn and the bare
     label; the last user turn is the example: the text of a single input field, or ``name: value`` lines of several.
 
-    It serves signatures with one output field whose type is a ``Literal``, an ``Enum`` or ``bool``, or a list, set or
-    tuple of any number of these, and no conversation history. All other signatures (with reasoning, say) are left to
-    ``fallback``.
+    It serves signatures without history and with one output field: a ``Literal``, an ``Enum`` or ``bool``, or a list,
+    set or tuple of any number of these. All other signatures (with reasoning, say) are left to ``fallback``.
 
     An answer that is no label, however spelled, is corrected once in a short further turn. If the second answer is no
     label either, the call fails with DSPy's ``AdapterParseError``.
 
     Args:
-        constrain: how the server is made to answer with a label and nothing else.
+        constrain: how the server is made to answer with a label and nothing else. A constraint that the caller sets
+            (``response_format``, ``grammar``) stays as it is.
             ``"grammar"``: llama.cpp's GBNF ``grammar``; the answer is the bare label.
             ``"json_schema"``: an OpenAI ``response_format``; the answer is a JSON object with the field.
             ``"choice"``: vLLM's ``structured_outputs`` (``guided_choice`` before vLLM 0.11).
             ``"none"``: not at all.
             ``"auto"``: a grammar for a local model, a JSON schema for an LM that declares
             ``supports_response_schema``, else none. For a llama.cpp server of your own, use ``"grammar"``.
-            A constraint that the caller sets (``response_format``, ``grammar``) stays as it is.
         fallback: the adapter for all other signatures; ``dspy.ChatAdapter()`` where None.
-        logprobs: ask for log-probabilities too. Predictions then carry ``label_logprobs``: label text -> natural
-            logarithm of its probability, normalized over the label set (``logprobs.label_logprobs`` says how). A
-            server without log-probabilities is named in one warning; its predictions are as they are without.
+        logprobs: predictions carry ``label_logprobs``: label text -> natural logarithm of its probability, normalized
+            over the label set. A server that gives none is named in one warning.
         callbacks: called around ``format`` and ``parse``.
 
     Raises:
@@ -112,10 +105,12 @@ class LabelAdapter(dspy.Adapter):
         decision = Decision.of(signature)
         if decision is None:
             return list(self.fallback(lm, lm_kwargs, signature, demos, inputs))
-        attempt = _Attempt.first(self, lm, lm_kwargs, decision)
+        attempt = self._first_attempt(lm, lm_kwargs, decision)
         while True:
             try:
-                answers = super(LabelAdapter, attempt.adapter).__call__(lm, attempt.options, signature, demos, inputs)
+                answers = super(LabelAdapter, self._correcting(attempt.wrong_answer)).__call__(
+                    lm, attempt.options, signature, demos, inputs
+                )
             except (AdapterParseError, *REFUSALS) as error:  # noqa: PERF203 - two tries at most
                 attempt = attempt.after(error)
             else:
@@ -134,16 +129,27 @@ class LabelAdapter(dspy.Adapter):
         if decision is None:
             return list(await self.fallback.acall(lm, lm_kwargs, signature, demos, inputs))
         # To find out what an LM supports may take the import of a whole backend.
-        attempt = await asyncio.to_thread(_Attempt.first, self, lm, lm_kwargs, decision)
+        attempt = await asyncio.to_thread(self._first_attempt, lm, lm_kwargs, decision)
         while True:
             try:
-                answers = await super(LabelAdapter, attempt.adapter).acall(
+                answers = await super(LabelAdapter, self._correcting(attempt.wrong_answer)).acall(
                     lm, attempt.options, signature, demos, inputs
                 )
             except (AdapterParseError, *REFUSALS) as error:  # noqa: PERF203 - two tries at most
                 attempt = attempt.after(error)
             else:
                 return attempt.finished(answers)
+
+    def _first_attempt(self, lm: dspy.BaseLM, lm_kwargs: dict[str, Any], decision: Decision) -> Attempt:
+        return Attempt.first(lm, lm_kwargs, decision, constrain=self.constrain, logprobs=self.logprobs)
+
+    def _correcting(self, wrong_answer: str | None) -> LabelAdapter:
+        """Return a copy that shows the model its wrong answer; this adapter where there is none."""
+        if wrong_answer is None:
+            return self
+        correcting = copy.copy(self)
+        correcting._wrong_answer = wrong_answer
+        return correcting
 
     def asking_logprobs(self) -> LabelAdapter:
         """Return this adapter with ``logprobs=True``."""
@@ -224,7 +230,7 @@ class LabelAdapter(dspy.Adapter):
         """Return the output field and the label that ``completion`` means, as a value of the field's type.
 
         Raises:
-            AdapterParseError: it means none of the labels, or more than one where one is wanted.
+            AdapterParseError: it means no label, or more than one where one is wanted.
         """
         decision = Decision.of(signature)
         if decision is None:
@@ -246,53 +252,3 @@ def asking_for_logprobs(adapter: dspy.Adapter | None) -> dspy.Adapter | None:
     """Return ``adapter`` (the configured one where None), asking for log-probabilities where it can."""
     adapter = adapter or dspy.settings.adapter
     return adapter.asking_logprobs() if isinstance(adapter, LabelAdapter) else adapter
-
-
-@dataclass(frozen=True)
-class _Attempt:
-    """One try at an answer: ``wish`` are the settings for log-probabilities, which a server may refuse."""
-
-    adapter: LabelAdapter
-    lm: dspy.BaseLM
-    decision: Decision
-    settings: dict[str, Any]
-    wish: dict[str, Any]
-    is_refused: bool = False
-
-    @classmethod
-    def first(cls, adapter: LabelAdapter, lm: dspy.BaseLM, lm_kwargs: dict[str, Any], decision: Decision) -> _Attempt:
-        """Return the first try: the caller's settings, a short ``max_tokens`` if none is set, and the constraint."""
-        given, settings, wish = {**lm.kwargs, **lm_kwargs}, dict(lm_kwargs), {}
-        limited = given.get("max_tokens") is not None or given.get("max_completion_tokens") is not None
-        # A reasoning model spends its completion tokens on thinking first.
-        if not limited and not lm.supports_reasoning:
-            settings["max_tokens"] = SPARE_TOKENS + decision.longest  # a token holds at least one byte of text
-        settings = constrained(settings, lm, constrain=adapter.constrain, decision=decision)
-        if adapter.logprobs and not decision.several:
-            llama_cpp = adapter.constrain == "grammar" or isinstance(lm, LocalLM)
-            wish = logprob_settings(lm, given, llama_cpp=llama_cpp)
-        return cls(adapter, lm, decision, settings, wish)
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The settings of this try, as a new dict: dspy.Adapter changes it."""
-        return {**self.settings, **self.wish}
-
-    def after(self, error: Exception) -> _Attempt:
-        """Return the try that follows ``error``; raise the error if nothing is left to try."""
-        if isinstance(error, AdapterParseError) and self.adapter._wrong_answer is None:
-            correcting = copy.copy(self.adapter)
-            correcting._wrong_answer = error.lm_response
-            return replace(self, adapter=correcting)
-        if not isinstance(error, AdapterParseError) and self.wish:
-            return replace(self, wish={}, is_refused=True)
-        raise error
-
-    def finished(self, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return the answers with label log-probabilities, if wanted."""
-        if self.is_refused:
-            refuses(self.lm)
-        if not self.adapter.logprobs or self.decision.several:
-            return answers
-        wanted_by_caller = bool({**self.lm.kwargs, **self.settings}.get("logprobs"))
-        return with_label_logprobs(answers, self.decision, self.lm, keep_tokens=wanted_by_caller)

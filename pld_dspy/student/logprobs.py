@@ -2,79 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-import dspy
 import numpy as np
-
-from ..task.labels import LABEL_LOGPROBS, label_text
-from .decision import Decision
-
-logger = logging.getLogger(__name__)
 
 Fold = Callable[[bytes], bytes]
 
-REFUSALS = (dspy.LMInvalidRequestError, dspy.LMUnsupportedFeatureError)
-"""What a server that cannot list log-probabilities may answer to a request for them."""
-
-_LISTED, _LISTED_BY_LLAMA_CPP = 20, 100  # the most that OpenAI and, by default, vLLM give; llama.cpp has no limit
 _UNLISTED = -9999.0  # OpenAI's figure for a token outside its list
 _SEPARATORS = bytes.maketrans(b"_-", b"  ")
 _REASONED = b"</think>"
-
-# These are the process's, not an adapter's: each copy of an adapter would warn, or ask, again.
-_without: set[tuple[str, str]] = set()
-"""LMs that gave no log-probabilities, as (model, address)."""
-
-_refused: set[tuple[str, str]] = set()
-"""LMs that refused requests for log-probabilities."""
-
-
-def logprob_settings(lm: dspy.BaseLM, given: Mapping[str, Any], *, llama_cpp: bool) -> dict[str, Any]:
-    """Return the settings to add to ``given`` so that a call lists log-probabilities; none for an LM that refused."""
-    if lm.model_type == "text" or _key(lm) in _refused:
-        return {}
-    wanted = {"logprobs": True, "top_logprobs": _LISTED_BY_LLAMA_CPP if llama_cpp else _LISTED}
-    return {name: value for name, value in wanted.items() if not given.get(name)}
-
-
-def refuses(lm: dspy.BaseLM) -> None:
-    """Note that ``lm`` refuses requests for log-probabilities."""
-    _refused.add(_key(lm))
-
-
-def with_label_logprobs(
-    answers: Sequence[dict[str, Any]], decision: Decision, lm: dspy.BaseLM, *, keep_tokens: bool
-) -> list[dict[str, Any]]:
-    """Return an adapter's answers with ``label_logprobs`` in each; in none if they cannot be told for one of them.
-
-    Args:
-        answers: one dict per completion, with DSPy's ``logprobs`` if the server gave any.
-        decision: the labelled output.
-        lm: the LM that answered; named in one warning if it gave no log-probabilities.
-        keep_tokens: leave DSPy's ``logprobs`` in the answers, for a caller who set ``logprobs``.
-    """
-    shares = [
-        label_logprobs(answer.get("logprobs"), labels=decision.labels, answer=label_text(answer[decision.field]))
-        for answer in answers
-    ]
-    if not all(_steps(answer.get("logprobs")) for answer in answers) and _key(lm) not in _without:
-        _without.add(_key(lm))
-        logger.warning(
-            "%s gives no log-probabilities, so its predictions carry no %s. Serve the model with llama.cpp or vLLM.",
-            lm.model,
-            LABEL_LOGPROBS,
-        )
-    if not keep_tokens:
-        answers = [{name: value for name, value in answer.items() if name != "logprobs"} for answer in answers]
-    if any(share is None for share in shares):
-        return list(answers)
-    return [{**answer, LABEL_LOGPROBS: share} for answer, share in zip(answers, shares, strict=True)]
 
 
 def label_logprobs(logprobs: Any, *, labels: Sequence[str], answer: str) -> dict[str, float] | None:
@@ -103,6 +43,11 @@ def label_logprobs(logprobs: Any, *, labels: Sequence[str], answer: str) -> dict
     if not deciding:
         return None
     return _divide(deciding, {label: fold(label.encode()) for label in labels}, b"")
+
+
+def lists_tokens(logprobs: Any) -> bool:
+    """Return whether a server's log-probabilities list any token."""
+    return bool(_get(logprobs, "content"))
 
 
 @dataclass(frozen=True)
@@ -201,7 +146,3 @@ def _bytes(entry: Any) -> bytes:
 
 def _get(entry: Any, name: str) -> Any:
     return entry.get(name) if isinstance(entry, Mapping) else getattr(entry, name, None)
-
-
-def _key(lm: dspy.BaseLM) -> tuple[str, str]:
-    return lm.model, str(lm.kwargs.get("api_base"))

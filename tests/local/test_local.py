@@ -21,6 +21,7 @@ import zipfile
 from collections import namedtuple
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -389,7 +390,7 @@ def test_server_listens_on_the_loopback_address_only(server: LocalServer) -> Non
 @pytest.mark.model
 def test_one_file_is_served_once_until_closed(server: LocalServer) -> None:
     path = find("smollm2-135m")
-    with serve(path) as same:
+    with closing(serve(path)) as same:
         assert same is server
     assert not accepts("127.0.0.1", server)
     server.close()
