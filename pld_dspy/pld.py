@@ -157,10 +157,9 @@ class PLD(Teleprompter):
         check_has_lm(context)
         recorder = recorder_for(self.tracking)
         folder = RunFolder(self.run_dir)
-        folder.open(self._settings(context), resume=resume)
-        if self.origin is not None:
-            folder.add_settings("command", self.origin)
-        folder.add_settings("budget", self.budget.model_dump(mode="json", exclude_defaults=True))
+        more = {"command": dict(self.origin)} if self.origin else {}
+        budget = self.budget.model_dump(mode="json", exclude_defaults=True)
+        folder.open(self._settings(context), resume=resume, budget=budget, **more)
         self._open(context, folder)
         with recorder.run(folder.name):
             recorder.params(self.get_params())

@@ -105,12 +105,7 @@ def search_rules(
 ) -> None:
     """Search for the best choice, wording and order of the rules, or continue a search that was killed.
 
-    Args:
-        context: the compile.
-        config: how to spend calls.
-        progress: called with each finished trial.
-        storage: where the study is kept; a journal in the run folder where None.
-        calibrated: as for ``RuleSearch``.
+    The study is kept in ``storage``, or in a journal in the run folder; ``calibrated`` is as for ``RuleSearch``.
     """
     rules, folder = context.induction.rules, context.folder
     with timed(context.seconds, "search"):

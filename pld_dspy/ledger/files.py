@@ -12,6 +12,6 @@ def write_whole(path: Path, text: str) -> None:
     Raises:
         OSError: the folder is missing, cannot be written, or is full; an old file stays as it was.
     """
-    new = path.with_name(f"{path.name}.new")
+    new = path.with_name(f"{path.name}.{os.getpid()}.new")  # several processes may write at once
     new.write_text(text, encoding="utf-8", newline="")
     os.replace(new, path)

@@ -54,24 +54,29 @@ class RunFolder:
         """
         return str(self.settings()["fingerprint"])
 
-    def open(self, settings: Mapping[str, Any], *, resume: bool) -> None:
+    def open(self, settings: Mapping[str, Any], *, resume: bool, **more: Mapping[str, Any]) -> None:
         """Make the folder, or continue the compile in it.
 
         Args:
             settings: everything that decides the outcome; kept in config.yaml under its fingerprint.
             resume: continue the compile that the folder holds, if it holds one; False deletes its files first.
+            more: sections of config.yaml that may change from one process to the next, such as the budget.
 
         Raises:
             RunError: the folder holds another compile, or cannot be written.
         """
+        document = {"fingerprint": digest(settings), **settings}
         if resume and self.config.exists():
-            self._check_same(settings)
-            return
+            document = self.settings()
+            self._check_same(document, settings)
+            if not more:
+                return
         try:
             if not resume:
                 self._clear()
             self.path.mkdir(parents=True, exist_ok=True)
-            self._write_config({"fingerprint": digest(settings), **settings})
+            document = {**document, **more}
+            write_whole(self.config, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
         except OSError as error:
             raise RunError(f"Cannot write the run folder {self.path}: {error}. Choose another.") from error
 
@@ -94,15 +99,7 @@ class RunFolder:
             )
         return found
 
-    def add_settings(self, name: str, section: Mapping[str, Any]) -> None:
-        """Add a section to config.yaml that the fingerprint does not cover, such as where the data came from."""
-        self._write_config({**self.settings(), name: dict(section)})
-
-    def _write_config(self, document: Mapping[str, Any]) -> None:
-        write_whole(self.config, yaml.safe_dump(dict(document), sort_keys=False, allow_unicode=True))
-
-    def _check_same(self, settings: Mapping[str, Any]) -> None:
-        old = self.settings()
+    def _check_same(self, old: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
         if old["fingerprint"] == digest(settings):
             return
         changed = [name for name in settings if old.get(name) != json.loads(json.dumps(settings[name], default=str))]

@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
-from pydantic import BaseModel, ValidationError, field_validator
+from pydantic import BaseModel, ValidationError
 
 from ..errors import RunError
 from ..rules import RuleSet
 from ..search.trials import FinishedTrial
 from .folder import write_csv
 
-COLUMNS = ("step", "kind", "rules", "asked", "correct", "objective", "told", "best")
-
 
 class TrialLine(BaseModel):
-    """What a plot needs of a row of trials.csv; ``objective`` is None for a trial that stopped early."""
+    """A row of trials.csv: a finished trial, its rules as ``id/wording``, and the best objective so far."""
 
     step: int
     kind: str
+    rules: str | None = None
+    asked: int = 0
+    correct: int = 0
     objective: float | None
     told: float
     best: float
 
-    @field_validator("objective", mode="before")
-    @classmethod
-    def _none_if_empty(cls, value: str) -> str | None:
-        return value or None
-
 
 def write_trials(path: Path, trials: Iterable[FinishedTrial]) -> None:
-    """Write trials.csv, with the best objective so far in each row; rules are written as ``id/wording``, in order."""
-    write_csv(path, COLUMNS, _rows(trials))
+    """Write trials.csv; ``objective`` is empty for a trial that stopped early."""
+    rows, best = [], float("-inf")
+    for trial in trials:
+        best = max(best, trial.objective if trial.objective is not None else best)
+        rules = " ".join(f"{rule.id}/{rule.chosen}" for rule in (trial.rules or RuleSet()).rules)
+        counts = (trial.asked, int(trial.correct.sum()))
+        rows.append((trial.step, trial.kind, rules, *counts, trial.objective, f"{trial.value:.6f}", best))
+    write_csv(path, list(TrialLine.model_fields), rows)
 
 
 def read_trials(path: Path) -> list[TrialLine]:
@@ -45,18 +47,10 @@ def read_trials(path: Path) -> list[TrialLine]:
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.DictReader(file)
         try:
-            return [TrialLine.model_validate(row) for row in rows]
+            return [TrialLine.model_validate({name: cell or None for name, cell in row.items()}) for row in rows]
         except ValidationError as error:
             first = error.errors()[0]
             raise RunError(
-                f"{path} line {rows.line_num} is damaged: {first['loc'][0]}={first['input']!r}: {first['msg']}. "
+                f"{path} line {rows.line_num} is damaged: {first['loc'][0]} is {first['input']!r}; {first['msg']}. "
                 "Delete the file to report without it."
             ) from error
-
-
-def _rows(trials: Iterable[FinishedTrial]) -> Iterator[tuple[object, ...]]:
-    best = float("-inf")
-    for row in trials:
-        best = max(best, row.objective if row.objective is not None else best)
-        rules = " ".join(f"{rule.id}/{rule.chosen}" for rule in (row.rules or RuleSet()).rules)
-        yield row.step, row.kind, rules, row.asked, int(row.correct.sum()), row.objective, f"{row.value:.6f}", best

@@ -15,6 +15,13 @@ from pld_dspy.cli import run_spec
 from pld_dspy.run.folder import RunFolder
 
 
+def change_config(**sections: object) -> None:
+    """Replace sections of the run's config.yaml; None takes a section out."""
+    folder = RunFolder("run")
+    document = {name: value for name, value in {**folder.settings(), **sections}.items() if value is not None}
+    folder.config.write_text(yaml.safe_dump(document), encoding="utf-8")
+
+
 class TestEvaluate:
     def test_json_stands_alone_on_standard_output(
         self, done: Path, student: dspy.LM, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -98,14 +105,12 @@ class TestEvaluate:
         assert calls(student) == []
 
     def test_a_run_made_from_python_is_not_guessed_at(self, done: Path) -> None:
-        folder = RunFolder("run")
-        settings = {name: value for name, value in folder.settings().items() if name != "command"}
-        folder.config.write_text(yaml.safe_dump(settings), encoding="utf-8")
+        change_config(command=None)
 
         assert "was compiled from Python" in refused(run("evaluate", "run"))
 
     def test_a_damaged_config_is_refused(self, done: Path) -> None:
-        RunFolder("run").add_settings("command", {"source": {"kind": "tables"}})
+        change_config(command={"source": {"kind": "tables"}})
 
         assert "config.yaml is damaged" in refused(run("evaluate", "run"))
 
@@ -119,7 +124,7 @@ class TestEvaluate:
         assert run(*compiling, "--fresh").exit_code == 0
 
     def test_settings_that_are_missing_are_named(self, done: Path) -> None:
-        RunFolder("run").add_settings("settings", {"objective": "macro_f1"})
+        change_config(settings={"objective": "macro_f1"})
 
         assert "config.yaml is damaged: KeyError('search')" in refused(run("search", "run"))
 
