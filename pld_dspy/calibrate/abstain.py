@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import beta
 
 from ..errors import DataError
 from ..scoring.f1 import Floats
 from .result import Abstention, Answered
-from .risk import Bools, Confidences, Flags, by_confidence
+from .risk import Bools, by_confidence
 
 LOOKS = 10
 """Thresholds that ``threshold_for`` chooses among."""
@@ -19,11 +20,13 @@ DELTA = 0.05
 """The probability with which the bound on the error rate may fail, unless another one is given."""
 
 
-def threshold_for(confidence: Confidences, correct: Flags, *, error_rate: float, delta: float = DELTA) -> float | None:
+def threshold_for(
+    confidence: ArrayLike, correct: ArrayLike, *, error_rate: float, delta: float = DELTA
+) -> float | None:
     """Return the confidence from which on answers err at most at ``error_rate``, with probability 1 - ``delta``.
 
-    Thresholds that take in a tenth, two tenths, ... all of the answers are looked at, and the lowest is returned whose
-    one-sided Clopper-Pearson bound on the error rate holds. The ten looks share ``delta`` equally (Bonferroni), so that
+    Thresholds with a tenth, two tenths, ... all of the answers at or above them are tried, and the lowest is returned
+    whose one-sided Clopper-Pearson bound on the error rate holds. The ten share ``delta`` equally (Bonferroni), so that
     choosing among them leaves the bound valid. It holds for new examples like these, if neither the rules nor the
     offsets were fitted on these.
 
@@ -34,8 +37,8 @@ def threshold_for(confidence: Confidences, correct: Flags, *, error_rate: float,
         delta: the probability with which the bound may fail, over 0 and under 1.
 
     Returns:
-        The threshold, itself taken in; None where no threshold keeps the error rate. With delta 0.05, answers without
-        any error are enough for 5% from 104 of them on, and for 10% from 51 on.
+        None where no threshold keeps the error rate. With delta 0.05, 5% takes at least 104 answers, all right, and
+        10% takes 51.
 
     Raises:
         DataError: as ``risk_coverage``, or a rate is out of range.
@@ -53,11 +56,7 @@ def threshold_for(confidence: Confidences, correct: Flags, *, error_rate: float,
 
 
 def fewest_answers(*, error_rate: float, delta: float = DELTA) -> int:
-    """Return how many answers, all right, ``threshold_for`` needs for ``error_rate``.
-
-    Raises:
-        DataError: a rate is out of range.
-    """
+    """Return how many answers, all right, ``threshold_for`` needs for ``error_rate``; arguments as there."""
     _check_rates(error_rate=error_rate, delta=delta)
     return math.ceil(math.log(delta / LOOKS) / math.log1p(-error_rate))
 
@@ -81,16 +80,13 @@ def check_error_rate(error_rate: float | None, *, calibrate: bool) -> None:
 def choose_threshold(confidence: Floats, right: Bools, *, n_val: int, error_rate: float) -> Abstention:
     """Choose the threshold for a wanted error rate, and count what stays answered with it.
 
-    The answers are those of all training and validation examples, each with the confidence under offsets that were
-    fitted on other folds. Still, the bound of ``threshold_for`` is no guarantee for the compiled program: the rules
-    were made from the training examples and chosen on the validation ones, and the temperature and the way of fitting
-    offsets were chosen on all of them. Where rules fit these examples better than new ones, more of the new answers are
-    wrong than the bound says. The program also applies the offsets of all examples together, which differ a little
-    from those of each fold. So the bound sets the threshold, and the test set, which nothing saw, is the check of it.
+    The bound of ``threshold_for`` is no guarantee for the compiled program, although each example has the confidence
+    under offsets fitted on other folds: the rules were made from the training examples and chosen on the validation
+    ones, and the temperature was fitted on all of them. Where rules fit these examples better than new ones, more of
+    the new answers are wrong than the bound says. So the bound sets the threshold, and the test set checks it.
 
     Args:
-        confidence: out-of-fold confidences on validation examples, then on training ones; NaN for an answer without,
-            from which the student abstains.
+        confidence: out-of-fold confidences on validation examples, then on training ones; NaN for an answer without.
         right: as many times whether the answer is right.
         n_val: how many of these are validation examples.
         error_rate: the highest to accept among what is answered, over 0 and under 1.
@@ -111,12 +107,9 @@ def choose_threshold(confidence: Floats, right: Bools, *, n_val: int, error_rate
 
 
 def count_answered(confidence: Floats, right: Bools, threshold: float | None) -> Answered:
-    """Count what is answered with a threshold, None for none, and what of it is wrong.
+    """Count what is answered with a threshold (None: everything), and what of it is wrong.
 
-    Args:
-        confidence: n confidences; NaN for an answer without, which is left out wherever there is a threshold.
-        right: n times whether the answer is right.
-        threshold: below it, an answer is left out.
+    ``confidence`` has n entries, NaN for an answer without confidence: no threshold lets it through.
     """
     wrong = ~right
     taken = np.ones_like(wrong) if threshold is None else confidence >= threshold  # False for NaN

@@ -25,18 +25,13 @@ class Calibrated(dspy.Module):
     The program runs as it is, under a ``LabelAdapter`` that asks for log-probabilities: the configured one, or one
     that leaves all other signatures to the configured adapter. Its prediction comes back with
 
-    - the label field: the label of largest log-probability + offset, of the field's type; the program's own label
-      where all offsets are 0;
+    - the label field: the label of largest log-probability + offset; the program's own where all offsets are 0;
     - ``confidence``: the softmax, with the temperature, of these sums at that label, 0 to 1;
-    - ``abstained``: whether the confidence is below the threshold; False where there is none. The label is given all
-      the same;
+    - ``abstained``: whether the confidence is below the threshold. The label is given all the same;
     - ``label_logprobs``: the deciding predictor's, before the offsets.
 
-    An answer without log-probabilities keeps its label and has the confidence None; it abstains where there is a
-    threshold.
-
-    ``save("x.json")`` and ``load`` keep the program's state, the labels, offsets, temperature and threshold, as plain
-    JSON.
+    An answer without log-probabilities keeps its label and has the confidence None; it abstains if there is a
+    threshold. ``save("x.json")`` and ``load`` keep the program's state and the calibration as plain JSON.
 
     Args:
         program: any DSPy module; a copy is kept, and the program never changed.
@@ -142,13 +137,7 @@ class Calibrated(dspy.Module):
 
 
 def with_calibration(program: dspy.Module, calibration: Calibration | None, *, target: str) -> dspy.Module:
-    """Return a compiled program as :class:`Calibrated`; the program itself where ``calibration`` is None.
-
-    Args:
-        program: the compiled program.
-        calibration: what calibrating found.
-        target: name of the deciding predictor.
-    """
+    """Return a compiled program as :class:`Calibrated`, or itself without a calibration; ``target`` decides."""
     if calibration is None:
         return program
     saved = calibration.compiled.saved

@@ -46,17 +46,15 @@ def fit_students(
     Args:
         rules: the compiled student's; None where it is the unchanged one.
         train: labelled examples to fit on.
-        val: more of them. They are asked first, since their answers are in the ledger: where these carry no
-            log-probabilities, no call is made.
-        evaluator: the student as a function of its rules, under an adapter that asks for log-probabilities; its seed
-            is that of ``fit_offsets``.
+        val: more of them. Their answers are in the ledger: if these carry no log-probabilities, no call is made.
+        evaluator: the student, under an adapter that asks for log-probabilities.
         error_rate: wanted among what is answered, for a threshold; None chooses none.
         on_answer: called once per answer.
 
     Returns:
-        Offsets of 0 for a student whose offsets do not pay. Where a cap on calls is reached, offsets of the validation
-        examples alone, since rules that were searched for their offsets are worth little without any; then there is
-        no threshold, since the same examples chose the rules. None without log-probabilities.
+        None without log-probabilities. Offsets are 0 for a student whose offsets do not pay. Where a cap on calls is
+        reached, the validation examples alone are used, since rules that were searched for their offsets are worth
+        little without any; then there is no threshold, since the same examples chose the rules.
 
     Raises:
         DataError: the error rate is out of range.
@@ -93,7 +91,7 @@ def grade_students(
         calibration: as fitted.
         examples: the test set.
         pair: evaluations of the unchanged and of the compiled student on it.
-        evaluator: as for :func:`fit_students`; its seed is that of the bootstrap.
+        evaluator: as for :func:`fit_students`.
     """
     (baseline, compiled), task, seed = pair, evaluator.task, evaluator.seed
     golds = task.golds(examples)

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from ..scoring.difference import Difference
+from ..scoring.f1 import Record
 from ..scoring.offsets import Offsets
 from ..scoring.score import Score
 
 
-class Bin(BaseModel):
+class Bin(Record):
     """The answers in one range of confidence: their mean confidence, the share of right ones, and their number."""
-
-    model_config = ConfigDict(frozen=True)
 
     confidence: float
     accuracy: float
     n: int
 
 
-class Grade(BaseModel):
+class Grade(Record):
     """How one student did on the test set, and what its confidence is worth.
 
     An answer without log-probabilities has the confidence 0.
@@ -32,8 +31,6 @@ class Grade(BaseModel):
         reliability: the ranges that ``calibration_error`` is a mean over.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     score: Score
     calibration_error: float
     error_at_80: float
@@ -42,22 +39,19 @@ class Grade(BaseModel):
     reliability: tuple[Bin, ...]
 
 
-class Answered(BaseModel):
+class Answered(Record):
     """How much a student answers with a threshold, and how often that is wrong; and without one.
 
-    An example whose call failed, or whose answer has no log-probabilities, is left out where there is a threshold. It
-    is answered where there is none: wrongly, if its call failed.
+    With a threshold, failed calls and answers without log-probabilities are left out.
 
     Attributes:
         n: examples.
         n_wrong: wrong ones, if the student answers all.
-        answered: examples whose confidence is at the threshold or over; all where there is none.
+        answered: examples whose confidence is at the threshold or over; all without a threshold.
         wrong: wrong ones among them.
         coverage: answered / n.
         error_rate: wrong / answered; None where nothing is answered.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     n: int
     n_wrong: int
@@ -67,7 +61,7 @@ class Answered(BaseModel):
     error_rate: float | None
 
 
-class Abstention(BaseModel):
+class Abstention(Record):
     """The threshold for a wanted error rate.
 
     Attributes:
@@ -78,8 +72,6 @@ class Abstention(BaseModel):
         validation: what is answered of the validation examples, with these out-of-fold confidences.
         test: the same on the test set; None without one.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     error_rate: float
     delta: float
@@ -106,19 +98,15 @@ class SavedCalibration(Offsets):
         return self.error_rate is not None or self.threshold is not None
 
 
-class StudentCalibration(BaseModel):
+class StudentCalibration(Record):
     """One student's calibration.
 
     Attributes:
-        offsets: as fitted on training and validation answers. Where no offsets paid, all are 0 and ``gain`` is None:
-            the student decides as before, and only the temperature is fitted.
-        plain: the student on the test set without calibration, with its own probabilities for confidence; None without
-            a test set.
+        offsets: as fitted. Where none paid, all are 0 and ``gain`` is None, and only the temperature is fitted.
+        plain: the student on the test set with its own probabilities for confidence; None without a test set.
         calibrated: the same with offsets and temperature.
         abstention: the threshold for the wanted error rate; None where none was wanted.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     offsets: Offsets
     plain: Grade | None = None
@@ -132,7 +120,7 @@ class StudentCalibration(BaseModel):
         return SavedCalibration(**dict(self.offsets), **wanted)
 
 
-class Calibration(BaseModel):
+class Calibration(Record):
     """The outcome of the calibration of a compile.
 
     Attributes:
@@ -142,8 +130,6 @@ class Calibration(BaseModel):
         difference: on the test set, the compiled student with calibration minus without; None without a test set.
         difference_to_baseline: the compiled student with calibration minus the unchanged student without.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     baseline: StudentCalibration
     compiled: StudentCalibration

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..errors import DataError
 from ..scoring.f1 import Floats
 
 Bools = NDArray[np.bool_]
-Confidences = Sequence[float] | Floats
-Flags = Sequence[bool] | Bools
 
 
 def are_right(labels: Sequence[str | None], golds: Sequence[str]) -> Bools:
@@ -20,16 +18,15 @@ def are_right(labels: Sequence[str | None], golds: Sequence[str]) -> Bools:
     return np.array([label == gold for label, gold in zip(labels, golds, strict=True)], dtype=np.bool_)
 
 
-def risk_coverage(confidence: Confidences, correct: Flags) -> tuple[Floats, Floats]:
+def risk_coverage(confidence: ArrayLike, correct: ArrayLike) -> tuple[Floats, Floats]:
     """Return (coverage, risk): of the most confident answers, their share and the error rate among them.
 
     Args:
-        confidence: n confidences, in any order; answers of equal confidence are taken together.
+        confidence: n confidences, in any order.
         correct: n times whether the answer is right.
 
     Returns:
-        Two arrays, one entry per distinct confidence, from the highest down; coverage rises to 1, risk ends at the
-        error rate of all answers.
+        Two arrays, one entry per distinct confidence, from the highest down; coverage rises to 1.
 
     Raises:
         DataError: there are no answers, sizes disagree, or a confidence is missing.
@@ -40,22 +37,16 @@ def risk_coverage(confidence: Confidences, correct: Flags) -> tuple[Floats, Floa
     return taken / taken[-1], errors / taken
 
 
-def error_at(confidence: Confidences, correct: Flags, *, coverage: float) -> float:
+def error_at(confidence: ArrayLike, correct: ArrayLike, *, coverage: float) -> float:
     """Return the error rate among the most confident answers that make up at least ``coverage`` (over 0, up to 1)."""
     shares, risks = risk_coverage(confidence, correct)
     return float(risks[np.searchsorted(shares, coverage - 1e-9)])
 
 
-def reliability(confidence: Confidences, correct: Flags, *, bins: int = 10) -> tuple[Floats, Floats, Floats]:
-    """Return (mean confidence, share of right answers, n) of equal ranges of confidence, from the lowest up.
+def reliability(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 10) -> tuple[Floats, Floats, Floats]:
+    """Return (mean confidence, share of right answers, n) of ``bins`` equal ranges of confidence, from the lowest up.
 
-    Args:
-        confidence: n confidences, in any order.
-        correct: n times whether the answer is right.
-        bins: ranges that 0 to 1 is cut into; those without an answer are left out.
-
-    Raises:
-        DataError: as ``risk_coverage``.
+    Ranges without an answer are left out. Other arguments and errors as of ``risk_coverage``.
 
     Source: the reliability diagram, Niculescu-Mizil & Caruana 2005, "Predicting good probabilities with supervised
     learning".
@@ -67,11 +58,10 @@ def reliability(confidence: Confidences, correct: Flags, *, bins: int = 10) -> t
     return np.bincount(place, weights=sure) / n, np.bincount(place, weights=right) / n, n
 
 
-def expected_calibration_error(confidence: Confidences, correct: Flags, *, bins: int = 10) -> float:
+def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 10) -> float:
     """Return the mean distance of confidence and accuracy over ranges of confidence, weighted by their answers.
 
-    0 is perfect; a student that is always sure and right half the time has 0.5. Arguments and errors as
-    ``reliability``.
+    0 is perfect; a student that is always sure and right half the time has 0.5. Arguments as of ``reliability``.
 
     Source: Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian binning"; Guo et al. 2017.
     """
@@ -79,12 +69,8 @@ def expected_calibration_error(confidence: Confidences, correct: Flags, *, bins:
     return float((n * np.abs(sure - right)).sum() / n.sum())
 
 
-def by_confidence(confidence: Confidences, correct: Flags) -> tuple[Floats, Floats, Floats]:
-    """Return the distinct confidences from the highest down, the answers at or above each, and the errors in these.
-
-    Raises:
-        DataError: as ``risk_coverage``.
-    """
+def by_confidence(confidence: ArrayLike, correct: ArrayLike) -> tuple[Floats, Floats, Floats]:
+    """Return the distinct confidences from the highest down, the answers at or above each, and the errors in these."""
     sure, right = _checked(confidence, correct)
     thresholds, place = np.unique(-sure, return_inverse=True)
     taken = np.cumsum(np.bincount(place)).astype(np.float64)
@@ -92,7 +78,7 @@ def by_confidence(confidence: Confidences, correct: Flags) -> tuple[Floats, Floa
     return -thresholds, taken, errors
 
 
-def _checked(confidence: Confidences, correct: Flags) -> tuple[Floats, Bools]:
+def _checked(confidence: ArrayLike, correct: ArrayLike) -> tuple[Floats, Bools]:
     sure, right = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.bool_)
     if sure.ndim != 1 or sure.shape != right.shape or not len(sure):
         raise DataError(

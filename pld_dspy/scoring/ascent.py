@@ -7,19 +7,19 @@ import numpy as np
 from .f1 import Floats, Ints
 
 SWEEPS = 20
-"""Most passes over the labels; a few are enough, as each pass must win something for there to be another."""
+"""Most passes over the labels; passes end as soon as one wins nothing."""
 
 CLOSEST = 1e-9
-"""Limits that are no further apart are taken together: between them, rounding would decide."""
+"""Limits no further apart count as one: between them, rounding would decide."""
 
 
 def ascend(scores: Floats, gold: Ints, *, tolerance: float, seed: int) -> Floats:
-    """Return the offsets under which the largest of scores + offsets makes the best macro-F1 that is found.
+    """Return offsets, as good as found, under which the largest of scores + offsets gives the best macro-F1.
 
-    Macro-F1 has plateaus and no slope, but as a function of one label's offset it is a staircase with at most n
-    steps, whose heights are all known from one sort. Offsets start from 0, and from minus each label's mean score,
-    which undoes a student's liking for a label (Zhou et al. 2024, "Batch calibration"); the second start has to end
-    better by more than the tolerance.
+    Macro-F1 has no slope, but as a function of one label's offset it is a staircase with at most n steps, whose heights
+    are all known from one sort. Offsets start from 0, and from minus each label's mean score, which undoes a student's
+    liking for a label (Zhou et al. 2024, "Batch calibration"); the second start must end better by more than the
+    tolerance.
 
     Args:
         scores: n x C log-probabilities; rows of NaN are never right.
@@ -60,12 +60,13 @@ def _climb(
 def _step(
     scores: Floats, gold: Ints, counts: Ints, offsets: Floats, label: int, tolerance: float
 ) -> tuple[float, float]:
-    """The smallest offset of ``label`` that is within the tolerance of the best and no worse than its present one."""
+    """Return the smallest offset of ``label`` within the tolerance of the best and no worse than now, and macro-F1."""
     sums = scores + offsets
     sums[:, label] = -np.inf
     rival = sums.argmax(axis=1)
-    limits = sums.max(axis=1) - scores[:, label]  # an example becomes the label's where its offset exceeds the limit,
-    limits = np.where(label < rival, np.nextafter(limits, -np.inf), limits)  # or meets it and the label stands first
+    # An example goes to the label where the label's offset is over the limit, or equal to it and the label comes first.
+    limits = sums.max(axis=1) - scores[:, label]
+    limits = np.where(label < rival, np.nextafter(limits, -np.inf), limits)
     order = np.argsort(limits)
     limits = limits[order]
     heights = _staircase(gold[order], rival[order], counts, label)
@@ -81,7 +82,7 @@ def _step(
 
 
 def _staircase(gold: Ints, rival: Ints, counts: Ints, label: int) -> Floats:
-    """Macro-F1 after the first 0, 1, ... n examples have gone from their rival labels to ``label``."""
+    """Return macro-F1 after the first 0, 1, ... n examples have gone from their rival labels to ``label``."""
     n, size = len(gold), len(counts)
     rows = np.arange(n)
     leaves = np.zeros((n, size))
@@ -95,5 +96,5 @@ def _staircase(gold: Ints, rival: Ints, counts: Ints, label: int) -> Floats:
 
 
 def _before(steps: Floats) -> Floats:
-    """Sums of the first 0, 1, ... n rows."""
+    """Return the sums of the first 0, 1, ... n rows."""
     return np.concatenate([np.zeros((1, steps.shape[1])), np.cumsum(steps, axis=0)])

@@ -6,16 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 from scipy.stats import beta, binomtest
 
-from .f1 import LEVELS, RESAMPLES, Cells, Ints
+from .f1 import LEVELS, RESAMPLES, Cells, Ints, Record
 
 
-class AccuracyDifference(BaseModel):
+class AccuracyDifference(Record):
     """A paired difference of accuracy on the same examples."""
-
-    model_config = ConfigDict(frozen=True)
 
     value: float
     interval: tuple[float, float]
@@ -24,10 +21,8 @@ class AccuracyDifference(BaseModel):
     """Exact two-sided McNemar test: a sign test on the examples that exactly one of the two gets right."""
 
 
-class Difference(BaseModel):
+class Difference(Record):
     """A paired difference of macro-F1, and of accuracy, on the same examples."""
-
-    model_config = ConfigDict(frozen=True)
 
     macro_f1: float
     interval: tuple[float, float]

@@ -1,4 +1,4 @@
-"""F1 as fractions that add up over examples, so that one matrix product scores thousands of resamples."""
+"""F1 as fractions that add up over examples: one matrix product then scores thousands of resamples."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 
 from ..task.labels import indicator, labels_in
 
@@ -17,6 +18,12 @@ Floats = NDArray[np.float64]
 RESAMPLES = 4000
 LEVELS = (0.025, 0.975)
 """Quantiles that bound a 95% interval."""
+
+
+class Record(BaseModel):
+    """Base of what result.json holds: plain data that does not change."""
+
+    model_config = ConfigDict(frozen=True)
 
 
 @dataclass(frozen=True)
@@ -53,8 +60,8 @@ class Cells:
     """Examples counted by their texts: the gold text and the answer of each student.
 
     Attributes:
-        texts: (1 + students) x cells, numbers of texts. A label's number is its place in the label set, C is a missing
-            or unknown text, and higher numbers are several labels joined.
+        texts: (1 + students) x cells, numbers of texts: a label's place in the label set, C for a missing or unknown
+            text, and higher numbers for several labels joined.
         counts: how many examples are in each cell.
         named: texts x (C + 1), the labels that each text names.
     """

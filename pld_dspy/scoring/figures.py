@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
-from sklearn.metrics import f1_score, recall_score
+from sklearn.metrics import recall_score
 
 from ..errors import DataError
 from ..task.labels import indicator
@@ -25,18 +25,18 @@ ONE_LABEL = "f1:"
 
 def macro_f1(golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> float:
     """Return the mean F1 over all labels of the set; 0 for a label that is neither gold nor answered."""
-    parts = F1.of(indicator(golds, labels), indicator(answers, labels))
-    return float(parts.total(np.ones(len(golds))).macro())
+    return float(_f1(golds, answers, labels).macro())
 
 
 def weighted_f1(golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> float:
     """Return the mean F1 over labels, each weighted by its share of ``golds``."""
-    return _mean_f1(golds, answers, labels, columns=range(len(labels)), average="weighted")
+    support = indicator(golds, labels)[:, :-1].sum(axis=0)
+    return float(np.average(_f1(golds, answers, labels).per_label(), weights=support)) if support.any() else 0.0
 
 
 def label_f1(label: str, golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> float:
     """Return the F1 of one ``label``; 0 where it is neither gold nor answered."""
-    return _mean_f1(golds, answers, labels, columns=[list(labels).index(label)], average="macro")
+    return float(_f1(golds, answers, labels).per_label()[list(labels).index(label)])
 
 
 def accuracy(golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> float:
@@ -99,15 +99,5 @@ def figure(name: str, labels: Sequence[str], *, several: bool = False) -> Figure
     return partial(label_f1, label)
 
 
-def _mean_f1(
-    golds: Sequence[str],
-    answers: Sequence[str | None],
-    labels: Sequence[str],
-    *,
-    columns: Sequence[int],
-    average: str,
-) -> float:
-    found = f1_score(
-        indicator(golds, labels), indicator(answers, labels), labels=columns, average=average, zero_division=0.0
-    )
-    return float(found)
+def _f1(golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> F1:
+    return F1.of(indicator(golds, labels), indicator(answers, labels)).total(np.ones(len(golds)))

@@ -34,8 +34,6 @@ def fit_offsets(
     labels: Sequence[str],
     *,
     answers: Sequence[str | None] | None = None,
-    folds: int = FOLDS,
-    tolerance: float | None = None,
     seed: int = 0,
 ) -> Offsets | None:
     """Fit offsets under which the largest log-probability makes the best macro-F1; keep them only if they pay.
@@ -49,27 +47,22 @@ def fit_offsets(
         labels: C labels.
         answers: the student's own answers, which the offsets must beat; the labels of largest log-probability where
             None.
-        folds: parts of the check.
-        tolerance: macro-F1 that an offset must win in the ascent for being larger than another; 1/n, about one
-            example, where None.
         seed: of the order of labels, the folds and the bootstrap.
 
     Returns:
-        Offsets; that of the commonest gold label is 0. None where they do not pay: where there are fewer than two
-        examples per fold or only one gold label, or where the check fails. The check: examples are dealt into
-        ``folds`` parts, label by label; each part is decided with offsets fitted on the other parts; and these
-        decisions must beat ``answers`` by more than the standard error of the difference. The temperature is fitted on
-        the same out-of-fold sums, so that it holds for new examples.
+        Offsets; that of the commonest gold label is 0. None for fewer than two examples per fold, for a single gold
+        label, and where the offsets do not pay: examples are dealt into five folds, label by label; each fold is
+        decided with offsets fitted on the others; and these decisions must beat ``answers`` by more than the standard
+        error of the difference. The temperature is fitted on the same out-of-fold sums.
 
     Raises:
         DataError: sizes disagree, or a gold label is not in the label set.
 
-    Source: for additive corrections of label log-probabilities, Zhao et al. 2021, "Calibrate before use" (contextual
-    calibration), who estimate them without labels; for offsets chosen by the objective, as thresholds for F1 are,
-    Lipton et al. 2014, "Thresholding classifiers to maximize F1 score"; for the margin of one standard error, Breiman
-    et al. 1984, "Classification and regression trees".
+    Source: additive corrections of label log-probabilities, Zhao et al. 2021, "Calibrate before use"; offsets chosen
+    by the objective, Lipton et al. 2014, "Thresholding classifiers to maximize F1 score"; the margin of one standard
+    error, Breiman et al. 1984, "Classification and regression trees".
     """
-    fit = fit_out_of_fold(logprobs, golds, labels, answers=answers, folds=folds, tolerance=tolerance, seed=seed)
+    fit = fit_out_of_fold(logprobs, golds, labels, answers=answers, seed=seed)
     return None if fit is None else fit[0]
 
 
@@ -79,8 +72,6 @@ def fit_out_of_fold(
     labels: Sequence[str],
     *,
     answers: Sequence[str | None] | None = None,
-    folds: int = FOLDS,
-    tolerance: float | None = None,
     seed: int = 0,
 ) -> tuple[Offsets, Floats] | None:
     """Fit offsets as ``fit_offsets`` does, with the same arguments and errors, and return the out-of-fold sums too.
@@ -90,13 +81,12 @@ def fit_out_of_fold(
         it is not in. None where offsets do not pay.
     """
     scores, gold = _checked(logprobs, golds, labels)
-    slack = 1 / len(golds) if tolerance is None else tolerance
-    if len(golds) < 2 * folds or len(set(golds)) < 2:
+    if len(golds) < 2 * FOLDS or len(set(golds)) < 2:
         return None
-    ways: list[Fit] = [match_gold, partial(ascend, tolerance=slack, seed=seed)]
+    ways: list[Fit] = [match_gold, partial(ascend, tolerance=1 / len(golds), seed=seed)]
     plain = Offsets.none(labels)
     before = plain.decide(scores) if answers is None else answers
-    unseen = [_out_of_fold(scores, gold, fit, folds=folds, seed=seed) for fit in ways]
+    unseen = [_out_of_fold(scores, gold, fit, seed=seed) for fit in ways]
     gains = [difference(golds, before, plain.decide(sums), labels, seed=seed) for sums in unseen]
     best = max(range(len(ways)), key=lambda way: gains[way].macro_f1)
     if not _pays(gains[best]):
@@ -149,13 +139,13 @@ def _pays(gain: Difference) -> bool:
     return gain.macro_f1 > margin
 
 
-def _out_of_fold(scores: Floats, gold: Ints, fit: Fit, *, folds: int, seed: int) -> Floats:
+def _out_of_fold(scores: Floats, gold: Ints, fit: Fit, *, seed: int) -> Floats:
     """Return each example's log-probabilities plus the offsets fitted on the folds that it is not in."""
     rng = np.random.default_rng(seed)
     fold = np.empty(len(gold), dtype=np.int64)
-    fold[np.lexsort((rng.random(len(gold)), gold))] = np.arange(len(gold)) % folds  # deals each label in turn
+    fold[np.lexsort((rng.random(len(gold)), gold))] = np.arange(len(gold)) % FOLDS  # deals each label in turn
     sums = np.empty_like(scores)
-    for number in range(folds):
+    for number in range(FOLDS):
         inside = fold == number
         sums[inside] = scores[inside] + fit(scores[~inside], gold[~inside])
     return sums

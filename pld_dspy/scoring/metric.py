@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import dspy
+import numpy as np
 
 from ..errors import DataError
 from ..ledger.keys import digest
@@ -25,8 +26,8 @@ def extra_arguments(metric: Metric) -> list[int]:
     """
     if not callable(metric):
         raise DataError(f"metric={metric!r} is no metric. Give a function, or name a figure with objective=.")
-    # A module that judges, such as dspy.evaluate.SemanticF1, hands all its arguments to forward. The class is asked
-    # for it, since DSPy warns when forward is taken from the module.
+    # A module such as dspy.evaluate.SemanticF1 hands all arguments to forward. It is taken from the class, since DSPy
+    # warns when it is taken from the module.
     forward = getattr(type(metric), "forward", None) if isinstance(metric, dspy.Module) else None
     signature = inspect.signature(metric if forward is None else partial(forward, metric))
     accepted = [extra for extra in (0, 1, 3) if _binds(signature, 2 + extra)]
@@ -40,31 +41,27 @@ def extra_arguments(metric: Metric) -> list[int]:
     return accepted[:1] if anything else accepted
 
 
-def example_score(metric: Metric, example: dspy.Example, prediction: dspy.Prediction) -> float:
-    """Return the metric's score of one answer; 0 for a failed call. Arguments it need not have are left out.
+def mean_score(metric: Metric, examples: Sequence[dspy.Example], predictions: Sequence[dspy.Prediction]) -> float:
+    """Return the mean of the metric's scores, 0 for a failed call; arguments that it need not have are left out.
 
     Raises:
         DataError: the metric gives no finite number.
     """
-    if not prediction.toDict():
-        return 0.0
-    return as_number(metric(example, prediction, *[None] * min(extra_arguments(metric))), metric)
+    extra = [None] * min(extra_arguments(metric))
+    scores = [
+        as_number(metric(example, prediction, *extra), metric) if prediction.toDict() else 0.0
+        for example, prediction in zip(examples, predictions, strict=True)
+    ]
+    return float(np.mean(scores))
 
 
 def feedback(
     metric: Metric, example: dspy.Example, prediction: dspy.Prediction, *, name: str, predictor: dspy.Module
 ) -> str:
-    """Return what the metric says about an answer beside its score; empty where it says nothing.
+    """Return the metric's feedback on an answer; empty where it gives none.
 
     Many metrics with GEPA's five arguments give feedback only for a predictor, so they are called as GEPA does: with
-    the predictor's name and a trace of one step that holds the program's inputs and answer.
-
-    Args:
-        metric: the user's.
-        example: the labelled example.
-        prediction: the program's answer.
-        name: of the deciding predictor.
-        predictor: the deciding predictor.
+    the deciding predictor's name, and a trace of one step with that predictor and the program's inputs and answer.
     """
     trace = [(predictor, example.inputs().toDict(), prediction)]
     accepted = extra_arguments(metric)

@@ -16,7 +16,7 @@ from ..task.labels import labels_in
 from ..task.task import Task
 from .f1 import Floats
 from .figures import FIGURES, ONE_LABEL, figure
-from .metric import Metric, as_number, code_digest, example_score, extra_arguments, feedback, function_name
+from .metric import Metric, as_number, code_digest, extra_arguments, feedback, function_name, mean_score
 
 SetMetric = Callable[[Sequence[dspy.Example], Sequence[dspy.Prediction]], float]
 """A user's own figure of a whole set: (examples, predictions) -> float, higher is better. A failed call's prediction is
@@ -80,15 +80,14 @@ class Objective:
             DataError: a user's own function gives no finite number.
         """
         if self.metric is not None:
-            pairs = zip(examples, predictions, strict=True)
-            return float(np.mean([example_score(self.metric, *pair) for pair in pairs]))
+            return mean_score(self.metric, examples, predictions)
         if not isinstance(self.choice, str):
             return as_number(self.choice(examples, predictions), self.choice)
         answers = [task.read(prediction.toDict()) for prediction in predictions]
         return figure(self.choice, task.labels, several=task.several)(task.golds(examples), answers, task.labels)
 
     def feedback(self, example: dspy.Example, prediction: dspy.Prediction, *, name: str, predictor: dspy.Module) -> str:
-        """Return what the metric says about an answer; empty without a metric. Arguments as of ``metric.feedback``."""
+        """Return the metric's feedback on an answer by the predictor called ``name``; empty without a metric."""
         if self.metric is None:
             return ""
         return feedback(self.metric, example, prediction, name=name, predictor=predictor)

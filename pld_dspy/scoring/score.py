@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from pydantic import BaseModel, ConfigDict
 from sklearn.metrics import precision_recall_fscore_support
 
 from ..errors import DataError
 from ..task.labels import indicator, labels_in
-from .f1 import Cells
+from .f1 import Cells, Record
 from .interval import macro_f1_interval
 
 NO_ANSWER = "(none)"
 
 
-class LabelScore(BaseModel):
+class LabelScore(Record):
     """Precision, recall, F1 (each 0 to 1) and number of gold examples of one label."""
 
     precision: float
@@ -25,10 +24,8 @@ class LabelScore(BaseModel):
     n: int
 
 
-class Score(BaseModel):
+class Score(Record):
     """How a student did on a set of examples; all rates 0 to 1."""
-
-    model_config = ConfigDict(frozen=True)
 
     macro_f1: float
     accuracy: float

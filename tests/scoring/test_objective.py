@@ -221,7 +221,7 @@ def test_an_edited_measure_does_not_meet_old_trials(tmp_path):
     assert Objective(before[1]).code != Objective(after[1]).code
     compiled(pld(tmp_path, metric=before[0]), student(student_lm()))
     lm = student_lm()
-    with pytest.raises(RunError, match="holds another compile: settings differ"):
+    with pytest.raises(RunError, match="holds another compile: code differ"):
         compiled(pld(tmp_path, metric=after[0]), student(lm))
     assert calls(lm) == []
 
