@@ -37,7 +37,7 @@ Rationales = Annotated[Path | None, typer.Option(metavar="FILE", help="Recorded 
 
 @app.command()
 def run(config: Config, *, data: Data = None, rationales: Rationales = None) -> None:
-    """Run the cells that have not finished yet, then print the table; exit with 1 where a cell failed."""
+    """Run the cells that have not finished yet, then print the table; exit with 1 if a cell failed."""
     experiment = Experiment.load(config, data=data, rationales=rationales)
     _log_progress()
     try:
@@ -53,7 +53,7 @@ def run(config: Config, *, data: Data = None, rationales: Rationales = None) -> 
 
 @app.command()
 def table(config: Config, *, data: Data = None, rationales: Rationales = None) -> None:
-    """Print the table of the finished cells from the MLflow store; give the options that they were run with."""
+    """Print the table of the finished cells from the MLflow store; give the same options as for ``run``."""
     silence_libraries()
     typer.echo(markdown(Experiment.load(config, data=data, rationales=rationales)))
 
@@ -74,7 +74,7 @@ def plot_command(
 @app.command("speed")
 def speed_command(
     run: RunArgument,
-    n: Annotated[int, typer.Option(help="Test examples to ask.")] = 100,
+    n: Annotated[int, typer.Option(help="Number of test examples.")] = 100,
 ) -> None:
     """Time LabelAdapter against ChatAdapter, and the compiled student against the unchanged one."""
     typer.echo(speed(run, n))
@@ -85,7 +85,7 @@ def ladder_command(
     run: RunArgument,
     tokens: Annotated[list[int] | None, typer.Option(min=1, help="Prompt tokens for rules; repeatable.")] = None,
 ) -> None:
-    """Score on the test split the best rules that fit into 100, 200, 400 and 800 prompt tokens, by the search's log."""
+    """Score on the test split the best rules that fit into 100, 200, 400 and 800 prompt tokens."""
     typer.echo(ladder(run, tokens or BUDGETS))
 
 
@@ -93,7 +93,7 @@ def ladder_command(
 def plain_command(
     run: RunArgument,
     times: Annotated[
-        list[int] | None, typer.Option(min=1, help="Calls, in those of the run's search; repeatable.")
+        list[int] | None, typer.Option(min=1, help="Calls, as a multiple of those of the run's search; repeatable.")
     ] = None,
 ) -> None:
     """Search the run's rules again, every trial on all validation examples, with 1, 2 and 4 times the calls."""
@@ -109,9 +109,11 @@ def stages_command(run: RunArgument) -> None:
 @app.command("spread")
 def spread_command(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders that differ in the seed alone.")],
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw a line a seed into this .png or .svg.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw one line per seed into this .png or .svg file.")
+    ] = None,
 ) -> None:
-    """Compare the seeds of one program: each run's test scores, and their mean, deviation and range; asks no model."""
+    """Compare the seeds of one program: each run's test scores, and their mean, standard deviation and range; calls no model."""
     seeds = read_seeds(runs)
     if out is not None:
         draw(seeds, out)
@@ -125,17 +127,17 @@ def flipped_command(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Keeps the answers of student and teacher.")],
     *,
     data: Data = None,
-    student: Annotated[str, typer.Option(metavar="SPEC", help="As for pld-dspy compile.")] = "local",
-    teacher: Annotated[str, typer.Option(metavar="SPEC", help="Explains the wrong labels.")] = "local",
-    seed: Annotated[int, typer.Option(min=0, help="Of splits and flips.")] = 0,
+    student: Annotated[str, typer.Option(metavar="SPEC", help="The student, as for pld-dspy compile.")] = "local",
+    teacher: Annotated[str, typer.Option(metavar="SPEC", help="The model that explains the wrong labels.")] = "local",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of splits and flips.")] = 0,
 ) -> None:
-    """Flip a tenth of the training labels, and score the student on test under the rules that come of them."""
+    """Flip a tenth of the training labels, and score the student on test under the rules that result."""
     source = Program(module=program, data=None if data is None else str(data))
     typer.echo(flipped(source, rationales, out, student=student, teacher=teacher, seed=seed))
 
 
 def _log_progress() -> None:
-    """Log on standard error, with the time, what the runner does and which stage a compile is in."""
+    """Log progress on standard error, with the time."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     for name in ("experiments", "pld_dspy"):
         logging.getLogger(name).setLevel(logging.INFO)

@@ -1,4 +1,4 @@
-"""How an experiment's command ends: an error of the user's making in one line, with exit code 2."""
+"""The end of an experiment's command: an error of the library is one line, with exit code 2."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pld_dspy.errors import PLDError
 
 
 def run_app(app: typer.Typer) -> None:
-    """Run a command line."""
+    """Run a command line; print an error of the library as one line and exit with 2."""
     try:
         app(standalone_mode=True)
     except PLDError as error:

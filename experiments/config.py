@@ -26,16 +26,16 @@ class Experiment(BaseModel):
     Attributes:
         name: names the MLflow experiment and the work folder.
         program: module with ``student()`` and ``load(data, rationales=, seed=)``.
-        data: folder of the published data; None where the program brings its own.
-        rationales: recorded micro-rules; None where the program brings its own or there are none.
-        student: model, as the command line takes it.
+        data: folder of the published data; None if the program has its own.
+        rationales: recorded micro-rules; None if the program has its own or there are none.
+        student: the model, as the command line takes it.
         adapter: "label" or "chat".
         optimizers: names from ``optimizers.OPTIMIZERS``.
-        seeds: one cell each.
-        objective: "macro_f1" or "accuracy"; what optimizers maximize and the table reports with its interval.
-        budget: student calls that compiling may take, about.
+        seeds: one cell per optimizer and seed.
+        objective: "macro_f1" or "accuracy": what optimizers maximize, and the table shows with its interval.
+        budget: approximate number of student calls that compiling may take.
         tracking: MLflow tracking URI.
-        folder: where cells keep their work.
+        folder: where cells keep their files.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -56,9 +56,9 @@ class Experiment(BaseModel):
     @field_validator("optimizers")
     @classmethod
     def _known(cls, names: list[str]) -> list[str]:
-        strangers = [name for name in names if name not in OPTIMIZERS]
-        if strangers:
-            raise ValueError(f"there is no {strangers[0]!r}; choose among {', '.join(OPTIMIZERS)}")
+        unknown = [name for name in names if name not in OPTIMIZERS]
+        if unknown:
+            raise ValueError(f"there is no {unknown[0]!r}; choose among {', '.join(OPTIMIZERS)}")
         return names
 
     @classmethod
@@ -67,7 +67,7 @@ class Experiment(BaseModel):
 
         Args:
             path: the YAML file.
-            settings: in place of the file's, where not None.
+            settings: replace those of the file, unless None.
 
         Raises:
             DataError: the file is missing, or a setting is wrong; the message names it.
@@ -75,7 +75,7 @@ class Experiment(BaseModel):
         try:
             found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
             if not isinstance(found, dict):
-                raise DataError(f"{path} holds a {type(found).__name__}. Give settings, one a line, as NAME: VALUE.")
+                raise DataError(f"{path} holds a {type(found).__name__}. Give settings, one per line, as NAME: VALUE.")
             return cls.model_validate(found | {name: value for name, value in settings.items() if value is not None})
         except (OSError, yaml.YAMLError) as error:
             raise DataError(f"Cannot read the experiment {path}: {error}.") from error
@@ -96,14 +96,14 @@ class Experiment(BaseModel):
             raise DataError(f"program: {error}. Give a module such as pld_dspy.demo or programs.stereoset.") from error
 
     def micro_rules(self) -> list[MicroRule]:
-        """Return the recorded micro-rules, the program's own where it brings some."""
+        """Return the recorded micro-rules, by default those of the program, if it has any."""
         path = self.rationales
         if path is None and hasattr(self.module, "rationales_file"):
             path = self.module.rationales_file()
         return [] if path is None else read_jsonl(path, MicroRule)
 
     def splits(self, micro_rules: Sequence[MicroRule], seed: int) -> Splits:
-        """Load the program's data; examples of ``micro_rules`` are the training set."""
+        """Load the program's data; the examples of ``micro_rules`` become the training set."""
         splits: Splits = self.module.load(self.data, rationales=micro_rules, seed=seed)
         return splits
 
@@ -127,11 +127,11 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """A digest of everything that decides the cell's result; equal cells are run once."""
+        """A digest of all that decides the cell's result; cells with the same key are run once."""
         fixed = self.experiment.model_dump(mode="json", exclude={"optimizers", "seeds", "tracking", "folder", "name"})
         return digest({**fixed, "optimizer": self.optimizer, "seed": self.seed})
 
     @property
     def folder(self) -> Path:
-        """Where the cell keeps its work."""
+        """Where the cell keeps its files."""
         return self.experiment.folder / self.experiment.name / f"{self.optimizer}-{self.seed}-{self.key[:6]}"

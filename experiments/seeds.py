@@ -18,7 +18,7 @@ from .stages import ALL, LOOP, REWORDED, SEARCHED, UNCHANGED, Stages
 
 CALIBRATED = "calibrated"
 STUDENTS = (UNCHANGED, ALL, REWORDED, SEARCHED, LOOP, CALIBRATED)
-"""Whose test scores a run may have, in the order of the stages."""
+"""The students that a run may have test scores of, in the order of the stages."""
 ABSENT = "absent"
 
 
@@ -29,12 +29,12 @@ class Seeded:
     Attributes:
         run: its folder.
         seed: its seed.
-        settings: what config.yaml holds besides the seed and the splits drawn by it, by dotted name.
+        settings: settings in config.yaml by dotted name, without the seed and the splits that it decides.
         test_data: digest and number of the test examples.
         test: the unchanged and the compiled student on test.
-        scores: student of ``STUDENTS`` -> test score; without those that the run does not have.
-        moved: student -> test score with offsets fitted for it on the validation answers alone, likewise.
-        calls, minutes: of the search, by the student and by the clock.
+        scores: student of ``STUDENTS`` -> test score, as far as the run has one.
+        calibrated: student -> test score with offsets fitted on its validation answers alone, as far as known.
+        calls, minutes: student calls and minutes that the search took.
     """
 
     run: Path
@@ -43,25 +43,25 @@ class Seeded:
     test_data: str
     test: Comparison
     scores: dict[str, Score]
-    moved: dict[str, Score]
+    calibrated: dict[str, Score]
     calls: int
     minutes: float
 
 
 def read_seeds(runs: Sequence[Path]) -> list[Seeded]:
-    """Read finished runs that differ in the seed alone, and order them by it; no student is asked.
+    """Read finished runs that differ in the seed alone, ordered by seed; no student is called.
 
     Raises:
-        DataError: there are fewer than two, two have the same seed, one differs in more than that, or has no test
-            split.
+        DataError: there are fewer than two runs, two have the same seed, one differs in another setting, or one has no
+            test split.
         RunError: a folder holds no finished run, or a file in it is damaged.
     """
     if len(runs) < 2:
-        raise DataError(f"The number of run folders is {len(runs)}. Give two or more, one a seed.")
+        raise DataError(f"The number of run folders is {len(runs)}. Give two or more, one per seed.")
     seeds = sorted((_seeded(run) for run in runs), key=lambda one: one.seed)
     for one, other in pairwise(seeds):
         if one.seed == other.seed:
-            raise DataError(f"{one.run} and {other.run} both have the seed {one.seed}. Give one run a seed.")
+            raise DataError(f"{one.run} and {other.run} both have the seed {one.seed}. Give one run per seed.")
         if differing := _differing(one.settings, other.settings):
             raise DataError(
                 f"{one.run} and {other.run} differ in {differing}. Give runs of one program, student and settings that "
@@ -76,15 +76,15 @@ def _seeded(run: Path) -> Seeded:
         raise DataError(f"{run} has no test split, so its students have no test score. Compile with test data.")
     stages = Stages.load(run, result)
     scores = {name: _score(name, result, result.test, stages) for name in STUDENTS}
-    moved = {name: None if stages is None else stages.calibrated(name) for name in STUDENTS}
+    calibrated = {name: None if stages is None else stages.calibrated(name) for name in STUDENTS}
     return Seeded(
         run=run,
         seed=result.seed,
-        settings=_apart_from_the_seed(settings),
+        settings=_without_seed(settings),
         test_data=settings["data"]["test"],
         test=result.test,
         scores={name: score for name, score in scores.items() if score is not None},
-        moved={name: score for name, score in moved.items() if score is not None},
+        calibrated={name: score for name, score in calibrated.items() if score is not None},
         calls=result.costs["student"].get("search", Cost()).calls,
         minutes=result.seconds["search"] / 60,
     )
@@ -102,8 +102,8 @@ def _score(name: str, result: PLDResult, test: Comparison, stages: Stages | None
     return None if stages is None else stages.test(name)
 
 
-def _apart_from_the_seed(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings by dotted name, without the seed, what it draws, and paths of files that have a digest."""
+def _without_seed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings by dotted name, without the seed, what it decides, and paths of files that have a digest."""
     kept = {name: settings.get(name) for name in ("settings", "code", "task", "student", "teacher", "adapter")}
     kept["program"] = settings.get("command", {}).get("source")
     kept["rationales"] = settings["data"].get("rationales")
@@ -119,7 +119,7 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """Say in which settings two runs differ; empty where in none."""
-    told = [{name: json.dumps(value, default=str) for name, value in settings.items()} for settings in (one, other)]
-    pairs = ((name, *(settings.get(name, ABSENT) for settings in told)) for name in {**one, **other})
+    """Return the settings in which two runs differ, as text; empty if there are none."""
+    texts = [{name: json.dumps(value, default=str) for name, value in settings.items()} for settings in (one, other)]
+    pairs = ((name, *(settings.get(name, ABSENT) for settings in texts)) for name in {**one, **other})
     return ", ".join(f"{name} ({mine} and {its})" for name, mine, its in pairs if mine != its)

@@ -1,4 +1,4 @@
-"""From seed to seed: how far finished runs of one program lie apart, and what wordings and search do to that."""
+"""How much finished runs of one program differ from seed to seed, and how wordings and search change that."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .stages import ALL, COMMAND, LOOP, REWORDED, SEARCHED
 
 UNKNOWN = "-"
 WIDTH = 2 * 1.96
-"""Of a 95% interval, in standard deviations."""
+"""Width of a 95% interval, in standard deviations."""
 FORMATS = (".png", ".svg")
 
 Interval = tuple[float, float]
@@ -26,12 +26,12 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Column:
-    """One figure over the seeds.
+    """One column of the table.
 
     Attributes:
-        title: the table's.
-        values: one a seed, with its 95% interval where the figure has one; None where it is unknown.
-        form: how a value is written.
+        title: its title.
+        values: one per seed, with its 95% interval if the figure has one; None if unknown.
+        form: format of a value.
     """
 
     title: str
@@ -44,24 +44,24 @@ class Column:
         return [value[0] for value in self.values if value is not None]
 
     def cells(self) -> Iterator[str]:
-        """Yield one cell a seed."""
+        """Yield one cell per seed."""
         for found in self.values:
             if found is None:
                 yield UNKNOWN
             else:
                 value, interval = found
-                yield self._written(value) + (f" [{', '.join(map(self._written, interval))}]" if interval else "")
+                yield self._formatted(value) + (f" [{', '.join(map(self._formatted, interval))}]" if interval else "")
 
     def summary(self) -> Iterator[str]:
-        """Yield mean, standard deviation, range, and the standard deviation that the intervals alone let expect."""
+        """Yield mean, standard deviation, range, and the standard deviation to expect from the intervals alone."""
         known = self.known
         widths = [interval[1] - interval[0] for _, interval in filter(None, self.values) if interval is not None]
-        yield self._written(np.mean(known)) if known else UNKNOWN
+        yield self._formatted(np.mean(known)) if known else UNKNOWN
         yield self._spread(np.std(known, ddof=1)) if len(known) > 1 else UNKNOWN
-        yield f"{self._written(min(known))} to {self._written(max(known))}" if known else UNKNOWN
+        yield f"{self._formatted(min(known))} to {self._formatted(max(known))}" if known else UNKNOWN
         yield self._spread(np.mean(widths) / WIDTH) if widths else ""
 
-    def _written(self, value: float | np.floating) -> str:
+    def _formatted(self, value: float | np.floating) -> str:
         return format(float(value), self.form)
 
     def _spread(self, value: float | np.floating) -> str:
@@ -69,16 +69,16 @@ class Column:
 
 
 def spread(seeds: Sequence[Seeded]) -> str:
-    """Return a table with one row a seed, then mean, standard deviation and range, and what follows from them.
+    """Return a table with one row per seed, then mean, standard deviation and range, and notes on them.
 
-    The last row is the standard deviation that other draws of test examples would give with the rules as they are: by
-    the mean width of the bootstrap intervals, taken for those of a normal distribution.
+    The last row is the standard deviation that other samples of test examples would give with the same rules. It is
+    computed from the mean width of the bootstrap intervals, as if these were those of a normal distribution.
 
     Args:
         seeds: as :func:`experiments.seeds.read_seeds` gives them.
     """
     columns = _columns(seeds)
-    names = [*(str(one.seed) for one in seeds), "mean", "standard deviation", "range", "sd by the test draw"]
+    names = [*(str(one.seed) for one in seeds), "mean", "standard deviation", "range", "sd by the test sample"]
     figures = zip(*([*column.cells(), *column.summary()] for column in columns), strict=True)
     rows = [["seed", *(column.title for column in columns)], ["---"] * (len(columns) + 1)]
     rows += [[name, *cells] for name, cells in zip(names, figures, strict=True)]
@@ -86,7 +86,7 @@ def spread(seeds: Sequence[Seeded]) -> str:
 
 
 def draw(seeds: Sequence[Seeded], path: Path) -> None:
-    """Draw test macro-F1 from stage to stage, a line a seed.
+    """Draw test macro-F1 from stage to stage, one line per seed.
 
     Args:
         seeds: as for :func:`spread`.
@@ -96,9 +96,11 @@ def draw(seeds: Sequence[Seeded], path: Path) -> None:
         DataError: the file is of another kind, or its folder is missing.
     """
     if path.suffix not in FORMATS:
-        raise DataError(f"The figure {path} ends in {path.suffix!r}. Let it end in {' or '.join(FORMATS)}.")
+        raise DataError(
+            f"The figure {path} ends in {path.suffix!r}. Choose a name that ends in {' or '.join(FORMATS)}."
+        )
     if not path.parent.is_dir():
-        raise DataError(f"The folder {path.parent} does not exist. Make it, or choose another with --out.")
+        raise DataError(f"The folder {path.parent} does not exist. Create it, or choose another one with --out.")
     names = [name for name in STUDENTS if any(name in one.scores for one in seeds)]
     figure = Figure(figsize=(6, 3.5), layout="constrained")
     axes = figure.add_subplot()
@@ -118,7 +120,7 @@ def _columns(seeds: Sequence[Seeded]) -> list[Column]:
     gaps = [one.test.difference for one in seeds]
     return [
         *(Column(f"{name}, test macro-F1", [_score(one, name) for one in seeds]) for name in shown),
-        Column("compiled less unchanged", [(gap.macro_f1, gap.interval) for gap in gaps], "+.3f"),
+        Column("compiled minus unchanged", [(gap.macro_f1, gap.interval) for gap in gaps], "+.3f"),
         Column("calls of the search", [(one.calls, None) for one in seeds], ",.0f"),
         Column("minutes of the search", [(one.minutes, None) for one in seeds], ".1f"),
     ]
@@ -131,12 +133,12 @@ def _score(one: Seeded, name: str) -> tuple[float, Interval] | None:
 
 def _notes(seeds: Sequence[Seeded]) -> Iterator[str]:
     same = len({one.test_data for one in seeds}) == 1
-    drawn = "the same for all seeds, so that the last row has no part in the spread" if same else "drawn by each seed"
+    drawn = "the same for all seeds, so the last row adds nothing to the spread" if same else "drawn by each seed"
     yield f"{' or '.join(map(str, sorted({one.test.baseline.n for one in seeds})))} test examples, {drawn}."
-    yield from _removed([one.scores for one in seeds], "Searched less all rules")
-    yield from _removed([one.moved for one in seeds], "The same with offsets from validation alone")
+    yield from _changes([one.scores for one in seeds], "Searched minus all rules")
+    yield from _changes([one.calibrated for one in seeds], "The same with offsets from validation alone")
     if unasked := [str(one.run) for one in seeds if not _both(one.scores)]:
-        yield f"For what is missing of {ALL} and {SEARCHED}: {'; '.join(f'{COMMAND} {run}' for run in unasked)}."
+        yield f"To add what is missing of {ALL} and {SEARCHED}: {'; '.join(f'{COMMAND} {run}' for run in unasked)}."
     if plain := [str(one.run) for one in seeds if CALIBRATED not in one.scores]:
         yield f"Compiled without --calibrate, or without log-probabilities: {', '.join(plain)}."
 
@@ -145,14 +147,15 @@ def _both(scores: Mapping[str, Score]) -> bool:
     return ALL in scores and SEARCHED in scores
 
 
-def _removed(found: Sequence[Mapping[str, Score]], what: str) -> Iterator[str]:
-    """Say what wordings and search do to the mean and to the spread of all rules.
+def _changes(found: Sequence[Mapping[str, Score]], what: str) -> Iterator[str]:
+    """Compare the searched rules with all rules: the change of the mean, and of the standard deviation over seeds.
 
-    The interval of the ratio is that of two independent normal samples; seeds in common make it too wide, if anything.
+    The interval of the ratio is that of two independent normal samples; as both have the same seeds, it may be too
+    wide.
 
     Args:
-        found: test scores by student, a seed each; those without all rules and searched ones are left out.
-        what: is compared.
+        found: per seed, test scores by student; seeds without both students are left out.
+        what: names the comparison.
     """
     pairs = [(scores[ALL].macro_f1, scores[SEARCHED].macro_f1) for scores in found if _both(scores)]
     if len(pairs) < 2:
@@ -170,5 +173,5 @@ def _removed(found: Sequence[Mapping[str, Score]], what: str) -> Iterator[str]:
     does = f"remove {1 - ratio:.0%} of" if ratio <= 1 else f"add {ratio - 1:.0%} to"
     yield (
         f"Wordings and search {does} the standard deviation over seeds, {before:.3f} -> {after:.3f}: "
-        f"ratio {ratio:.2f}, 95% interval {ratio / reach:.2f} to {ratio * reach:.2f} by {len(pairs)} seeds."
+        f"ratio {ratio:.2f}, 95% interval {ratio / reach:.2f} to {ratio * reach:.2f} from {len(pairs)} seeds."
     )

@@ -114,10 +114,10 @@ def test_scores_stand_with_the_intervals_of_the_result(three: list[Path]) -> Non
     low, high = result.test.baseline.interval
     assert rows["0"]["unchanged, test macro-F1"] == f"{result.test.baseline.macro_f1:.3f} [{low:.3f}, {high:.3f}]"
     gap = result.test.difference
-    assert rows["0"]["compiled less unchanged"] == (
+    assert rows["0"]["compiled minus unchanged"] == (
         f"{gap.macro_f1:+.3f} [{gap.interval[0]:+.3f}, {gap.interval[1]:+.3f}]"
     )
-    assert float(rows["sd by the test draw"]["unchanged, test macro-F1"]) == pytest.approx(
+    assert float(rows["sd by the test sample"]["unchanged, test macro-F1"]) == pytest.approx(
         (high - low) / 3.92, abs=6e-4
     )
 
@@ -126,10 +126,10 @@ def test_what_wordings_and_search_remove_of_the_spread_is_told_with_how_little_t
     three: list[Path],
 ) -> None:
     text = command(*three).stdout
-    assert "Searched less all rules, seed by seed: 0.800 - 0.700 = +0.100 on average, +0.000 to +0.200." in text
+    assert "Searched minus all rules, seed by seed: 0.800 - 0.700 = +0.100 on average, +0.000 to +0.200." in text
     assert "remove 50% of the standard deviation over seeds, 0.200 -> 0.100" in text
     # The 97.5% quantile of F with 2 and 2 degrees of freedom is 39.
-    assert f"95% interval {0.5 / np.sqrt(39):.2f} to {0.5 * np.sqrt(39):.2f} by 3 seeds" in text
+    assert f"95% interval {0.5 / np.sqrt(39):.2f} to {0.5 * np.sqrt(39):.2f} from 3 seeds" in text
     assert f"{len(TEST)} test examples, drawn by each seed." in text
 
 
@@ -163,7 +163,7 @@ def test_without_stages_a_column_is_open_and_the_command_for_it_is_told(three: l
     assert rows["2"][f"{SEARCHED}, test macro-F1"].startswith("0.900 ")
     assert rows["mean"][f"{ALL}, test macro-F1"] == "0.600"
     assert f"python -m experiments stages {three[0]}." in result.stdout
-    assert "by 2 seeds" in result.stdout
+    assert "from 2 seeds" in result.stdout
     assert rows["mean"]["calibrated, test macro-F1"] == "-"
     assert "Compiled without --calibrate" in result.stdout
 
@@ -215,7 +215,7 @@ def test_one_run_and_a_seed_that_stands_twice_are_refused(three: list[Path], tmp
     with pytest.raises(DataError, match=r"number of run folders is 1\. Give two or more"):
         read_seeds(three[:1])
     twin = shutil.copytree(three[0], tmp_path / "twin")
-    with pytest.raises(DataError, match=r"both have the seed 2\. Give one run a seed"):
+    with pytest.raises(DataError, match=r"both have the seed 2\. Give one run per seed"):
         read_seeds([*three, twin])
 
 
