@@ -113,7 +113,7 @@ def spread_command(
         Path | None, typer.Option(metavar="FILE", help="Draw one line per seed into this .png or .svg file.")
     ] = None,
 ) -> None:
-    """Compare the seeds of one program: each run's test scores, and their mean, standard deviation and range; calls no model."""
+    """Compare the seeds of one program: test scores, their mean, standard deviation and range; calls no model."""
     seeds = read_seeds(runs)
     if out is not None:
         draw(seeds, out)
