@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
-
-from pydantic import BaseModel
 
 from ..ledger.keys import plain
 
@@ -16,7 +13,7 @@ CONFIGS = ("search", "induce", "resolve")
 
 def flat_settings(pld: Mapping[str, Any]) -> dict[str, str | int | float | bool | None]:
     """Return the settings of a PLD, given its attributes, by name; those of a config as ``CONFIG_NAME``."""
-    configs = {f"{config}_{name}": value for config in (*CONFIGS, "budget") for name, value in _fields(pld[config])}
+    configs = {f"{config}_{name}": value for config in (*CONFIGS, "budget") for name, value in pld[config] or ()}
     return {name: plain(value) for name, value in {**_own(pld), **configs}.items()}
 
 
@@ -29,7 +26,7 @@ def nested_settings(pld: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     settings: dict[str, Any] = {name: plain(value) for name, value in _own(pld).items()}
     code = dict(pld["objective"].code)
     for config in CONFIGS:
-        fields = dict(_fields(pld[config]))
+        fields = dict(pld[config] or ())
         data = {name: value for name, value in fields.items() if _is_data(value)}
         settings[config] = None if pld[config] is None else data
         code |= {f"{config}.{name}": str(plain(value)) for name, value in fields.items() if name not in data}
@@ -39,12 +36,6 @@ def nested_settings(pld: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def _own(pld: Mapping[str, Any]) -> dict[str, Any]:
     objective = pld["objective"]
     return {"objective": objective.choice, "metric": objective.metric, **{name: pld[name] for name in OWN}}
-
-
-def _fields(config: Any) -> list[tuple[str, Any]]:
-    if config is None:
-        return []
-    return list(config if isinstance(config, BaseModel) else asdict(config).items())
 
 
 def _is_data(value: Any) -> bool:

@@ -34,11 +34,7 @@ def write_outcome(folder: RunFolder, program: dspy.Module, result: PLDResult) ->
 def record_outcome(recorder: Recorder, folder: RunFolder, result: PLDResult, *, objective: str) -> None:
     """Record scores, counts, seconds, calls, and the files of the run folder.
 
-    Args:
-        recorder: where to.
-        folder: of the compile.
-        result: of the compile.
-        objective: name of what was maximized; ``val_OBJECTIVE`` ends on the value of the chosen rules.
+    ``objective`` is the name of what was maximized: ``val_OBJECTIVE`` ends on the value of the chosen rules.
     """
     recorder.metric(f"val_{objective}", result.validation.compiled.objective, result.counts["trials"])
     for name, value in _figures(result):

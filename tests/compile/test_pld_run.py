@@ -20,10 +20,12 @@ import yaml
 from engine import Failure, calls, rule_following_lm, timeout_error
 from tasks import TRAIN, VAL, compiled, good_rules, mail, mail_teacher, micro_rules, pld, student, student_lm
 
+from pld_dspy.compile.settings import nested_settings
 from pld_dspy.errors import RunError
 from pld_dspy.induce.config import InduceConfig
 from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.pld import PLD
+from pld_dspy.resolve.config import ResolveConfig
 from pld_dspy.rules import MicroRule, RuleSet
 from pld_dspy.run.folder import RunFolder
 from pld_dspy.run.result import PLDResult
@@ -56,6 +58,19 @@ def test_the_folder_holds_every_file(run):
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert config["settings"]["seed"] == 0
     assert config["data"]["train"].endswith("(36 rows)")
+
+
+def test_the_constructors_read_the_settings_back(tmp_path):
+    folder = RunFolder(tmp_path)
+    for resolve in (None, ResolveConfig(max_rounds=3)):
+        optimizer = pld(
+            tmp_path, search=SearchConfig.within(200, 24), induce=InduceConfig(band=(0.25, 3.0)), resolve=resolve
+        )
+        folder.open({"settings": nested_settings(vars(optimizer))["settings"]}, resume=False)
+        settings = folder.settings()["settings"]
+        assert SearchConfig(**settings["search"]) == optimizer.search
+        assert InduceConfig(**settings["induce"]) == optimizer.induce
+        assert (settings["resolve"] and ResolveConfig(**settings["resolve"])) == resolve
 
 
 def test_confusion_counts_every_example(run):
