@@ -41,17 +41,7 @@ def read_jsonl(path: Path, model: type[T]) -> list[T]:
 
 
 def parse_lines(path: Path, lines: Iterable[str | bytes], model: type[T], *, first: int = 1) -> list[T]:
-    """Return lines of the file ``path`` as objects of ``model``; blank lines are skipped.
-
-    Args:
-        path: named in errors; not read.
-        lines: JSON texts.
-        model: a pydantic model, or ``dict`` for any JSON object.
-        first: the number of the first line.
-
-    Raises:
-        DataError: a line does not fit the model; the message names line and field.
-    """
+    """Return lines of the file ``path`` as :func:`read_jsonl` does; ``first`` is the number of the first line."""
     adapter, records = TypeAdapter(model), []
     try:
         for number, line in enumerate(lines, start=first):  # noqa: B007 - for the error

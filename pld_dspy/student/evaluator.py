@@ -54,10 +54,6 @@ class Evaluator:
     adapter: dspy.Adapter | None = None
     seed: int = 0
 
-    def program(self, rules: RuleSet) -> dspy.Module:
-        """Return a copy of the student under ``rules``; without rules, a copy of the student as it came."""
-        return with_rules(self.student, self.task, rules)
-
     def answers(
         self,
         rules: RuleSet | None,
@@ -68,7 +64,7 @@ class Evaluator:
     ) -> list[Answer]:
         """Return the student's answers to ``examples`` under ``rules`` (None: the student as it came)."""
         return self.ledger.ask(
-            self.student if rules is None else self.program(rules),
+            self.student if rules is None else with_rules(self.student, self.task, rules),
             [example.inputs().toDict() for example in examples],
             role="student",
             stage=stage,

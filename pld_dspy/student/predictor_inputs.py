@@ -59,7 +59,7 @@ class Reader:
         except _Reached as reached:
             predictor = dict(self._student.named_predictors())[self._task.predictor]
             fields = predictor.signature.input_fields
-            if found := {name: value for name, value in reached.inputs.items() if name in fields}:
+            if found := {name: value for name, value in reached.args[0].items() if name in fields}:
                 return found
             why = "it gives the predictor none of its input fields"
         except (KeyboardInterrupt, SystemExit):
@@ -83,18 +83,14 @@ class Reader:
 
 # These two are no Exceptions: programs and DSPy's executors catch those and go on.
 class _Reached(BaseException):
-    """Raised by the deciding predictor."""
-
-    def __init__(self, inputs: dict[str, Any]) -> None:
-        super().__init__("the deciding predictor is called")
-        self.inputs = inputs
+    """Raised by the deciding predictor, with its inputs by name."""
 
 
 class _LMNeeded(BaseException):
     """Raised by every LM."""
 
-    def __init__(self) -> None:
-        super().__init__("an earlier step calls an LM")
+    def __str__(self) -> str:
+        return "an earlier step calls an LM"
 
 
 class _NoLM(dspy.BaseLM):
