@@ -34,16 +34,7 @@ def estimate_tokens(text: str) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Insights:
-    """Reads a finished search.
-
-    Attributes:
-        space: the rules.
-        config: of the search.
-        trials: the finished trials.
-        posterior: what they say.
-        seed: of the draws.
-        count_tokens: the student's tokenizer, or an estimate.
-    """
+    """Reads the finished ``trials`` of a search, by their ``posterior``; ``seed`` is that of its draws."""
 
     space: Space
     config: SearchConfig

@@ -25,14 +25,7 @@ LOST_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps of one search, and which of them still wait.
-
-    Attributes:
-        study: where they are queued.
-        space: the rules.
-        config: how many steps of which kind.
-        seed: of the screened sets.
-    """
+    """The steps of one search, queued in its study; ``seed`` is that of the screened sets."""
 
     study: optuna.Study
     space: Space
@@ -61,15 +54,10 @@ class Plan:
         return self.first_race + self.config.trials + (CONFIRMATIONS if self.config.screen_calls else 0)
 
     def queue(self, done: Collection[int]) -> bool:
-        """Queue the steps that are neither done nor waiting; a step that was cut off is made again.
+        """Queue the steps that are neither ``done`` nor waiting; return whether there were any.
 
-        Steps are queued in order, since Optuna gives them out in this order: a resumed search is then the same search.
-
-        Args:
-            done: the finished steps.
-
-        Returns:
-            Whether any had to be queued.
+        A step that was cut off is made again. All are queued in order, the order in which Optuna gives them out: a
+        resumed search is then the same search.
         """
         waiting = self._trials(TrialState.WAITING)
         cut_off = self._trials(TrialState.RUNNING)
@@ -92,11 +80,7 @@ class Plan:
         return min(self._trials(TrialState.WAITING), key=lambda trial: trial.number, default=None)
 
     def wait_for_others(self) -> bool:
-        """Wait for trials that run at other workers.
-
-        Returns:
-            Whether a step waits again because its worker was lost; False when all are done.
-        """
+        """Wait for trials that run at other workers; return whether a step waits again, since its worker was lost."""
         while running := self._running():
             patience = self._patience()
             lost = [trial for trial, seconds in running if seconds >= patience and self._give_up(trial)]

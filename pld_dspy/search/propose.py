@@ -24,16 +24,7 @@ REDRAWS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Proposer:
-    """Proposes candidates from the trials so far.
-
-    Attributes:
-        space: the rules.
-        config: of the search.
-        seed: of every random choice.
-        trials: the finished trials.
-        posterior: what they say.
-        value: the value of one of them.
-    """
+    """Proposes candidates from the finished ``trials``, by their ``posterior``; ``value`` values one of them."""
 
     space: Space
     config: SearchConfig

@@ -1,12 +1,12 @@
-"""Where a study lives: a journal file, any Optuna storage, or memory; and the rules it searches, kept with it."""
+"""Where a study lives: a journal file, any Optuna storage, or memory; and the rules it searches, stored with it."""
 
 from __future__ import annotations
 
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,17 +33,17 @@ def open_study(storage: Path | str | BaseStorage | None = None, *, name: str = "
         storage: a journal file, an Optuna storage URL or object, or None for memory only.
         name: the study's name within the storage.
     """
-    with _quiet_optuna():
-        return optuna.create_study(
-            study_name=name,
-            storage=None if storage is None else _opened(storage),
-            direction="maximize",
-            load_if_exists=True,
-        )
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # not Optuna's own "study created"
+    try:
+        opened = None if storage is None else _opened(storage)
+        return optuna.create_study(study_name=name, storage=opened, direction="maximize", load_if_exists=True)
+    finally:
+        optuna.logging.set_verbosity(verbosity)
 
 
 def publish_rules(study: optuna.Study, rules: Sequence[Rule]) -> None:
-    """Keep the rules in the study, for workers that join from elsewhere."""
+    """Store the rules in the study, for workers that join from elsewhere."""
     if _RULES not in study.user_attrs:
         study.set_user_attr(_RULES, [rule.model_dump(mode="json") for rule in rules])
 
@@ -54,20 +54,19 @@ def find_study(storage: Path | str | BaseStorage, *, prefix: str) -> tuple[optun
     Raises:
         RunError: there is none, or its search has not begun.
     """
-    with _quiet_optuna():
-        opened = _opened(storage)
-        names = [name for name in optuna.get_all_study_names(opened) if name.startswith(prefix)]
-        if names:
-            study = optuna.load_study(study_name=names[-1], storage=opened)
-            if _RULES in study.user_attrs:
-                return study, [Rule.model_validate(rule) for rule in study.user_attrs[_RULES]]
+    opened = _opened(storage)
+    names = [name for name in optuna.get_all_study_names(opened) if name.startswith(prefix)]
+    if names:
+        study = optuna.load_study(study_name=names[-1], storage=opened)
+        if _RULES in study.user_attrs:
+            return study, [Rule.model_validate(rule) for rule in study.user_attrs[_RULES]]
     raise RunError("The search has not begun, or is kept in another storage. Start its compile, then join it.")
 
 
-class MendedJournal(JournalFileBackend):
-    """Optuna's journal file, of which a last line that a kill cut short is taken off.
+class RepairedJournal(JournalFileBackend):
+    """Optuna's journal file; a last line that a killed process left incomplete is removed.
 
-    Optuna would append to it, and read no further than the damaged line ever after.
+    Optuna would append to it, and never read past the damaged line again.
 
     Args:
         path: the file; made where there is none.
@@ -75,41 +74,40 @@ class MendedJournal(JournalFileBackend):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._turn = JournalFileSymlinkLock(str(path))
-        super().__init__(str(path), self._turn)
-        self._mend()
+        self._file_lock = JournalFileSymlinkLock(str(path))
+        super().__init__(str(path), self._file_lock)
+        self._repair()
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Append, where another process was killed while it wrote, in the place of what it left."""
-        self._mend()
+        """Append; first remove what another process left that was killed while it wrote."""
+        self._repair()
         super().append_logs(logs)
 
-    def _mend(self) -> None:
-        if self._ends_whole():
+    def _repair(self) -> None:
+        if self._is_whole():
             return
-        self._turn.acquire()  # a process that is writing just now ends its line
+        self._file_lock.acquire()  # a process that is writing at the moment finishes its line
         try:
-            if not self._ends_whole():
+            if not self._is_whole():
                 logger.warning("%s: the last line was cut short; its trial will be made again.", self._path.name)
                 os.truncate(self._path, self._path.read_bytes().rfind(b"\n") + 1)
         finally:
-            self._turn.release()
+            self._file_lock.release()
 
-    def _ends_whole(self) -> bool:
+    def _is_whole(self) -> bool:
         with self._path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(size - 1, 0))
+            file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
             return file.read() in (b"", b"\n")
 
 
 def _opened(storage: Path | str | BaseStorage) -> BaseStorage:
     if isinstance(storage, Path):
-        return JournalStorage(MendedJournal(storage))
+        return JournalStorage(RepairedJournal(storage))
     return _database(storage) if isinstance(storage, str) else storage
 
 
 def _database(url: str) -> BaseStorage:
-    """Open a database; workers that start together all try to make its tables, and all but one fail at that."""
+    """Open a database; workers that start together all try to make its tables, and all but one fail at first."""
     try:
         for seconds in WAITS:
             with suppress(IntegrityError, OperationalError, ProgrammingError):
@@ -122,14 +120,3 @@ def _database(url: str) -> BaseStorage:
             f"The search's storage cannot be opened: {type(error).__name__}: {cause}. Give an Optuna storage URL whose "
             "database runs and whose driver is installed, such as postgresql+psycopg://USER@HOST/NAME."
         ) from error
-
-
-@contextmanager
-def _quiet_optuna() -> Iterator[None]:
-    """Keep Optuna's own "study created" line out of a user's log, and restore the user's setting."""
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(before)

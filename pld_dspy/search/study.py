@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -17,8 +18,8 @@ import dspy
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from optuna.exceptions import UpdateFinishedTrialError
-from optuna.samplers import BaseSampler
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.samplers import BaseSampler, PartialFixedSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ..errors import BudgetExceeded
@@ -33,7 +34,6 @@ from .insight import CountTokens, Insights, estimate_tokens
 from .plan import Plan
 from .propose import Proposer
 from .result import SearchResult
-from .sampler import SeededTPE, fixed_sampler
 from .space import Candidate, Space
 from .student_model import StudentModel
 from .surrogate import Floats, Posterior
@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 
 class RuleSearch:
-    """One search over the wordings, choice and order of rules.
+    """One search over the choice, wordings and order of rules.
 
     Args:
         rules: the K candidate rules, in PLD order.
@@ -158,12 +158,8 @@ class RuleSearch:
 
     def _step(self, waiting: FrozenTrial) -> None:
         """Make the trial that waits, or a later one where another worker was faster."""
-        proposal = self._proposal(waiting.user_attrs[STEP], waiting.user_attrs[KIND])
-        self.study.sampler = (
-            self._sampler(waiting.user_attrs[STEP])
-            if proposal is None
-            else fixed_sampler(self.space.parameters(proposal))
-        )
+        step, kind = waiting.user_attrs[STEP], waiting.user_attrs[KIND]
+        self.study.sampler = self._sampler(step, self._proposal(step, kind))
         trial = self.study.ask(self.space.distributions())
         if STEP not in trial.user_attrs:  # other workers took the last ones meanwhile, so Optuna made a new one
             self.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
@@ -193,9 +189,14 @@ class RuleSearch:
         race = step - self.plan.first_race
         return proposer.race(race) if kind == "race" else proposer.confirm(race - self.config.trials)
 
-    def _sampler(self, step: int) -> BaseSampler:
-        seed = int(np.random.default_rng([self.seed, step]).integers(2**31))
-        return self.config.sampler or SeededTPE(seed, self.space.distributions())
+    def _sampler(self, step: int, proposal: Candidate | None) -> BaseSampler:
+        """Return a sampler of the proposal; without one the user's, or TPE seeded by the step, so that it resumes."""
+        if proposal is None:
+            seed = int(np.random.default_rng([self.seed, step]).integers(2**31))
+            return self.config.sampler or TPESampler(seed=seed, multivariate=True, constant_liar=True)
+        with warnings.catch_warnings():  # experimental since Optuna 2.4, and part of every release since
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return PartialFixedSampler(self.space.parameters(proposal), RandomSampler())
 
     def _make(self, trial: Trial) -> None:
         """Ask the trial's candidate, and give Optuna the answers and their value."""

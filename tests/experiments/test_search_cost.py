@@ -261,12 +261,14 @@ TINY = {"plain": methods.plain, "ours": methods.ours_within} | {
 def test_log_probabilities_go_with_the_labels() -> None:
     student = make_student("chaotic", 6, 30, 0)
     plain, told = (SyntheticEvaluator(student, logprobs=told) for told in (False, True))
-    bare, rich = (asked.replies(student.planted(), student.valset, stage="search") for asked in (plain, told))
-    assert [reply.label for reply in bare] == [reply.label for reply in rich]
-    assert all(reply.logprobs is None for reply in bare)
-    for reply in rich:
-        assert max(reply.logprobs, key=reply.logprobs.get) == reply.label
-        assert sum(np.exp(list(reply.logprobs.values()))) == pytest.approx(1.0)
+    (labels, none), (same, logprobs) = (
+        asked.labels_and_logprobs(student.planted(), student.valset, stage="search") for asked in (plain, told)
+    )
+    assert labels == same
+    assert none == [None] * len(labels)
+    for label, given in zip(labels, logprobs, strict=True):
+        assert max(given, key=given.get) == label
+        assert sum(np.exp(list(given.values()))) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -334,7 +336,7 @@ def test_ablations_switch_one_thing_off(monkeypatch):
         assert METHODS[name].run(setting(student, budget=100)) == Outcome(
             chosen=RuleSet(), calls=0, curve=[(0, RuleSet())] * 2
         )
-        assert seen["config"] == replace(shipped, **switched)
+        assert seen["config"] == shipped.model_copy(update=switched)
         assert (seen["about"] is None) == (name == "no_applicability")
     METHODS["no_screening"].run(setting(student, budget=100))
     assert seen["config"].screen_calls == 0

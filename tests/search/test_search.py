@@ -20,7 +20,6 @@ from pld_dspy.scoring.objective import Objective
 from pld_dspy.search.config import SearchConfig
 from pld_dspy.search.insight import Insights
 from pld_dspy.search.result import SearchResult
-from pld_dspy.search.sampler import SeededTPE
 from pld_dspy.search.storage import open_study
 from pld_dspy.search.study import RuleSearch
 from pld_dspy.search.trials import FinishedTrial
@@ -349,24 +348,6 @@ def test_a_search_without_races_asks_as_many_as_it_may(settings):
     reworded = [one.model_copy(update={"wordings": (one.text, f"{one.text} ")}) for one in SHORT["rules"]]
     found = search(student_lm(), config, rules=reworded, val=SHORT["val"]).run()
     assert sum(trial.asked for trial in found.trials) == config.most_calls(len(SHORT["val"]))
-
-
-def test_tpe_that_is_told_the_search_space_samples_as_optunas_own():
-    def sampled(sampler: Callable[[int], optuna.samplers.BaseSampler]) -> list[dict[str, Any]]:
-        study = open_study()
-        for step in range(16):
-            study.sampler = sampler(step)
-            trial = study.ask(space)
-            study.tell(trial, trial.params["key:b"] - trial.params["use:a"])
-        return [trial.params for trial in study.trials]
-
-    space = {
-        "use:b": optuna.distributions.CategoricalDistribution([False, True]),
-        "key:b": optuna.distributions.FloatDistribution(0.0, 1.0),
-        "use:a": optuna.distributions.CategoricalDistribution([False, True]),
-    }
-    own = sampled(lambda step: optuna.samplers.TPESampler(seed=step, multivariate=True, constant_liar=True))
-    assert sampled(lambda step: SeededTPE(step, space)) == own
 
 
 def test_a_shorter_search_of_a_study_that_went_further_makes_nothing(tmp_path):
