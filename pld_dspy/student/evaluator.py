@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from textwrap import shorten
@@ -161,7 +161,7 @@ def _typed_like(gold: Any, given: Any) -> Any:
     """Return what the ledger kept of an answer as the type of its gold label has it."""
     if isinstance(gold, Enum):
         return next((member for member in type(gold) if member.value == given), given)
-    if isinstance(gold, COLLECTIONS) and isinstance(given, list):
+    if isinstance(gold, COLLECTIONS) and isinstance(given, list) and all(isinstance(one, Hashable) for one in given):
         members = next((type(label) for label in gold if isinstance(label, Enum)), None)
         by_value = {member.value: member for member in members or ()}
         return type(gold)(by_value.get(label, label) for label in given)

@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
@@ -231,6 +232,10 @@ def test_answers_keep_the_type_of_their_gold_labels_for_a_users_metric():
     )
     (found,) = evaluator.predictions([example], [Answer(outputs={"tags": ["work", "spam"]})])
     assert found.tags == example.tags
+    nested = Answer(outputs={"tags": [["work"], {"spam": 1}]})  # what only a user's own program may answer
+    assert evaluator.predictions([example], [nested])[0].tags == nested.outputs["tags"]
+    expected = macro_f1(task().golds([example]), [task().read(nested.outputs)], LABELS)
+    assert replace(evaluator, objective=Objective()).value([example], [nested]) == expected
 
 
 def test_answers_are_read_as_one_text():
