@@ -15,7 +15,7 @@ import pytest
 from engine import auth_error, calls, fn_lm, timeout_error
 from tasks import INSTRUCTIONS, LABELS, Mail, mails, student, student_lm
 
-from pld_dspy.errors import BudgetExceeded, ModelError, TooManyErrors
+from pld_dspy.errors import BudgetExceeded, DataError, ModelError, TooManyErrors
 from pld_dspy.ledger.answer import Answer, call_once
 from pld_dspy.ledger.budget import Budget
 from pld_dspy.ledger.ledger import Ledger
@@ -211,6 +211,13 @@ def test_a_cap_on_money_stops_before_the_next_call():
     words = len(f"{calls(lm)[0].system} {calls(lm)[0].user}".split())
     assert one == words + 2
     assert len(calls(lm)) == 3
+
+
+def test_a_budget_survives_a_file_and_refuses_a_negative_cap():
+    budget = Budget(student_calls=0, money=2.5, prices={"m": (1.0, 2.0)})
+    assert Budget(**json.loads(budget.model_dump_json(exclude_defaults=True))) == budget
+    with pytest.raises(DataError, match=r"Budget.teacher_calls is -1; "):
+        Budget(teacher_calls=-1)
 
 
 def test_a_malformed_answer_is_kept_and_not_asked_again(tmp_path):
