@@ -1,10 +1,9 @@
 """Audit: training examples whose label is probably wrong, from the data alone or by asking the teacher.
 
 From the data, by confident learning (Northcutt et al. 2021, arXiv 1911.00068): a classifier that has not seen an
-example gives the probability of each label. An example is suspect if another label is likelier than usual for examples
-of that label. The classifier sees two views. The text does not depend on the label. A micro-rule was written with the
-label at hand and argues for it; without the names of labels it still speaks against a label that does not fit, but
-proves little for one that does.
+example gives the probability of each label; the example is suspect if another label is likelier than usual for
+examples of that label. It is done for the texts, and for the micro-rules without the names of labels. These were
+written for the label given, but speak against it where it does not fit.
 """
 
 from __future__ import annotations
@@ -49,34 +48,24 @@ Item: TypeAlias = MicroRule | dspy.Example
 
 @dataclass(frozen=True)
 class Suspect:
-    """An example whose label is in doubt.
-
-    Attributes:
-        example_id: the example's id.
-        label: its label.
-        suggested: the label that would fit better; None if unknown.
-        score: how much likelier that is, above 0; 1 if a teacher or the rationale's author doubts the label.
-        reason: why it is in doubt, in words.
-    """
+    """An example whose label is in doubt."""
 
     example_id: str
     label: str
     suggested: str | None
+    """The label that would fit better; None if unknown."""
     score: float
+    """How much likelier that label is, above 0; 1 if a teacher or the rationale's author doubts the label."""
     reason: str
 
 
 @dataclass(frozen=True)
 class Audit:
-    """The result of an audit.
-
-    Attributes:
-        suspects: the examples whose label is in doubt, the most doubtful first.
-        unreadable: number of examples for which the teacher, asked twice, gave neither a label nor "unclear".
-    """
+    """The labels in doubt, the most doubtful first."""
 
     suspects: list[Suspect]
     unreadable: int = 0
+    """Number of examples for which the teacher, asked twice, gave neither a label nor "unclear"."""
 
 
 def audit(
@@ -99,29 +88,28 @@ def audit(
         on_answer: called once per answer.
     """
     found = {suspect.example_id: suspect for suspect in suspects(micro_rules, task, texts=texts)}
-    judged = Audit([])
-    if teacher is not None:
-        scores = {name: suspect.score for name, suspect in found.items()}
-        by_doubt = sorted(micro_rules, key=lambda rule: -scores.get(rule.example_id, 0.0))
-        judged = contradicted_by_teacher(by_doubt, task, teacher=teacher, texts=texts, on_answer=on_answer)
+    if teacher is None:
+        return Audit(sorted(found.values(), key=_most_doubtful_first))
+    scores = {name: suspect.score for name, suspect in found.items()}
+    by_doubt = sorted(micro_rules, key=lambda rule: -scores.get(rule.example_id, 0.0))
+    judged = contradicted_by_teacher(by_doubt, task, teacher=teacher, texts=texts, on_answer=on_answer)
     for suspect in judged.suspects:
         by_data = found.get(suspect.example_id)
-        reasons = "; ".join([by_data.reason, suspect.reason] if by_data else [suspect.reason])
-        found[suspect.example_id] = replace(suspect, reason=reasons)
+        reason = f"{by_data.reason}; {suspect.reason}" if by_data else suspect.reason
+        found[suspect.example_id] = replace(suspect, reason=reason)
     return Audit(sorted(found.values(), key=_most_doubtful_first), judged.unreadable)
 
 
 def suspects(items: Sequence[Item], task: Task, *, texts: Mapping[str, str] | None = None) -> list[Suspect]:
-    """Find labels in doubt without a call, the most doubtful first.
+    """Return the labels that the data doubts, the most doubtful first; makes no call.
+
+    These are the labels that a classifier of texts or of micro-rules contradicts, and those that their rationale marks
+    as doubtful; only the latter if no classifier can be trusted on this data, or examples have several labels.
 
     Args:
         items: micro-rules with their examples' inputs, or labelled examples; time grows with their number.
         task: the labelled decision.
         texts: as for :func:`audit`.
-
-    Returns:
-        Those that a classifier of texts or of micro-rules contradicts, and those that their rationale marks as
-        doubtful. Only the latter if no classifier can be trusted on this data, or examples have several labels.
     """
     cases = _cases(items, task, texts)
     marked = [
@@ -141,18 +129,16 @@ def contradicted_by_teacher(
     texts: Mapping[str, str] | None = None,
     on_answer: Callable[[], object] | None = None,
 ) -> Audit:
-    """Ask the teacher for each example's label without showing it, and find the labels that it contradicts.
+    """Ask the teacher for each example's label without showing it; return those it contradicts, in order of ``items``.
+
+    A cap on calls leaves out the last items. Answers that stay unreadable after a retry are counted.
 
     Args:
-        items: as for :func:`suspects`; one call each.
+        items: as for :func:`suspects`; one call each, in the stage "audit".
         task: the labelled decision.
-        teacher: asked in the stage "audit". A cap on calls leaves out the last items; an answer that stays unreadable
-            after a retry contradicts nothing, and is counted.
+        teacher: gives a label and a reason.
         texts: as for :func:`audit`.
         on_answer: called once per answer.
-
-    Returns:
-        Suspects in the order of ``items``.
     """
     cases = _cases(items, task, texts)
 
@@ -213,7 +199,7 @@ def _without_labels(rule: str, labels: Sequence[str]) -> str:
 
 
 def _contradicted_by_data(cases: Sequence[_Case], task: Task) -> Iterator[Suspect]:
-    """Yield the examples that the trusted views contradict on average."""
+    """Yield the examples whose label the texts and micro-rules contradict, on average over those to be trusted."""
     sizes = Counter(case.label for case in cases)
     labels = [label for label in task.labels if sizes[label] >= FOLDS]
     if len(labels) < 2:

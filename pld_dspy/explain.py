@@ -73,12 +73,10 @@ def explain(
     missing = [place for place in wanted if place not in records]
     answers = _ask(trainset, task, missing, texts, teacher, on_answer) if teacher is not None and missing else {}
     found = {**records, **answers}
-    if not found and teacher is not None and "explain" in teacher.ledger.stopped:
-        raise BudgetExceeded(teacher.ledger.stopped["explain"])
     if not found:
-        raise _nothing_explained(len(missing), has_teacher=teacher is not None)
-    absent = [example_id(trainset[row], row) for row, label in missing if (row, label) not in answers]
-    absent = list(dict.fromkeys(absent))
+        raise _nothing_explained(len(missing), teacher)
+    names = (example_id(trainset[row], row) for row, label in missing if (row, label) not in answers)
+    absent = list(dict.fromkeys(names))
     result = Explanations(
         micro_rules=[found[place] for place in wanted if place in found],
         unmatched=unmatched,
@@ -155,14 +153,10 @@ def match_records(
             continue
         fitting = [row for row in rows if record.label in task.labels_of(task.gold(trainset[row]))]
         if not fitting:
-            remedy = (
-                "Give a record for each label, under that label alone, or drop the record."
-                if task.several
-                else "Correct one of them, or drop the record."
-            )
+            correct = "Give a record for each label, under that label alone" if task.several else "Correct one of them"
             raise DataError(
                 f"The recorded rationale of {record.example_id!r} gives the label {record.label!r}, but training "
-                f"row {rows[0]} is labelled {task.gold(trainset[rows[0]])!r}. {remedy}"
+                f"row {rows[0]} is labelled {task.gold(trainset[rows[0]])!r}. {correct}, or drop the record."
             )
         row = next((row for row in fitting if (row, record.label) not in matched), fitting[0])
         renamed = record.model_copy(update={"example_id": example_id(trainset[row], row)})
@@ -193,8 +187,10 @@ def _text_key(inputs: dict[str, Any]) -> str:
     return identity(input_text(dict(sorted(inputs.items()))))
 
 
-def _nothing_explained(asked: int, *, has_teacher: bool) -> DataError:
-    if has_teacher:
+def _nothing_explained(asked: int, teacher: Teacher | None) -> DataError | BudgetExceeded:
+    if teacher is not None and "explain" in teacher.ledger.stopped:
+        return BudgetExceeded(teacher.ledger.stopped["explain"])
+    if teacher is not None:
         return DataError(
             f"The teacher gave a usable micro-rule for none of {asked} examples: its calls failed, or its answers are "
             "malformed, empty, or repeat the form that they are to fill in. Give a stronger teacher, or rationales."

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import DataError
-from .cluster import Clusterer, Floats, Ints, average_linkage, condensed
+from .cluster import Clusterer, Floats, Ints, average_linkage, condense
 
 ENOUGH = 100
 """Labels with fewer micro-rules are not checked: a poor clustering costs them a few rules, and the search finds out."""
@@ -37,25 +37,25 @@ class ClusterCheck:
         Raises:
             DataError: the clusterer does not give one number per vector.
         """
-        small = condensed(vectors)
-        if len(small.points) < len(vectors):
-            self.note("compacted", f"{label} ({len(vectors)} as {len(small.points)})")
-        numbers = np.asarray(clusterer(small.points))
-        if numbers.shape != small.weights.shape:
+        points, weights, owners = condense(vectors)
+        if len(points) < len(vectors):
+            self.note("compacted", f"{label} ({len(vectors)} as {len(points)})")
+        numbers = np.asarray(clusterer(points))
+        if numbers.shape != weights.shape:
             raise DataError(
-                f"The clusterer gave an array of shape {numbers.shape} for {len(small.points)} vectors of the label "
+                f"The clusterer gave an array of shape {numbers.shape} for {len(points)} vectors of the label "
                 f"{label!r}. It must give one cluster number per vector, -1 for noise."
             )
         if self.band is not None and len(vectors) >= ENOUGH:
             band = cluster_band(len(vectors), self.band)
-            problem = clustering_problem(numbers, small.weights, band=band, most_share=max(MOST_SHARE, self.max_share))
+            problem = clustering_problem(numbers, weights, band=band, most_share=max(MOST_SHARE, self.max_share))
             if problem:
-                numbers = average_linkage(small.points, small.weights, band)
+                numbers = average_linkage(points, weights, band)
                 self.note("regrouped", f"{label} ({problem})")
-        return numbers[small.owners]
+        return numbers[owners]
 
     def note(self, finding: str, details: str) -> None:
-        """Add a label, with details, to a finding."""
+        """Add a label with details to a finding."""
         self.findings.setdefault(finding, []).append(details)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -40,12 +39,7 @@ def hdbscan(vectors: Floats) -> Ints:
 
 
 def dbscan(eps: float = 0.4, min_samples: int = 6) -> Clusterer:
-    """Return DBSCAN (Ester et al. 1996) on cosine distance; the defaults are those of PLD (arXiv 2602.21103).
-
-    Args:
-        eps: largest cosine distance between neighbours, 0 to 2.
-        min_samples: neighbours that make a point dense, itself included.
-    """
+    """Return DBSCAN (Ester et al. 1996) on cosine distance; the defaults are those of PLD (arXiv 2602.21103)."""
 
     def clusterer(vectors: Floats) -> Ints:
         return np.asarray(DBSCAN(eps=eps, min_samples=min_samples, metric="cosine").fit_predict(vectors))
@@ -57,8 +51,8 @@ def dbscan(eps: float = 0.4, min_samples: int = 6) -> Clusterer:
 def average_linkage(points: Floats, weights: Ints, band: tuple[int, int]) -> Ints:
     """Cluster weighted points by average linkage (UPGMA, Sokal and Michener 1958) on cosine distance.
 
-    Short texts have few words in common, so that density-based methods chain most of them into one cluster. Average
-    linkage compares all members of two clusters, and does not chain.
+    Density-based methods chain short texts, which share few words, into one cluster. Average linkage does not, since
+    it compares all members of two clusters.
 
     Args:
         points: unit vectors, m x d; all pairs are compared.
@@ -86,40 +80,27 @@ def average_linkage(points: Floats, weights: Ints, band: tuple[int, int]) -> Int
     return np.where(sizes[best] >= SMALLEST, best, -1)
 
 
-@dataclass(frozen=True)
-class Condensed:
-    """m points that stand for n.
-
-    Attributes:
-        points: unit vectors, m x d.
-        weights: how many of the n points each one stands for, m.
-        owners: for each of the n, the index of the point that stands for it.
-    """
-
-    points: Floats
-    weights: Ints
-    owners: Ints
-
-
-def condensed(vectors: Floats) -> Condensed:
-    """Return few enough points to compare all pairs of, so that a label of any size can be clustered.
+def condense(vectors: Floats) -> tuple[Floats, Ints, Ints]:
+    """Represent n unit vectors by m points, few enough to compare all pairs, so that a label of any size is clustered.
 
     Up to ``MOST`` vectors stand for themselves. Beyond, equal ones are one point; if these are still more than
     ``MOST``, k-means on small batches (Sculley 2010) finds ``CELLS`` neighbourhoods, whose centres are the points.
     Time and memory grow with n, not with its square.
+
+    Returns:
+        The points, m x d unit vectors; how many vectors each stands for, m; the index of each vector's point, n.
     """
     if len(vectors) <= MOST:
-        return Condensed(vectors, np.ones(len(vectors), dtype=np.int64), np.arange(len(vectors)))
+        return vectors, np.ones(len(vectors), dtype=np.int64), np.arange(len(vectors))
     points, owners, weights = np.unique(
         vectors.round(6), axis=0, return_inverse=True, return_counts=True
     )  # rounded, since vectors of equal texts may differ in the last bit
     owners = owners.reshape(-1)
     if len(points) > MOST:
         cells = MiniBatchKMeans(CELLS, batch_size=4096, n_init=1, random_state=0)
-        numbers = cells.fit(points, sample_weight=weights).predict(points)
-        _, cell_of_point = np.unique(numbers, return_inverse=True)
+        _, cell_of_point = np.unique(cells.fit(points, sample_weight=weights).predict(points), return_inverse=True)
         owners = cell_of_point[owners]
         weights = np.bincount(owners)
         points = np.zeros((len(weights), vectors.shape[1]))
         np.add.at(points, owners, vectors)
-    return Condensed(np.asarray(normalize(points)), weights.astype(np.int64), owners.astype(np.int64))
+    return np.asarray(normalize(points)), weights.astype(np.int64), owners.astype(np.int64)

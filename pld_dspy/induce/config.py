@@ -66,21 +66,15 @@ class InduceConfig(Settings):
         return band
 
     def check_auditor(self, teacher: object, task: Task) -> None:
-        """Refuse an audit by a teacher if there is no teacher, or no single label for it to contradict.
-
-        Args:
-            teacher: None for no teacher.
-            task: the labelled decision.
-
-        Raises:
-            DataError: ``audit`` is "teacher", and there is no teacher, or an answer may hold several labels.
-        """
-        if self.audit == "teacher" and task.several:
+        """Raise DataError if a teacher is to audit, and there is none, or no single label for it to contradict."""
+        if self.audit != "teacher":
+            return
+        if task.several:
             raise DataError(
                 f'InduceConfig.audit is "teacher", which names one label, and the output field {task.label_field!r} '
                 'may hold several at once. Leave audit at "data".'
             )
-        if self.audit == "teacher" and teacher is None:
+        if teacher is None:
             raise DataError(
                 'InduceConfig.audit is "teacher" and there is no teacher. Give one, as PLD(teacher=...) or --teacher, '
                 'or leave audit at "data".'

@@ -57,12 +57,7 @@ def clusters_of(
 ) -> list[Cluster]:
     """Cluster micro-rules label by label, so that a rare label is not lost in a frequent one; most support first.
 
-    Args:
-        micro_rules: n micro-rules.
-        task: the labelled decision.
-        config: embedder, clusterer, sizes.
-        check: checks each label's clustering, and notes what was done.
-        down_weighted: example ids whose micro-rules come last and count half.
+    The micro-rules of the ``down_weighted`` example ids come last in their cluster, and count half.
     """
     vectors = embed([rule.rule for rule in micro_rules], config.embedder)
     clusters = []
@@ -84,17 +79,9 @@ def clusters_of(
 def groups_of_label(
     vectors: Floats, numbers: Ints, config: InduceConfig, check: ClusterCheck, *, label: str
 ) -> list[list[int]]:
-    """Turn a label's cluster numbers into groups: big clusters are split, and noise joins a group near it.
+    """Turn a label's n cluster numbers into groups of indices: big clusters are split, noise joins a group near it.
 
-    Args:
-        vectors: the label's unit vectors, n x d.
-        numbers: n cluster numbers, -1 for noise.
-        config: gives ``max_share`` and ``attach``.
-        check: notes what was done.
-        label: the label.
-
-    Returns:
-        Groups of indices below n; at least one, even if all is noise.
+    There is at least one group, even if all is noise. ``vectors`` are the label's, n x d; ``check`` notes what is done.
     """
     clusters = [np.flatnonzero(numbers == number) for number in sorted(set(numbers.tolist()) - {-1})]
     noise = np.flatnonzero(numbers == -1)

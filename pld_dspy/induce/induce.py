@@ -98,19 +98,16 @@ def _about_decision(micro_rules: Sequence[MicroRule], task: Task) -> tuple[list[
     """Return the micro-rules about the decision, and the example ids of those about the answer's format."""
     if not micro_rules:
         raise DataError("There is no micro-rule to induce rules from. Give rationales or a teacher.")
-    decisive: list[MicroRule] = []
-    format_ids = []
-    for rule in micro_rules:
-        if about_format(rule.rule, task.labels):
-            format_ids.append(rule.example_id)
-        else:
-            decisive.append(rule)
-    if not decisive:
+    formats = [about_format(rule.rule, task.labels) for rule in micro_rules]
+    if all(formats):
         raise DataError(
             f"All {len(micro_rules)} micro-rules are about the answer's format, the first: {micro_rules[0].rule!r}. "
             "Give some that name a sign and a label."
         )
-    return decisive, format_ids
+    return (
+        [rule for rule, format_only in zip(micro_rules, formats, strict=True) if not format_only],
+        [rule.example_id for rule, format_only in zip(micro_rules, formats, strict=True) if format_only],
+    )
 
 
 def _apply_policy(

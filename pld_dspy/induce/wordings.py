@@ -38,8 +38,7 @@ def rule_wordings(
 
     Args:
         clusters: one per rule.
-        draws: for each draw of the teacher, its wordings of each cluster. Micro-rules stand in for those missing in
-            the first draw.
+        draws: per draw of the teacher, its wordings of each cluster; micro-rules replace what the first draw lacks.
         task: the labelled decision.
         config: whether cue words are wanted, and how many wordings.
         reads: example id -> what the student reads of it, by field.

@@ -13,11 +13,13 @@ from ..errors import DataError
 from ..ledger.answer import Answer
 from ..ledger.keys import lm_settings
 from ..ledger.ledger import Ledger
-from .resample import resampled
 from .signatures import REFUSED, is_unfilled
 
 TeacherLike: TypeAlias = dspy.BaseLM | dspy.Module | Sequence[dspy.Module] | None
 """What a user may give as the teacher."""
+
+TEMPERATURE = 0.7
+"""Temperature of further draws if the teacher's own is 0: it would repeat itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,10 +94,6 @@ class Teacher:
             empty_reason: the reason sent when the answer has no text.
             draw: number of the sample, from 0; each further draw gives new answers.
             on_answer: called once per input, for progress.
-
-        Raises:
-            TooManyErrors: more calls failed than the ledger allows.
-            ModelError: the model rejects credentials or settings.
         """
         program = resampled(self.programs.get(stage) or dspy.Predict(signature), draw, lm=self.lm)
         ask = partial(self.ledger.ask, program, role="teacher", stage=stage, lm=self.lm, allow_partial=True)
@@ -105,23 +103,42 @@ class Teacher:
 
         def problem(answer: Answer) -> str | None:
             found = [text for text in texts(answer) if text.strip()]
-            if not found:
-                return empty_reason
-            return "it repeated the form and filled nothing in" if all(map(is_unfilled, found)) else None
+            if answer.outputs is None or (found and not all(map(is_unfilled, found))):
+                return None
+            return "it repeated the form and filled nothing in" if found else empty_reason
 
-        reasons = {
-            row: reason
-            for row, answer in enumerate(answers)
-            if answer.outputs is not None and (reason := problem(answer))
-        }
+        reasons = {row: reason for row, answer in enumerate(answers) if (reason := problem(answer))}
         if reasons:
-            second = ask(
-                [
-                    {**inputs[row], "task": REFUSED.format(task=self.task, reason=reason)}
-                    for row, reason in reasons.items()
-                ]
-            )
+            tasks = [REFUSED.format(task=self.task, reason=reason) for reason in reasons.values()]
+            second = ask([{**inputs[row], "task": task} for row, task in zip(reasons, tasks, strict=True)])
             for row, answer in zip(reasons, second, strict=True):
                 if answer.outputs is not None and not problem(answer):
                     answers[row] = answer
         return answers
+
+
+def resampled(program: dspy.Module, draw: int, *, lm: dspy.BaseLM | None) -> dspy.Module:
+    """Return the program for draw 0, and for a further draw a copy whose predictors sample anew.
+
+    The number is part of the sampling settings (DSPy's ``rollout_id``), which are part of a ledger's keys: a second
+    run finds the answers of the first, and no two draws share one.
+
+    Args:
+        program: any DSPy module; not changed.
+        draw: number of the draw, from 0.
+        lm: runs predictors without an LM of their own; the configured one where None.
+    """
+    if not draw:
+        return program
+    copied = program.deepcopy()
+    pairs = zip(program.named_sub_modules(dspy.Predict), copied.named_sub_modules(dspy.Predict), strict=True)
+    for (_, own), (_, predictor) in pairs:
+        predictor.lm = own.lm  # a copy of an LM would hold a copy of its history
+        settings = {**getattr(own.lm or lm or dspy.settings.lm, "kwargs", {}), **own.config}
+        sampling: dict[str, Any] = {"rollout_id": (settings.get("rollout_id") or 0) + draw}
+        if settings.get("temperature") == 0:  # one that is not set is the provider's, and above 0
+            sampling["temperature"] = TEMPERATURE
+        if settings.get("seed") is not None:
+            sampling["seed"] = settings["seed"] + draw
+        predictor.config = {**own.config, **sampling}
+    return copied

@@ -13,7 +13,7 @@ from experiments.cluster_health.measure import measure
 from pld_dspy import demo
 from pld_dspy.errors import DataError
 from pld_dspy.induce.check import ClusterCheck, cluster_band, clustering_problem
-from pld_dspy.induce.cluster import CELLS, MOST, average_linkage, condensed, dbscan
+from pld_dspy.induce.cluster import CELLS, MOST, average_linkage, condense, dbscan
 from pld_dspy.induce.config import InduceConfig
 from pld_dspy.induce.formats import about_format
 from pld_dspy.induce.generalize import NOTE_TOKENS, NOTES, note_parts
@@ -193,23 +193,23 @@ class TestFormats:
 class TestSize:
     def test_up_to_a_limit_points_stand_for_themselves(self) -> None:
         vectors = blobs(3, 10)
-        small = condensed(vectors)
-        assert small.points is vectors
-        assert small.owners.tolist() == list(range(30))
+        points, _, owners = condense(vectors)
+        assert points is vectors
+        assert owners.tolist() == list(range(30))
 
     def test_equal_points_are_collapsed_first(self) -> None:
         vectors = np.eye(9)[np.arange(MOST + 1) % 9]
-        small = condensed(vectors)
-        assert len(small.points) == 9
-        assert small.weights.sum() == MOST + 1
-        assert (small.points[small.owners] == vectors).all()
+        points, weights, owners = condense(vectors)
+        assert len(points) == 9
+        assert weights.sum() == MOST + 1
+        assert (points[owners] == vectors).all()
 
     def test_beyond_it_neighbourhoods_stand_for_points(self) -> None:
         vectors = blobs(4, 1000)
-        small = condensed(vectors)
-        assert len(small.points) <= CELLS
-        assert small.weights.sum() == len(vectors)
-        assert np.einsum("nd,nd->n", small.points[small.owners], vectors).min() > 0.95
+        points, weights, owners = condense(vectors)
+        assert len(points) <= CELLS
+        assert weights.sum() == len(vectors)
+        assert np.einsum("nd,nd->n", points[owners], vectors).min() > 0.95
 
     @pytest.mark.parametrize("seed", range(4))
     def test_many_equal_micro_rules_still_give_one_rule_a_text(self, seed) -> None:

@@ -9,9 +9,8 @@ from pld_dspy.errors import DataError
 from pld_dspy.ledger.answer import Answer
 from pld_dspy.ledger.budget import Budget
 from pld_dspy.ledger.ledger import Ledger
-from pld_dspy.teacher.resample import TEMPERATURE, resampled
 from pld_dspy.teacher.signatures import ExplainExample, GeneralizeRules, JudgeExample
-from pld_dspy.teacher.teacher import Teacher
+from pld_dspy.teacher.teacher import TEMPERATURE, Teacher, resampled
 
 INPUTS = [{"labels": "spam, work, home", "example": f"Mail {n} about the winner", "label": "spam"} for n in range(3)]
 
