@@ -1,4 +1,4 @@
-"""Which examples a rule is about, from where it came: no student call is spent on knowing it."""
+"""Which examples a rule is about, by their likeness to the examples behind the rule; no student call is needed."""
 
 from __future__ import annotations
 
