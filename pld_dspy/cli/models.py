@@ -6,13 +6,12 @@ from typing import Annotated
 
 import typer
 
-HELP = "Local models: list them, or fetch one before its first use."
-models_app = typer.Typer(help=HELP)
+models_app = typer.Typer()
 
 
-@models_app.callback(invoke_without_command=True, help=HELP)
+@models_app.callback(invoke_without_command=True)
 def models(ctx: typer.Context) -> None:
-    """List the models if no subcommand is given."""
+    """Local models: list them, or fetch one before its first use."""
     if ctx.invoked_subcommand is None:
         list_models()
 

@@ -107,20 +107,14 @@ def table_of(left: Sequence[str], right: Sequence[str] = ()) -> Table:
 
 def _print_calibration(out: Console, found: Calibration) -> None:
     """Print both students with and without calibration, and what they answer with a threshold."""
-    offsets = found.compiled.offsets
+    offsets, n = found.compiled.offsets, found.n
     gain = "offsets do not pay" if offsets.gain is None else f"offsets gain {_gain(offsets.gain)} out of fold"
-    out.print(
-        f"Calibrated on {found.n} training and validation examples; compiled student: {gain}, temperature "
-        f"{offsets.temperature:.2f}.",
-        soft_wrap=True,
-    )
+    line = f"Calibrated on {n} training and validation examples; compiled student: {gain}, temperature "
+    out.print(f"{line}{offsets.temperature:.2f}.", soft_wrap=True)
     if found.difference is not None and found.difference_to_baseline is not None:
         out.print(_calibration_table(found))
-        out.print(
-            f"Difference by calibration {_gain(found.difference)}; compiled and calibrated against the unchanged "
-            f"student {_gain(found.difference_to_baseline)}.",
-            soft_wrap=True,
-        )
+        line = f"Difference by calibration {_gain(found.difference)}; compiled and calibrated against the unchanged "
+        out.print(f"{line}student {_gain(found.difference_to_baseline)}.", soft_wrap=True)
     if (abstention := found.compiled.abstention) is not None:
         for name, split in (("Validation, out of fold", abstention.validation), ("Test", abstention.test)):
             if split is not None:

@@ -50,12 +50,9 @@ def rules(
     elif style == "yaml":
         typer.echo(result.rules.to_yaml(result.bench if bench else ()), nl=False)
     else:
-        if not result.improved:
-            typer.echo("No rule set beat the unchanged student on validation.")
-        for line in rule_lines(result.rules.rules):
-            typer.echo(line)
-        if bench:
-            typer.echo("\n".join(["", "On the bench:", *rule_lines(result.bench)]))
+        lines = [] if result.improved else ["No rule set beat the unchanged student on validation."]
+        lines += [*rule_lines(result.rules.rules), *(["", "On the bench:", *rule_lines(result.bench)] if bench else ())]
+        typer.echo("\n".join(lines))
 
 
 def _support(rule: Rule, micro_rules: Sequence[MicroRule]) -> Iterator[MicroRule]:

@@ -68,9 +68,7 @@ class ModelSpec(BaseModel):
             raise DataError(str(error)) from error
 
     def lm(self) -> dspy.LM:
-        """Return the LM; a local model is fetched and served first.
-
-        DSPy's own cache is off: it gives no token counts and no true seconds.
+        """Return the LM, without DSPy's cache, which hides tokens and seconds; a local model is fetched and served.
 
         Raises:
             DataError: the key is not set.
