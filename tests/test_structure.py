@@ -49,7 +49,8 @@ def imports(path: Path, *, lazy: bool = True) -> Iterator[str]:
     """The full names of the modules that a file imports; of ``from a import b`` both a and a.b."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     package = module_name(path).split(".") if path.name == "__init__.py" else module_name(path).split(".")[:-1]
-    for node in ast.walk(tree) if lazy else tree.body:
+    at_runtime = [part for part in tree.body if not _for_type_checkers(part)]
+    for node in (node for part in at_runtime for node in ast.walk(part)) if lazy else at_runtime:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -76,6 +77,10 @@ def test_folders_import_only_what_stands_below_them(folder):
         found = {name.split(".")[0] for name in imports(path)}
         wrong = found & {*FOLDERS, "tests"} - MAY_IMPORT[folder] - {folder}
         assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+
+
+def _for_type_checkers(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
 
 
 def room(module: str) -> str:
