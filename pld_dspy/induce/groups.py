@@ -97,7 +97,7 @@ def groups_of_label(
         split = max(split, len(cluster))
         found = KMeans(parts, n_init=4, random_state=0).fit_predict(vectors[cluster])
         groups += [cluster[found == part].tolist() for part in sorted(set(found.tolist()))]
-    if split:
+    if split and (numbers >= 0).any():  # what is all noise is reported as such
         check.note("split", f"{label} ({split} of {len(numbers)})")
     centres = _unit(np.array([vectors[group].mean(axis=0) for group in groups]))
     for row in noise.tolist():
