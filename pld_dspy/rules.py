@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import yaml
@@ -21,13 +20,11 @@ TEACHER, CUES, MICRO_RULE, PATCH, UNKNOWN = "teacher", "cues", "micro-rule", "pa
 """Origins of a wording: the teacher, the words typical of a cluster, one example, or a correction of errors."""
 
 ORIGIN_SEPARATOR = ", "
-"""Stands between the origins of a wording that has several."""
 
 RULES_OPEN = "<rules>"
 RULES_CLOSE = "</rules>"
 RULES_LEAD = "Follow these rules. Where several fit, the earlier one decides."
 RULES_LEAD_SEVERAL = "Follow these rules. Where several fit, answer the labels of all of them."
-"""The first line of the block where an answer may hold several labels."""
 
 # The first line must match, too: a user's own text may hold the same tags.
 _LEADS = "|".join(map(re.escape, (RULES_LEAD, RULES_LEAD_SEVERAL)))
@@ -106,7 +103,6 @@ class RuleSet(BaseModel):
         return self
 
     def __len__(self) -> int:
-        """Return the number of rules."""
         return len(self.rules)
 
     def render(self, lead: str = RULES_LEAD) -> str:
@@ -126,19 +122,6 @@ class RuleSet(BaseModel):
         """A short digest of the rendered text."""
         return hashlib.sha256(self.render().encode()).hexdigest()[:16]
 
-    def to_json(self) -> str:
-        """Return the set as JSON text."""
-        return self.model_dump_json(indent=2)
-
-    @staticmethod
-    def from_json(text: str) -> RuleSet:
-        """Read a set from :meth:`to_json` text.
-
-        Raises:
-            DataError: the text is not a rule set.
-        """
-        return _rule_set(json.loads, text)
-
     def to_yaml(self, bench: Sequence[Rule] = ()) -> str:
         """Return the chosen rules in order, then the bench, as YAML that people can read, edit and sign."""
         document = {"rules": [_plain(rule) for rule in self.rules], "bench": [_plain(rule) for rule in bench]}
@@ -151,23 +134,15 @@ class RuleSet(BaseModel):
         Raises:
             DataError: the text is not a rule set.
         """
-        return _rule_set(yaml.safe_load, text)
+        try:
+            return RuleSet(rules=tuple(_from_plain(row) for row in yaml.safe_load(text)["rules"]))
+        except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+            raise DataError(f"Not a rule set: {error}. It needs a list 'rules' of id and text.") from error
 
 
 def draw_origin(number: int) -> str:
     """Return the origin of wordings from the teacher's ``number``-th draw, counted from 0."""
     return f"{TEACHER} draw {number + 1}" if number else TEACHER
-
-
-def is_draw(origin: str) -> bool:
-    """Return whether an origin is a draw of the teacher."""
-    return origin == TEACHER or origin.startswith(f"{TEACHER} draw ")
-
-
-def origins_of(rules: Iterable[Rule]) -> list[str]:
-    """Return the known origins of the rules' wordings, each once, in order of first appearance."""
-    found = (origin for rule in rules for own in rule.origins for origin in own.split(ORIGIN_SEPARATOR))
-    return [origin for origin in dict.fromkeys(found) if origin != UNKNOWN]
 
 
 def label_slug(label: str) -> str:
@@ -195,27 +170,19 @@ def _one_line(text: str) -> str:
 
 def _plain(rule: Rule) -> dict[str, Any]:
     """Return a rule's fields in the order in which people read them: the wording in use before the others."""
-    row: dict[str, Any] = {"id": rule.id, "text": rule.text, "labels": list(rule.labels)}
-    if rule.origins:
-        row["origin"] = rule.origins[rule.chosen]
-    row["support"] = list(rule.support)
-    if len(rule.wordings) > 1:
-        row["other_wordings"] = [text for i, text in enumerate(rule.wordings) if i != rule.chosen]
-    if len(rule.origins) > 1:
-        row["other_origins"] = [origin for i, origin in enumerate(rule.origins) if i != rule.chosen]
-    return row
-
-
-def _rule_set(load: Callable[[str], Any], text: str) -> RuleSet:
-    try:
-        return RuleSet(rules=tuple(_from_plain(row) for row in load(text)["rules"]))
-    except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
-        raise DataError(f"Not a rule set: {error}. It needs a list 'rules' of id and text.") from error
+    others = [number for number in range(len(rule.wordings)) if number != rule.chosen]
+    return {
+        "id": rule.id,
+        "text": rule.text,
+        "labels": list(rule.labels),
+        **({"origin": rule.origins[rule.chosen]} if rule.origins else {}),
+        "support": list(rule.support),
+        **({"other_wordings": [rule.wordings[number] for number in others]} if others else {}),
+        **({"other_origins": [rule.origins[number] for number in others]} if others and rule.origins else {}),
+    }
 
 
 def _from_plain(row: dict[str, Any]) -> Rule:
-    if "wordings" in row:
-        return Rule.model_validate(row)
     wordings = (row["text"], *row.get("other_wordings", ()))
     origins = (row["origin"], *row.get("other_origins", ())) if "origin" in row else ()
     known = {key: row[key] for key in ("id", "labels", "support") if key in row}

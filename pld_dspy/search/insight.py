@@ -12,7 +12,7 @@ from functools import cache
 
 import numpy as np
 
-from ..rules import RuleSet, is_draw, origins_of
+from ..rules import ORIGIN_SEPARATOR, TEACHER, UNKNOWN, RuleSet
 from .config import SearchConfig
 from .result import Insight, OrderSpread, OriginValue, Rung
 from .space import Candidate, Space
@@ -48,7 +48,7 @@ class Insights:
         mean, rng = self.posterior.surrogate, np.random.default_rng(self.seed)
         draws = [self.posterior.draw(rng) for _ in range(DRAWS)]
         origins = self._origins(mean, draws, chosen.candidate)
-        spread = [one.expected for one in origins if is_draw(one.origin)]
+        spread = [one.expected for one in origins if one.origin.split(" draw ")[0] == TEACHER]
         return Insight(
             order=self._order(mean, chosen.candidate, rng),
             ladder=self._ladder(mean, chosen),
@@ -61,7 +61,9 @@ class Insights:
         """Value the chosen rules in the wordings of one origin after the other."""
         used = np.flatnonzero(chosen.use)
         tried = {(j, trial.candidate.wording[j]) for trial in self.trials for j in np.flatnonzero(trial.candidate.use)}
-        origins = origins_of(self.space.rules[j] for j in used)
+        texts = [text for j in used for text in self.space.rules[j].origins]
+        found = dict.fromkeys(origin for text in texts for origin in text.split(ORIGIN_SEPARATOR))
+        origins = [origin for origin in found if origin != UNKNOWN]
         rows: list[tuple[str, int, int]] = []
         sides: list[Candidate] = []
         for origin in origins if len(origins) > 1 else ():

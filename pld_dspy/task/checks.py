@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import dspy
@@ -25,19 +25,7 @@ def check_examples(
     context_tokens: int | None = None,
     text: Callable[[dspy.Example], str] | None = None,
 ) -> None:
-    """Refuse examples that cannot be used.
-
-    Args:
-        task: the labelled decision.
-        examples: one split.
-        split: its name, for messages.
-        context_tokens: the student's context in tokens, where known.
-        text: returns what the student reads of an example; all its inputs where None.
-
-    Raises:
-        DataError: the split is empty, a field is missing, a label is not in the label set, a value has the wrong
-            type or cannot be encoded, two rows have the same id, or a text is longer than the context.
-    """
+    """Refuse examples that cannot be used, or whose ``text`` (all inputs where None) is longer than the context."""
     if not examples:
         raise DataError(f"The {split} set is empty. Give at least one labelled example.")
     read = text or task.text
@@ -60,11 +48,7 @@ def check_examples(
 
 
 def check_training_labels(task: Task, trainset: Sequence[dspy.Example]) -> None:
-    """Refuse a training set with one label; warn about labels that it never shows.
-
-    Raises:
-        DataError: every training example has the same label.
-    """
+    """Refuse a training set with one label; warn about labels that it never shows."""
     counts = Counter(task.golds(trainset))
     if len(counts) < 2:
         raise DataError(
@@ -78,15 +62,12 @@ def check_training_labels(task: Task, trainset: Sequence[dspy.Example]) -> None:
 
 
 def check_disjoint(task: Task, splits: Splits) -> None:
-    """Refuse splits that share an example: the same id, or the same text but for case, spacing and punctuation.
-
-    Raises:
-        DataError: the message names both rows.
-    """
+    """Refuse splits that share an example: the same id, or the same text but for case, spacing and punctuation."""
     owners: dict[str, tuple[str, int]] = {}
     for split, examples in splits.non_empty():
         for row, example in enumerate(examples):
-            for kind, key in _identities(task, example):
+            keys = {} if example.get("id") is None else {"id": str(example["id"])}
+            for kind, key in (keys | {"text": identity(task.text(example))}).items():
                 other, other_row = owners.setdefault(f"{kind} {key}", (split, row))
                 if other != split:
                     raise DataError(
@@ -96,22 +77,12 @@ def check_disjoint(task: Task, splits: Splits) -> None:
 
 
 def check_calibratable(task: Task, *, calibrate: bool) -> None:
-    """Refuse to calibrate answers that may hold several labels.
-
-    Raises:
-        DataError: ``calibrate`` is set for such answers.
-    """
+    """Refuse to calibrate answers that may hold several labels."""
     if calibrate and task.several:
         raise DataError(
             f"calibrate=True adjusts a choice of one label, and the output field {task.label_field!r} may hold several "
             "at once. Leave it out."
         )
-
-
-def _identities(task: Task, example: dspy.Example) -> Iterator[tuple[str, str]]:
-    if example.get("id") is not None:
-        yield "id", str(example["id"])
-    yield "text", identity(task.text(example))
 
 
 def _check_inputs(task: Task, example: dspy.Example, where: str) -> None:
@@ -121,20 +92,16 @@ def _check_inputs(task: Task, example: dspy.Example, where: str) -> None:
             raise DataError(f"{where} has no value for the input field {field!r}. Fill it in or drop the row.")
         if isinstance(value, float) and value != value:
             raise DataError(f"{where}: the input field {field!r} is NaN. Fill it in or drop the row.")
-    for field in ("id", *task.inputs, task.label_field):
-        _check_encodable(example.get(field), f"{where}: the field {field!r}")
-
-
-def _check_encodable(value: Any, where: str) -> None:
-    """Refuse half of a surrogate pair: JSON may hold one, but no file and no server takes it."""
     try:
-        str(value).encode()
-    except UnicodeEncodeError as error:
-        raise DataError(f"{where} is no Unicode text at character {error.start}. Correct or drop the row.") from error
+        for field in ("id", *task.inputs, task.label_field):
+            str(example.get(field)).encode()
+    except UnicodeEncodeError as error:  # half of a surrogate pair: JSON may hold one, but no file or server can
+        raise DataError(
+            f"{where}: the field {field!r} is no Unicode text at character {error.start}. Correct or drop the row."
+        ) from error
 
 
 def _check_label(task: Task, example: dspy.Example, where: str) -> None:
-    """Refuse a missing label, a value of the wrong type, and a label outside the label set."""
     gold, field = example.get(task.label_field), f"the label field {task.label_field!r}"
     choices = ", ".join(task.labels)
     if _is_blank(gold):

@@ -11,27 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 COLLECTIONS = (list, tuple, set, frozenset)
-"""Types of values that hold several labels at once."""
-
 SEPARATOR = ", "
-"""Stands between the labels of one text."""
-
 NO_LABEL = "no label"
 """The text of an empty list of labels. It is an answer; a missing answer is None."""
 
 LABEL_LOGPROBS = "label_logprobs"
-"""The entry of a prediction that holds label text -> log-probability."""
+"""Output of a prediction: label text -> log-probability."""
 
 
 def label_values(annotation: Any) -> dict[str, Any] | None:
-    """Return label text -> value for a type with a finite set of values, in the order of their declaration.
+    """Return label text -> value of a ``Literal``, an ``Enum`` (by its members' values) or ``bool``, as declared.
 
-    Args:
-        annotation: a ``Literal`` of strings, numbers, bools or Enum members, an ``Enum`` class (its members' values
-            are the labels) or ``bool``; also within ``Optional`` or ``Annotated``.
-
-    Returns:
-        None for any other type, and where two values have the same text.
+    None for any other type, and where two values have the same text.
     """
     annotation = bare_type(annotation)
     if annotation is bool:
@@ -65,12 +56,7 @@ def collection_of(annotation: Any) -> Any:
 
 
 def element_type(annotation: Any) -> Any | None:
-    """Return the type of the values in a collection type of any length; None for any other type.
-
-    Args:
-        annotation: ``list``, ``set`` or ``frozenset`` of a type, or ``tuple[T, ...]``; also within ``Optional`` or
-            ``Annotated``.
-    """
+    """Return the type of the values in ``list[T]``, ``set[T]``, ``tuple[T, ...]``; None for any other type."""
     collection, parts = collection_of(annotation), get_args(bare_type(annotation))
     if collection is tuple:
         return parts[0] if parts[1:] == (Ellipsis,) else None

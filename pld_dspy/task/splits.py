@@ -15,9 +15,6 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from ..errors import DataError
 
-FOLDS = 20
-"""A share is taken as whole folds of this many: steps of 5%."""
-
 
 @dataclass(frozen=True)
 class Splits:
@@ -46,17 +43,18 @@ def stratified_halves(
 
     Args:
         examples: n examples.
-        labels: their n gold labels.
+        labels: their gold labels.
         share: wanted share of the second part, between 0 and 1; met as nearly as whole groups allow.
         seed: of the shuffle.
-        groups: n keys; examples with the same key stay together. None where each example is a group of its own.
+        groups: n keys; examples with the same key stay together.
 
     Raises:
         DataError: the share leaves one part empty, or there are too few groups or examples per label.
     """
     keys = list(groups if groups is not None else range(len(examples)))
     order = {key: number for number, key in enumerate(dict.fromkeys(keys))}
-    folds = min(FOLDS, len(order), max(Counter(labels).values(), default=0))
+    # The share is taken as whole folds, of 5% where there are enough examples.
+    folds = min(20, len(order), max(Counter(labels).values(), default=0))
     taken = round(share * folds)
     if not 0 < taken < folds:
         raise DataError(

@@ -26,22 +26,12 @@ RESERVED = frozenset(
 """Names that a field of a DSPy program cannot have."""
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-_LONGEST_CELL = 2**31 - 1
 
 
 def read_rows(source: str, split: str | None = None) -> list[Row]:
-    """Read a table.
+    """Return the rows of a .csv, .jsonl or .parquet file, or of a data set on the public hub (NAMESPACE/NAME).
 
-    Args:
-        source: a .csv, .jsonl or .parquet file, or NAMESPACE/NAME of a data set on the public hub. CSV cells are text
-            of any length; empty ones are None. Numbers of class labels are replaced by their names.
-        split: the split of a hub data set; "train" where None. A file holds one split.
-
-    Returns:
-        At least one row, each a dict from column to value.
-
-    Raises:
-        DataError: the source cannot be read; the message names the line.
+    CSV cells are text; empty ones are None. ``split`` is that of a hub data set, "train" where None.
     """
     path = Path(source)
     if reader := _READERS.get(path.suffix.lower()):
@@ -63,16 +53,9 @@ def read_rows(source: str, split: str | None = None) -> list[Row]:
 def examples(
     rows: Sequence[Row], inputs: Sequence[str], label: str, *, source: str = "the table", separator: str | None = None
 ) -> list[dspy.Example]:
-    """Return rows as examples with ``inputs`` marked; they keep the columns ``id``, ``inputs`` and ``label``.
+    """Return rows as examples with ``inputs`` marked and their ids, if any; a missing value is None.
 
-    Args:
-        rows: n rows. Where a row lacks a column, the example's field is None.
-        inputs: names of the input columns.
-        label: name of the label column. Texts are stripped, and None where nothing is left; whole numbers and truth
-            values become texts; the same in a list of several labels.
-        source: the table's name, for messages.
-        separator: text between several labels of one cell, which then becomes a list: an empty one for "no label".
-            None where a text is one label.
+    Labels become stripped texts. With a ``separator``, a cell holds a list of them, which "no label" leaves empty.
 
     Raises:
         DataError: no row has one of the columns, or its name cannot be used.
@@ -95,18 +78,7 @@ def label_set(examples: Sequence[dspy.Example], label: str) -> tuple[tuple[str, 
 def classifier(
     inputs: Sequence[str], label: str, labels: Sequence[str], instructions: str | None = None, *, several: bool = False
 ) -> dspy.Module:
-    """Return a bare predictor from text ``inputs`` to one of ``labels``.
-
-    Args:
-        inputs: names of the input fields.
-        label: name of the output field.
-        labels: the label set.
-        instructions: what to decide; where None, one sentence with the names of the fields.
-        several: whether the output is a list of labels.
-
-    Raises:
-        DataError: there is no label, or a field name cannot be used.
-    """
+    """Return a bare predictor from text ``inputs`` to one of ``labels``, or to a list of ``several``."""
     _check_columns(inputs, label)
     if not labels:
         raise DataError(f"No row has a label in {label!r}. Label the rows, or name another column.")
@@ -152,7 +124,7 @@ def _csv_rows(path: Path) -> Iterator[Row]:
     # Not pandas: it reads labels such as "None" and "NA" as missing, and "001" as a number.
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file, strict=True)
-        limit = csv.field_size_limit(_LONGEST_CELL)  # the default, 131,072 characters, is too short for documents
+        limit = csv.field_size_limit(2**31 - 1)  # the default, 131,072 characters, is too short for documents
         try:
             header = reader.fieldnames or []
             if len(set(header)) < len(header):
