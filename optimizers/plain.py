@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import dspy
 
 from pld_dspy.errors import DataError
-from pld_dspy.student.copying import copied
+from pld_dspy.student.compose import copied
 from pld_dspy.task.task import Task
 
 if TYPE_CHECKING:

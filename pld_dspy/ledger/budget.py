@@ -32,11 +32,6 @@ class Budget(Settings):
         """Return the cap on the calls of ``role``."""
         return self.student_calls if role == "student" else self.teacher_calls
 
-    def price(self, model: str, *, tokens_in: int, tokens_out: int) -> float:
-        """Return what a call with these token counts costs; 0 for a model without a price."""
-        price_in, price_out = self.prices.get(model, (0.0, 0.0))
-        return (tokens_in * price_in + tokens_out * price_out) / 1e6
-
 
 @dataclass
 class Spent:
@@ -49,8 +44,7 @@ class Spent:
     seconds: float = 0.0
     money: float = 0.0
     failures: int = 0
-    reused: int = 0
-    """Answers found in the ledger in this process: calls that were not made again."""
+    reused: int = 0  # calls saved by the ledger, in this process
 
     def add(self, other: Spent) -> None:
         """Add what ``other`` counted."""

@@ -22,15 +22,7 @@ T = TypeVar("T")
 
 
 def read_jsonl(path: Path, model: type[T]) -> list[T]:
-    """Return the lines of a file as objects of ``model``; blank lines are skipped.
-
-    Args:
-        path: a UTF-8 file.
-        model: a pydantic model, or ``dict`` for any JSON object.
-
-    Raises:
-        DataError: the file cannot be read, or a line does not fit the model; the message names line and field.
-    """
+    """Return the lines of a file as objects of a pydantic model, or as ``dict``; blank lines are skipped."""
     try:
         # File iteration, not splitlines(): texts may hold U+2028 and other line separators.
         with path.open(encoding="utf-8-sig") as file:
@@ -50,7 +42,10 @@ def parse_lines(path: Path, lines: Iterable[str | bytes], model: type[T], *, fir
     except ValidationError as error:
         cause = error.errors()[0]
         field = ".".join(map(str, cause["loc"])) or "the line"
-        raise DataError(f"{path} line {number}: {field}: {cause['msg']}. {_expected(model)}") from error
+        fields = model.model_fields.items() if issubclass(model, BaseModel) else ()
+        required = [name for name, info in fields if info.is_required()]
+        needs = f"{', '.join(required[:-1])} and {required[-1]}" if len(required) > 1 else "one JSON object"
+        raise DataError(f"{path} line {number}: {field}: {cause['msg']}. Each line needs {needs}.") from error
     return records
 
 
@@ -59,35 +54,19 @@ def write_jsonl(path: Path, records: Iterable[BaseModel]) -> None:
     write_whole(path, "".join(record.model_dump_json() + "\n" for record in records))
 
 
-def _expected(model: type[Any]) -> str:
-    fields = model.model_fields.items() if issubclass(model, BaseModel) else ()
-    required = [name for name, field in fields if field.is_required()]
-    if len(required) < 2:
-        return "Each line must be one JSON object."
-    return f"Each line needs {', '.join(required[:-1])} and {required[-1]}."
-
-
 class Journal:
-    """A JSONL file that several processes append to; each also reads what the others append.
-
-    Lines are appended whole and never changed. A last line that a killed process left incomplete is removed.
-    Threads of one process must take turns.
-
-    Args:
-        path: the file; created with the first line.
-    """
+    """A JSONL file that several processes append whole lines to; threads of one process must take turns."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = FileLock(f"{path}.lock")
-        self._position = 0
-        """Bytes of the file that this object has read or written."""
+        self._position = 0  # bytes read or written by this object
 
     def append(self, line: Line) -> list[Line]:
         """Write a line; return the lines that other processes have written since the last call."""
         data = (json.dumps(line, ensure_ascii=False, default=str) + "\n").encode()
         with self._lock:
-            others = self._read_new()
+            others = self.read_new()
             with self.path.open("ab") as file:
                 file.write(data)
             self._position += len(data)
@@ -97,26 +76,19 @@ class Journal:
         """Return the lines that other processes have written since the last call."""
         if not self.path.exists() or self.path.stat().st_size <= self._position:
             return []
-        with self._lock:
-            return self._read_new()
-
-    def _read_new(self) -> list[Line]:
-        """Read on from the position, under the lock: an incomplete last line is then no line being written."""
-        if not self.path.exists():
-            return []
-        with self.path.open("rb") as file:
-            file.seek(self._position)
-            data = file.read()
-        end = data.rfind(b"\n") + 1
-        self._position += end
-        if end < len(data):
-            logger.warning("%s: the last line was cut short; its call will be made again.", self.path.name)
-            os.truncate(self.path, self._position)
-        return [line for text in data[:end].splitlines() if (line := self._parsed(text)) is not None]
-
-    def _parsed(self, text: bytes) -> Line | None:
-        try:
-            return dict(json.loads(text))
-        except ValueError:
-            logger.warning("%s has a damaged line; its call will be made again.", self.path.name)
-            return None
+        with self._lock:  # so an incomplete last line is not one that is being written
+            with self.path.open("rb") as file:
+                file.seek(self._position)
+                data = file.read()
+            end = data.rfind(b"\n") + 1
+            self._position += end
+            if end < len(data):
+                logger.warning("%s: the last line was cut short; its call will be made again.", self.path.name)
+                os.truncate(self.path, self._position)
+        lines = []
+        for text in data[:end].splitlines():
+            try:
+                lines.append(dict(json.loads(text)))
+            except ValueError:  # noqa: PERF203 - one damaged line costs one call
+                logger.warning("%s has a damaged line; its call will be made again.", self.path.name)
+        return lines

@@ -11,33 +11,29 @@ import dspy
 
 from ..local.lm import LocalLM
 
-ENDPOINT_SETTINGS = frozenset(
+# LM settings for the connection; they decide no answer, and some are secret. They never enter a key or a file.
+_CONNECTION = frozenset(
     {"api_key", "api_base", "base_url", "api_version", "headers", "extra_headers", "model_list", "azure_ad_token"}
 )
-"""LM settings for the connection; they decide no answer, and some are secret. They never enter a key or a file."""
-
-_BOOKKEEPING = frozenset({"history", "callbacks", "_compiled"})
-"""Attributes of a module that DSPy writes; they change no answer."""
-
+_BOOKKEEPING = frozenset({"history", "callbacks", "_compiled"})  # attributes of a module that DSPy writes
 _SCALARS = (str, int, float, bool, type(None))
 
 
 def digest(value: Any) -> str:
     """Return a short digest of a JSON-like value; equal values give equal digests in every process."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=_json)
+
+    def as_json(part: Any) -> Any:  # a set's order differs from process to process
+        return sorted(map(str, part)) if isinstance(part, (set, frozenset)) else str(part)
+
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=as_json)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
-
-
-def _json(value: Any) -> Any:
-    # A set's order differs from process to process.
-    return sorted(map(str, value)) if isinstance(value, (set, frozenset)) else str(value)
 
 
 def lm_settings(lm: dspy.BaseLM | None) -> dict[str, Any]:
     """Return the settings of an LM that decide its answers: model, type and sampling."""
     if lm is None:
         return {}
-    sampling = {key: value for key, value in lm.kwargs.items() if key not in ENDPOINT_SETTINGS}
+    sampling = {key: value for key, value in lm.kwargs.items() if key not in _CONNECTION}
     server = {"server": "llama.cpp"} if isinstance(lm, LocalLM) else {}  # decides how answers are constrained
     return {"model": lm.model, "type": lm.model_type, **server, **sampling}
 
@@ -53,12 +49,7 @@ def adapter_settings(adapter: dspy.Adapter | None) -> str:
 
 
 def program_state(program: dspy.Module, *, lm: dspy.BaseLM | None) -> dict[str, Any]:
-    """Return all that decides a program's answers: code, settings, prompts, demos and LMs of all its parts.
-
-    Args:
-        program: any DSPy module; sub-modules marked as compiled are included, though DSPy skips them.
-        lm: the LM of predictors bound to none.
-    """
+    """Return all that decides a program's answers, by part; ``lm`` is that of predictors bound to none."""
     modules = {}
     for name, module in program.named_sub_modules(dspy.Module):
         state: dict[str, Any] = {"code": _source(type(module))}
@@ -73,7 +64,7 @@ def program_state(program: dspy.Module, *, lm: dspy.BaseLM | None) -> dict[str, 
                 ],
                 "instructions": module.signature.instructions,
                 "demos": [dict(demo) for demo in module.demos],
-                "config": {k: v for k, v in module.config.items() if k not in ENDPOINT_SETTINGS},
+                "config": {k: v for k, v in module.config.items() if k not in _CONNECTION},
                 "fields": module.fields,
                 "lm": lm_settings(module.lm or lm),
             }
@@ -89,20 +80,19 @@ def _is_plain(value: Any) -> bool:
 
 def _source(cls: type) -> list[str]:
     """Return a class's name and the source of a user's own classes: an edited forward() must not get old answers."""
-    own = [base for base in cls.__mro__ if base is not object and not base.__module__.startswith("dspy.")]
-    return [cls.__qualname__, *(_class_source(base) for base in own)]
-
-
-def _class_source(cls: type) -> str:
-    try:
-        return digest(inspect.getsource(cls))
-    except (OSError, TypeError):  # defined at an interactive prompt, without a source file
-        return cls.__qualname__
+    found = [cls.__qualname__]
+    for base in cls.__mro__:
+        if base is not object and not base.__module__.startswith("dspy."):
+            try:
+                found.append(digest(inspect.getsource(base)))
+            except (OSError, TypeError):  # defined at an interactive prompt, without a source file
+                found.append(base.__qualname__)
+    return found
 
 
 def plain(value: Any) -> str | int | float | bool | None:
     """Return a setting as YAML and MLflow can hold it: scalars as they are, anything else by its name."""
-    if value is None or isinstance(value, (str, int, float, bool)):
+    if isinstance(value, _SCALARS):
         return value
     if isinstance(value, (dict, tuple)):
         return str(value)

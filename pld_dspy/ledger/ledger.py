@@ -1,13 +1,10 @@
-"""The ledger: every answer of student and teacher, kept by content; the only place that counts calls and tokens.
-
-Each answer is appended to a JSONL file as soon as it is there, so a killed compile repeats no finished call. Only
-answers that are not yet in the file cost a call. Threads, and several processes that share the file, may ask at once.
-"""
+"""The ledger: every answer of student and teacher, kept by content; the only place that counts calls and tokens."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
@@ -30,10 +27,10 @@ Row = dict[str, Any]
 
 
 class Ledger:
-    """Answers by content, on disk.
+    """Answers by content, in a JSONL file. Several threads, and processes that share the file, may ask at once.
 
     Args:
-        path: the JSONL file; None keeps answers in memory only.
+        path: the file, which gets each answer at once; None keeps answers in memory only.
         budget: hard caps, checked before each call.
         max_errors: failed calls after which the compile stops. A student's answer that is no label is not counted:
             a weak student gives some.
@@ -57,9 +54,8 @@ class Ledger:
         self.max_errors = max_errors
         self.threads: dict[Role, int] = {"student": num_threads, "teacher": teacher_threads}
         self.reserved = dict(reserved or {})
-        self.spent: dict[tuple[Role, str], Spent] = {}
-        self.stopped: dict[str, str] = {}
-        """Stage that went on with fewer answers than it asked for -> the cap that ended its calls."""
+        self.spent: defaultdict[tuple[Role, str], Spent] = defaultdict(Spent)
+        self.stopped: dict[str, str] = {}  # stage that went on with fewer answers -> the cap that ended its calls
         self._answers: dict[str, Answer] = {}
         self._errors: list[str] = []
         self._under_way: dict[Role, int] = {"student": 0, "teacher": 0}
@@ -101,7 +97,10 @@ class Ledger:
         lm, adapter = lm or dspy.settings.lm, adapter or dspy.settings.adapter
         state = digest({"program": program_state(program, lm=lm), "adapter": adapter_settings(adapter)})
         keys = [digest([state, as_json(row)]) for row in inputs]
-        missing = self._missing(keys, inputs, role=role, stage=stage)
+        self._read_new()
+        missing = {key: row for key, row in zip(keys, inputs, strict=True) if key not in self._answers}
+        with self._lock:
+            self.spent[role, stage].reused += len(keys) - len(missing)
         notify = on_answer or (lambda: None)
         for _ in range(len(keys) - len(missing)):
             notify()
@@ -130,14 +129,6 @@ class Ledger:
                 total.add(spent)
         return total
 
-    def _missing(self, keys: Sequence[str], inputs: Sequence[Row], *, role: Role, stage: str) -> dict[str, Row]:
-        """Return the inputs that have no answer yet, by key; the other ones are counted as reused."""
-        self._read_new()
-        missing = {key: row for key, row in zip(keys, inputs, strict=True) if key not in self._answers}
-        with self._lock:
-            self.spent.setdefault((role, stage), Spent()).reused += len(keys) - len(missing)
-        return missing
-
     def _call(self, key: str, program: dspy.Module, row: Row, *, role: Role, stage: str, model: str) -> None:
         """Make one call under the caps and add its answer."""
         with self._lock:
@@ -157,7 +148,13 @@ class Ledger:
             for each in (*earlier, line):
                 self._add(each)
             if answer.is_lost or (answer.error is not None and role == "teacher"):
-                self._add_error(answer.error or "")
+                self._errors.append(answer.error or "")
+                if len(self._errors) > self.max_errors:
+                    causes = "; ".join(dict.fromkeys(self._errors[:5]))
+                    raise TooManyErrors(
+                        f"{len(self._errors)} calls failed, more than max_errors={self.max_errors}. First causes: "
+                        f"{causes}. Correct the cause and run again (finished calls are kept), or raise max_errors."
+                    )
 
     def _check_caps(self, role: Role, stage: str) -> None:
         if stage == UNCAPPED:
@@ -179,23 +176,14 @@ class Ledger:
         """Count what a line of the file cost, and keep its answer unless there is one already."""
         given = {one.name: line[one.name] for one in fields(Answer) if one.name in line}
         cost = {one.name: given[one.name] for one in fields(Spent) if one.name in given}
-        money = self.budget.price(line["model"], tokens_in=line["tokens_in"], tokens_out=line["tokens_out"])
-        spent = self.spent.setdefault((line["role"], line["stage"]), Spent())
-        spent.add(Spent(**cost, money=money, failures=line["error"] is not None))
+        price_in, price_out = self.budget.prices.get(line["model"], (0.0, 0.0))  # per million tokens
+        money = (line["tokens_in"] * price_in + line["tokens_out"] * price_out) / 1e6
+        self.spent[line["role"], line["stage"]].add(Spent(**cost, money=money, failures=line["error"] is not None))
         # Two processes may pay for the same answer at once, and a model may answer in two ways: the first line of the
         # file stands for all of them.
         known = self._answers.get(line["key"])
         if known is None or known.is_lost:
             self._answers[line["key"]] = Answer(**given)
-
-    def _add_error(self, error: str) -> None:
-        self._errors.append(error)
-        if len(self._errors) > self.max_errors:
-            causes = "; ".join(dict.fromkeys(self._errors[:5]))
-            raise TooManyErrors(
-                f"{len(self._errors)} calls failed, more than max_errors={self.max_errors}. First causes: {causes}. "
-                "Correct the cause and run again (finished calls are kept), or raise max_errors."
-            )
 
     def _read_new(self) -> None:
         """Add the lines that other processes have written."""

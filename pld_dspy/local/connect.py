@@ -15,18 +15,15 @@ from .lm import LocalLM
 from .models import CATALOGUE, CHUNK, DEFAULT_MODEL, find, is_path
 from .server import serve
 
-_LOCAL = "local"
 
-
-def local_lm(spec: str = _LOCAL, *, context: int = 8192, threads: int | None = None, **settings: Any) -> LocalLM:
+def local_lm(spec: str = "local", *, context: int = 8192, threads: int | None = None, **settings: Any) -> LocalLM:
     """Return an LM that runs on this machine's CPU; its model is fetched and served first.
 
     DSPy would look up prices on the network at its first call; a local model has none, so
     ``LITELLM_LOCAL_MODEL_COST_MAP`` is set unless the user has set it.
 
     Args:
-        spec: ``local`` (the default model), ``local:NAME`` (a name in ``CATALOGUE``) or the path of a ``.gguf``
-            file.
+        spec: ``local`` (the default model), ``local:NAME`` or the path of a ``.gguf`` file.
         context: tokens that one prompt and its answer may take together.
         threads: CPU threads; None for one per core.
         settings: further arguments of ``dspy.LM``; temperature 0 and 1,024 new tokens unless given.
@@ -34,7 +31,7 @@ def local_lm(spec: str = _LOCAL, *, context: int = 8192, threads: int | None = N
     Raises:
         ModelError: the model is unknown, or cannot be fetched or served.
     """
-    wanted = DEFAULT_MODEL if spec == _LOCAL else spec.removeprefix(f"{_LOCAL}:")
+    wanted = DEFAULT_MODEL if spec == "local" else spec.removeprefix("local:")
     path = find(wanted)
     if path is None and is_path(wanted):
         raise ModelError(f"There is no model file at {wanted}. Check the path.")
@@ -43,22 +40,12 @@ def local_lm(spec: str = _LOCAL, *, context: int = 8192, threads: int | None = N
     server = serve(path, context=context, threads=threads, name=name)
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     settings = {"temperature": 0.0, "max_tokens": 1024, **settings}
-    return LocalLM(f"openai/{name}", context_tokens=context, api_base=server.base_url, api_key=_LOCAL, **settings)
+    return LocalLM(f"openai/{name}", context_tokens=context, api_base=f"{server.url}/v1", api_key="local", **settings)
 
 
 def resolve_lm(spec: str, *, api_base: str | None = None, api_key: str | None = None, **settings: Any) -> dspy.LM:
-    """Return the LM that ``spec`` stands for.
-
-    Args:
-        spec: what ``local_lm`` takes, or any DSPy model string, such as ``openai/gpt-4o-mini``.
-        api_base: address of an OpenAI-compatible server; not for local models.
-        api_key: its key; None leaves it to the provider's environment variable.
-        settings: further arguments of ``dspy.LM``.
-
-    Raises:
-        ModelError: ``spec`` is neither, or the local model cannot be fetched or served.
-    """
-    if spec == _LOCAL or spec.startswith(f"{_LOCAL}:") or is_path(spec):
+    """Return the LM that ``spec`` stands for: what ``local_lm`` takes, or a DSPy model string (``openai/NAME``)."""
+    if spec == "local" or spec.startswith("local:") or is_path(spec):
         if api_base is not None:
             raise ModelError(
                 f"The local model {spec!r} takes no api_base, got {api_base!r}. To use a server of your own, name "
@@ -66,7 +53,7 @@ def resolve_lm(spec: str, *, api_base: str | None = None, api_key: str | None = 
             )
         return local_lm(spec, **settings)
     if "/" not in spec:
-        hint = f"local:{spec}" if spec in CATALOGUE else f"PROVIDER/MODEL, {_LOCAL}, {_LOCAL}:NAME or a .gguf path"
+        hint = f"local:{spec}" if spec in CATALOGUE else "PROVIDER/MODEL, local, local:NAME or a .gguf path"
         raise ModelError(f"Cannot tell which model {spec!r} is. Write {hint}.")
     connection = {"api_base": api_base, "api_key": api_key}
     return dspy.LM(spec, **{key: value for key, value in connection.items() if value is not None}, **settings)

@@ -17,39 +17,26 @@ Floats = NDArray[np.float64]
 Embedder = Callable[[list[str]], Any]
 """n texts -> n vectors; a ``dspy.Embedder`` is one."""
 
-COMPONENTS = 50
-MANY = 2000
-"""More texts than this get twice the components, since they have more topics."""
-FEATURES = 100_000
-"""At most this many words and word pairs, the most frequent ones; it bounds the memory for any number of texts."""
-
 
 def tfidf_svd(texts: list[str]) -> Floats:
-    """Return vectors by latent semantic analysis: TF-IDF of words and word pairs, then SVD to 50 components or 100.
-
-    Words of most texts (the label, "answer", "if") say nothing about the topic and are left out.
-    """
-    common = 0.5 if len(texts) >= 10 else 1.0
-    vectorizer = TfidfVectorizer(
-        sublinear_tf=True, ngram_range=(1, 2), stop_words="english", max_df=common, max_features=FEATURES
+    """Return vectors by latent semantic analysis: TF-IDF of words and word pairs, then SVD to 50 components or 100."""
+    common = 0.5 if len(texts) >= 10 else 1.0  # words of most texts (the label, "if") say nothing about the topic
+    vectorizer = TfidfVectorizer(  # max_features bounds the memory for any number of texts
+        sublinear_tf=True, ngram_range=(1, 2), stop_words="english", max_df=common, max_features=100_000
     )
     try:
         matrix = vectorizer.fit_transform(texts)
     except ValueError:  # stop words only: the texts do not differ in topic
         return np.ones((len(texts), 1))
-    wanted = COMPONENTS if len(texts) <= MANY else 2 * COMPONENTS
-    components = min(wanted, matrix.shape[0] - 1, matrix.shape[1] - 1)
+    # More texts have more topics.
+    components = min(50 if len(texts) <= 2000 else 100, matrix.shape[0] - 1, matrix.shape[1] - 1)
     if components < 1:
         return np.asarray(matrix.toarray())
     return np.asarray(TruncatedSVD(components, random_state=0).fit_transform(matrix))
 
 
 def embed(texts: Sequence[str], embedder: Embedder) -> Floats:
-    """Return the unit vectors of n texts, n x d.
-
-    Raises:
-        DataError: the embedder returns the wrong number of vectors, or values that are not finite.
-    """
+    """Return the unit vectors of n texts, n x d."""
     vectors = np.asarray(embedder(list(texts)), dtype=np.float64)
     if vectors.ndim != 2 or len(vectors) != len(texts) or not np.isfinite(vectors).all():
         raise DataError(

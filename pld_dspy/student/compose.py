@@ -1,27 +1,22 @@
-"""Put a rule set into the deciding predictor's instructions; everything else of the program stays as it is."""
+"""Copies of programs, and the rule set in a copy's instructions; the original stays as it is."""
 
 from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
 
 import dspy
 
 from ..errors import DataError
 from ..rules import RULES_LEAD, RULES_LEAD_SEVERAL, RuleSet
 from ..task.task import Task
-from .copying import copied
 
 
 def with_rules(student: dspy.Module, task: Task, rules: RuleSet | None) -> dspy.Module:
-    """Return a deep copy of ``student`` whose deciding predictor follows ``rules``.
+    """Return a deep copy of ``student`` whose deciding predictor follows ``rules`` (None: as it is).
 
-    The predictor gets a new signature class: the user's own is shared by all copies.
-
-    Args:
-        student: any DSPy program; not changed.
-        task: names the deciding predictor.
-        rules: the ordered rules; an empty set removes an earlier block of rules, None changes nothing.
-
-    Raises:
-        DataError: the program has no such predictor, or cannot be copied.
+    An empty set removes an earlier block of rules. The user's own signature class, which all copies share, stays.
     """
     duplicate = copied(student)
     if rules is None:
@@ -34,3 +29,53 @@ def with_rules(student: dspy.Module, task: Task, rules: RuleSet | None) -> dspy.
     instructions = rules.instruct(predictor.signature.instructions, lead)
     predictor.signature = predictor.signature.with_instructions(instructions)
     return duplicate
+
+
+def copied(program: dspy.Module, *, lm: dspy.BaseLM | None = None) -> dspy.Module:
+    """Return a deep copy of ``program`` that shares its LMs, or has ``lm`` in place of every one, frozen or not.
+
+    What cannot be copied (a lock, a client) is shared as well. DSPy's own ``deepcopy`` would then share the whole
+    list or dict that holds it, predictors included; here that is a DataError.
+    """
+    leaves = list(_leaves(program, set()))  # a copied LM would take its call history along
+    shared: dict[int, Any] = {id(leaf): lm or leaf for leaf in leaves if isinstance(leaf, dspy.BaseLM)}
+    try:
+        duplicate = copy.deepcopy(program, dict(shared))
+    except Exception:  # noqa: BLE001 - any attribute of a user's program may refuse, with an error of its own
+        shared |= {id(leaf): leaf for leaf in leaves if id(leaf) not in shared and not _can_be_copied(leaf)}
+        try:
+            duplicate = copy.deepcopy(program, shared)
+        except Exception as error:
+            raise DataError(
+                f"The program cannot be copied: {type(error).__name__}: {error}. Let copy.deepcopy copy its modules."
+            ) from error
+    own = {id(predictor) for _, predictor in program.named_sub_modules(dspy.Predict)}
+    for name, predictor in duplicate.named_sub_modules(dspy.Predict):
+        if id(predictor) in own:
+            raise DataError(f"The program cannot be copied: a copy shares {name!r} with it. Correct its __deepcopy__.")
+    return duplicate
+
+
+def _leaves(part: Any, visited: set[int]) -> Iterator[Any]:
+    """Yield what the modules, lists, tuples and dicts within ``part`` hold that is none of these itself."""
+    if isinstance(part, dspy.Module):  # DSPy leaves history and callbacks out of its copies
+        children = [value for name, value in vars(part).items() if name not in ("history", "callbacks")]
+    elif isinstance(part, dict):
+        children = list(part.values())
+    elif isinstance(part, (list, tuple)):
+        children = list(part)
+    else:
+        yield part
+        return
+    if id(part) not in visited:
+        visited.add(id(part))
+        for child in children:
+            yield from _leaves(child, visited)
+
+
+def _can_be_copied(value: Any) -> bool:
+    try:
+        copy.deepcopy(value)
+    except Exception:  # noqa: BLE001 - as above
+        return False
+    return True

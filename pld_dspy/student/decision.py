@@ -25,17 +25,11 @@ from ..task.labels import (
 
 @dataclass(frozen=True)
 class Decision:
-    """The labelled output of a signature: one label, or any number of them joined in one text.
-
-    Attributes:
-        field: name of the output field.
-        values: label text -> value of its type.
-        collection: makes the field's value of several label values, such as ``list``; None for a field of one label.
-    """
+    """The labelled output of a signature: one label, or any number of them joined in one text."""
 
     field: str
-    values: dict[str, Any]
-    collection: Callable[[Iterable[Any]], Any] | None = None
+    values: dict[str, Any]  # label text -> value of its type
+    collection: Callable[[Iterable[Any]], Any] | None = None  # such as list; None for a field of one label
 
     @classmethod
     def of(cls, signature: type[dspy.Signature]) -> Decision | None:
@@ -51,11 +45,7 @@ class Decision:
 
     @classmethod
     def required(cls, signature: type[dspy.Signature]) -> Decision:
-        """Return the decision of ``signature``.
-
-        Raises:
-            DataError: it has none, or its labels cannot be told apart in one text.
-        """
+        """Return the decision of ``signature``; raise DataError if it has none, or its labels cannot be joined."""
         decision = cls.of(signature)
         if decision is None:
             raise DataError(
@@ -90,15 +80,14 @@ class Decision:
             wanted = "Answer with exactly one label"
         return f"{wanted}: {self.listed}"
 
-    @property
-    def longest(self) -> int:
-        """Bytes of the longest answer, as JSON."""
-        answers: list[Any] = [[*self.labels, NO_LABEL]] if self.several else list(self.labels)
-        return max(len(json.dumps({self.field: answer}).encode()) for answer in answers)
-
     def match(self, completion: str) -> str | None:
         """Return the text of the labels that a model's text means, bare or as JSON; None if one is unknown."""
-        value = _within_json(completion, self.field)
+        try:
+            value = json.loads(completion)
+        except ValueError:
+            value = completion
+        if isinstance(value, dict) and self.field in value:
+            value = value[self.field]
         if self.several:
             return match_labels(value if isinstance(value, (str, list)) else completion, self.labels)
         return match_label(value if isinstance(value, str) else completion, self.labels)
@@ -114,12 +103,3 @@ class Decision:
         if self.collection is None:
             return self.values[text]
         return self.collection(self.values[label] for label in labels_in(text, self.labels) or ())
-
-
-def _within_json(completion: str, field: str) -> Any:
-    """The value that a JSON answer gives ``field``, or the JSON value itself; any other answer as it is."""
-    try:
-        value = json.loads(completion)
-    except ValueError:
-        return completion
-    return value[field] if isinstance(value, dict) and field in value else value

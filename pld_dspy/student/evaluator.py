@@ -20,9 +20,6 @@ from ..task.labels import COLLECTIONS, LABEL_LOGPROBS
 from ..task.task import Task
 from .compose import with_rules
 
-SHOWN_CHARACTERS, SHOWN_ANSWERS = 200, 5
-"""How many characters of a label set or an answer, and how many answers, an error shows."""
-
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -35,24 +32,15 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluator:
-    """The student as a function of its rules.
+    """The student as a function of its rules."""
 
-    Attributes:
-        student: the program to instruct; never changed.
-        task: its labelled decision.
-        ledger: where answers are kept and counted.
-        objective: what answers are scored by.
-        lm, adapter: what the student runs on; the configured ones where None.
-        seed: of the bootstrap intervals.
-    """
-
-    student: dspy.Module
+    student: dspy.Module  # never changed
     task: Task
     ledger: Ledger
     objective: Objective = Objective()  # noqa: RUF009 - frozen
-    lm: dspy.BaseLM | None = None
+    lm: dspy.BaseLM | None = None  # lm and adapter: the configured ones where None
     adapter: dspy.Adapter | None = None
-    seed: int = 0
+    seed: int = 0  # of the bootstrap intervals
 
     def answers(
         self,
@@ -74,27 +62,22 @@ class Evaluator:
         )
 
     def check_readable(self, answers: Sequence[Answer]) -> None:
-        """Stop before more calls are paid for if none of the student's ``answers`` is a label.
-
-        Raises:
-            TooManyErrors: none is; the message shows the first answers as the model gave them.
-        """
+        """Raise TooManyErrors, before more calls are paid for, if none of the student's ``answers`` is a label."""
         if not answers or any(self.task.read(answer.outputs) is not None for answer in answers):
             return
-        first = "; ".join(list(dict.fromkeys(map(self._shown, answers)))[:SHOWN_ANSWERS])
+        first = "; ".join(list(dict.fromkeys(map(self._shown, answers)))[:5])
         raise TooManyErrors(
             f"None of the student's first {len(answers)} answers is in the label set "
-            f"({shorten(', '.join(self.task.labels), SHOWN_CHARACTERS, placeholder=' ...')}). It answered {first}. "
+            f"({shorten(', '.join(self.task.labels), 200, placeholder=' ...')}). It answered {first}. "
             f"Check that the adapter suits the model, that the signature asks for {self.task.label_field!r}, and that "
             "the label set is the one you mean, then compile anew with resume=False (--fresh). Where rules are to "
             "teach the labels, set max_errors to the number of validation examples."
         )
 
     def _shown(self, answer: Answer) -> str:
-        """Return the answer in the model's own words, if they are known."""
         outputs = answer.outputs or {}
         given = answer.raw or outputs.get(self.task.label_field) or outputs
-        return repr(str(given)[:SHOWN_CHARACTERS]) if given else f"({answer.error or 'nothing'})"
+        return repr(str(given)[:200]) if given else f"({answer.error or 'nothing'})"
 
     def labels(self, rules: RuleSet | None, examples: Sequence[dspy.Example], *, stage: str) -> list[str | None]:
         """Return the student's labels for ``examples`` under ``rules``; None for a failed or unknown answer."""
@@ -112,13 +95,9 @@ class Evaluator:
         return self.objective.value(self.task, examples, self.predictions(examples, answers))
 
     def predictions(self, examples: Sequence[dspy.Example], answers: Sequence[Answer]) -> list[dspy.Prediction]:
-        """Return ``answers`` to ``examples`` as predictions; an empty one for a failed call.
-
-        The ledger keeps of an Enum label its value alone, and of a set or tuple of labels a list. Where the gold label
-        is of such a type, so is the answer again: a user's metric compares the two.
-        """
+        """Return ``answers`` to ``examples`` as predictions, with labels of the gold label's type; empty if failed."""
         field = self.task.label_field
-        found = [answer.prediction() for answer in answers]
+        found = [dspy.Prediction(**(answer.outputs or {})) for answer in answers]
         for example, prediction in zip(examples, found, strict=True):
             if prediction.get(field) is not None:
                 prediction[field] = _typed_like(example[field], prediction[field])
@@ -145,20 +124,15 @@ class Evaluator:
         return self.scored(examples, self.answers(rules, examples, stage=stage, on_answer=on_answer))
 
     def scored(self, examples: Sequence[dspy.Example], answers: Sequence[Answer]) -> Evaluation:
-        """Score answers to ``examples``."""
+        """Return answers to ``examples`` with their score."""
         labels = [self.task.read(answer.outputs) for answer in answers]
-        scored = score(
-            self.task.golds(examples),
-            labels,
-            self.task.labels,
-            objective=self.value(examples, answers),
-            seed=self.seed,
-        )
+        golds, objective = self.task.golds(examples), self.value(examples, answers)
+        scored = score(golds, labels, self.task.labels, objective=objective, seed=self.seed)
         return Evaluation(labels, list(answers), scored)
 
 
 def _typed_like(gold: Any, given: Any) -> Any:
-    """Return what the ledger kept of an answer as the type of its gold label has it."""
+    """Return an answer as its gold label's type: the ledger keeps an Enum's value, and a list for a set or tuple."""
     if isinstance(gold, Enum):
         return next((member for member in type(gold) if member.value == given), given)
     if isinstance(gold, COLLECTIONS) and isinstance(given, list) and all(isinstance(one, Hashable) for one in given):

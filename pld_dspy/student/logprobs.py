@@ -18,7 +18,7 @@ _REASONED = b"</think>"
 
 
 def label_logprobs(logprobs: Any, *, labels: Sequence[str], answer: str) -> dict[str, float] | None:
-    """Return the log-probability of each label, from the tokens listed beside the answer.
+    """Return label -> natural log-probability, in the order of ``labels``, from the tokens listed beside the answer.
 
     A listed token counts for the label that it begins, in any case, with or without a leading space, and with any
     separator of words; the probabilities of several tokens of one label add up. A token that begins several labels is
@@ -27,17 +27,11 @@ def label_logprobs(logprobs: Any, *, labels: Sequence[str], answer: str) -> dict
     it. A label that no token begins gets the smallest figure of the list, or an equal part of the probability that
     the list leaves if that is less. The result is normalized over the label set.
 
-    Args:
-        logprobs: OpenAI's ``{"content": [{"token", "bytes", "logprob", "top_logprobs"}, ...]}``, as mappings or
-            objects, or None. llama.cpp gives the same, of the distribution before a grammar.
-        labels: the label set.
-        answer: the answered label.
-
-    Returns:
-        Label -> natural logarithm of its probability, in the order of ``labels``; None if nothing is listed or the
-        answered label is not spelled out in the tokens.
+    ``logprobs`` is OpenAI's ``{"content": [{"token", "bytes", "logprob", "top_logprobs"}, ...]}``, as mappings or
+    objects; llama.cpp gives the same, of the distribution before a grammar. The result is None if nothing is listed,
+    or ``answer`` (the answered label) is not spelled out in the tokens.
     """
-    steps = _steps(logprobs)
+    steps = [_step(entry) for entry in _get(logprobs, "content") or ()]
     fold = _fold if len({_fold(label.encode()) for label in labels}) == len(labels) else bytes
     deciding = _from_label(steps, fold, answer)
     if not deciding:
@@ -60,15 +54,6 @@ class _Step:
     def with_tokens(self, change: Fold) -> _Step:
         """Return this step with all tokens changed."""
         return _Step(change(self.token), tuple((change(token), logprob) for token, logprob in self.choices))
-
-    def floor(self, absent: int) -> float:
-        """Return the log-probability of each of ``absent`` labels that no choice begins."""
-        left = max(1.0 - sum(math.exp(logprob) for _, logprob in self.choices), 1e-12)
-        return min(*(logprob for _, logprob in self.choices), math.log(left / absent))
-
-
-def _steps(logprobs: Any) -> list[_Step]:
-    return [_step(entry) for entry in _get(logprobs, "content") or ()]
 
 
 def _step(entry: Any) -> _Step:
@@ -109,9 +94,11 @@ def _divide(steps: Sequence[_Step], spelled: Mapping[str, bytes], written: bytes
         inner = _divide(further, begun, written + token) if len(begun) > 1 else dict.fromkeys(begun, 0.0)
         for label, share in inner.items():
             shares[label] = float(np.logaddexp(shares.get(label, -math.inf), logprob + share))
-    absent = [label for label in spelled if label not in shares]
-    floor = step.floor(len(absent)) if absent else 0.0
-    return _normalized({label: shares.get(label, floor) for label in spelled})
+    if absent := [label for label in spelled if label not in shares]:
+        left = max(1.0 - sum(math.exp(logprob) for _, logprob in step.choices), 1e-12)
+        floor = min(*(logprob for _, logprob in step.choices), math.log(left / len(absent)))
+        shares |= dict.fromkeys(absent, floor)
+    return _normalized({label: shares[label] for label in spelled})
 
 
 def _begun(spelled: Mapping[str, bytes], written: bytes, token: bytes) -> dict[str, bytes]:

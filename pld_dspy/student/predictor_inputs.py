@@ -1,8 +1,4 @@
-"""What the deciding predictor of a program is given of an example, found without calling a model.
-
-A program may retrieve, cut or reformat before it decides. Rules, prompt lengths and the teacher's questions are then
-about the text that arrives at the predictor, not about the program's own inputs.
-"""
+"""What the deciding predictor of a program is given of an example, found without calling a model."""
 
 from __future__ import annotations
 
@@ -14,29 +10,24 @@ import dspy
 from dspy.utils.callback import BaseCallback
 
 from ..task.task import Task, input_text
-from .copying import copied
+from .compose import copied
 
 logger = logging.getLogger(__name__)
 
 
 class Reader:
-    """What the deciding predictor of a program is given of each example.
+    """What the deciding predictor of a program is given of each example: rules are about that text.
 
     A copy of the program runs up to the predictor's first call, once per example, with LMs that refuse every call.
-    The program itself and DSPy's settings, trace, callbacks and cache do not change. The program's own inputs are
-    used if it does not get that far: an earlier step calls an LM, it raises, or it never calls the predictor. A bare
-    predictor is not run: it is given the example's inputs.
-
-    Args:
-        student: any DSPy program; not changed.
-        task: names its deciding predictor.
+    The program's own inputs are used if it does not get that far: an earlier step calls an LM, it raises, or it never
+    calls the predictor. The program itself and DSPy's settings, trace, callbacks and cache do not change.
     """
 
     def __init__(self, student: dspy.Module, task: Task) -> None:
         self._student = student
         self._task = task
+        # By the example's id(); the example is kept too, or another one could come to have its id.
         self._known: dict[int, tuple[dspy.Example, dict[str, Any]]] = {}
-        """By the example's id(); the example is kept too, or another one could come to have its id."""
 
     def inputs(self, example: dspy.Example) -> dict[str, Any]:
         """Return the predictor's inputs by name, as the program passes them; not to be changed."""

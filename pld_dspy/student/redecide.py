@@ -38,7 +38,7 @@ class OffsetEvaluator(Evaluator):
         stage: str,
         on_answer: Callable[[], object] | None = None,
     ) -> list[Answer]:
-        """Return the student's answers as any evaluator does, with the labels that the offsets decide on."""
+        """Return the student's answers with the labels that the offsets decide on."""
         return redecide(super().answers(rules, examples, stage=stage, on_answer=on_answer), self.offsets, self)
 
 
@@ -49,10 +49,12 @@ def redecide(answers: Sequence[Answer], offsets: Offsets, evaluator: Evaluator) 
         return list(answers)
     own = [evaluator.task.read(answer.outputs) for answer in answers]
     labels, _ = offsets.answer(logprobs_of(answers, evaluator.task), own)
-    return [
-        answer if label is None or label == before else _with_label(answer, label, decision)
-        for answer, before, label in zip(answers, own, labels, strict=True)
-    ]
+    found = list(answers)
+    for number, (answer, before, label) in enumerate(zip(answers, own, labels, strict=True)):
+        if label is not None and label != before:
+            value = to_jsonable_python(decision.values[label])  # for objectives that read predictions
+            found[number] = replace(answer, outputs={**(answer.outputs or {}), decision.field: value})
+    return found
 
 
 def redecide_to_match_gold(
@@ -80,9 +82,3 @@ def decision_of(evaluator: Evaluator) -> Decision | None:
     """Return the labelled decision of the evaluator's student; None where labels are read off free text."""
     decision = Decision.of(dict(evaluator.student.named_predictors())[evaluator.task.predictor].signature)
     return None if decision is None or decision.several else decision
-
-
-def _with_label(answer: Answer, label: str, decision: Decision) -> Answer:
-    """Return an answer with another label in its outputs, for objectives that read predictions."""
-    value = to_jsonable_python(decision.values[label])
-    return replace(answer, outputs={**(answer.outputs or {}), decision.field: value})

@@ -25,7 +25,7 @@ from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.local.lm import LocalLM
 from pld_dspy.student import attempt as attempt_module
 from pld_dspy.student.adapter import LabelAdapter
-from pld_dspy.student.constraints import label_grammar
+from pld_dspy.student.attempt import label_grammar
 
 
 class Spam(dspy.Signature):
@@ -498,7 +498,7 @@ class TestLogprobs:
         [kept] = Ledger(tmp_path / "p.jsonl").ask(dspy.Predict(Spam), [{"text": "Hi."}], lm=lm, **row)
         [found] = Ledger(tmp_path / "p.jsonl").ask(dspy.Predict(Spam), [{"text": "Hi."}], lm=lm, **row)
         assert found == kept
-        assert self.probabilities(found.prediction()) == pytest.approx(self.WANTED)
+        assert self.probabilities(dspy.Prediction(**found.outputs)) == pytest.approx(self.WANTED)
 
 
 def test_grammar_literals_are_escaped():
