@@ -12,15 +12,9 @@ from ..rules import Rule
 
 
 def applicability(rules: Sequence[Rule], texts_by_id: Mapping[str, str], texts: Sequence[str]) -> NDArray[np.float64]:
-    """Return how much each example is like those a rule came from.
+    """Return n x K cosine similarities in [0, 1] of n texts to the nearest example that supports each of K rules.
 
-    Args:
-        rules: K rules with their support.
-        texts_by_id: training example id -> input text.
-        texts: n input texts.
-
-    Returns:
-        n x K cosine similarities to the nearest supporting example, in [0, 1]; 0 for a rule without support.
+    ``texts_by_id`` holds the training examples' input texts; a rule without support gets 0.
     """
     ids = list(texts_by_id)
     vectors = embed([*texts_by_id.values(), *texts], tfidf_svd)

@@ -19,20 +19,12 @@ from .trials import FinishedTrial
 
 @dataclass
 class Asker:
-    """Asks the student for a search.
-
-    Attributes:
-        evaluator: the student as a function of its rules.
-        valset: the n validation examples.
-        calibrated: whether answers will be decided with offsets that undo the student's leaning between labels: then
-            sets are compared with such offsets, where there are log-probabilities.
-        waited: seconds spent waiting for answers so far.
-    """
+    """Asks the student for a search; ``calibrated`` as in ``RuleSearch``."""
 
     evaluator: Evaluator
     valset: Sequence[dspy.Example]
     calibrated: bool
-    waited: float = field(default=0.0, init=False)
+    waited: float = field(default=0.0, init=False)  # seconds spent waiting for answers so far
 
     @cached_property
     def golds(self) -> list[str]:
@@ -61,13 +53,9 @@ class Asker:
 
 
 def redecided(trial: FinishedTrial, gold: NDArray[np.int64]) -> FinishedTrial:
-    """Return the trial decided again, with offsets that undo the student's leaning between labels.
+    """Return the trial decided with offsets that undo the student's leaning; ``gold``: numbers of the n gold labels.
 
     An answer without log-probabilities stays as it is.
-
-    Args:
-        trial: the answers so far.
-        gold: n gold labels of the validation set, as numbers.
     """
     if not trial.has_logprobs.any():
         return trial

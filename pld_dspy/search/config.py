@@ -9,11 +9,9 @@ from pydantic import Field
 
 from ..errors import Settings
 
-CONFIRMATIONS = 2
-"""Last trials after screening: the best set not yet asked in full, and the model's own optimum."""
-FULL_PLAIN, FULL_SCREENED = 2, 3 + CONFIRMATIONS
-"""Sets asked in full beside the races: the unchanged student and all rules; after screening also all rules in their
-second wordings, and the confirmations."""
+CONFIRMATIONS = 2  # after screening: the best set not yet asked in full, and the model's own optimum
+FULL_PLAIN = 2  # sets asked in full beside the races: the unchanged student and all rules
+FULL_SCREENED = 3 + CONFIRMATIONS  # after screening also all rules in their second wordings
 
 
 class SearchConfig(Settings):
@@ -31,11 +29,9 @@ class SearchConfig(Settings):
             answer was to another label.
         most: about the most rules in a screened set; None for no limit.
         calls: keep the whole search within this many student calls; None for no limit. Races are cut short, down to
-            one block, so that the later trials still fit; a race cut short can only win after a confirmation. Guards,
-            screening, confirmations and one block per race are always asked. Workers do not see what others are
-            asking at the moment, so several together may exceed the limit by that much.
-        sampler: any Optuna sampler; None for a seeded multivariate TPE, with which a resumed search makes exactly
-            the trials of an uninterrupted one.
+            one block; a race cut short can only win after a confirmation. All else is always asked. Several workers
+            may exceed the limit by what they are asking at the moment.
+        sampler: any Optuna sampler; None for a seeded multivariate TPE, which resumes exactly.
     """
 
     screen_calls: int = Field(default=960, ge=0)
@@ -53,10 +49,8 @@ class SearchConfig(Settings):
     def within(cls, calls: int, n: int) -> SearchConfig:
         """Return settings that spend about ``calls`` student calls on ``n`` validation examples, and no more.
 
-        Sets asked in full come first; a bit less than half of the remaining calls goes to screening, the rest to
-        races. A race stops after one block or asks everything: 30% to 85% of the examples on average, depending on the
-        student. The number of races assumes 60%; where that is too little, the last races are cut short. The guards
-        alone take 2 n calls.
+        Sets asked in full come first, the unchanged student and all rules with 2 n calls at least. Of the rest, a bit
+        less than half goes to screening. A race asks 30% to 85% of the examples on average; 60% are assumed.
         """
         left, block = max(calls - FULL_SCREENED * n, 0), cls().block
         screened = int(0.45 * left) // block * block
@@ -77,13 +71,7 @@ class SearchConfig(Settings):
         return min(most, max(self.calls, most - self.trials * (n - min(self.block, n))))
 
     def race_limit(self, *, asked: int, races: int, n: int) -> float:
-        """Return how many examples a race may ask; infinity where ``calls`` is None.
-
-        Args:
-            asked: examples asked by the trials before it.
-            races: races still to come after it.
-            n: validation examples.
-        """
+        """Return how many of ``n`` examples a race may ask, ``asked`` before it and with ``races`` after it."""
         if self.calls is None:
             return math.inf
         confirmations = CONFIRMATIONS if self.screen_calls else 0

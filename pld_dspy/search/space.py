@@ -13,24 +13,16 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from ..rules import Rule, RuleSet
 
 Parameters = dict[str, Any]
-
-Lines = tuple[str, ...]
-"""The lines of a rendered rule set: equal for two candidates that make the same prompt."""
+Lines = tuple[str, ...]  # of a rendered rule set: equal for two candidates that make the same prompt
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One point of the space over K rules.
+    """One point of the space over K rules."""
 
-    Attributes:
-        use: K flags, whether the rule is in.
-        key: K sort keys in [0, 1]; the rules in use stand in ascending order of key.
-        wording: K wording numbers.
-    """
-
-    use: NDArray[np.bool_]
-    key: NDArray[np.float64]
-    wording: NDArray[np.int64]
+    use: NDArray[np.bool_]  # K flags
+    key: NDArray[np.float64]  # K sort keys in [0, 1]; the rules in use stand in ascending order of key
+    wording: NDArray[np.int64]  # K numbers
 
     @property
     def size(self) -> int:
@@ -61,11 +53,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Space:
-    """All candidates over a list of rules.
-
-    Optuna has no distribution of permutations. One sort key per rule decodes in one line, encodes any known order
-    exactly, and needs no conditional parameters.
-    """
+    """All candidates over K rules. Optuna has no distribution of permutations, so each rule gets a sort key."""
 
     rules: tuple[Rule, ...]
 
@@ -131,14 +119,9 @@ class Space:
         return Candidate(candidate.use, candidate.key, self._same_wording(wording))
 
     def random(self, rng: np.random.Generator, most: int | None = None) -> Candidate:
-        """Return a random set in random order, of any size, so that the search learns about size too.
+        """Return a random set of about ``most`` rules at most, in random order.
 
-        Wordings of one kind go well together: half of the sets have all rules in their first or all in their second
-        wording; the others mix wordings at random.
-
-        Args:
-            rng: random numbers.
-            most: about the most rules in a set; None for no limit.
+        Half of the sets have all rules in their first or all in their second wording; the others mix wordings.
         """
         share = rng.uniform(0.2, 0.8) * min(1.0, (most or len(self)) / max(len(self), 1))
         use = rng.random(len(self)) < share

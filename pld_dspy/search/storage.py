@@ -20,19 +20,12 @@ from ..rules import Rule
 
 logger = logging.getLogger(__name__)
 
-WAITS = (1.0, 3.0)
-"""Seconds between tries to open a database."""
-
+WAITS = (1.0, 3.0)  # seconds between tries to open a database
 _RULES = "rules"
 
 
 def open_study(storage: Path | str | BaseStorage | None = None, *, name: str = "pld") -> optuna.Study:
-    """Open the study of a compile, or make it.
-
-    Args:
-        storage: a journal file, an Optuna storage URL or object, or None for memory only.
-        name: the study's name within the storage.
-    """
+    """Open or make a study in a journal file, at an Optuna storage URL or object, or in memory."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # not Optuna's own "study created"
     try:
@@ -49,11 +42,7 @@ def publish_rules(study: optuna.Study, rules: Sequence[Rule]) -> None:
 
 
 def find_study(storage: Path | str | BaseStorage, *, prefix: str) -> tuple[optuna.Study, list[Rule]]:
-    """Return the newest study whose name begins with ``prefix``, and the rules it searches.
-
-    Raises:
-        RunError: there is none, or its search has not begun.
-    """
+    """Return the newest study whose name begins with ``prefix``, and its rules; RunError where there is none."""
     opened = _opened(storage)
     names = [name for name in optuna.get_all_study_names(opened) if name.startswith(prefix)]
     if names:
@@ -64,13 +53,7 @@ def find_study(storage: Path | str | BaseStorage, *, prefix: str) -> tuple[optun
 
 
 class RepairedJournal(JournalFileBackend):
-    """Optuna's journal file; a last line that a killed process left incomplete is removed.
-
-    Optuna would append to it, and never read past the damaged line again.
-
-    Args:
-        path: the file; made where there is none.
-    """
+    """Optuna's journal file without a last line that a killed process left incomplete: Optuna never reads past it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -20,38 +20,23 @@ from .threads import one_thread
 
 Floats = NDArray[np.float64]
 
-MOVES = 60
-"""No climb needs more changes than this."""
-
-CHUNK = 2_000_000
-"""Utilities in memory at once."""
+MOVES = 60  # no climb needs more changes
+CHUNK = 2_000_000  # utilities in memory at once
 
 
 @dataclass(frozen=True, kw_only=True)
 class Surrogate:
-    """A function from candidates to values, for n examples and C columns (one per label, or one for being right).
-
-    Attributes:
-        space: the K rules.
-        weights: n weights of the examples, sum 1.
-        chance: utilities ... x n x C -> ... x n chances of being right.
-        empty: n x C, utilities without rules.
-        column: for each of the K rules, the column that it acts on.
-        base: K x wordings x n, what a rule in the middle of the order adds to its column.
-        slope: K x n, what standing last rather than in the middle adds.
-        share: C x C, what a column's share among the rules adds to each column; None where it adds nothing.
-        set_effects: for each evaluated set, the C numbers by which it differs from the sum of its rules.
-    """
+    """Values candidates of K rules, for n examples and C columns (one per label, or one for being right)."""
 
     space: Space
-    weights: Floats
-    chance: Callable[[Floats], Floats]
-    empty: Floats
-    column: NDArray[np.int64]
-    base: Floats
-    slope: Floats
-    share: Floats | None = None
-    set_effects: Mapping[Lines, Floats] = field(default_factory=dict)
+    weights: Floats  # of the n examples, sum 1
+    chance: Callable[[Floats], Floats]  # utilities ... x n x C -> ... x n chances of being right
+    empty: Floats  # n x C, utilities without rules
+    column: NDArray[np.int64]  # for each of the K rules, the column that it acts on
+    base: Floats  # K x wordings x n, what a rule in the middle of the order adds to its column
+    slope: Floats  # K x n, what standing last rather than in the middle adds
+    share: Floats | None = None  # C x C, what a column's share among the rules adds to each column
+    set_effects: Mapping[Lines, Floats] = field(default_factory=dict)  # C numbers beyond the sum of a set's rules
 
     def value(self, candidate: Candidate) -> float:
         """Return the expected weighted accuracy of a candidate, 0 to 1."""
@@ -68,13 +53,8 @@ class Surrogate:
     def best(self, start: Candidate, parsimony: float, *, moves: int | None = None) -> Candidate:
         """Climb from ``start`` to the set with the best value, where each rule costs ``parsimony``.
 
-        Args:
-            start: where to climb from.
-            parsimony: cost of one rule.
-            moves: most changes to make, each the best there is: a rule out, in, in another wording, first or last.
-                The model is surest near evaluated sets, and neighbours share a set's effect: few changes of a good
-                set are safer than the model's own optimum. None: until nothing pays, starting with every rule
-                where its place effect wants it.
+        At most ``moves`` times the best change is made: a rule out, in, in another wording, first or last. Few changes
+        of an evaluated set are safer than the model's own optimum. None: until nothing pays, and from another order.
         """
         effect = self._set_effect(start)
         if moves is None:
@@ -147,15 +127,10 @@ class Surrogate:
 
 @dataclass(frozen=True, kw_only=True)
 class Posterior(ABC):
-    """A Gaussian posterior of a model's F effects, in units of their prior standard deviation.
-
-    Attributes:
-        mean: F means.
-        precision: F x F, the inverse of the covariance.
-    """
+    """A Gaussian posterior of a model's F effects, in units of their prior standard deviation."""
 
     mean: Floats
-    precision: Floats
+    precision: Floats  # F x F, the inverse of the covariance
 
     @abstractmethod
     def student(self, effects: Floats) -> Surrogate:

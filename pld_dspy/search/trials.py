@@ -20,29 +20,20 @@ STEP, KIND = "step", "kind"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FinishedTrial:
-    """A completed trial, decoded from Optuna; or a trial under way, with the answers so far.
+    """A completed trial, decoded from Optuna; or a trial under way, with m answers so far to examples ``rows``.
 
-    Attributes:
-        step: place in the plan: 0 is the unchanged student, 1 all rules, then screening, races and confirmations.
-        kind: "baseline", "all rules", "reworded" (all rules in their second wordings), "screen", "race" or "confirm".
-        candidate: the point of the space.
-        rules: its rule set; None for the unchanged student.
-        rows: m rows of the validation set that were asked; in ascending order once the trial is complete.
-        correct: m flags, whether each answer is right.
-        logprobs: m x C label log-probabilities; a row of NaN for an answer without them.
-        objective: on the whole validation set; None where only a part of it was asked.
-        value: the value that Optuna got; NaN until the trial is complete.
+    Kinds: "baseline", "all rules", "reworded" (all rules in their second wordings), "screen", "race" and "confirm".
     """
 
-    step: int
+    step: int  # place in the plan
     kind: str
     candidate: Candidate
-    rules: RuleSet | None
+    rules: RuleSet | None  # None for the unchanged student
     rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     correct: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, dtype=bool))
-    logprobs: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 1)))
-    objective: float | None = None
-    value: float = math.nan
+    logprobs: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 1)))  # m x C; NaN where there are none
+    objective: float | None = None  # on the whole validation set; None where only a part of it was asked
+    value: float = math.nan  # that Optuna got
 
     @classmethod
     def decode(cls, frozen: FrozenTrial, space: Space) -> FinishedTrial:
