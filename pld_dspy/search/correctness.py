@@ -33,10 +33,8 @@ from .trials import FinishedTrial
 
 DIFFICULTY_SD, OWN_SD, OTHER_SD, ABOUT_SD = 1.5, 0.8, 0.3, 1.0
 PLACE_SD, WORDING_SD, SIZE_SD, CROWD_SD = 0.3, 0.3, 0.5, 0.3
-CROWD_LABELS = 12
-"""With more labels than this, pairs of labels are too many to learn from one search."""
-FEWEST_TRIALS = 8
-"""Fewer trials than this say nothing about rules."""
+CROWD_LABELS = 12  # with more labels, pairs of labels are too many to learn from one search
+FEWEST_TRIALS = 8  # fewer say nothing about rules
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,34 +49,21 @@ class CorrectnessPosterior(Posterior):
         return self.model.surrogate(effects, self.intercept)
 
 
+@dataclass(eq=False)
 class CorrectnessModel:
-    """Effects of rules on whether validation examples are answered right.
+    """Effects of K rules on whether n validation examples are answered right."""
 
-    Args:
-        space: the K rules.
-        golds: n gold texts of the validation set.
-        labels: the label set, where a gold text may join several of its labels.
-        weights: n weights of the examples, sum 1.
-        about: n x K in [0, 1], how much an example is like those that a rule came from; None if unknown.
-        scale: factor on the prior sd of everything but the examples' difficulty; small where rules do little.
-    """
+    space: Space
+    golds: Sequence[str]
+    labels: Sequence[str]
+    weights: Floats  # of the n examples, sum 1
+    about: Floats | None = None  # n x K, see RuleSearch
+    scale: float = 1.0  # factor on the prior sd of all but the examples' difficulty; small where rules do little
 
-    def __init__(
-        self,
-        space: Space,
-        golds: Sequence[str],
-        labels: Sequence[str],
-        weights: Floats,
-        about: Floats | None = None,
-        *,
-        scale: float = 1.0,
-    ) -> None:
-        self.space = space
-        self.weights = weights
-        self.about = about
-        self.scale = scale
-        self.own = own_labels(space.rules, golds, labels)
-        self.crowd = _crowd(space.rules, golds, labels)
+    def __post_init__(self) -> None:
+        """Compare the rules' labels with the gold ones."""
+        self.own = own_labels(self.space.rules, self.golds, self.labels)
+        self.crowd = _crowd(self.space.rules, self.golds, self.labels)
 
     def features(self, candidate: Candidate, rows: NDArray[np.int64]) -> Floats:
         """Return the covariates of a candidate's answers to examples ``rows``, scaled by prior sd: rows x F."""
@@ -145,10 +130,9 @@ class CorrectnessModel:
 
     @cached_property
     def _single_rules(self) -> tuple[Floats, sp.csr_matrix, sp.csr_matrix]:
-        """The features without rules, n x F, and what each rule alone adds to them, mostly zeros.
+        """The features without rules, n x F, and what each rule alone adds to them.
 
-        First in the middle of the order, (K wordings n) x F; then in the first wording and last, (K n) x F. They come
-        from ``features`` of single rules, so that only that method knows the layout of the effects.
+        First in the middle of the order, (K wordings n) x F; then in the first wording and last, (K n) x F.
         """
         k, rows = len(self.space), np.arange(len(self.weights))
         nothing = self.features(self.space.none(), rows)
@@ -172,13 +156,7 @@ class CorrectnessModel:
 
 
 def own_labels(rules: Sequence[Rule], golds: Sequence[str], labels: Sequence[str] = ()) -> Floats:
-    """Return n x K: 1 where the rule's first label (its answer) is gold, else 0.
-
-    Args:
-        rules: K rules.
-        golds: n gold texts.
-        labels: the label set, where a gold text may join several of its labels.
-    """
+    """Return n x K: 1 where the rule's first label (its answer) is gold, or one of the labels that gold joins."""
     answers = [rule.labels[0] if rule.labels else "" for rule in rules]
     return np.array([[answer in found for answer in answers] for found in _gold_labels(golds, labels)], dtype=float)
 

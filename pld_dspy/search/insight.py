@@ -1,7 +1,6 @@
 """What the trials say at no further cost: the weight of order, shorter rule sets, and what more calls would gain.
 
-Everything here comes from the fitted model and the trials; no call is made. The figures are the model's view of the
-validation set, shrunk towards 0 where little was asked. Only a test split decides.
+The figures are the model's view of the validation set, shrunk towards 0 where little was asked.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ ORDERS = 200
 LEVELS = (0.025, 0.975)
 
 CountTokens = Callable[[str], float]
-"""Text -> tokens."""
 
 
 def estimate_tokens(text: str) -> float:
@@ -32,7 +30,7 @@ def estimate_tokens(text: str) -> float:
     return len(text) / 4
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Insights:
     """Reads the finished ``trials`` of a search, by their ``posterior``; ``seed`` is that of its draws."""
 
@@ -91,8 +89,7 @@ class Insights:
         """Shorten the chosen set rule by rule, add the sets asked in full, and keep those that no shorter set beats.
 
         A set that was not asked counts as the model expects, less what the model expects too much of the chosen set,
-        and never more than the set it was shortened from: by the model some chosen rules do harm, or the chosen set
-        would have been the model's own optimum, but the search tried such sets and preferred this one.
+        and never more than the set it was shortened from: the search tried such sets and preferred this one.
         """
         count = cache(self.count_tokens)
         own, expected_of_own = chosen.objective or 0.0, mean.value(chosen.candidate)
@@ -114,7 +111,8 @@ class Insights:
         ]
         ladder: list[Rung] = []
         for rung in sorted(rungs, key=lambda rung: (rung.tokens, -rung.expected, not rung.asked)):
-            if not ladder or (rung.tokens > ladder[-1].tokens and _rank(rung) >= _rank(ladder[-1])):
+            rank = rung.expected, rung.asked  # of two sets with the same value, the one that was asked is better
+            if not ladder or (rung.tokens > ladder[-1].tokens and rank >= (ladder[-1].expected, ladder[-1].asked)):
                 ladder.append(rung)
         return ladder
 
@@ -127,10 +125,10 @@ class Insights:
         return options[int(np.argmin((own - np.array(values)) / np.maximum(saved, 1)))]
 
     def _gain_of_1000_calls(self, draws: Sequence[Surrogate], chosen: Candidate) -> float:
-        """Estimate what 1,000 more calls would gain: the part of today's regret that they would remove.
+        """Return the part of today's regret that 1,000 more calls would remove.
 
         Regret is what the best set under a draw is worth above the chosen one, averaged over draws (the expected
-        value of perfect information, in the model's terms). It shrinks about as 1 over the square root of calls.
+        value of perfect information). It shrinks about as 1 over the square root of calls.
         """
         regrets = []
         for drawn in draws[::6]:
@@ -139,8 +137,3 @@ class Insights:
             regrets.append(max(value - own, 0.0))
         asked = sum(trial.asked for trial in self.trials)
         return float(np.mean(regrets) * (1 - np.sqrt(asked / (asked + 1000))))
-
-
-def _rank(rung: Rung) -> tuple[float, bool]:
-    """Of two sets with the same value, the one that was asked is the better bet."""
-    return rung.expected, rung.asked

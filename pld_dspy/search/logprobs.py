@@ -27,34 +27,24 @@ from .space import Candidate, Space
 from .surrogate import Floats, Posterior, Surrogate
 from .trials import FinishedTrial
 
-FLOOR = -9.0
-"""Log-probabilities below this are as good as none, and would weigh too much."""
+FLOOR = -9.0  # log-probabilities below this would weigh too much
 
 PUSH_SD, PLACE_SD, GOLD_SD, ABOUT_SD, WORDING_SD = 0.6, 0.3, 0.5, 1.0, 0.3
 SHARE_SD = 2.0
 NOISE, LEAST_NOISE = 0.7, 0.2
-SHARPNESS = 0.9
-"""Temperature of the answer in units of the noise: a softmax close to the chance that the noisiest label wins."""
-MATCH_ROUNDS = 8
-"""Offsets are then correct to some hundredths, at a sixth of the cost."""
+SHARPNESS = 0.9  # temperature in units of the noise: the softmax is close to the chance that the noisiest label wins
+MATCH_ROUNDS = 8  # offsets are then correct to some hundredths, at a sixth of the cost
 FOLDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogprobPosterior(Posterior):
-    """The Gaussian posterior of all effects but the examples' own, which follow from the others.
-
-    Attributes:
-        model: what the effects mean.
-        answers: what they were fitted to.
-        assumed: standard deviation of the noise that the fit assumed.
-        noise: the same, estimated from the fit.
-    """
+    """The posterior of all effects but the examples' own, which follow from the others."""
 
     model: LogprobModel
     answers: MixedModel
-    assumed: float
-    noise: float
+    assumed: float  # standard deviation of the noise, for the fit
+    noise: float  # the same, estimated from the fit
 
     def student(self, effects: Floats) -> Surrogate:
         """Return the student under given effects."""
@@ -91,16 +81,7 @@ class LogprobPosterior(Posterior):
 
 
 class LogprobModel:
-    """Effects of rules on the label log-probabilities of validation examples.
-
-    Args:
-        space: the K rules.
-        golds: n gold labels of the validation set.
-        labels: the C labels, in the order of the trials' log-probabilities.
-        weights: n weights of the examples, sum 1.
-        about: n x K in [0, 1], how much an example is like those that a rule came from; None if unknown.
-        calibrated: whether answers will be decided with offsets that undo the student's leaning between labels.
-    """
+    """Effects of K rules on the log-probabilities of C labels for n examples; ``about``, ``calibrated``: RuleSearch."""
 
     def __init__(
         self,
@@ -121,16 +102,12 @@ class LogprobModel:
         self.about = np.zeros_like(self.gold) if about is None else about
         self.shares = np.bincount(self.truth, minlength=self.labels) / len(self.truth) if calibrated else None
         k, c = len(space), self.labels
-        self.fixed = 4 * k + c * c + k * space.wordings + c
-        """Number of effects that are not of single sets or examples."""
+        self.fixed = 4 * k + c * c + k * space.wordings + c  # effects that are not of single sets or examples
         self._built: dict[FinishedTrial, sp.csr_matrix] = {}
-        self._summed: tuple[list[FinishedTrial], MixedModel] = [], self._empty()
+        self._summed: tuple[list[FinishedTrial], MixedModel] = [], MixedModel(len(golds), c, self.fixed)
 
     def fit(self, trials: Sequence[FinishedTrial]) -> LogprobPosterior:
-        """Fit all log-probabilities so far, twice: the second fit assumes the noise that the first one found.
-
-        Answers without log-probabilities, such as those of lost calls, are left out.
-        """
+        """Fit all log-probabilities so far, twice: the second fit assumes the noise that the first one found."""
         answers = self._answers(trials)
         return self._fitted(answers, self._fitted(answers, NOISE).noise)
 
@@ -148,15 +125,12 @@ class LogprobModel:
                 errors.append((left_out.target - centred(examples[left_out.rows] + explained, axis=1)) ** 2)
         return float(np.mean(np.vstack(errors)))
 
-    def _empty(self) -> MixedModel:
-        return MixedModel.empty(len(self.weights), self.labels, self.fixed)
-
     def _answers(self, trials: Sequence[FinishedTrial]) -> MixedModel:
         """Sum up the trials; the sums of all but the last are kept, since a race grows only that, block by block."""
         trials = _with_logprobs(trials)
         known, answers = self._summed
         if known != trials[: len(known)] or len(known) == len(trials):
-            known, answers = [], self._empty()
+            known, answers = [], MixedModel(len(self.weights), self.labels, self.fixed)
         for trial in trials[len(known) : -1]:
             answers = answers.plus(self._as_answers(trial))
         self._summed = trials[:-1], answers

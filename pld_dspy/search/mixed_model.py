@@ -10,6 +10,7 @@ a fit after a few more answers costs no more than updating the sums and one solu
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,96 +29,56 @@ SET_SD, EXAMPLE_SD = 0.5, 1.5
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """A set's answers to m examples, with the F features that explain them.
-
-    Attributes:
-        lines: the set, as its rendered lines.
-        rows: m different examples.
-        features: (m C) x F, one row per answer and label, in units of the effects' prior sd.
-        target: m x C log-probabilities, centred.
-    """
+    """A set's answers to m examples, with the F features that explain them."""
 
     lines: Lines
-    rows: NDArray[np.int64]
-    features: sp.csr_matrix
-    target: Floats
+    rows: NDArray[np.int64]  # m different examples
+    features: sp.csr_matrix  # (m C) x F, in units of the effects' prior sd
+    target: Floats  # m x C log-probabilities, centred
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
 class MixedModel:
     """All answers so far, as sums; n examples, C labels, F features, S sets.
 
     Effects are F of the features, then C of each set, all in units of their prior standard deviation.
-
-    Attributes:
-        answers: what was summed.
-        sets: the sets, in the order of their first answers.
-        gram: F x F, products of centred features.
-        right: F, products of features and targets.
-        features, target: (n C) x F and n x C, sums over the answers to each example.
-        of_sets, target_of_sets: S x C x F and S x C, sums of centred features and of targets over a set's answers.
-        counts: S x n, how often a set was asked an example.
     """
 
-    answers: tuple[Answers, ...]
-    sets: tuple[Lines, ...]
-    gram: Floats
-    right: Floats
-    features: sp.csr_matrix
-    target: Floats
-    of_sets: Floats
-    target_of_sets: Floats
-    counts: Floats
-
-    @classmethod
-    def empty(cls, examples: int, labels: int, features: int) -> MixedModel:
-        """Return the model without answers."""
-        return cls(
-            answers=(),
-            sets=(),
-            gram=np.zeros((features, features)),
-            right=np.zeros(features),
-            features=sp.csr_matrix((examples * labels, features)),
-            target=np.zeros((examples, labels)),
-            of_sets=np.zeros((0, labels, features)),
-            target_of_sets=np.zeros((0, labels)),
-            counts=np.zeros((0, examples)),
-        )
+    def __init__(self, examples: int, labels: int, features: int) -> None:
+        self.answers: tuple[Answers, ...] = ()
+        self.sets: tuple[Lines, ...] = ()
+        self.gram = np.zeros((features, features))  # products of centred features
+        self.right = np.zeros(features)  # products of features and targets
+        self.features = sp.csr_matrix((examples * labels, features))  # sums over the answers to each example
+        self.target = np.zeros((examples, labels))  # the same
+        self.of_sets = np.zeros((0, labels, features))  # sums of centred features over a set's answers
+        self.target_of_sets = np.zeros((0, labels))
+        self.counts = np.zeros((0, examples))  # S x n, how often a set was asked an example
 
     def plus(self, new: Answers) -> MixedModel:
         """Return the model with a set's further answers."""
-        (n, c), m = self.target.shape, len(new.rows)
-        known = new.lines in self.sets
-        sets = self.sets if known else (*self.sets, new.lines)
-        number = sets.index(new.lines)
-        of_sets, target_of_sets, counts = (
-            values.copy() if known else np.concatenate([values, np.zeros((1, *values.shape[1:]))])
-            for values in (self.of_sets, self.target_of_sets, self.counts)
-        )
-        of_sets[number] += centred(_summed(new.features, np.tile(np.arange(c), m), c).toarray(), axis=0)
-        target_of_sets[number] += new.target.sum(axis=0)
-        counts[number, new.rows] += 1
-        target = self.target.copy()
-        target[new.rows] += new.target
-        place = (new.rows[:, None] * c + np.arange(c)).ravel()
-        return MixedModel(
-            answers=(*self.answers, new),
-            sets=sets,
-            gram=self.gram + _gram(new.features, c),
-            right=self.right + new.features.T @ new.target.ravel(),
-            features=self.features + _summed(new.features, place, n * c),
-            target=target,
-            of_sets=of_sets,
-            target_of_sets=target_of_sets,
-            counts=counts,
-        )
+        (n, c), m, made = self.target.shape, len(new.rows), copy(self)
+        made.answers = (*self.answers, new)
+        if new.lines in self.sets:
+            made.of_sets, made.target_of_sets = self.of_sets.copy(), self.target_of_sets.copy()
+            made.counts = self.counts.copy()
+        else:
+            made.sets = (*self.sets, new.lines)
+            made.of_sets = np.concatenate([self.of_sets, np.zeros((1, *self.of_sets.shape[1:]))])
+            made.target_of_sets = np.concatenate([self.target_of_sets, np.zeros((1, c))])
+            made.counts = np.concatenate([self.counts, np.zeros((1, n))])
+        number = made.sets.index(new.lines)
+        made.of_sets[number] += centred(_summed(new.features, np.tile(np.arange(c), m), c).toarray(), axis=0)
+        made.target_of_sets[number] += new.target.sum(axis=0)
+        made.counts[number, new.rows] += 1
+        made.target = self.target.copy()
+        made.target[new.rows] += new.target
+        made.gram = self.gram + _gram(new.features, c)
+        made.right = self.right + new.features.T @ new.target.ravel()
+        made.features = self.features + _summed(new.features, (new.rows[:, None] * c + np.arange(c)).ravel(), n * c)
+        return made
 
     def fit(self, noise: float) -> tuple[Floats, Floats]:
-        """Return mean and precision of the effects' posterior.
-
-        Args:
-            noise: standard deviation of what no effect explains.
-        """
+        """Return mean and precision of the effects' posterior, given the noise's standard deviation."""
         c, f, s = self.target.shape[1], len(self.right), len(self.sets)
         # The part of the products of the sums over an example's answers that the example's own effect explains.
         share = self.own_share(noise) / np.maximum(self.counts.sum(axis=0), 1)

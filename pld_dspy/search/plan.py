@@ -19,8 +19,7 @@ from .trials import KIND, STEP
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
-LOST_SECONDS = 600.0
-"""A trial at another worker is lost if it runs longer than this, and than five times the slowest so far."""
+LOST_SECONDS = 600.0  # a trial is lost if it runs longer than this, and than five times the slowest so far
 
 
 @dataclass(frozen=True)
@@ -34,19 +33,14 @@ class Plan:
     _first_seen: dict[int, float] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
-    def screens(self) -> int:
-        """Number of screened sets."""
-        return -(-self.config.screen_calls // self.config.block)
-
-    @property
     def guards(self) -> int:
         """Number of sets that are asked in full before anything else."""
         return 3 if self.space.wordings > 1 and self.config.screen_calls else 2
 
     @property
     def first_race(self) -> int:
-        """The first step that races."""
-        return self.guards + self.screens
+        """The first step that races, after the guards and the screened sets."""
+        return self.guards - (-self.config.screen_calls // self.config.block)
 
     @property
     def steps(self) -> int:
@@ -54,11 +48,7 @@ class Plan:
         return self.first_race + self.config.trials + (CONFIRMATIONS if self.config.screen_calls else 0)
 
     def queue(self, done: Collection[int]) -> bool:
-        """Queue the steps that are neither ``done`` nor waiting; return whether there were any.
-
-        A step that was cut off is made again. All are queued in order, the order in which Optuna gives them out: a
-        resumed search is then the same search.
-        """
+        """Queue all steps not ``done``, in order, so that a resumed search is the same; return whether any was new."""
         waiting = self._trials(TrialState.WAITING)
         cut_off = self._trials(TrialState.RUNNING)
         missing = set(range(self.steps)) - set(done)
@@ -82,7 +72,9 @@ class Plan:
     def wait_for_others(self) -> bool:
         """Wait for trials that run at other workers; return whether a step waits again, since its worker was lost."""
         while running := self._running():
-            patience = self._patience()
+            complete = self._trials(TrialState.COMPLETE)
+            slowest = max((trial.duration.total_seconds() for trial in complete if trial.duration), default=0.0)
+            patience = max(LOST_SECONDS, 5 * slowest)
             lost = [trial for trial, seconds in running if seconds >= patience and self._give_up(trial)]
             for trial in lost:
                 logger.warning("Trial %d was lost with its worker; its step is made again.", trial.number)
@@ -95,8 +87,7 @@ class Plan:
     def _running(self) -> list[tuple[FrozenTrial, float]]:
         """Return the running trials, each with the seconds since this worker first saw it run.
 
-        Optuna stores local times without their zone, by the clock of the machine that wrote them: a change of daylight
-        saving, or a worker elsewhere, would make a trial look lost or fresh.
+        Optuna stores local times without their zone, so the times of another machine cannot be compared.
         """
         now = time.monotonic()
         return [
@@ -121,10 +112,6 @@ class Plan:
             yield "screen", self.space.random(np.random.default_rng([self.seed, step]), self.config.most)
         for step in range(self.first_race, self.steps):
             yield ("race" if step < self.first_race + self.config.trials else "confirm"), None
-
-    def _patience(self) -> float:
-        durations = [trial.duration.total_seconds() for trial in self._trials(TrialState.COMPLETE) if trial.duration]
-        return max(LOST_SECONDS, 5 * max(durations, default=0.0))
 
     def _trials(self, state: TrialState) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False, states=(state,))

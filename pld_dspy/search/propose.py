@@ -12,17 +12,13 @@ from .space import Candidate, Space
 from .surrogate import Posterior
 from .trials import FinishedTrial, asked_in_full, incumbent
 
-TURNS = 6
-"""One race in so many is left to Optuna's sampler."""
-PROMOTED = 8
-"""One race in so many is for a screened set."""
-LEADERS = 4
-"""Start changes from one of so many best sets: a single one may owe its place to luck."""
-REDRAWS = 8
-"""Most tries to propose a set that was not asked before."""
+TURNS = 6  # one race in so many is left to Optuna's sampler
+PROMOTED = 8  # one race in so many is for a screened set
+LEADERS = 4  # changes start from one of so many best sets: a single one may owe its place to luck
+REDRAWS = 8  # most tries to propose a set that was not asked before
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Proposer:
     """Proposes candidates from the finished ``trials``, by their ``posterior``; ``value`` values one of them."""
 
@@ -34,11 +30,7 @@ class Proposer:
     value: Callable[[FinishedTrial], float]
 
     def race(self, number: int) -> Candidate | None:
-        """Propose the candidate of race ``number``; None leaves it to the sampler.
-
-        The first races are for the best screened sets. Then come, in turn, five times a few changes to a set that did
-        well, by draws from the model (Thompson sampling), and once the sampler's own proposal.
-        """
+        """Propose the best screened sets, then changes of good sets (Thompson sampling), or None: ask the sampler."""
         if number % TURNS == TURNS - 1:
             return None
         if number < self.config.trials // PROMOTED and (best := self._best_screened()) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 
@@ -13,58 +14,28 @@ from .space import Candidate, Space
 from .surrogate import Floats, Posterior
 from .trials import FinishedTrial
 
-SCALES = (0.25, 0.5, 1.0)
-"""Scales of the prior to choose from: how much rules move a student differs from student to student."""
-
-PRIOR_EXAMPLES = 60
-"""In a trial's value, the model's expectation weighs as much as this many answers."""
-
-DRAWS = 48
-"""Draws from the posterior to compare two candidates by."""
-
-MOST_LABELS = 16
-"""With more labels than this the log-probabilities are too many to model."""
-
-MOST_MISSING = 0.05
-"""With a larger share of answers without log-probabilities, often because they are no label, these say too little."""
+SCALES = (0.25, 0.5, 1.0)  # of the prior, to choose from: rules move one student more than another
+PRIOR_EXAMPLES = 60  # in a trial's value, the model's expectation weighs as much as this many answers
+DRAWS = 48  # from the posterior, to compare two candidates by
+MOST_LABELS = 16  # with more labels the log-probabilities are too many to model
+MOST_MISSING = 0.05  # with a larger share of answers without log-probabilities, the others say too little
 
 
+@dataclass(eq=False)
 class StudentModel:
-    """The model that predicts screened candidates best when they are left out of its fit.
+    """The model that predicts screened candidates best when they are left out of its fit; n examples, K rules."""
 
-    Args:
-        space: the K rules.
-        golds: n gold labels of the validation set.
-        labels: the label set.
-        weights: n weights of the examples, sum 1.
-        config: of the search.
-        screened: number of guards and screened sets after which the model is chosen and used; 0 for no model.
-        about: n x K, how much an example is like those a rule came from; used only if it predicts better.
-        calibrated: whether answers are decided with offsets, where there are log-probabilities.
-    """
-
-    def __init__(
-        self,
-        space: Space,
-        golds: Sequence[str],
-        labels: Sequence[str],
-        weights: Floats,
-        config: SearchConfig,
-        *,
-        screened: int,
-        about: Floats | None = None,
-        calibrated: bool = False,
-    ) -> None:
-        self.space = space
-        self.golds = golds
-        self.labels = labels
-        self.config = config
-        self.screened = screened
-        self.calibrated = calibrated
-        self.weights = weights
-        self._abouts = [None] if about is None else [None, about]
-        self._model: CorrectnessModel | LogprobModel | None = None
-        self._fit: tuple[list[int], Posterior | None] = ([], None)
+    space: Space
+    golds: Sequence[str]
+    labels: Sequence[str]
+    weights: Floats  # of the n examples, sum 1
+    config: SearchConfig
+    _: KW_ONLY
+    screened: int  # guards and screened sets after which the model is chosen and used; 0 for no model
+    about: Floats | None = None  # n x K, see RuleSearch; used only if it predicts better
+    calibrated: bool = False
+    _model: CorrectnessModel | LogprobModel | None = field(default=None, init=False)
+    _fit: tuple[list[int], Posterior | None] = field(default=([], None), init=False)
 
     def posterior(self, trials: Sequence[FinishedTrial]) -> Posterior | None:
         """Return what was learned; None before the screening is over, or where the answers say nothing."""
@@ -81,12 +52,7 @@ class StudentModel:
     def value(self, trials: Sequence[FinishedTrial], trial: FinishedTrial) -> float:
         """Return a trial's value, less the cost of its rules, on one scale for partly and fully asked ones.
 
-        The trial's own answers are blended with the model's expectation. Otherwise Optuna would compare the luck of a
-        few examples with the mean of all.
-
-        Args:
-            trials: the finished trials to learn from.
-            trial: what to value; it may be one of them.
+        Its own answers are blended with what the model expects after ``trials``: few answers are a matter of luck.
         """
         weights = self.weights[trial.rows]
         own = trial.objective if trial.objective is not None else float(weights @ trial.correct / weights.sum())
@@ -104,11 +70,7 @@ class StudentModel:
     def chance_to_win(
         self, trials: Sequence[FinishedTrial], trial: FinishedTrial, rival: Candidate, rng: np.random.Generator
     ) -> float | None:
-        """Return P(the trial's candidate is worth more than ``rival``), from the log-probabilities of its answers.
-
-        None where the model knows right and wrong only, or an answer has none, most likely because it is no label:
-        then the answers that differ say more.
-        """
+        """Return P(the trial's candidate is worth more than ``rival``); None where log-probabilities are missing."""
         if not trial.has_logprobs.all() or not isinstance(self._model, LogprobModel) or self.posterior(trials) is None:
             return None
         posterior = self._model.fit([*trials, trial])
@@ -119,10 +81,11 @@ class StudentModel:
     def _best_model(self, screened: Sequence[FinishedTrial]) -> CorrectnessModel | LogprobModel:
         """Return the model with the smallest cross-validated error."""
         given = (self.space, self.golds, self.labels, self.weights)
+        abouts = [None] if self.about is None else [None, self.about]
         models: Sequence[CorrectnessModel | LogprobModel]
         missing = np.mean(np.concatenate([~trial.has_logprobs for trial in screened]))
         if len(self.labels) <= MOST_LABELS and missing <= MOST_MISSING:
-            models = [LogprobModel(*given, about, calibrated=self.calibrated) for about in self._abouts]
+            models = [LogprobModel(*given, about, calibrated=self.calibrated) for about in abouts]
         else:
-            models = [CorrectnessModel(*given, about, scale=scale) for about in self._abouts for scale in SCALES]
+            models = [CorrectnessModel(*given, about, scale=scale) for about in abouts for scale in SCALES]
         return models[0] if len(models) == 1 else min(models, key=lambda model: model.error(screened))

@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import dspy
 import numpy as np
@@ -51,10 +52,9 @@ class RuleSearch:
         valset: the n validation examples.
         study: a study from :func:`open_study`; the search goes on from its finished trials.
         config: how to spend calls.
-        about: n x K in [0, 1], how much an example is like those that a rule came from; used only if it predicts
-            answers of left-out trials better.
-        calibrated: whether answers will be decided with offsets that undo the student's leaning between labels: then
-            sets are compared with such offsets, where the server gives log-probabilities.
+        about: n x K in [0, 1], how much an example is like those a rule came from; used only if it predicts better.
+        calibrated: whether answers will be decided with offsets that undo the student's leaning between labels, where
+            there are log-probabilities; sets are then compared so.
         seed: of every random choice.
         on_trial: called once for each trial that finishes, here or at another worker.
         count_tokens: the student's tokenizer: rendered rules -> prompt tokens; an estimate where None.
@@ -90,19 +90,17 @@ class RuleSearch:
             evaluator.task.labels,
             evaluator.objective.example_weights(self.asker.golds, evaluator.task.labels),
             self.config,
-            screened=self.plan.first_race if self.plan.screens else 0,
+            screened=self.plan.first_race if self.config.screen_calls else 0,
             about=about,
             calibrated=calibrated,
         )
         self.count_tokens = count_tokens or estimate_tokens
-        self.made = 0
-        """Trials made here, not at other workers."""
-        self.trials: list[FinishedTrial] = []
-        """The finished trials, in the order of the plan."""
+        self.made = 0  # trials made here, not at other workers
+        self.trials: list[FinishedTrial] = []  # finished ones, in the order of the plan
         self._waited_for_others = 0.0
-        self._on_trial: Callable[[FinishedTrial], object] | None = None
+        self._on_trial: Callable[[FinishedTrial], object] = lambda _: None
         self._read()
-        self._on_trial = on_trial
+        self._on_trial = on_trial or self._on_trial
         if not joins:
             self.plan.queue([trial.step for trial in self.trials])
 
@@ -152,9 +150,8 @@ class RuleSearch:
         first = {trial.user_attrs[STEP]: trial for trial in reversed(fresh)}
         new = [FinishedTrial.decode(one, self.space) for one in fresh if first[one.user_attrs[STEP]] is one]
         self.trials = sorted([*self.trials, *new], key=lambda trial: trial.step)
-        if self._on_trial is not None:
-            for trial in new:
-                self._on_trial(trial)
+        for trial in new:
+            self._on_trial(trial)
 
     def _step(self, waiting: FrozenTrial) -> None:
         """Make the trial that waits, or a later one where another worker was faster."""
@@ -178,14 +175,8 @@ class RuleSearch:
         posterior = self.model.posterior(self.trials) if kind in ("race", "confirm") else None
         if posterior is None:
             return None
-        proposer = Proposer(
-            space=self.space,
-            config=self.config,
-            seed=self.seed,
-            trials=self.trials,
-            posterior=posterior,
-            value=lambda trial: self.model.value(self.trials, trial),
-        )
+        value = partial(self.model.value, self.trials)
+        proposer = Proposer(self.space, self.config, self.seed, self.trials, posterior, value)
         race = step - self.plan.first_race
         return proposer.race(race) if kind == "race" else proposer.confirm(race - self.config.trials)
 
@@ -283,11 +274,4 @@ class RuleSearch:
         )
 
     def _insights(self, posterior: Posterior) -> Insights:
-        return Insights(
-            space=self.space,
-            config=self.config,
-            trials=self.trials,
-            posterior=posterior,
-            seed=self.seed,
-            count_tokens=self.count_tokens,
-        )
+        return Insights(self.space, self.config, self.trials, posterior, self.seed, self.count_tokens)
