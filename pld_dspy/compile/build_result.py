@@ -19,19 +19,11 @@ from ..student.evaluator import Evaluation
 from .context import CompileContext, Pair
 
 INDUCED = ("about_format", "suspects_dropped", "suspects_down_weighted", "in_parts", "labels_without_rule")
-"""Counts of ``Induction.counts`` that a result repeats."""
-
 SUSPECTS_SHOWN = 5
-"""Training examples whose label is in doubt that a note gives by id."""
 
 
 def build_result(context: CompileContext, *, instructions: str) -> PLDResult:
-    """Return the result of a compile whose stages are all done.
-
-    Args:
-        context: the compile.
-        instructions: the full instructions of the compiled program's deciding predictor.
-    """
+    """Return the result of a compile whose stages are all done; ``instructions`` are the compiled predictor's."""
     task, splits, found = context.task, context.splits, context.found
     return PLDResult(
         labels=task.labels,
@@ -89,7 +81,7 @@ def _counts(context: CompileContext) -> dict[str, int]:
 
 
 def _notes(context: CompileContext) -> Iterator[str]:
-    """Give what a reader should know, in the order of the stages."""
+    """Yield what a reader should know, in the order of the stages."""
     induction, found = context.induction, context.found
     if induction.diagnosis:
         yield induction.diagnosis
@@ -112,7 +104,8 @@ def _notes(context: CompileContext) -> Iterator[str]:
     if found.best is None:
         yield "No rule set beat the unchanged student on validation: the student came back unchanged."
     yield from _resolve_notes(context)
-    yield from _calibration_notes(context.calibration)
+    if context.calibration is not None:
+        yield from _calibration_notes(context.calibration)
     if found.stopped:
         yield f"The search stopped early: {found.stopped}"
 
@@ -122,13 +115,13 @@ def _suspects_note(suspects: Sequence[Suspect]) -> str:
         f"{one.example_id} ({one.label}{f', better {one.suggested}' if one.suggested else ''})"
         for one in suspects[:SUSPECTS_SHOWN]
     ]
-    more = ["..."] if len(suspects) > SUSPECTS_SHOWN else []
-    return f"{len(suspects)} training labels are in doubt, the most doubtful first: {', '.join([*shown, *more])}."
+    more = ", ..." if len(suspects) > SUSPECTS_SHOWN else ""
+    return f"{len(suspects)} training labels are in doubt, the most doubtful first: {', '.join(shown)}{more}."
 
 
 def _resolve_notes(context: CompileContext) -> Iterator[str]:
     resolution = context.resolution
-    if resolution is not None and resolution.kept and context.found is context.searched:
+    if resolution and resolution.kept and context.found is context.searched:
         yield (
             f"{len(resolution.kept)} patches passed the guard, but with them the rules did not beat the unchanged "
             "student on validation, so they were left out."
@@ -136,15 +129,13 @@ def _resolve_notes(context: CompileContext) -> Iterator[str]:
     for (role, stage), spent in context.ledger.spent.items():
         if role == "teacher" and spent.failures:
             yield f"{spent.failures} of the {spent.calls} calls of the teacher in the stage {stage!r} failed."
-    if resolution is not None and resolution.stopped:
+    if resolution and resolution.stopped:
         yield f"Resolving stopped early: {resolution.stopped}"
-    if resolution is not None and resolution.teacher_dropped:
+    if resolution and resolution.teacher_dropped:
         yield resolution.teacher_dropped
 
 
-def _calibration_notes(calibration: Calibration | None) -> Iterator[str]:
-    if calibration is None:
-        return
+def _calibration_notes(calibration: Calibration) -> Iterator[str]:
     if calibration.capped:
         yield (
             "Offsets were fitted on the validation examples alone, which also chose the rules, and give no threshold: "
@@ -162,16 +153,15 @@ def _calibration_notes(calibration: Calibration | None) -> Iterator[str]:
 def _costs(ledger: Ledger) -> dict[str, dict[str, Cost]]:
     costs: dict[str, dict[str, Cost]] = {"student": {}, "teacher": {}}
     for (role, stage), spent in ledger.spent.items():
-        values = asdict(spent)
-        costs[role][stage] = Cost(call_seconds=round(values.pop("seconds"), 2), **values)
+        costs[role][stage] = Cost(call_seconds=round(spent.seconds, 2), **asdict(spent))  # else of the same names
     return costs
 
 
 def _rule_tokens(baseline: Evaluation, compiled: Evaluation) -> float | None:
     """Return the mean prompt tokens that the rules add to a call, as the student's own server counted them."""
-    pairs = [
-        (before.tokens_in, after.tokens_in)
+    added = [
+        after.tokens_in - before.tokens_in
         for before, after in zip(baseline.answers, compiled.answers, strict=True)
         if before.calls == after.calls == 1 and before.tokens_in and after.tokens_in
     ]
-    return float(np.mean([after - before for before, after in pairs])) if pairs else None
+    return float(np.mean(added)) if added else None

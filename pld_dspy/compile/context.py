@@ -33,48 +33,27 @@ Pair: TypeAlias = tuple[Evaluation, Evaluation]
 class CompileContext:
     """One compile; the stages take it in turn, and each leaves in it what it found.
 
-    A field without a default that a later step sets raises AttributeError before that step.
-
-    Attributes:
-        student: the program to instruct; never changed.
-        student_lm: what its deciding predictor runs on; None where nothing is configured.
-        task: its labelled decision.
-        splits: training, validation and test examples.
-        recorded: micro-rules from a file or an expert.
-        teacher: None where there is none.
-        instructions: the student's own, above any rules.
-        reader: gives what the deciding predictor reads of an example.
-        seed: of every random choice.
-        notes: what a reader of the result should know about the inputs.
-        seconds: stage -> wall seconds, set when a stage ends.
-        folder, ledger, evaluator: where files and answers are kept, and the student as a function of its rules; set by
-            :meth:`open`.
-        explanations, audit, induction: set by the stages of these names.
-        searched: what the search found, without patches.
-        resolution: what the conflict loop did; None where it was left out.
-        validation, test: scores of both students; ``test`` is None without a test set.
-        calibration: offsets of both students, and what they change on the test set; None where no calibration is
-            wanted or possible.
+    The fields from ``folder`` on are set by :meth:`open` and by the stages, in this order.
     """
 
-    student: dspy.Module
+    student: dspy.Module  # never changed
     student_lm: dspy.BaseLM | None
     task: Task
     splits: Splits
     recorded: list[MicroRule]
     teacher: Teacher | None
-    instructions: str
+    instructions: str  # the student's own, above any rules
     reader: Reader
     seed: int
     notes: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)  # stage -> wall seconds
     folder: RunFolder = field(init=False)
     ledger: Ledger = field(init=False)
     evaluator: Evaluator = field(init=False)
     explanations: Explanations = field(init=False)
     audit: Audit = field(init=False)
     induction: Induction = field(init=False)
-    searched: SearchResult = field(init=False)
+    searched: SearchResult = field(init=False)  # without patches
     resolution: Resolution | None = field(init=False, default=None)
     validation: Pair = field(init=False)
     test: Pair | None = field(init=False, default=None)
@@ -108,8 +87,7 @@ class CompileContext:
         resolution = self.resolution
         if resolution is None or not resolution.kept:
             return self.searched
-        objective = resolution.objective or 0.0
-        if objective <= self.searched.baseline:
+        if (objective := resolution.objective or 0.0) <= self.searched.baseline:
             return self.searched
         best = resolution.rules if len(resolution.rules) else None
         return replace(self.searched, best=best, bench=resolution.bench, objective=objective)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import dspy
 
@@ -17,12 +18,11 @@ from .context import CompileContext
 
 RULE_TOKENS = 40
 TEACHER_PROMPT_TOKENS = 350
-TEACHER_ANSWER_TOKENS = 120
+ANSWER_TOKENS = 120
 LABEL_TOKENS = 5
 
 
-@dataclass(frozen=True, kw_only=True)
-class StageEstimate:
+class StageEstimate(NamedTuple):
     """Upper bounds for one stage: calls, and tokens of four characters each."""
 
     role: Role
@@ -34,10 +34,7 @@ class StageEstimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """Upper bounds for a compile; ``money`` is None where a model has no price.
-
-    ``stages`` and ``money`` do not take the caps of ``budget`` into account.
-    """
+    """Upper bounds for a compile, before the caps of ``budget``; ``money`` is None where a model has no price."""
 
     stages: list[StageEstimate]
     money: float | None
@@ -69,18 +66,7 @@ def estimate(
     calibrate: bool,
     budget: Budget,
 ) -> Estimate:
-    """Bound the calls and tokens of a compile from above.
-
-    Calls that are made again, because they failed or gave nothing usable, are not included; caps hold for them too.
-
-    Args:
-        context: the checked inputs.
-        induce: how often a teacher words a cluster, and whether it audits labels.
-        search: how many calls it may make.
-        resolve: its limits; None where this stage is left out.
-        calibrate: whether both students answer the training examples for it.
-        budget: caps and prices.
-    """
+    """Bound the calls and tokens of a compile from above; calls that are repeated after a failure are not included."""
     task, splits, teacher = context.task, context.splits, context.teacher
     explained = sum(len(task.labels_of(gold)) for gold in task.golds(splits.train))  # each label by itself
     recorded = len(match_records(splits.train, task, context.recorded)[0])
@@ -104,27 +90,16 @@ def estimate(
         stages.append(_student("calibrate", 2 * len(splits.train), own + rules + train))
     stages.append(_student("test", 2 * len(splits.test), own + rules + test))
     lms = {"student": context.student_lm, "teacher": teacher and teacher.lm}
-    return Estimate(
-        stages=stages,
-        money=_money(stages, budget, {role: getattr(lm, "model", "") for role, lm in lms.items()}),
-        budget=budget,
-    )
+    models = {role: getattr(lm, "model", "") for role, lm in lms.items()}
+    return Estimate(stages=stages, money=_money(stages, budget, models), budget=budget)
 
 
 def _teacher(stage: str, calls: int, prompt: int) -> StageEstimate:
-    return StageEstimate(
-        role="teacher",
-        stage=stage,
-        calls=calls,
-        tokens_in=calls * (TEACHER_PROMPT_TOKENS + prompt),
-        tokens_out=calls * TEACHER_ANSWER_TOKENS,
-    )
+    return StageEstimate("teacher", stage, calls, calls * (TEACHER_PROMPT_TOKENS + prompt), calls * ANSWER_TOKENS)
 
 
 def _student(stage: str, calls: int, prompt: int) -> StageEstimate:
-    return StageEstimate(
-        role="student", stage=stage, calls=calls, tokens_in=calls * prompt, tokens_out=calls * LABEL_TOKENS
-    )
+    return StageEstimate("student", stage, calls, calls * prompt, calls * LABEL_TOKENS)
 
 
 def _mean_tokens(task: Task, examples: Sequence[dspy.Example]) -> int:
@@ -134,12 +109,7 @@ def _mean_tokens(task: Task, examples: Sequence[dspy.Example]) -> int:
 
 
 def _money(stages: Sequence[StageEstimate], budget: Budget, models: dict[str, str]) -> float | None:
-    total = 0.0
-    for stage in stages:
-        if not stage.calls:
-            continue
-        price = budget.prices.get(models.get(stage.role, ""))
-        if price is None:
-            return None
-        total += (stage.tokens_in * price[0] + stage.tokens_out * price[1]) / 1e6
-    return total
+    paid = [(models[stage.role], stage) for stage in stages if stage.calls]
+    if any(model not in budget.prices for model, _ in paid):
+        return None
+    return sum(budget.price(model, tokens_in=stage.tokens_in, tokens_out=stage.tokens_out) for model, stage in paid)

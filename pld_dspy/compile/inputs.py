@@ -21,9 +21,6 @@ from ..task.task import Task
 from ..teacher.teacher import Teacher, TeacherLike
 from .context import CompileContext
 
-VALIDATION_SHARE = 0.4
-"""Part of the training set that is set aside where no validation set is given."""
-
 Rationales: TypeAlias = Sequence[MicroRule] | Path | str | None
 
 
@@ -39,14 +36,10 @@ def check_inputs(
     context_tokens: int | None = None,
     seed: int = 0,
 ) -> CompileContext:
-    """Return the context of a compile, after every check that needs no call.
-
-    The arguments are those of ``PLD`` and ``PLD.compile``; ``context_tokens`` defaults to the student's, if known.
-
-    Raises:
-        DataError: the data does not fit the student, itself, or the label set; the message names the row.
-    """
-    lm = _student_lm(student)
+    """Return the context of a compile, after every check that needs no call; arguments as those of ``PLD``."""
+    if not isinstance(student, dspy.Module):
+        raise DataError(f"The student is a {type(student).__name__}. Give a dspy.Module, such as dspy.Predict(...).")
+    lm = next((predictor.lm for predictor in student.predictors() if predictor.lm), dspy.settings.lm)
     context_tokens = context_tokens or (lm.context_tokens if isinstance(lm, LocalLM) else None)
     train, notes = list(trainset), []
     task = Task.of(student, [*train, *(valset or ()), *(testset or ())] if train else [], target=target)
@@ -54,7 +47,7 @@ def check_inputs(
     check_examples(task, train, split="training", context_tokens=context_tokens, text=reader.text)
     if valset is None:
         texts = [identity(task.text(example)) for example in train]  # equal texts stay on one side
-        train, val = stratified_halves(train, task.strata(train), share=VALIDATION_SHARE, seed=seed, groups=texts)
+        train, val = stratified_halves(train, task.strata(train), share=0.4, seed=seed, groups=texts)
         notes.append(f"No validation set was given: {len(val)} training examples were set aside for it.")
     else:
         val = list(valset)
@@ -82,12 +75,7 @@ def check_inputs(
 
 
 def check_teacher(context: CompileContext, induce: InduceConfig) -> None:
-    """Check that the records agree with the examples, and that there is a teacher for what needs one.
-
-    Raises:
-        DataError: a record's label is not its example's; or no training example has a recorded micro-rule, or a
-            teacher is to audit labels, and there is no teacher.
-    """
+    """Raise DataError if a record's label is not its example's, or there is no teacher for what needs one."""
     matched, _ = match_records(context.splits.train, context.task, context.recorded)
     if not matched and context.teacher is None:
         raise DataError(
@@ -98,23 +86,12 @@ def check_teacher(context: CompileContext, induce: InduceConfig) -> None:
 
 
 def check_has_lm(context: CompileContext) -> None:
-    """Check that the student has an LM, before anything is paid for or written.
-
-    Raises:
-        DataError: neither a predictor nor the settings have one.
-    """
+    """Raise DataError if the student has no LM, before anything is paid for or written."""
     if context.student_lm is None:
         raise DataError(
             "The student has no language model. Call dspy.configure(lm=...) with local_lm() or any dspy.LM, or "
             "set one on the program."
         )
-
-
-def _student_lm(student: dspy.Module) -> dspy.BaseLM | None:
-    """Return the first LM that a predictor has of its own, else the configured one."""
-    if not isinstance(student, dspy.Module):
-        raise DataError(f"The student is a {type(student).__name__}. Give a dspy.Module, such as dspy.Predict(...).")
-    return next((predictor.lm for predictor in student.predictors() if predictor.lm), dspy.settings.lm)
 
 
 def _recorded(rationales: Rationales) -> list[MicroRule]:

@@ -18,10 +18,9 @@ def flat_settings(pld: Mapping[str, Any]) -> dict[str, str | int | float | bool 
 
 
 def nested_settings(pld: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return what decides the outcome, given the attributes of a PLD, in two sections of config.yaml.
+    """Return two sections of config.yaml, given the attributes of a PLD.
 
-    ``settings`` holds plain data, per config what its constructor takes. ``code`` holds the names of what YAML cannot
-    hold, such as an embedder, and digests of a user's own objective or metric.
+    ``settings`` holds what constructors take; ``code`` names, or has digests of, what YAML cannot hold.
     """
     settings: dict[str, Any] = {name: plain(value) for name, value in _own(pld).items()}
     code = dict(pld["objective"].code)

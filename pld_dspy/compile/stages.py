@@ -1,7 +1,4 @@
-"""The stages of a compile, in order; each reads what the ones before it left in the context, and leaves its own.
-
-Each stage is timed, and has its progress bar.
-"""
+"""The stages of a compile, in order; each reads what the ones before it left in the context, and leaves its own."""
 
 from __future__ import annotations
 
@@ -34,19 +31,11 @@ from ..search.study import RuleSearch
 from ..task.task import example_id
 from .context import CompileContext, Pair
 
-FEWEST_UNREADABLE = 10
-"""Up to so many first answers without a label are no reason to stop, whatever ``max_errors`` is."""
-
 
 def score_baseline(context: CompileContext) -> None:
-    """Score the unchanged student before anything is paid for; the search finds its answers in the ledger.
-
-    Raises:
-        TooManyErrors: none of its first answers is a label; there are more than ``max_errors`` and
-            ``FEWEST_UNREADABLE`` of these.
-    """
+    """Score the unchanged student; TooManyErrors if none of the first answers, more than ``max_errors``, is a label."""
     evaluator, val = context.evaluator, context.splits.val
-    first = max(context.ledger.max_errors, FEWEST_UNREADABLE) + 1
+    first = max(context.ledger.max_errors, 10) + 1
     with timed(context.seconds, "baseline"), bar("baseline", "call", total=len(val)) as shown:
         answers = evaluator.answers(None, val[:first], stage="baseline", on_answer=shown.update)
         if len(answers) == first:
@@ -100,13 +89,10 @@ def search_rules(
     config: SearchConfig,
     *,
     progress: Progress,
-    storage: str | None = None,
-    calibrated: bool = False,
+    storage: str | None,
+    calibrated: bool,
 ) -> None:
-    """Search for the best choice, wording and order of the rules, or continue a search that was killed.
-
-    The study is kept in ``storage``, or in a journal in the run folder; ``calibrated`` is as for ``RuleSearch``.
-    """
+    """Search for the best choice, wording and order of the rules, or continue a search that was killed."""
     rules, folder = context.induction.rules, context.folder
     with timed(context.seconds, "search"):
         # A teacher's answer that was lost before, and came now, changes the rules: old trials are then of other rules.
@@ -125,7 +111,7 @@ def search_rules(
 def rule_search(
     context: CompileContext, rules: Sequence[Rule], study: Study, config: SearchConfig, **options: Any
 ) -> RuleSearch:
-    """Return the search over ``rules``, ready to run; ``options`` are further ones of ``RuleSearch``."""
+    """Return the search over ``rules``, ready to run."""
     lm, val, cap = context.student_lm, context.splits.val, context.ledger.budget.student_calls
     if config.calls is not None and cap is not None:  # else the last races and the confirmation are lost
         left = cap - context.ledger.reserved.get("search", 0)
@@ -143,13 +129,8 @@ def rule_search(
     )
 
 
-def resolve_errors(context: CompileContext, config: ResolveConfig | None, *, calibrated: bool = False) -> None:
-    """Ask the teacher to mend the errors that remain, and keep the patches that help; does nothing without ``config``.
-
-    Errors on training examples whose doubted label was dropped are not errors here.
-    """
-    if config is None:
-        return
+def resolve_errors(context: CompileContext, config: ResolveConfig, *, calibrated: bool) -> None:
+    """Mend the errors that remain and keep the patches that help; dropped doubted labels do not count as errors."""
     train, val, dropped = context.splits.train, context.splits.val, context.induction.dropped
     if dropped:  # an example without an id is known by its row: it gets that as its id before other rows go
         ids = ((example_id(one, row), one) for row, one in enumerate(train))
@@ -171,11 +152,8 @@ def resolve_errors(context: CompileContext, config: ResolveConfig | None, *, cal
         write_jsonl(context.folder.patches, context.resolution.patches)
 
 
-def fit_calibration(context: CompileContext, *, error_rate: float | None = None) -> None:
-    """Fit offsets and a temperature for both students, on training and validation examples.
-
-    ``error_rate`` is the one wanted among the answers given; a threshold for it is chosen on the same examples.
-    """
+def fit_calibration(context: CompileContext, *, error_rate: float | None) -> None:
+    """Fit offsets, temperature and, for ``error_rate``, a threshold for both students, on training and validation."""
     train, val = context.splits.train, context.splits.val
     with timed(context.seconds, "calibrate"), bar("calibrate", "call", total=2 * (len(train) + len(val))) as shown:
         context.calibration = fit_students(

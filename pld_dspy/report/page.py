@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
@@ -26,14 +26,7 @@ EXAMPLES_SHOWN = 30
 
 
 def write_report(folder: Path) -> Path:
-    """Write report.html into a finished run's folder.
-
-    Args:
-        folder: a run folder with result.json. Sections whose file is missing (trials.csv, micro_rules.jsonl,
-            patches.jsonl, config.yaml) are left out.
-
-    Returns:
-        The path of the report.
+    """Write report.html into a finished run's folder, without the sections whose file is missing; return its path.
 
     Raises:
         RunError: the run is not finished, or result.json or trials.csv is damaged.
@@ -62,19 +55,17 @@ def write_report(folder: Path) -> Path:
     return run.report
 
 
-@dataclass(frozen=True)
-class _Examples:
+class _Examples(NamedTuple):
     """The examples behind a rule: some in full, and the ids of the others."""
 
     full: list[MicroRule]
     others: list[str]
 
 
-@dataclass(frozen=True)
-class _Cell:
+class _Cell(NamedTuple):
     """A count of a confusion matrix, and its share of the gold label's row, 0 to 1."""
 
-    count: int
+    number: int
     share: float
 
 

@@ -41,7 +41,7 @@ _LOOKS: tuple[dict[str, Any], ...] = (
 
 
 def plot_progress(trials: Sequence[TrialLine]) -> Markup:
-    """Draw the value of each trial and the best so far, by trial; return an SVG element."""
+    """Draw the value of each trial and the best so far, by trial."""
     full = [(trial.step, trial.objective) for trial in trials if trial.objective is not None]
     partial = [(trial.step, trial.told) for trial in trials if trial.objective is None]
     best = [(trial.step, trial.best) for trial in trials if math.isfinite(trial.best)]
@@ -78,11 +78,9 @@ def plot_labels(students: Sequence[tuple[str, Score]], labels: Sequence[str]) ->
 def plot_risk_coverage(
     curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, wanted: float | None = None
 ) -> Markup:
-    """Draw the error rate among the most confident answers by their share of all; return an SVG element.
+    """Draw the error rate among the most confident answers by their share of all.
 
-    Args:
-        curves: student -> (coverage, risk) as ``calibrate.risk.risk_coverage`` gives them; at most four.
-        wanted: an error rate to draw as a line.
+    ``curves``: student -> (coverage, risk), at most four; ``wanted``: an error rate to draw as a line.
     """
     with _axes(3.4) as (figure, axes):
         for (name, (coverage, risk)), look in zip(curves.items(), _LOOKS, strict=False):
@@ -96,11 +94,7 @@ def plot_risk_coverage(
 
 
 def plot_reliability(grades: Mapping[str, Grade]) -> Markup:
-    """Draw the share of right answers by confidence; return an SVG element.
-
-    Args:
-        grades: student -> how it did on the test set; at most four. The area of a mark shows its number of answers.
-    """
+    """Draw the share of right answers by confidence, for at most four students; a mark's area is its answers."""
     with _axes(4.4) as (figure, axes):
         axes.plot((0, 1), (0, 1), color=ORANGE, linewidth=1, label="as sure as right")
         for (name, grade), look in zip(grades.items(), _LOOKS, strict=False):

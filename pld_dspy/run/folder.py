@@ -19,14 +19,15 @@ from ..ledger.keys import digest
 
 
 class RunFolder:
-    """The files of one compile.
-
-    Args:
-        path: the folder; None takes ``runs/pld-DATE-TIME`` below the working directory, numbered if it exists.
-    """
+    """The files of one compile; without a path in ``runs/pld-DATE-TIME``, numbered if that exists."""
 
     def __init__(self, path: Path | str | None = None) -> None:
-        self.path = Path(path) if path is not None else _unused(Path("runs") / f"pld-{datetime.now():%Y%m%d-%H%M%S}")
+        if path is None:
+            path = new = Path("runs") / f"pld-{datetime.now():%Y%m%d-%H%M%S}"
+            numbers = count(2)
+            while path.exists():
+                path = new.with_name(f"{new.name}-{next(numbers)}")
+        self.path = Path(path)
         self.config = self.path / "config.yaml"
         self.predictions = self.path / "predictions.jsonl"
         self.study = self.path / "study.log"
@@ -42,28 +43,18 @@ class RunFolder:
 
     @property
     def name(self) -> str:
-        """The folder's own name, which is also the name of the run."""
+        """The folder's own name and the run's."""
         return self.path.name
 
     @property
     def fingerprint(self) -> str:
-        """The fingerprint of the compile in the folder.
-
-        Raises:
-            RunError: there is no run in the folder, or config.yaml is damaged.
-        """
+        """The fingerprint of the compile in the folder; RunError as for :meth:`settings`."""
         return str(self.settings()["fingerprint"])
 
     def open(self, settings: Mapping[str, Any], *, resume: bool, **more: Mapping[str, Any]) -> None:
-        """Make the folder, or continue the compile in it.
+        """Make the folder, or continue the compile in it; RunError if that is another one.
 
-        Args:
-            settings: everything that decides the outcome; kept in config.yaml under its fingerprint.
-            resume: continue the compile that the folder holds, if it holds one; False deletes its files first.
-            more: sections of config.yaml that may change from one process to the next, such as the budget.
-
-        Raises:
-            RunError: the folder holds another compile, or cannot be written.
+        ``settings`` decide the outcome and give the fingerprint; ``more`` are sections of config.yaml that do not.
         """
         document = {"fingerprint": digest(settings), **settings}
         if resume and self.config.exists():
@@ -72,20 +63,17 @@ class RunFolder:
             if not more:
                 return
         try:
-            if not resume:
-                self._clear()
+            if not resume:  # delete this library's own files; anything else in the folder stays
+                for path in vars(self).values():
+                    if path != self.path:
+                        path.unlink(missing_ok=True)
             self.path.mkdir(parents=True, exist_ok=True)
-            document = {**document, **more}
-            write_whole(self.config, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+            write_whole(self.config, yaml.safe_dump({**document, **more}, sort_keys=False, allow_unicode=True))
         except OSError as error:
             raise RunError(f"Cannot write the run folder {self.path}: {error}. Choose another.") from error
 
     def settings(self) -> dict[str, Any]:
-        """Return what config.yaml holds.
-
-        Raises:
-            RunError: there is no run in the folder, or config.yaml is damaged.
-        """
+        """Return what config.yaml holds; RunError if there is none or it is damaged."""
         if not self.config.is_file():
             raise RunError(f"{self.path} is not a run folder: it has no {self.config.name}.")
         try:
@@ -108,12 +96,6 @@ class RunFolder:
             "folder, or start this one anew with resume=False (--fresh), which deletes its results."
         )
 
-    def _clear(self) -> None:
-        """Delete this library's own files; anything else in the folder stays."""
-        for path in vars(self).values():
-            if path != self.path:
-                path.unlink(missing_ok=True)
-
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a table under its column names; None is an empty cell."""
@@ -122,9 +104,3 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
     writer.writerow(header)
     writer.writerows(rows)
     write_whole(path, table.getvalue())
-
-
-def _unused(path: Path) -> Path:
-    """Return ``path``, numbered if it exists: two compiles may begin within one second."""
-    numbered = (path.with_name(f"{path.name}-{number}") for number in count(2))
-    return path if not path.exists() else next(other for other in numbered if not other.exists())

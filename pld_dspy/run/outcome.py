@@ -9,7 +9,7 @@ from typing import Any
 import dspy
 from dspy.utils.saving import get_dependency_versions
 
-from ..calibrate.result import Abstention, StudentCalibration
+from ..calibrate.result import StudentCalibration
 from ..ledger.files import write_whole
 from .folder import RunFolder, write_csv
 from .result import OWN_CODE, PLDResult
@@ -17,10 +17,9 @@ from .tracking import Recorder
 
 
 def write_outcome(folder: RunFolder, program: dspy.Module, result: PLDResult) -> None:
-    """Write rules.yaml, program.json, confusion.csv and, last, result.json, which marks the run as finished.
+    """Write the last files of a run; result.json comes last and marks it as finished.
 
-    program.json is the user's own program. calibration.json, where the program was calibrated, holds what
-    ``Calibrated`` applies beside it: the offsets, and the threshold where an error rate was wanted.
+    program.json is the user's own program; calibration.json holds what ``Calibrated`` applies beside it.
     """
     write_whole(folder.rules, result.rules.to_yaml(result.bench))
     write_whole(folder.program, json.dumps(_state_without_lms(program), indent=2, default=str) + "\n")
@@ -32,10 +31,7 @@ def write_outcome(folder: RunFolder, program: dspy.Module, result: PLDResult) ->
 
 
 def record_outcome(recorder: Recorder, folder: RunFolder, result: PLDResult, *, objective: str) -> None:
-    """Record scores, counts, seconds, calls, and the files of the run folder.
-
-    ``objective`` is the name of what was maximized: ``val_OBJECTIVE`` ends on the value of the chosen rules.
-    """
+    """Record the figures and files; ``val_OBJECTIVE`` ends on the value of the chosen rules."""
     recorder.metric(f"val_{objective}", result.validation.compiled.objective, result.counts["trials"])
     for name, value in _figures(result):
         recorder.metric(name, value)
@@ -74,15 +70,11 @@ def _calibration_figures(student: str, found: StudentCalibration) -> Iterator[tu
     if found.offsets.gain is not None:
         yield f"out_of_fold_macro_f1_gain_{student}_calibrated", found.offsets.gain.macro_f1
     if found.abstention is not None:
-        yield from _abstention_figures(f"{student}_calibrated", found.abstention)
-
-
-def _abstention_figures(student: str, found: Abstention) -> Iterator[tuple[str, float | None]]:
-    yield f"threshold_{student}", found.threshold
-    for split, answered in (("val", found.validation), ("test", found.test)):
-        if answered is not None:
-            yield f"{split}_coverage_{student}", answered.coverage
-            yield f"{split}_error_answered_{student}", answered.error_rate
+        yield f"threshold_{student}_calibrated", found.abstention.threshold
+        for split, answered in (("val", found.abstention.validation), ("test", found.abstention.test)):
+            if answered is not None:
+                yield f"{split}_coverage_{student}_calibrated", answered.coverage
+                yield f"{split}_error_answered_{student}_calibrated", answered.error_rate
 
 
 def _confusion(result: PLDResult) -> Iterator[tuple[str, str, str, str, int]]:

@@ -17,20 +17,15 @@ logger = logging.getLogger(__name__)
 
 
 class Progress:
-    """Records each finished trial, and shows the best objective so far.
-
-    ``val_OBJECTIVE`` is the best so far at each step, so that its last value is one that a table of runs can compare;
-    ``trial_OBJECTIVE`` is the trial's own.
-    """
+    """Records each finished trial: ``val_OBJECTIVE`` is the best so far, ``trial_OBJECTIVE`` the trial's own."""
 
     def __init__(self, recorder: Recorder, objective: str) -> None:
-        self.recorder = recorder
-        self.objective = objective
+        self.recorder, self.objective = recorder, objective
         self.bar: Any = None
         self.best = float("-inf")
 
     def __call__(self, trial: FinishedTrial) -> None:
-        """Record one finished trial."""
+        """Record one finished trial, and show the best objective so far."""
         if trial.objective is not None:
             self.best = max(self.best, trial.objective)
             self.recorder.metric(f"trial_{self.objective}", trial.objective, trial.step)

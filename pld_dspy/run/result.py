@@ -25,17 +25,15 @@ OWN_CODE = "search_own_code"
 
 
 class Cost(BaseModel):
-    """What one stage cost in calls; ``money`` is 0 where no prices were given."""
+    """What one stage cost; ``reused`` answers needed no call, and ``money`` is 0 where no prices were given."""
 
     calls: int = 0
     reused: int = 0
-    """Answers that were in the ledger, so that no call was made."""
     failures: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
     tokens_cached: int = 0
     call_seconds: float = 0.0
-    """Sum of the seconds that each call took."""
     money: float = 0.0
 
 
@@ -52,11 +50,9 @@ class PLDResult(BaseModel):
 
     Attributes:
         labels: the label set.
-        predictor, label_field: where the decision is made.
-        untouched: predictors that stayed as they were.
+        predictor, label_field: where the decision is made; ``untouched`` predictors stayed as they were.
         improved: False where nothing beat the unchanged student, which is then what ``compile`` returned.
-        rules: the chosen rules in order.
-        bench: the rules that were not chosen.
+        rules, bench: the chosen rules in order, and the others.
         searched: what the search chose, where patches changed it afterwards; else None.
         instructions: the full instructions of the predictor that has the rules.
         validation: scores on the data that the rules were chosen on; optimistic for that reason.
@@ -71,7 +67,6 @@ class PLDResult(BaseModel):
         counts: micro_rules, rules, trials, and rows of each split.
         stopped: why the search ended early; None if it did not.
         notes: what a reader should know, one line each.
-        seed, versions: for reproduction.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -103,11 +98,8 @@ class PLDResult(BaseModel):
         """Return the best rules whose rendered block takes at most ``tokens`` prompt tokens, without a call.
 
         The candidates are the sets that the search evaluated in full, and its choice without the rules that the model
-        misses least; where patches changed the choice, the patched rules as a whole come first.
-        Put them into instructions with :meth:`RuleSet.instruct`.
-
-        Args:
-            tokens: counted with the student's tokenizer where it is served locally, else estimated.
+        misses least; where patches changed the choice, the patched rules as a whole come first. Tokens are counted
+        with the student's tokenizer where it is served locally, else estimated.
 
         Returns:
             An empty set where no set is that short, or none of them beat the unchanged student. Of a search that
@@ -123,7 +115,7 @@ class PLDResult(BaseModel):
         return max(fitting, key=lambda rung: rung.tokens).rules if fitting else RuleSet()
 
     def wall_times(self) -> Iterator[tuple[str, float]]:
-        """Yield the rows of a table of wall time: each stage with its seconds, and parts of a stage right below it."""
+        """Yield each stage with its wall seconds, and the search's own part right below the search."""
         for stage, seconds in self.seconds.items():
             if stage != OWN_CODE:
                 yield stage, seconds
@@ -132,11 +124,7 @@ class PLDResult(BaseModel):
 
     @classmethod
     def load(cls, folder: Path) -> PLDResult:
-        """Read result.json of a finished run.
-
-        Raises:
-            RunError: the run is not finished, or the file is damaged.
-        """
+        """Read result.json of a run; RunError if that is not finished, or the file is damaged."""
         path = RunFolder(folder).result
         if not path.is_file():
             raise RunError(f"{folder} has no {path.name}: not a run folder, or its compile has not finished.")

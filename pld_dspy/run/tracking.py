@@ -21,11 +21,9 @@ from ..errors import DataError
 
 logger = logging.getLogger(__name__)
 
-EXPERIMENT = "pld_dspy"
 COMPILE_TAG = "pld_dspy.compile"
 """Tag of an MLflow run that records a compile; its value is the compile's name."""
 
-PROBE_SECONDS = 2.0
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 """MLflow's own defaults, 7 retries with backoff of up to 120 s each, would delay a compile by many minutes."""
 
@@ -35,20 +33,17 @@ Value = str | int | float | bool | None
 
 
 class Recorder:
-    """Records what a compile does; this one records nothing, and recorders of your own override its four methods.
-
-    Only calls inside :meth:`run` are recorded, one compile at a time.
-    """
+    """Records what a compile does inside :meth:`run`; this one nothing, and your own override its four methods."""
 
     def run(self, name: str) -> AbstractContextManager[None]:
-        """Return the context of the compile ``name``; its record ends as failed if the block raises, else finished."""
+        """Return the context of the compile ``name``: failed if the block raises, else finished."""
         return nullcontext()
 
     def params(self, values: Mapping[str, Value]) -> None:
         """Record settings, each once per compile."""
 
     def metric(self, name: str, value: float | None, step: int = 0) -> None:
-        """Record a figure at a step; None and values that are not finite are left out."""
+        """Record a figure at a step, if it is finite."""
 
     def artifact(self, path: Path) -> None:
         """Record a file, or a folder with all in it."""
@@ -57,32 +52,20 @@ class Recorder:
 class MLflowRecorder(Recorder):
     """Records each compile as one MLflow run, and leaves MLflow's global state as it is.
 
-    If the calling thread has an active run in the same store, such as the one that
-    ``mlflow.dspy.autolog(log_compiles=True)`` opens, the compile is recorded there and the run stays open; a second
-    compile inside it becomes its child run.
-
-    Whatever a store raises is logged once, as a warning; the rest of the compile is not recorded, and the next compile
-    tries again. An unreachable server costs ``PROBE_SECONDS``; a later request gives up as ``PATIENCE`` says, unless
-    the user has set these environment variables. A database that cannot be opened takes MLflow's own retries, 100 s.
-
-    Args:
-        uri: a tracking URI; None takes the one MLflow is configured for, by default ``mlflow.db`` in the current
-            folder.
-        experiment: the experiment's name, created if missing. None takes the one that ``mlflow.set_experiment`` or
-            MLflow's environment variables name, if ``uri`` is None too; else ``pld_dspy``.
+    If the calling thread has an active run in the same store, such as that of ``mlflow.dspy.autolog``, the compile is
+    recorded there and the run stays open; a second compile inside it becomes its child run. Without ``uri``, store and
+    experiment are those that MLflow is configured for.
     """
 
-    def __init__(self, uri: str | None = None, experiment: str | None = None) -> None:
+    def __init__(self, uri: str | None = None) -> None:
         self.uri = uri
-        self.experiment = experiment
         self._client: Any = None
         self._run_id: str | None = None
-        self._owned = False
-        self._working = False
+        self._owned = self._working = False
 
     @contextmanager
     def run(self, name: str) -> Iterator[None]:
-        """Record the block as one compile; see :class:`Recorder`."""
+        """Record the block as one compile."""
         self._working = True
         with self._guarded():
             self._open(name)
@@ -90,27 +73,26 @@ class MLflowRecorder(Recorder):
         try:
             yield
             status = "FINISHED"
-        finally:
-            # Also after a refused artifact or metric: a run that stays open would look alive for ever.
+        finally:  # also after a refused artifact or metric: a run that stays open would look alive for ever
             if self._run_id is not None and self._owned:
                 with self._guarded():
                     self._client.set_terminated(self._run_id, status)
             self._client, self._run_id, self._owned, self._working = None, None, False, False
 
     def params(self, values: Mapping[str, Value]) -> None:
-        """Record settings; see :class:`Recorder`."""
+        """Record settings."""
         from mlflow.entities import Param
 
         params = [Param(name, str(value)) for name, value in values.items()]
         self._send(lambda client, run_id: client.log_batch(run_id, params=params))
 
     def metric(self, name: str, value: float | None, step: int = 0) -> None:
-        """Record a figure at a step; see :class:`Recorder`."""
+        """Record a figure at a step."""
         if value is not None and math.isfinite(value):
             self._send(lambda client, run_id: client.log_metric(run_id, name, float(value), step=step))
 
     def artifact(self, path: Path) -> None:
-        """Record a file or folder under its own name; see :class:`Recorder`."""
+        """Record a file or folder under its own name."""
         self._send(lambda client, run_id: client.log_artifact(run_id, str(path)))
 
     def _send(self, call: Callable[[Any, str | None], object]) -> None:
@@ -141,12 +123,11 @@ class MLflowRecorder(Recorder):
         self._owned = True
 
     def _experiment_id(self) -> str:
-        name = self.experiment
-        if name is None and self.uri is None:
+        name = "pld_dspy"
+        if self.uri is None:
             if chosen := os.environ.get("MLFLOW_EXPERIMENT_ID"):  # mlflow.set_experiment sets it as well
                 return chosen
-            name = os.environ.get("MLFLOW_EXPERIMENT_NAME")
-        name = name or EXPERIMENT
+            name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or name
         found = self._client.get_experiment_by_name(name)
         return str(found.experiment_id if found else self._client.create_experiment(name))
 
@@ -158,30 +139,19 @@ class MLflowRecorder(Recorder):
                 yield
         except Exception as error:  # noqa: BLE001 - stores are plug-ins over SQL drivers and cloud clients, with no
             # common base class, and a compile of hours must outlive every one of them.
-            level = logging.WARNING if self._working else logging.DEBUG
-            self._working = False
-            cause = _USER_IN_URL.sub("***@", f"{type(error).__name__}: {error}")
             logger.log(
-                level,
+                logging.WARNING if self._working else logging.DEBUG,
                 "Tracking stopped and the compile goes on without it: %s. "
                 "Check the tracking URI and its server, or set tracking=None.",
-                cause.rstrip("."),
+                _USER_IN_URL.sub("***@", f"{type(error).__name__}: {error}").rstrip("."),
             )
+            self._working = False
 
 
 def recorder_for(tracking: str | Recorder | None) -> Recorder:
-    """Return the recorder for a user's setting.
-
-    Args:
-        tracking: "mlflow" for MLflow as configured, a tracking URI, a recorder, or None to record nothing.
-
-    Raises:
-        DataError: the text is neither "mlflow" nor a URI.
-    """
-    if tracking is None:
-        return Recorder()
+    """Return the recorder for a setting of ``PLD``; DataError if it is a text and neither "mlflow" nor a URI."""
     if not isinstance(tracking, str):
-        return tracking
+        return Recorder() if tracking is None else tracking
     if tracking == "mlflow":
         return MLflowRecorder()
     if not urlsplit(tracking).scheme and tracking != "databricks":
@@ -198,7 +168,7 @@ def _probe(uri: str) -> None:
     if parts.scheme not in ("http", "https") or parts.scheme in getproxies():
         return
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    socket.create_connection((parts.hostname or "", port), timeout=PROBE_SECONDS).close()
+    socket.create_connection((parts.hostname or "", port), timeout=2.0).close()
 
 
 @contextmanager

@@ -33,17 +33,13 @@ def write_trials(path: Path, trials: Iterable[FinishedTrial]) -> None:
     for trial in trials:
         best = max(best, trial.objective if trial.objective is not None else best)
         rules = " ".join(f"{rule.id}/{rule.chosen}" for rule in (trial.rules or RuleSet()).rules)
-        counts = (trial.asked, int(trial.correct.sum()))
-        rows.append((trial.step, trial.kind, rules, *counts, trial.objective, f"{trial.value:.6f}", best))
+        correct = int(trial.correct.sum())
+        rows.append((trial.step, trial.kind, rules, trial.asked, correct, trial.objective, f"{trial.value:.6f}", best))
     write_csv(path, list(TrialLine.model_fields), rows)
 
 
 def read_trials(path: Path) -> list[TrialLine]:
-    """Read trials.csv.
-
-    Raises:
-        RunError: the file is damaged.
-    """
+    """Read trials.csv; RunError if it is damaged."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.DictReader(file)
         try:

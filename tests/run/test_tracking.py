@@ -85,7 +85,7 @@ def test_one_run_holds_a_compile(uri: str, tmp_path: Path) -> None:
 
 def test_global_state_is_left_alone(uri: str) -> None:
     before, environment = mlflow.get_tracking_uri(), dict(os.environ)
-    recorder = MLflowRecorder(uri, experiment="mine")
+    recorder = MLflowRecorder(uri)
     with recorder.run("a"):
         assert mlflow.active_run() is None
         recorder.metric("m", 1.0)
