@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-import dspy
 import numpy as np
 import typer
 from numpy.typing import NDArray
@@ -29,7 +28,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.svm import LinearSVC
 
-from pld_dspy.audit import Item, suspects
+from pld_dspy.audit import suspects
 from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.local.embedding import embed, tfidf_svd
 from pld_dspy.rules import MicroRule
@@ -103,9 +102,10 @@ def audited(texts: Sequence[str], labels: Sequence[str], *, near: bool, seed: in
     told = [texts[row] for row in train]
     true = given[train]
     flipped = flip(true, _nearest(told, true) if near else None, np.random.default_rng(seed))
-    items = [
-        dspy.Example(id=str(row), text=text, label=known[number]).with_inputs("text")
-        for row, (text, number) in enumerate(zip(told, flipped, strict=True))
+    labelled = enumerate(zip(told, (known[number] for number in flipped), strict=True))
+    items = [  # the name of the label says nothing to the audit, which then goes by the text alone
+        MicroRule(example_id=str(row), inputs={"text": text}, label=label, rationale="", rule=label)
+        for row, (text, label) in labelled
     ]
     doubted, found = _found(items, known, {str(row) for row in np.flatnonzero(flipped != true)})
     sound = [row for row in range(len(told)) if str(row) not in doubted]
@@ -152,7 +152,7 @@ def _nearest(texts: Sequence[str], given: NDArray[np.int64]) -> NDArray[np.int64
     return np.asarray(similar.argmax(axis=1))
 
 
-def _found(items: Sequence[Item], labels: tuple[str, ...], wrong: set[str]) -> tuple[set[str], Found]:
+def _found(items: Sequence[MicroRule], labels: tuple[str, ...], wrong: set[str]) -> tuple[set[str], Found]:
     task = Task(predictor="self", label_field="label", labels=labels, inputs=("text",))
     started = time.process_time()
     doubted = {suspect.example_id for suspect in suspects(items, task)}

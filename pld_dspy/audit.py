@@ -12,9 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
-import dspy
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
@@ -24,7 +22,7 @@ from sklearn.naive_bayes import MultinomialNB
 from .ledger.answer import Answer
 from .rules import MicroRule
 from .task.answers import label_names, match_label
-from .task.task import Task, example_id, input_text
+from .task.task import Task, input_text
 from .teacher.signatures import JudgeExample
 from .teacher.teacher import Teacher
 
@@ -40,10 +38,6 @@ SOFTENING = 2.0
 """Naive Bayes treats words as independent evidence and is too sure: its log-probabilities are divided by this."""
 UNCLEAR = "unclear"
 """A teacher's answer if no label fits better than the others."""
-FEATURES = 200_000
-"""Most words and parts of words used."""
-
-Item: TypeAlias = MicroRule | dspy.Example
 
 
 @dataclass(frozen=True)
@@ -88,59 +82,45 @@ def audit(
         on_answer: called once per answer.
     """
     found = {suspect.example_id: suspect for suspect in suspects(micro_rules, task, texts=texts)}
-    if teacher is None:
-        return Audit(sorted(found.values(), key=_most_doubtful_first))
-    scores = {name: suspect.score for name, suspect in found.items()}
-    by_doubt = sorted(micro_rules, key=lambda rule: -scores.get(rule.example_id, 0.0))
-    judged = contradicted_by_teacher(by_doubt, task, teacher=teacher, texts=texts, on_answer=on_answer)
-    for suspect in judged.suspects:
-        by_data = found.get(suspect.example_id)
-        reason = f"{by_data.reason}; {suspect.reason}" if by_data else suspect.reason
-        found[suspect.example_id] = replace(suspect, reason=reason)
-    return Audit(sorted(found.values(), key=_most_doubtful_first), judged.unreadable)
+    unreadable = 0
+    if teacher is not None:
+        scores = {name: suspect.score for name, suspect in found.items()}
+        by_doubt = sorted(micro_rules, key=lambda rule: -scores.get(rule.example_id, 0.0))
+        judged = contradicted_by_teacher(by_doubt, task, teacher=teacher, texts=texts, on_answer=on_answer)
+        unreadable = judged.unreadable
+        for suspect in judged.suspects:
+            by_data = found.get(suspect.example_id)
+            reason = f"{by_data.reason}; {suspect.reason}" if by_data else suspect.reason
+            found[suspect.example_id] = replace(suspect, reason=reason)
+    return Audit(sorted(found.values(), key=_most_doubtful_first), unreadable)
 
 
-def suspects(items: Sequence[Item], task: Task, *, texts: Mapping[str, str] | None = None) -> list[Suspect]:
-    """Return the labels that the data doubts, the most doubtful first; makes no call.
+def suspects(micro_rules: Sequence[MicroRule], task: Task, *, texts: Mapping[str, str] | None = None) -> list[Suspect]:
+    """Return the labels that the data doubts, the most doubtful first, without any call; ``texts`` as for ``audit``.
 
-    These are the labels that a classifier of texts or of micro-rules contradicts, and those that their rationale marks
-    as doubtful; only the latter if no classifier can be trusted on this data, or examples have several labels.
-
-    Args:
-        items: micro-rules with their examples' inputs, or labelled examples; time grows with their number.
-        task: the labelled decision.
-        texts: as for :func:`audit`.
+    They are contradicted by a classifier, or marked as doubtful in their rationale; only the latter if no classifier
+    can be trusted on this data, or examples have several labels.
     """
-    cases = _cases(items, task, texts)
     marked = [
-        Suspect(case.id, case.label, None, 1.0, "its rationale doubts the label") for case in cases if case.doubtful
+        Suspect(rule.example_id, rule.label, None, 1.0, "its rationale doubts the label")
+        for rule in micro_rules
+        if rule.doubtful
     ]
     # A text with several labels reads like each of them, so that a classifier would doubt them all.
-    contradicted = [] if task.several else list(_contradicted_by_data(cases, task))
+    contradicted = [] if task.several else list(_contradicted_by_data(micro_rules, task, texts or {}))
     found = {(suspect.example_id, suspect.label): suspect for suspect in (*contradicted, *marked)}
     return sorted(found.values(), key=_most_doubtful_first)
 
 
 def contradicted_by_teacher(
-    items: Sequence[Item],
+    micro_rules: Sequence[MicroRule],
     task: Task,
     *,
     teacher: Teacher,
     texts: Mapping[str, str] | None = None,
     on_answer: Callable[[], object] | None = None,
 ) -> Audit:
-    """Ask the teacher for each example's label without showing it; return those it contradicts, in order of ``items``.
-
-    A cap on calls leaves out the last items. Answers that stay unreadable after a retry are counted.
-
-    Args:
-        items: as for :func:`suspects`; one call each, in the stage "audit".
-        task: the labelled decision.
-        teacher: gives a label and a reason.
-        texts: as for :func:`audit`.
-        on_answer: called once per answer.
-    """
-    cases = _cases(items, task, texts)
+    """Ask the teacher for each example's label without showing it; return those it contradicts, in the order given."""
 
     def label_in(answer: Answer) -> str | None:
         text = str((answer.outputs or {}).get("answer") or "").strip()
@@ -148,45 +128,25 @@ def contradicted_by_teacher(
 
     answers = teacher.ask(
         JudgeExample,
-        [{"labels": ", ".join(task.labels), "example": case.text} for case in cases],
+        [{"labels": ", ".join(task.labels), "example": _text(rule, texts or {})} for rule in micro_rules],
         stage="audit",
         texts=lambda answer: [label_in(answer) or ""],
         empty_reason="it named none of the labels",
         on_answer=on_answer,
     )
     found, unreadable = [], 0
-    for case, answer in zip(cases, answers, strict=True):
+    for rule, answer in zip(micro_rules, answers, strict=True):
         label = label_in(answer)
         unreadable += label is None and answer.outputs is not None
-        if label not in (None, UNCLEAR, case.label):
+        if label not in (None, UNCLEAR, rule.label):
             why = " ".join(str((answer.outputs or {}).get("reason") or "").split()) or "it does not say why"
             reason = f"the teacher, not told the label, answers {label}: {why}"
-            found.append(Suspect(case.id, case.label, label, 1.0, reason))
+            found.append(Suspect(rule.example_id, rule.label, label, 1.0, reason))
     return Audit(found, unreadable)
 
 
-@dataclass(frozen=True)
-class _Case:
-    """A labelled example as it is audited; ``rule`` is empty without a micro-rule, and names no label."""
-
-    id: str
-    label: str
-    text: str
-    rule: str
-    doubtful: bool
-
-
-def _cases(items: Sequence[Item], task: Task, texts: Mapping[str, str] | None) -> list[_Case]:
-    texts, cases = texts or {}, []
-    for row, item in enumerate(items):
-        if isinstance(item, MicroRule):
-            text = texts.get(item.example_id, input_text(item.inputs))
-            rule = _without_labels(item.rule, task.labels)
-            cases.append(_Case(item.example_id, item.label, text, rule, item.doubtful))
-        else:
-            name = example_id(item, row)
-            cases.append(_Case(name, task.gold(item), texts.get(name, task.text(item)), "", doubtful=False))
-    return cases
+def _text(rule: MicroRule, texts: Mapping[str, str]) -> str:
+    return texts.get(rule.example_id, input_text(rule.inputs))
 
 
 def _most_doubtful_first(suspect: Suspect) -> tuple[float, str]:
@@ -198,19 +158,22 @@ def _without_labels(rule: str, labels: Sequence[str]) -> str:
     return label_names(tuple(labels)).sub(" ", rule)
 
 
-def _contradicted_by_data(cases: Sequence[_Case], task: Task) -> Iterator[Suspect]:
+def _contradicted_by_data(micro_rules: Sequence[MicroRule], task: Task, texts: Mapping[str, str]) -> Iterator[Suspect]:
     """Yield the examples whose label the texts and micro-rules contradict, on average over those to be trusted."""
-    sizes = Counter(case.label for case in cases)
+    sizes = Counter(rule.label for rule in micro_rules)
     labels = [label for label in task.labels if sizes[label] >= FOLDS]
     if len(labels) < 2:
         return
-    judged = [case for case in cases if case.label in labels]
-    given = np.array([labels.index(case.label) for case in judged])
-    views = {"text": [case.text for case in judged], "micro-rule": [case.rule for case in judged]}
+    judged = [rule for rule in micro_rules if rule.label in labels]
+    given = np.array([labels.index(rule.label) for rule in judged])
+    views = {
+        "text": [_text(rule, texts) for rule in judged],
+        "micro-rule": [_without_labels(rule.rule, task.labels) for rule in judged],
+    }
     trusted: dict[str, NDArray[np.float64]] = {}
-    for name, texts in views.items():
-        if any(text.strip() for text in texts):  # labelled examples have no micro-rule
-            beliefs = _unseen_probabilities(texts, given)
+    for name, view in views.items():
+        if any(text.strip() for text in view):
+            beliefs = _unseen_probabilities(view, given)
             agreement = float((beliefs.argmax(axis=1) == given).mean())
             logger.info("Audit by %s: the classifier predicts %.2f of the labels.", name, agreement)
             if agreement >= TRUST:
@@ -224,9 +187,9 @@ def _contradicted_by_data(cases: Sequence[_Case], task: Task) -> Iterator[Suspec
     expected = np.where(beliefs >= usual, beliefs, -1.0).argmax(axis=1)
     margins = beliefs[rows, expected] - beliefs[rows, given]
     for row in np.flatnonzero((beliefs[rows, expected] >= usual[expected]) & (margins >= MARGIN)):
-        case, other = judged[row], labels[expected[row]]
-        reason = f"its {' and '.join(trusted)} read like {other} ({beliefs[row, expected[row]]:.2f}), not {case.label}"
-        yield Suspect(case.id, case.label, other, round(float(margins[row]), 4), reason)
+        rule, other = judged[row], labels[expected[row]]
+        reason = f"its {' and '.join(trusted)} read like {other} ({beliefs[row, expected[row]]:.2f}), not {rule.label}"
+        yield Suspect(rule.example_id, rule.label, other, round(float(margins[row]), 4), reason)
 
 
 def _unseen_probabilities(texts: Sequence[str], given: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -234,7 +197,7 @@ def _unseen_probabilities(texts: Sequence[str], given: NDArray[np.int64]) -> NDA
     words = CountVectorizer(ngram_range=(1, 2), token_pattern=r"\w+").build_analyzer()
     parts = CountVectorizer(analyzer="char_wb", ngram_range=(2, 4)).build_analyzer()
     vectorizer = TfidfVectorizer(
-        analyzer=lambda text: [*words(text), *parts(text)], sublinear_tf=True, max_features=FEATURES
+        analyzer=lambda text: [*words(text), *parts(text)], sublinear_tf=True, max_features=200_000
     )
     matrix = vectorizer.fit_transform(texts)
     beliefs = np.zeros((len(texts), int(given.max()) + 1))

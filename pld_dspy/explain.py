@@ -25,21 +25,17 @@ LabelledRow: TypeAlias = tuple[int, str]
 
 @dataclass(frozen=True)
 class Explanations:
-    """The micro-rules of a training set, and what had to be left out.
-
-    Attributes:
-        micro_rules: at most one per gold label of an example, in the order of the training set.
-        unmatched: ids of records that match no training example.
-        doubtful: ids of examples whose label the rationale's author doubted; their micro-rules are kept.
-        failed: ids of examples without a usable micro-rule from the teacher, those beyond a cap included.
-        unexplained: ids of examples with neither record nor teacher.
-    """
+    """At most one micro-rule per gold label of a training example, in their order; and ids of what was left out."""
 
     micro_rules: list[MicroRule]
     unmatched: list[str] = field(default_factory=list)
+    """Records that match no training example."""
     doubtful: list[str] = field(default_factory=list)
+    """Examples whose label the rationale's author doubted; their micro-rules are kept."""
     failed: list[str] = field(default_factory=list)
+    """Examples without a usable micro-rule from the teacher, those beyond a cap included."""
     unexplained: list[str] = field(default_factory=list)
+    """Examples with neither record nor teacher."""
 
 
 def explain(
@@ -60,7 +56,7 @@ def explain(
         trainset: labelled examples.
         task: their labelled decision.
         texts: what the teacher sees of each training example; its inputs as text where None.
-        recorded: micro-rules from a file; see :func:`match_records`.
+        recorded: micro-rules from a file; see ``match_records``.
         teacher: explains what no record covers. None: records only.
         on_answer: called once per example that the teacher answers.
 
@@ -71,12 +67,12 @@ def explain(
     records, unmatched = match_records(trainset, task, recorded)
     wanted = [(row, label) for row, gold in enumerate(task.golds(trainset)) for label in task.labels_of(gold)]
     missing = [place for place in wanted if place not in records]
+    texts = [task.text(example) for example in trainset] if texts is None else texts
     answers = _ask(trainset, task, missing, texts, teacher, on_answer) if teacher is not None and missing else {}
     found = {**records, **answers}
     if not found:
         raise _nothing_explained(len(missing), teacher)
-    names = (example_id(trainset[row], row) for row, label in missing if (row, label) not in answers)
-    absent = list(dict.fromkeys(names))
+    absent = list(dict.fromkeys(example_id(trainset[row], row) for row, label in missing if (row, label) not in found))
     result = Explanations(
         micro_rules=[found[place] for place in wanted if place in found],
         unmatched=unmatched,
@@ -92,17 +88,13 @@ def _ask(
     trainset: Sequence[dspy.Example],
     task: Task,
     places: Sequence[LabelledRow],
-    texts: Sequence[str] | None,
+    texts: Sequence[str],
     teacher: Teacher,
     on_answer: Callable[[], object] | None,
 ) -> dict[LabelledRow, MicroRule]:
+    """Return the teacher's micro-rules, those that are usable."""
     inputs = [
-        {
-            "labels": _listed_labels(task, trainset[row]),
-            "example": task.text(trainset[row]) if texts is None else texts[row],
-            "label": label,
-        }
-        for row, label in places
+        {"labels": _listed_labels(task, trainset[row]), "example": texts[row], "label": label} for row, label in places
     ]
     answers = teacher.ask(
         ExplainExample, inputs, stage="explain", texts=lambda answer: [_rule(answer)], on_answer=on_answer
@@ -135,13 +127,8 @@ def match_records(
     """Match records to training rows by the rows' own ids, else by normalized inputs, else by row number.
 
     Among rows with equal inputs, a record belongs to one that has its label and no record yet; further records for a
-    row and label are ignored. A matched record gets the example id of the training set.
-
-    Returns:
-        Training row and gold label -> its record, and the ids of the records that match no row.
-
-    Raises:
-        DataError: a record's label is none of its example's.
+    row and label are ignored. Return training row and gold label -> its record, with the row's example id; and the ids
+    of the records that match no row. DataError: a record's label is none of its example's.
     """
     rows_of = _row_finder(trainset)
     matched: dict[LabelledRow, MicroRule] = {}

@@ -57,6 +57,11 @@ def relabelled(rows: Sequence[int] = WRONG) -> list[dspy.Example]:
     ]
 
 
+def bare(examples: Sequence[dspy.Example]) -> list[MicroRule]:
+    """Micro-rules that say no more than the label."""
+    return [record.model_copy(update={"rule": record.label}) for record in micro_rules(examples)]
+
+
 def doubting(example_id: str, label: str, word: str) -> MicroRule:
     return micro_rule(example_id, f"Mail about the {word}", label, word, rationale=f"{DOUBT_MARK} Hm.")
 
@@ -67,7 +72,7 @@ def truth(word: str) -> str:
 
 class TestFromTheData:
     def test_labels_that_contradict_like_texts_are_suspect(self):
-        found = suspects(relabelled(), mail_task())
+        found = suspects(bare(relabelled()), mail_task())
         assert {one.example_id for one in found} == {f"m{row}" for row in WRONG}
         for one in found:
             true = MAILS[int(one.example_id[1:])].label
@@ -76,7 +81,7 @@ class TestFromTheData:
             assert one.reason.startswith(f"its text read like {true} (0.")
 
     def test_sound_labels_are_not(self):
-        assert suspects(MAILS, mail_task()) == []
+        assert suspects(bare(MAILS), mail_task()) == []
         assert suspects(micro_rules(MAILS), mail_task()) == []
 
     def test_micro_rules_are_read_with_the_texts_of_their_examples(self):
@@ -95,10 +100,8 @@ class TestFromTheData:
 
     def test_where_nothing_tells_the_labels_apart_nothing_is_doubted(self, caplog):
         rng = random.Random(0)
-        noise = [
-            dspy.Example(id=str(i), text=f"word{rng.random()}", label=rng.choice(LABELS)).with_inputs("text")
-            for i in range(90)
-        ]
+        drawn = [(i, rng.choice(LABELS)) for i in range(90)]
+        noise = [micro_rule(str(i), f"word{rng.random()}", label, label) for i, label in drawn]
         assert suspects(noise, mail_task()) == []
         assert "neither text nor micro-rule tells the labels apart" in caplog.text
 
@@ -106,8 +109,8 @@ class TestFromTheData:
         rare = [mail.copy(label="home").with_inputs("text") for mail in MAILS[: FOLDS - 1] if mail.label != "home"]
         others = [mail for mail in MAILS[FOLDS:] if mail.label != "home"]
         assert rare
-        assert suspects([*rare, *others], mail_task()) == []
-        assert suspects(rare, mail_task()) == []
+        assert suspects(bare([*rare, *others]), mail_task()) == []
+        assert suspects(bare(rare), mail_task()) == []
 
     def test_a_doubt_that_the_author_wrote_down_counts_in_full_and_comes_first(self):
         found = suspects([*micro_rules(relabelled()), doubting("d", "home", "dinner")], mail_task())
@@ -115,19 +118,14 @@ class TestFromTheData:
         assert len(found) == 1 + len(WRONG)
         assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
 
-    def test_examples_without_an_id_are_called_by_their_row(self):
-        bare = [dspy.Example(text=mail.text, label=mail.label).with_inputs("text") for mail in relabelled()]
-        assert {one.example_id for one in suspects(bare, mail_task())} == {f"row-{row}" for row in WRONG}
-
     @pytest.mark.parametrize("text", ["", "   ", "!!!"])
     def test_texts_without_words_are_no_obstacle(self, text):
-        items = [dspy.Example(text=text, label=LABELS[i % 2]).with_inputs("text") for i in range(20)]
+        items = [micro_rule(str(i), text, LABELS[i % 2], "x") for i in range(20)]
         assert suspects(items, mail_task()) == []
 
     def test_a_few_micro_rules_of_nothing_but_a_label_do_not_silence_the_others(self):
         records = micro_rules(relabelled())
-        bare = [record.model_copy(update={"rule": record.label}) for record in records[:2]]
-        found = suspects([*bare, *records[2:]], mail_task())
+        found = suspects([*bare(relabelled()[:2]), *records[2:]], mail_task())
         assert {one.example_id for one in found} == {f"m{row}" for row in WRONG}
         assert all(one.reason.startswith("its text and micro-rule read like") for one in found)
 
@@ -155,15 +153,15 @@ class TestByTheTeacher:
             **settings,
         )
 
-    def asked(self, items: Sequence[object], lm: dspy.LM, ledger: Ledger | None = None) -> list[Suspect]:
+    def asked(self, items: Sequence[MicroRule], lm: dspy.LM, ledger: Ledger | None = None) -> list[Suspect]:
         return self.judged(items, lm, ledger).suspects
 
-    def judged(self, items: Sequence[object], lm: dspy.LM, ledger: Ledger | None = None) -> Audit:
+    def judged(self, items: Sequence[MicroRule], lm: dspy.LM, ledger: Ledger | None = None) -> Audit:
         return contradicted_by_teacher(items, mail_task(), teacher=as_teacher(lm, ledger))
 
     def test_it_is_not_told_the_label_and_contradicts_the_wrong_ones(self):
         lm, ledger = self.judge(), Ledger()
-        items = relabelled()[:50]
+        items = micro_rules(relabelled()[:50])
         found = self.asked(items, lm, ledger)
         assert [one.example_id for one in found] == ["m3", "m40"]
         word = keyword(MAILS[3])
@@ -184,37 +182,37 @@ class TestByTheTeacher:
             def forward(self, task: str, labels: str, example: str) -> dspy.Prediction:
                 return dspy.Prediction(reason=None, answer="home")
 
-        judged = contradicted_by_teacher(MAILS[:1], mail_task(), teacher=as_teacher(None, audit=Curt()))
+        judged = contradicted_by_teacher(micro_rules(MAILS)[:1], mail_task(), teacher=as_teacher(None, audit=Curt()))
         [found] = judged.suspects
         assert found.reason.endswith("answers home: it does not say why")
 
     @pytest.mark.parametrize("answer", ["unclear", "Unclear."])
     def test_a_teacher_that_cannot_tell_contradicts_nothing(self, answer):
         lm = self.judge(answer)
-        assert self.judged(MAILS[:3], lm) == Audit([])
+        assert self.judged(micro_rules(MAILS)[:3], lm) == Audit([])
         assert len(calls(lm)) == 3
 
     @pytest.mark.parametrize("answer", ["spam or work", "", "no idea", "If <sign>, answer <label>."])
     def test_an_answer_that_is_no_label_is_asked_for_once_more_and_then_counted(self, answer):
         lm = self.judge(answer or " ")
-        assert self.judged(MAILS[:3], lm) == Audit([], unreadable=3)
+        assert self.judged(micro_rules(MAILS)[:3], lm) == Audit([], unreadable=3)
         assert len(calls(lm)) == 6
 
     def test_finished_calls_are_kept_and_a_cap_leaves_the_rest_unasked(self, tmp_path):
         first = Ledger(tmp_path / "ledger.jsonl", budget=Budget(teacher_calls=4))
-        assert [one.example_id for one in self.asked(relabelled()[:50], self.judge(), first)] == ["m3"]
+        assert [one.example_id for one in self.asked(micro_rules(relabelled()[:50]), self.judge(), first)] == ["m3"]
         assert "audit" in first.stopped
         lm = self.judge()
-        again = self.asked(relabelled()[:50], lm, Ledger(tmp_path / "ledger.jsonl"))
+        again = self.asked(micro_rules(relabelled()[:50]), lm, Ledger(tmp_path / "ledger.jsonl"))
         assert [one.example_id for one in again] == ["m3", "m40"]
         assert len(calls(lm)) == 46
 
     def test_a_refused_key_stops_at_once(self):
         with pytest.raises(ModelError):
-            self.asked(MAILS[:3], self.judge(failures=[auth_error()]))
+            self.asked(micro_rules(MAILS)[:3], self.judge(failures=[auth_error()]))
 
     def test_what_the_data_doubts_can_be_put_to_it_alone(self):
-        items = {item.id: item for item in relabelled()}
+        items = {rule.example_id: rule for rule in micro_rules(relabelled())}
         lm = self.judge()
         doubted = suspects(list(items.values()), mail_task())
         confirmed = self.asked([items[one.example_id] for one in doubted], lm)
@@ -226,7 +224,7 @@ class TestByTheTeacher:
             def forward(self, task: str, labels: str, example: str) -> dspy.Prediction:
                 return dspy.Prediction(reason="Always so.", answer="home")
 
-        found = contradicted_by_teacher(MAILS[:6], mail_task(), teacher=as_teacher(None, audit=Stern()))
+        found = contradicted_by_teacher(micro_rules(MAILS)[:6], mail_task(), teacher=as_teacher(None, audit=Stern()))
         assert {one.label for one in found.suspects} == {"spam", "work"}
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import DataError
-from .cluster import Clusterer, Floats, Ints, average_linkage, condense
+from .cluster import Floats, Ints, average_linkage, condense
+from .config import InduceConfig
 
 ENOUGH = 100
 """Labels with fewer micro-rules are not checked: a poor clustering costs them a few rules, and the search finds out."""
@@ -19,37 +20,27 @@ MOST_NOISE = 0.2
 
 @dataclass
 class ClusterCheck:
-    """Check each label's clustering; cluster again if it fails.
+    """Cluster each label; cluster again if the result is unsound."""
 
-    Attributes:
-        band: as ``InduceConfig.band``.
-        max_share: as ``InduceConfig.max_share``.
-        findings: what was found or done (a key of ``diagnosis.FINDINGS``) -> the labels, each with details.
-    """
-
-    band: tuple[float, float] | None
-    max_share: float
+    config: InduceConfig
     findings: dict[str, list[str]] = field(default_factory=dict)
+    """What was found or done (a key of ``result.FINDINGS``) -> the labels, each with details."""
 
-    def cluster(self, label: str, vectors: Floats, clusterer: Clusterer) -> Ints:
-        """Return the cluster numbers of a label's n vectors, -1 for noise, by ``clusterer`` if these are sound.
-
-        Raises:
-            DataError: the clusterer does not give one number per vector.
-        """
+    def cluster(self, label: str, vectors: Floats) -> Ints:
+        """Return the cluster numbers of a label's n vectors, -1 for noise, by the clusterer if these are sound."""
         points, weights, owners = condense(vectors)
         if len(points) < len(vectors):
             self.note("compacted", f"{label} ({len(vectors)} as {len(points)})")
-        numbers = np.asarray(clusterer(points))
+        numbers = np.asarray(self.config.clusterer(points))
         if numbers.shape != weights.shape:
             raise DataError(
                 f"The clusterer gave an array of shape {numbers.shape} for {len(points)} vectors of the label "
                 f"{label!r}. It must give one cluster number per vector, -1 for noise."
             )
-        if self.band is not None and len(vectors) >= ENOUGH:
-            band = cluster_band(len(vectors), self.band)
-            problem = clustering_problem(numbers, weights, band=band, most_share=max(MOST_SHARE, self.max_share))
-            if problem:
+        if self.config.band is not None and len(vectors) >= ENOUGH:
+            band = cluster_band(len(vectors), self.config.band)
+            most_share = max(MOST_SHARE, self.config.max_share)
+            if problem := clustering_problem(numbers, weights, band=band, most_share=most_share):
                 numbers = average_linkage(points, weights, band)
                 self.note("regrouped", f"{label} ({problem})")
         return numbers[owners]
@@ -66,14 +57,7 @@ def cluster_band(n: int, band: tuple[float, float]) -> tuple[int, int]:
 
 
 def clustering_problem(numbers: Ints, weights: Ints, *, band: tuple[int, int], most_share: float) -> str | None:
-    """Return what is wrong with a clustering; None if nothing is.
-
-    Args:
-        numbers: m cluster numbers, -1 for noise.
-        weights: how many micro-rules each point stands for, m.
-        band: fewest and most clusters wanted.
-        most_share: a cluster may have this share of all micro-rules.
-    """
+    """Return what is wrong with m cluster numbers (-1: noise) of points that stand for ``weights`` micro-rules each."""
     n = int(weights.sum())
     sizes = np.bincount(numbers[numbers >= 0], weights=weights[numbers >= 0])
     sizes = sizes[sizes > 0]

@@ -18,10 +18,8 @@ Ints: TypeAlias = NDArray[np.int64]
 Clusterer: TypeAlias = Callable[[Floats], Ints]
 """n x d unit vectors -> n cluster numbers, -1 for noise."""
 
-CUTS = 6
-"""Numbers of clusters that average linkage compares."""
 JUDGED = 1000
-"""Most points by which it compares them."""
+"""Most points by which average linkage compares numbers of clusters."""
 SMALLEST = 3
 """Fewer micro-rules than this are noise to average linkage, and may join a cluster."""
 MOST = 3000
@@ -49,24 +47,17 @@ def dbscan(eps: float = 0.4, min_samples: int = 6) -> Clusterer:
 
 
 def average_linkage(points: Floats, weights: Ints, band: tuple[int, int]) -> Ints:
-    """Cluster weighted points by average linkage (UPGMA, Sokal and Michener 1958) on cosine distance.
+    """Cluster m unit vectors by average linkage (UPGMA, Sokal and Michener 1958) on cosine distance; -1 is noise.
 
     Density-based methods chain short texts, which share few words, into one cluster. Average linkage does not, since
-    it compares all members of two clusters.
-
-    Args:
-        points: unit vectors, m x d; all pairs are compared.
-        weights: how many micro-rules each point stands for, m.
-        band: fewest and most clusters. The number with the best mean silhouette (Rousseeuw 1987) is taken.
-
-    Returns:
-        m cluster numbers, -1 for noise.
+    it compares all members of two clusters. Of the numbers of clusters within ``band``, the one with the best mean
+    silhouette (Rousseeuw 1987) is taken. ``weights`` says how many micro-rules each vector stands for.
     """
     if len(points) == 1:  # no pair to link
         return np.zeros(1, dtype=np.int64)
     merges = linkage(pdist(points, "sqeuclidean"), "average")  # of unit vectors: twice the cosine distance
     low, high = (min(max(2, bound), len(points)) for bound in band)
-    counts = sorted(set(np.geomspace(low, high, CUTS).round().astype(int).tolist()))
+    counts = sorted(set(np.geomspace(low, high, 6).round().astype(int).tolist()))
     step = -(-len(points) // JUDGED)
 
     def tightness(numbers: Ints) -> float:
@@ -81,14 +72,11 @@ def average_linkage(points: Floats, weights: Ints, band: tuple[int, int]) -> Int
 
 
 def condense(vectors: Floats) -> tuple[Floats, Ints, Ints]:
-    """Represent n unit vectors by m points, few enough to compare all pairs, so that a label of any size is clustered.
+    """Represent n unit vectors by m, few enough to compare all pairs: these, their weights, and n indices into them.
 
     Up to ``MOST`` vectors stand for themselves. Beyond, equal ones are one point; if these are still more than
     ``MOST``, k-means on small batches (Sculley 2010) finds ``CELLS`` neighbourhoods, whose centres are the points.
     Time and memory grow with n, not with its square.
-
-    Returns:
-        The points, m x d unit vectors; how many vectors each stands for, m; the index of each vector's point, n.
     """
     if len(vectors) <= MOST:
         return vectors, np.ones(len(vectors), dtype=np.int64), np.arange(len(vectors))

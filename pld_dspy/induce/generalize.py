@@ -29,14 +29,7 @@ def generalize(
 ) -> list[tuple[str, ...]]:
     """Return up to ``count`` wordings per cluster; none where the answer is unusable, lost, or beyond a cap.
 
-    Args:
-        clusters: what to generalize. If a cluster's notes do not fit one prompt, the teacher first gives one wording
-            per part of them, and these are the notes.
-        task: the labelled decision.
-        count: wordings per rule.
-        teacher: asked in the stage "induce".
-        draw: number of the draw, from 0.
-        on_answer: called once per answer.
+    If a cluster's notes do not fit one prompt, the teacher first gives one wording per part; these are then the notes.
     """
 
     def ask(parts: Sequence[tuple[int, list[str]]], count: int) -> list[tuple[str, ...]]:
@@ -61,12 +54,10 @@ def generalize(
 def note_parts(
     notes: Sequence[str], *, most: int = NOTES, characters: int = NOTE_TOKENS * CHARACTERS_PER_TOKEN
 ) -> list[list[str]]:
-    """Deal notes out to as few parts of similar size as fit a prompt.
+    """Deal notes, the most typical first, out to as few parts of similar size as fit a prompt.
 
-    Args:
-        notes: at least one, the most typical first; each part gets typical and rare ones, in that order.
-        most: notes per part, at least 2: with parts of one, their number would never fall.
-        characters: of all notes of a part; a note longer than half of that is cut.
+    A part has ``most`` notes, but at least 2 (with 1, the number of parts would never fall), typical ones first, and
+    this many ``characters``; a note longer than half of that is cut.
     """
     cut = [note[: characters // 2] for note in notes]
     size = max(2, min(most, characters // max(1, *map(len, cut))))

@@ -14,7 +14,6 @@ from ..rules import MicroRule
 from ..task.task import Task
 from .check import ClusterCheck
 from .cluster import Floats, Ints
-from .config import InduceConfig
 
 SMALL = 8
 """Clusters of so few micro-rules are not split: a teacher can read them all."""
@@ -22,25 +21,14 @@ SMALL = 8
 
 @dataclass(frozen=True)
 class Cluster:
-    """Micro-rules with one kind of reasoning, the most typical first.
-
-    Attributes:
-        members: the micro-rules, those with a doubtful or suspect label last.
-        down_weighted: example ids whose support counts half.
-    """
+    """Micro-rules with one kind of reasoning, the most typical first, those with a doubtful or suspect label last."""
 
     members: list[MicroRule]
-    down_weighted: frozenset[str] = frozenset()
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The members' labels, the most frequent first."""
         return tuple(label for label, _ in Counter(rule.label for rule in self.members).most_common())
-
-    @property
-    def support(self) -> float:
-        """The number of members; those with less weight count half."""
-        return sum(0.5 if rule.example_id in self.down_weighted else 1.0 for rule in self.members)
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -49,39 +37,36 @@ class Cluster:
 
 
 def clusters_of(
-    micro_rules: Sequence[MicroRule],
-    task: Task,
-    config: InduceConfig,
-    check: ClusterCheck,
-    down_weighted: frozenset[str] = frozenset(),
+    micro_rules: Sequence[MicroRule], task: Task, check: ClusterCheck, down_weighted: frozenset[str]
 ) -> list[Cluster]:
     """Cluster micro-rules label by label, so that a rare label is not lost in a frequent one; most support first.
 
     The micro-rules of the ``down_weighted`` example ids come last in their cluster, and count half.
     """
-    vectors = embed([rule.rule for rule in micro_rules], config.embedder)
+
+    def support(cluster: Cluster) -> float:
+        return sum(0.5 if rule.example_id in down_weighted else 1.0 for rule in cluster.members)
+
+    vectors = embed([rule.rule for rule in micro_rules], check.config.embedder)
     clusters = []
     for label in task.labels:
         rows = [row for row, rule in enumerate(micro_rules) if rule.label == label]
         if not rows:
             continue
-        numbers = check.cluster(label, vectors[rows], config.clusterer)
-        groups = groups_of_label(vectors[rows], numbers, config, check, label=label)
-        for group in merge_groups(vectors[rows], groups, similarity=config.merge):
+        groups = groups_of_label(vectors[rows], check.cluster(label, vectors[rows]), check, label=label)
+        for group in merge_groups(vectors[rows], groups, similarity=check.config.merge):
             members = [rows[index] for index in group]
             nearness = vectors[members] @ vectors[members].mean(axis=0)
             ranked = [micro_rules[members[i]] for i in np.argsort(-nearness, kind="stable")]
             ranked.sort(key=lambda rule: rule.doubtful or rule.example_id in down_weighted)
-            clusters.append(Cluster(ranked, down_weighted))
-    return sorted(clusters, key=lambda cluster: (-cluster.support, cluster.members[0].example_id))
+            clusters.append(Cluster(ranked))
+    return sorted(clusters, key=lambda cluster: (-support(cluster), cluster.members[0].example_id))
 
 
-def groups_of_label(
-    vectors: Floats, numbers: Ints, config: InduceConfig, check: ClusterCheck, *, label: str
-) -> list[list[int]]:
-    """Turn a label's n cluster numbers into groups of indices: big clusters are split, noise joins a group near it.
+def groups_of_label(vectors: Floats, numbers: Ints, check: ClusterCheck, *, label: str) -> list[list[int]]:
+    """Turn the numbers of a label's n vectors into groups of indices: big clusters are split, noise joins the nearest.
 
-    There is at least one group, even if all is noise. ``vectors`` are the label's, n x d; ``check`` notes what is done.
+    There is at least one group, even if all is noise.
     """
     clusters = [np.flatnonzero(numbers == number) for number in sorted(set(numbers.tolist()) - {-1})]
     noise = np.flatnonzero(numbers == -1)
@@ -90,7 +75,7 @@ def groups_of_label(
         clusters, noise = [noise], noise[:0]
     groups, split = [], 0
     for cluster in clusters:
-        parts = _parts(vectors[cluster], len(numbers), config.max_share)
+        parts = _parts(vectors[cluster], len(numbers), check.config.max_share)
         if parts == 1:
             groups.append(cluster.tolist())
             continue
@@ -102,7 +87,7 @@ def groups_of_label(
     centres = _unit(np.array([vectors[group].mean(axis=0) for group in groups]))
     for row in noise.tolist():
         nearness = centres @ vectors[row]
-        if nearness.max() >= config.attach:
+        if nearness.max() >= check.config.attach:
             groups[int(nearness.argmax())].append(row)
     return groups
 

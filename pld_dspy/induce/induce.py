@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from ..errors import DataError
@@ -14,11 +13,10 @@ from ..task.task import Task
 from ..teacher.teacher import Teacher
 from .check import ClusterCheck
 from .config import InduceConfig, SuspectPolicy
-from .diagnosis import diagnosis
 from .formats import about_format
 from .generalize import generalize, note_parts
 from .groups import Cluster, clusters_of
-from .result import Induction
+from .result import Induction, diagnosis
 from .wordings import rule_wordings
 
 logger = logging.getLogger(__name__)
@@ -52,12 +50,12 @@ def induce(
     config = config or InduceConfig()
     decisive, format_ids = _about_decision(micro_rules, task)
     usable, down_weighted = _apply_policy(decisive, doubted, config.suspects)
-    check = ClusterCheck(config.band, config.max_share)
-    clusters = clusters_of(usable, task, config, check, down_weighted)
-    draws = []
-    if teacher is not None:
-        ask = partial(generalize, clusters, task, config.teacher_wordings, teacher, on_answer=on_answer)
-        draws = [ask(draw=number) for number in range(config.draws)]
+    check = ClusterCheck(config)
+    clusters = clusters_of(usable, task, check, down_weighted)
+    draws = [
+        generalize(clusters, task, config.teacher_wordings, teacher, draw=number, on_answer=on_answer)
+        for number in range(config.draws if teacher else 0)
+    ]
     rules = _rules(clusters, rule_wordings(clusters, draws, task, config, reads or {}))
     placed = {id(rule) for cluster in clusters for rule in cluster.members}  # an example has one per label
     noise = [rule.example_id for rule in usable if id(rule) not in placed]
@@ -69,7 +67,9 @@ def induce(
         "suspects_down_weighted": len(down_weighted),
         "noise": len(noise),
         "in_parts": sum(len(note_parts(cluster.texts)) > 1 for cluster in clusters) if teacher else 0,
-        **_rule_counts(rules, without_rule, check),
+        "rules": len(rules),
+        "largest": max(len(rule.support) for rule in rules),
+        "labels_without_rule": len(without_rule),
     }
     line = diagnosis(counts, check.findings, without_rule)
     logger.info("%s", line)
@@ -83,15 +83,6 @@ def induce(
         counts=counts,
         diagnosis=line,
     )
-
-
-def _rule_counts(rules: Sequence[Rule], without_rule: Sequence[str], check: ClusterCheck) -> dict[str, int]:
-    return {
-        "rules": len(rules),
-        "largest": max(len(rule.support) for rule in rules),
-        "labels_without_rule": len(without_rule),
-        **{f"labels_{finding}": len(labels) for finding, labels in check.findings.items()},
-    }
 
 
 def _about_decision(micro_rules: Sequence[MicroRule], task: Task) -> tuple[list[MicroRule], list[str]]:

@@ -34,14 +34,8 @@ def rule_wordings(
 
     First comes one text of each kind: the teacher's first, the cue words, the most typical micro-rule, and the first
     of each further draw; then the others. A small student may follow cue words or a micro-rule better than what a
-    teacher writes, above all a small teacher.
-
-    Args:
-        clusters: one per rule.
-        draws: per draw of the teacher, its wordings of each cluster; micro-rules replace what the first draw lacks.
-        task: the labelled decision.
-        config: whether cue words are wanted, and how many wordings.
-        reads: example id -> what the student reads of it, by field.
+    teacher writes, above all a small teacher. ``draws`` holds, per draw of the teacher, its wordings of each cluster;
+    micro-rules replace what the first draw lacks. ``reads`` is as for ``induce``.
     """
     cues: list[str | None] = [None] * len(clusters)
     if config.cues:
@@ -74,24 +68,14 @@ def _merged(leading: Iterable[tuple[str, str]], others: Iterable[tuple[str, str]
 
 
 def cue_wordings(
-    clusters: Sequence[Cluster],
-    labels: Sequence[str],
-    *,
-    subject: str,
-    reads: Mapping[str, Mapping[str, Any]] | None = None,
+    clusters: Sequence[Cluster], labels: Sequence[str], *, subject: str, reads: Mapping[str, Mapping[str, Any]]
 ) -> list[str | None]:
     """Return one wording per cluster, such as "If the text is about a, b or c, answer LABEL."; None without cues.
 
     A micro-rule says in general what its author saw in one example, so the words that both share decided. Those that
     speak for one label across all examples are its cues: a small model follows them more readily than a sentence.
-
-    Args:
-        clusters: of all labels, since a cue is what other labels' examples lack.
-        labels: the label set; the words of a label are no cues.
-        subject: what to call an example.
-        reads: example id -> what the student reads of it, by field; where there is none, the micro-rule's inputs.
+    Where ``reads`` lacks an example, its micro-rule's inputs count. ``subject`` is what to call an example.
     """
-    reads = reads or {}
     label_words = {_stem(word) for label in labels for word in _WORD.findall(label.lower())}
     shared = [
         [_shared_words(rule, reads.get(rule.example_id, rule.inputs), label_words) for rule in cluster.members]

@@ -23,7 +23,6 @@ _MEANT: dict[str, PatchKind] = {
 }
 """What models write for a kind, and mean beyond doubt."""
 
-
 PLACEHOLDERS = ("<sign>", "<label>")
 """How the prompts below write what a teacher is to fill in."""
 
@@ -85,19 +84,14 @@ class Patch(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _repaired(cls, data: Any) -> Any:
-        """Read what is meant where only the form is off: ``"Add exception"``, one text for a list, ``null``.
-
-        What cannot be read is a patch of its own kind, and does not spoil the others of an answer.
-        """
+        """Read ``"Add exception"``, one text for a list, or ``null`` as meant; anything else is "unreadable"."""
         if not isinstance(data, dict):
             data = {"texts": str(data)}
         kind = re.sub(r"[\s-]+", "_", str(data.get("kind", "")).strip().casefold())
         kind = _MEANT.get(kind, kind)
         texts = data.get("texts") or data.get("text") or ()
-        if isinstance(texts, str):
-            texts = (texts,)
         if not isinstance(texts, (list, tuple)):
-            texts = ()
+            texts = [texts]
         texts = [" ".join(text.split()) for text in texts if isinstance(text, str) and text.strip()]
         known = kind if kind in get_args(PatchKind) else "unreadable"
         return {"kind": known, "rule": str(data.get("rule") or "").strip(), "texts": texts}

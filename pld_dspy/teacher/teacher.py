@@ -18,24 +18,17 @@ from .signatures import REFUSED, is_unfilled
 TeacherLike: TypeAlias = dspy.BaseLM | dspy.Module | Sequence[dspy.Module] | None
 """What a user may give as the teacher."""
 
-TEMPERATURE = 0.7
-"""Temperature of further draws if the teacher's own is 0: it would repeat itself."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Teacher:
-    """A teacher, with all that is the same in every question to it.
-
-    Attributes:
-        task: the student's own instructions, which every prompt shows as the task.
-        lm: runs the programs whose predictors have no LM of their own; None: the configured one.
-        programs: stage -> the user's own program for it, in place of a plain ``dspy.Predict``.
-        ledger: keeps and counts the answers.
-    """
+    """A teacher, with all that is the same in every question to it."""
 
     task: str
+    """The student's own instructions, which every prompt shows as the task."""
     lm: dspy.BaseLM | None = None
+    """Runs the programs whose predictors have no LM of their own; None: the configured one."""
     programs: Mapping[str, dspy.Module] = field(default_factory=dict)
+    """Stage -> the user's own program for it, in place of a plain ``dspy.Predict``."""
     ledger: Ledger = field(default_factory=Ledger)
 
     @classmethod
@@ -66,7 +59,7 @@ class Teacher:
         return cls(task=task, lm=lm, programs={"explain": given} if explains else {})
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings of its LM that decide its answers, for config.yaml."""
+        """Return the settings of its LM that decide its answers."""
         return lm_settings(self.lm or dspy.settings.lm)
 
     def ask(
@@ -122,11 +115,6 @@ def resampled(program: dspy.Module, draw: int, *, lm: dspy.BaseLM | None) -> dsp
 
     The number is part of the sampling settings (DSPy's ``rollout_id``), which are part of a ledger's keys: a second
     run finds the answers of the first, and no two draws share one.
-
-    Args:
-        program: any DSPy module; not changed.
-        draw: number of the draw, from 0.
-        lm: runs predictors without an LM of their own; the configured one where None.
     """
     if not draw:
         return program
@@ -136,8 +124,8 @@ def resampled(program: dspy.Module, draw: int, *, lm: dspy.BaseLM | None) -> dsp
         predictor.lm = own.lm  # a copy of an LM would hold a copy of its history
         settings = {**getattr(own.lm or lm or dspy.settings.lm, "kwargs", {}), **own.config}
         sampling: dict[str, Any] = {"rollout_id": (settings.get("rollout_id") or 0) + draw}
-        if settings.get("temperature") == 0:  # one that is not set is the provider's, and above 0
-            sampling["temperature"] = TEMPERATURE
+        if settings.get("temperature") == 0:  # it would repeat itself; one that is not set is the provider's, above 0
+            sampling["temperature"] = 0.7
         if settings.get("seed") is not None:
             sampling["seed"] = settings["seed"] + draw
         predictor.config = {**own.config, **sampling}

@@ -370,8 +370,8 @@ def test_embedding_gives_unit_vectors_that_tell_topics_apart():
 
 def test_groups_and_merging_on_plain_vectors():
     vectors = embed(["x"] * 4, lambda texts: np.array([[1.0, 0.0], [0.99, 0.01], [0.0, 1.0], [0.6, 0.6]]))
-    config, check = InduceConfig(max_share=1.0, attach=0.9), ClusterCheck(band=None, max_share=1.0)
-    assert groups_of_label(vectors, np.array([0, 0, 1, -1]), config, check, label="spam") == [[0, 1], [2]]
+    check = ClusterCheck(InduceConfig(max_share=1.0, attach=0.9))
+    assert groups_of_label(vectors, np.array([0, 0, 1, -1]), check, label="spam") == [[0, 1], [2]]
     assert merge_groups(vectors, [[0], [1], [2]], similarity=0.95) == [[0, 1], [2]]
 
 

@@ -23,7 +23,7 @@ def test_a_cue_stands_in_rule_and_example_and_speaks_for_one_label():
         ]
     )
     work = Cluster([said("3", "A letter about the deadline", "work", "A letter that names a deadline is work.")])
-    assert cue_wordings([spam, work], LABELS, subject="mail") == [
+    assert cue_wordings([spam, work], LABELS, subject="mail", reads={}) == [
         "If the mail is about lottery, answer spam.",  # not the letter, which both labels have, nor the jackpot
         "If the mail is about deadline, answer work.",
     ]
@@ -31,7 +31,7 @@ def test_a_cue_stands_in_rule_and_example_and_speaks_for_one_label():
 
 def test_stop_words_and_labels_are_no_cues():
     only = Cluster([said("1", "This is what my work was", "work", "If this is what it was, work is the label.")])
-    assert cue_wordings([only], LABELS, subject="text") == [None]
+    assert cue_wordings([only], LABELS, subject="text", reads={}) == [None]
 
 
 def test_cues_are_looked_for_in_what_the_student_reads():
@@ -47,7 +47,7 @@ def test_the_cues_that_most_examples_share_come_first_and_are_few():
     members = [
         said(str(number), " ".join(words[: number + 1]), "home", " ".join(words)) for number in range(len(words))
     ]
-    (wording,) = cue_wordings([Cluster(members)], LABELS, subject="text")
+    (wording,) = cue_wordings([Cluster(members)], LABELS, subject="text", reads={})
     assert (
         wording == f"If the text is about {', '.join(words[: MOST_CUES - 1])} or {words[MOST_CUES - 1]}, answer home."
     )

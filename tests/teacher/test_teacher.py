@@ -10,7 +10,7 @@ from pld_dspy.ledger.answer import Answer
 from pld_dspy.ledger.budget import Budget
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.teacher.signatures import ExplainExample, GeneralizeRules, JudgeExample
-from pld_dspy.teacher.teacher import TEMPERATURE, Teacher, resampled
+from pld_dspy.teacher.teacher import Teacher, resampled
 
 INPUTS = [{"labels": "spam, work, home", "example": f"Mail {n} about the winner", "label": "spam"} for n in range(3)]
 
@@ -102,7 +102,7 @@ class TestResampled:
         settings = [resampled(dspy.Predict(GeneralizeRules), 2, lm=lm).config for lm in lms]
         assert settings == [
             {"rollout_id": 2},
-            {"rollout_id": 2, "temperature": TEMPERATURE, "seed": 7},
+            {"rollout_id": 2, "temperature": 0.7, "seed": 7},
             {"rollout_id": 2},
         ]
 
