@@ -10,11 +10,11 @@ from pathlib import Path
 import dspy
 import numpy as np
 
+from pld_dspy.calibrate.fitting import fit_offsets
 from pld_dspy.cli.finished_run import FinishedRun
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.rules import RuleSet
 from pld_dspy.run.progress import bar
-from pld_dspy.scoring.fitting import fit_offsets
 from pld_dspy.scoring.objective import Objective
 from pld_dspy.scoring.offsets import Offsets
 from pld_dspy.scoring.score import Score

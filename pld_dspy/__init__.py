@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .calibrate.calibrated import Calibrated as Calibrated
+    from .calibrate.fitting import fit_offsets as fit_offsets
     from .induce.config import InduceConfig as InduceConfig
     from .ledger.budget import Budget as Budget
     from .local.connect import local_lm as local_lm
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from .rules import Rule as Rule
     from .rules import RuleSet as RuleSet
     from .run.result import PLDResult as PLDResult
-    from .scoring.fitting import fit_offsets as fit_offsets
     from .search.config import SearchConfig as SearchConfig
     from .student.adapter import LabelAdapter as LabelAdapter
     from .task.splits import Splits as Splits
@@ -38,7 +38,7 @@ _HOMES = {
     "RuleSet": "rules",
     "SearchConfig": "search.config",
     "Splits": "task.splits",
-    "fit_offsets": "scoring.fitting",
+    "fit_offsets": "calibrate.fitting",
     "local_lm": "local.connect",
 }
 

@@ -13,11 +13,8 @@ from ..scoring.f1 import Floats
 from .result import Abstention, Answered
 from .risk import Bools, by_confidence
 
-LOOKS = 10
-"""Thresholds that ``threshold_for`` chooses among."""
-
-DELTA = 0.05
-"""The probability with which the bound on the error rate may fail, unless another one is given."""
+LOOKS = 10  # thresholds that are tried
+DELTA = 0.05  # the probability with which the bound on the error rate may fail, unless another one is given
 
 
 def threshold_for(
@@ -28,48 +25,30 @@ def threshold_for(
     Thresholds with a tenth, two tenths, ... all of the answers at or above them are tried, and the lowest is returned
     whose one-sided Clopper-Pearson bound on the error rate holds. The ten share ``delta`` equally (Bonferroni), so that
     choosing among them leaves the bound valid. It holds for new examples like these, if neither the rules nor the
-    offsets were fitted on these.
-
-    Args:
-        confidence: n confidences of held-out answers.
-        correct: n times whether the answer is right.
-        error_rate: the highest error rate to accept, over 0 and under 1.
-        delta: the probability with which the bound may fail, over 0 and under 1.
-
-    Returns:
-        None where no threshold keeps the error rate. With delta 0.05, 5% takes at least 104 answers, all right, and
-        10% takes 51.
-
-    Raises:
-        DataError: as ``risk_coverage``, or a rate is out of range.
+    offsets were fitted on these. None where no threshold keeps the error rate: with delta 0.05, 5% takes at least 104
+    answers, all right, and 10% takes 51.
 
     Source: Geifman & El-Yaniv 2017, "Selective classification for deep neural networks" (selection with guaranteed
     risk). Their binary search assumes that the bound rises with coverage; with few answers, it falls first.
     """
-    _check_rates(error_rate=error_rate, delta=delta)
     thresholds, taken, errors = by_confidence(confidence, correct)
-    wanted = taken[-1] * np.arange(LOOKS, 0, -1) / LOOKS
-    for step in np.searchsorted(taken, wanted - 1e-9):
-        if _highest_rate(int(errors[step]), int(taken[step]), delta / LOOKS) <= error_rate:
-            return float(thresholds[step])
-    return None
+    steps = np.searchsorted(taken, taken[-1] * np.arange(LOOKS, 0, -1) / LOOKS - 1e-9)
+    bounds = beta.ppf(1 - delta / LOOKS, errors[steps] + 1, taken[steps] - errors[steps])  # NaN where all are wrong
+    kept = steps[bounds <= error_rate]
+    return float(thresholds[kept[0]]) if len(kept) else None
 
 
 def fewest_answers(*, error_rate: float, delta: float = DELTA) -> int:
-    """Return how many answers, all right, ``threshold_for`` needs for ``error_rate``; arguments as there."""
-    _check_rates(error_rate=error_rate, delta=delta)
+    """Return how many answers, all right, ``threshold_for`` needs."""
     return math.ceil(math.log(delta / LOOKS) / math.log1p(-error_rate))
 
 
 def check_error_rate(error_rate: float | None, *, calibrate: bool) -> None:
-    """Refuse a wanted error rate that no compile can serve.
-
-    Raises:
-        DataError: it is not over 0 and under 1, or nothing is to be calibrated.
-    """
+    """Raise DataError for a wanted error rate out of range, or where nothing is to be calibrated."""
     if error_rate is None:
         return
-    _check_rates(error_rate=error_rate)
+    if not 0.0 < error_rate < 1.0:
+        raise DataError(f"error_rate={error_rate} is out of range. Give one over 0 and under 1.")
     if not calibrate:
         raise DataError(
             f"error_rate={error_rate} needs confidences, and calibrate is off. Turn it on (calibrate=True, "
@@ -78,23 +57,13 @@ def check_error_rate(error_rate: float | None, *, calibrate: bool) -> None:
 
 
 def choose_threshold(confidence: Floats, right: Bools, *, n_val: int, error_rate: float) -> Abstention:
-    """Choose the threshold for a wanted error rate, and count what stays answered with it.
+    """Choose the threshold for a wanted error rate, and count what of the first ``n_val`` answers stays answered.
 
     The bound of ``threshold_for`` is no guarantee for the compiled program, although each example has the confidence
     under offsets fitted on other folds: the rules were made from the training examples and chosen on the validation
     ones, and the temperature was fitted on all of them. Where rules fit these examples better than new ones, more of
     the new answers are wrong than the bound says. So the bound sets the threshold, and the test set checks it.
-
-    Args:
-        confidence: out-of-fold confidences on validation examples, then on training ones; NaN for an answer without.
-        right: as many times whether the answer is right.
-        n_val: how many of these are validation examples.
-        error_rate: the highest to accept among what is answered, over 0 and under 1.
-
-    Raises:
-        DataError: the error rate is out of range.
     """
-    _check_rates(error_rate=error_rate)
     known = ~np.isnan(confidence)
     threshold = threshold_for(confidence[known], right[known], error_rate=error_rate) if known.any() else None
     return Abstention(
@@ -107,10 +76,7 @@ def choose_threshold(confidence: Floats, right: Bools, *, n_val: int, error_rate
 
 
 def count_answered(confidence: Floats, right: Bools, threshold: float | None) -> Answered:
-    """Count what is answered with a threshold (None: everything), and what of it is wrong.
-
-    ``confidence`` has n entries, NaN for an answer without confidence: no threshold lets it through.
-    """
+    """Count what is answered with a threshold (None: everything) and what of it is wrong; NaN is under any."""
     wrong = ~right
     taken = np.ones_like(wrong) if threshold is None else confidence >= threshold  # False for NaN
     n, count, errors = len(wrong), int(taken.sum()), int((taken & wrong).sum())
@@ -122,14 +88,3 @@ def count_answered(confidence: Floats, right: Bools, threshold: float | None) ->
         coverage=count / n,
         error_rate=errors / count if count else None,
     )
-
-
-def _check_rates(**rates: float) -> None:
-    for name, value in rates.items():
-        if not 0.0 < value < 1.0:
-            raise DataError(f"{name}={value} is out of range. Give one over 0 and under 1.")
-
-
-def _highest_rate(errors: int, n: int, delta: float) -> float:
-    """Return the one-sided upper Clopper-Pearson bound of an error rate."""
-    return 1.0 if errors == n else float(beta.ppf(1 - delta, errors + 1, n - errors))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import dspy
@@ -61,7 +62,8 @@ class Calibrated(dspy.Module):
         self.program = with_rules(program, task, None)
         self.target = task.predictor
         self.label_field = task.label_field
-        self._apply(offsets or Offsets.none(task.labels), threshold, expected=task.labels)
+        self.labels = task.labels
+        self._apply(offsets or Offsets.none(task.labels), threshold)
 
     @property
     def calibration(self) -> Offsets:
@@ -70,15 +72,13 @@ class Calibrated(dspy.Module):
 
     def forward(self, **inputs: Any) -> dspy.Prediction:
         """Run the program and calibrate its decision."""
-        trace: list[Any] = []
-        with dspy.context(adapter=_asking_logprobs(dspy.settings.adapter), trace=trace):
+        with _asking_logprobs() as trace:
             prediction = self.program(**inputs)
         return self._calibrate(prediction, trace)
 
     async def aforward(self, **inputs: Any) -> dspy.Prediction:
         """Run as :meth:`forward` does, without blocking."""
-        trace: list[Any] = []
-        with dspy.context(adapter=_asking_logprobs(dspy.settings.adapter), trace=trace):
+        with _asking_logprobs() as trace:
             prediction = await self.program.acall(**inputs)
         return self._calibrate(prediction, trace)
 
@@ -92,23 +92,22 @@ class Calibrated(dspy.Module):
         }
 
     def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
-        """Replace the program's state and the calibration by saved ones.
-
-        Raises:
-            DataError: the state has no calibration, or one of other labels.
-        """
+        """Replace the program's state and the calibration by saved ones; DataError if the calibration does not fit."""
         try:
             saved = SavedCalibration.model_validate(state.get("calibration"))
         except ValidationError as error:
             raise DataError(
                 f"The saved calibration is damaged: {error.errors()[0]['msg']}. Load a file that Calibrated saved."
             ) from error
-        _check_labels(saved.labels, self.labels)
+        self._apply(saved, saved.threshold)
         self.program.load_state(state["program"], allow_unsafe_lm_state=allow_unsafe_lm_state)
-        self._apply(saved, saved.threshold, expected=self.labels)
 
-    def _apply(self, offsets: Offsets, threshold: float | None, *, expected: Sequence[str]) -> None:
-        _check_labels(offsets.labels, expected)
+    def _apply(self, offsets: Offsets, threshold: float | None) -> None:
+        if sorted(offsets.labels) != sorted(self.labels):
+            raise DataError(
+                f"The offsets are of the labels {', '.join(offsets.labels)}, and the program decides between "
+                f"{', '.join(self.labels)}. Fit offsets for this program."
+            )
         # Plain attributes: content keys tell programs apart by these.
         self.labels = offsets.labels
         self.offsets = offsets.values
@@ -117,7 +116,6 @@ class Calibrated(dspy.Module):
 
     def _calibrate(self, prediction: dspy.Prediction, trace: list[Any]) -> dspy.Prediction:
         predictor = dict(self.program.named_predictors())[self.target]
-        _extend_caller_trace(trace)
         outputs = [given for module, _, given in trace if module is predictor]
         logprobs = outputs[-1].get(LABEL_LOGPROBS) if outputs else None
         own = label_text(prediction.get(self.label_field))
@@ -161,22 +159,15 @@ def _task(program: dspy.Module, target: str | None) -> Task:
     return Task(predictor=name, label_field=decision.field, labels=decision.labels, inputs=())
 
 
-def _check_labels(labels: Sequence[str], expected: Sequence[str]) -> None:
-    if sorted(labels) != sorted(expected):
-        raise DataError(
-            f"The offsets are of the labels {', '.join(labels)}, and the program decides between "
-            f"{', '.join(expected)}. Fit offsets for this program."
-        )
-
-
-def _asking_logprobs(configured: dspy.Adapter | None) -> LabelAdapter:
-    if isinstance(configured, LabelAdapter):
-        return configured.asking_logprobs()
-    return LabelAdapter(logprobs=True, fallback=configured)
-
-
-def _extend_caller_trace(trace: list[Any]) -> None:
-    outer = dspy.settings.trace
+@contextmanager
+def _asking_logprobs() -> Iterator[list[Any]]:
+    """Ask for log-probabilities within; give the trace of the calls, which the caller's trace takes in after."""
+    configured, outer = dspy.settings.adapter, dspy.settings.trace
+    trace: list[Any] = []
+    own = isinstance(configured, LabelAdapter)
+    adapter = configured.asking_logprobs() if own else LabelAdapter(logprobs=True, fallback=configured)
+    with dspy.context(adapter=adapter, trace=trace):
+        yield trace
     if outer is not None and dspy.settings.max_trace_size > 0:
         outer.extend(trace)
         del outer[: max(0, len(outer) - dspy.settings.max_trace_size)]

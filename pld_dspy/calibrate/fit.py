@@ -12,18 +12,17 @@ from ..ledger.answer import Answer
 from ..rules import RuleSet
 from ..scoring.difference import difference
 from ..scoring.f1 import Floats
-from ..scoring.fitting import fit_out_of_fold, fit_temperature
 from ..scoring.offsets import Offsets, replace_answers
 from ..student.evaluator import Evaluation, Evaluator
 from ..student.redecide import decision_of, logprobs_of, redecide
 from ..task.task import Task
 from .abstain import choose_threshold, count_answered
+from .fitting import fit_out_of_fold, fit_temperature
 from .result import Bin, Calibration, Grade, StudentCalibration
 from .risk import are_right, error_at, expected_calibration_error, reliability, risk_coverage
 
 STAGE = "calibrate"
-CURVE_POINTS = 100
-COVERAGE = 0.8
+CURVE_POINTS = 100  # most points of a risk-coverage curve that are kept
 
 NO_LOGPROBS = (
     "the student's answers carry no label log-probabilities. They need a LabelAdapter, a program that returns the "
@@ -43,6 +42,10 @@ def fit_students(
 ) -> Calibration | None:
     """Fit offsets and a temperature for the unchanged student and for the one under ``rules``.
 
+    None without log-probabilities. Offsets are 0 for a student whose offsets do not pay. Where a cap on calls is
+    reached, the validation examples alone are used, since rules that were searched for their offsets are worth little
+    without any; then there is no threshold, since the same examples chose the rules.
+
     Args:
         rules: the compiled student's; None where it is the unchanged one.
         train: labelled examples to fit on.
@@ -50,16 +53,6 @@ def fit_students(
         evaluator: the student, under an adapter that asks for log-probabilities.
         error_rate: wanted among what is answered, for a threshold; None chooses none.
         on_answer: called once per answer.
-
-    Returns:
-        None without log-probabilities. Offsets are 0 for a student whose offsets do not pay. Where a cap on calls is
-        reached, the validation examples alone are used, since rules that were searched for their offsets are worth
-        little without any; then there is no threshold, since the same examples chose the rules.
-
-    Raises:
-        DataError: the error rate is out of range.
-        TooManyErrors: more calls failed than the ledger allows.
-        ModelError: a model rejects credentials or settings.
     """
     if decision_of(evaluator) is None:
         return None
@@ -85,14 +78,7 @@ def grade_students(
     pair: tuple[Evaluation, Evaluation],
     evaluator: Evaluator,
 ) -> Calibration:
-    """Return the calibration with what it does on the test set; no call is made.
-
-    Args:
-        calibration: as fitted.
-        examples: the test set.
-        pair: evaluations of the unchanged and of the compiled student on it.
-        evaluator: as for :func:`fit_students`.
-    """
+    """Return the calibration with the grades of a ``pair`` of students on the test examples; no call is made."""
     (baseline, compiled), task, seed = pair, evaluator.task, evaluator.seed
     golds = task.golds(examples)
     baseline_side, _ = _grade_student(calibration.baseline, examples, baseline, evaluator)
@@ -127,16 +113,16 @@ def _fit_student(
         offsets, sums = fit
         plain = Offsets.none(task.labels, temperature=offsets.temperature)
         labels, confidence = plain.answer(sums, replace_answers(own, plain.decide(sums)))
-    abstention = None
-    if error_rate is not None:
-        abstention = choose_threshold(confidence, are_right(labels, golds), n_val=n_val, error_rate=error_rate)
+    if error_rate is None:
+        return StudentCalibration(offsets=offsets)
+    abstention = choose_threshold(confidence, are_right(labels, golds), n_val=n_val, error_rate=error_rate)
     return StudentCalibration(offsets=offsets, abstention=abstention)
 
 
 def _grade_student(
     side: StudentCalibration, examples: Sequence[dspy.Example], own: Evaluation, evaluator: Evaluator
 ) -> tuple[StudentCalibration, Evaluation]:
-    """Grade a student's answers without and with offsets; return the evaluation with offsets too."""
+    """Grade a student without and with offsets; return the evaluation with offsets too."""
     task, abstention = evaluator.task, side.abstention
     golds, logprobs = task.golds(examples), logprobs_of(own.answers, task)
     calibrated = evaluator.scored(examples, redecide(own.answers, side.offsets, evaluator))
@@ -162,7 +148,7 @@ def _grade(evaluation: Evaluation, golds: Sequence[str], confidence: Floats) -> 
     return Grade(
         score=evaluation.score,
         calibration_error=expected_calibration_error(sure, right),
-        error_at_80=error_at(sure, right, coverage=COVERAGE),
+        error_at_80=error_at(sure, right, coverage=0.8),
         coverage=tuple(coverage[points].round(4).tolist()),
         risk=tuple(risk[points].round(4).tolist()),
         reliability=tuple(Bin(confidence=mean, accuracy=share, n=int(n)) for mean, share, n in zip(*bins, strict=True)),

@@ -21,19 +21,13 @@ class Bin(Record):
 class Grade(Record):
     """How one student did on the test set, and what its confidence is worth.
 
-    An answer without log-probabilities has the confidence 0.
-
-    Attributes:
-        score: macro-F1 and the rest.
-        calibration_error: expected calibration error, 0 to 1.
-        error_at_80: error rate among the most confident answers that make up 80% of all.
-        coverage, risk: points of the risk-coverage curve, from few answers to all; at most ``CURVE_POINTS``.
-        reliability: the ranges that ``calibration_error`` is a mean over.
+    An answer without log-probabilities has the confidence 0. ``coverage`` and ``risk`` are points of a curve, from few
+    answers to all.
     """
 
     score: Score
-    calibration_error: float
-    error_at_80: float
+    calibration_error: float  # expected calibration error, 0 to 1: a mean over the ranges in ``reliability``
+    error_at_80: float  # error rate among the most confident answers that make up 80% of all
     coverage: tuple[float, ...]
     risk: tuple[float, ...]
     reliability: tuple[Bin, ...]
@@ -43,51 +37,29 @@ class Answered(Record):
     """How much a student answers with a threshold, and how often that is wrong; and without one.
 
     With a threshold, failed calls and answers without log-probabilities are left out.
-
-    Attributes:
-        n: examples.
-        n_wrong: wrong ones, if the student answers all.
-        answered: examples whose confidence is at the threshold or over; all without a threshold.
-        wrong: wrong ones among them.
-        coverage: answered / n.
-        error_rate: wrong / answered; None where nothing is answered.
     """
 
     n: int
-    n_wrong: int
+    n_wrong: int  # if the student answers all
     answered: int
-    wrong: int
+    wrong: int  # among those answered
     coverage: float
-    error_rate: float | None
+    error_rate: float | None  # None where nothing is answered
 
 
 class Abstention(Record):
-    """The threshold for a wanted error rate.
-
-    Attributes:
-        error_rate: the wanted one, among what is answered.
-        delta: the probability with which ``threshold_for`` may fail.
-        n: out-of-fold confidences, of training and validation examples, that the threshold was chosen on.
-        threshold: None where no threshold keeps the rate on so many examples: the student then answers everything.
-        validation: what is answered of the validation examples, with these out-of-fold confidences.
-        test: the same on the test set; None without one.
-    """
+    """The threshold for a wanted error rate, chosen on n out-of-fold confidences."""
 
     error_rate: float
-    delta: float
+    delta: float  # the probability with which the bound on the error rate may fail
     n: int
-    threshold: float | None
+    threshold: float | None  # None where none keeps the rate: the student then answers everything
     validation: Answered
     test: Answered | None = None
 
 
 class SavedCalibration(Offsets):
-    """What a calibrated program needs, as calibration.json holds it.
-
-    Attributes:
-        error_rate: the error rate that was wanted; None where none was.
-        threshold: confidence below which to abstain; None never abstains.
-    """
+    """What a calibrated program needs, as calibration.json holds it; without a threshold it never abstains."""
 
     error_rate: float | None = Field(default=None, gt=0.0, lt=1.0)
     threshold: float | None = Field(default=None, ge=0.0, le=1.0)
@@ -99,19 +71,12 @@ class SavedCalibration(Offsets):
 
 
 class StudentCalibration(Record):
-    """One student's calibration.
+    """One student's calibration, and its grades on the test set, where there is one."""
 
-    Attributes:
-        offsets: as fitted. Where none paid, all are 0 and ``gain`` is None, and only the temperature is fitted.
-        plain: the student on the test set with its own probabilities for confidence; None without a test set.
-        calibrated: the same with offsets and temperature.
-        abstention: the threshold for the wanted error rate; None where none was wanted.
-    """
-
-    offsets: Offsets
+    offsets: Offsets  # where none paid, all are 0 and only the temperature is fitted
     plain: Grade | None = None
     calibrated: Grade | None = None
-    abstention: Abstention | None = None
+    abstention: Abstention | None = None  # None where no error rate was wanted
 
     @property
     def saved(self) -> SavedCalibration:
@@ -121,19 +86,11 @@ class StudentCalibration(Record):
 
 
 class Calibration(Record):
-    """The outcome of the calibration of a compile.
-
-    Attributes:
-        baseline, compiled: of the unchanged and of the compiled student.
-        n: training and validation examples that it was fitted on.
-        capped: the cap on calls that kept the training examples out of it; None where they are in.
-        difference: on the test set, the compiled student with calibration minus without; None without a test set.
-        difference_to_baseline: the compiled student with calibration minus the unchanged student without.
-    """
+    """The calibration of the unchanged and of the compiled student; differences are on the test set."""
 
     baseline: StudentCalibration
     compiled: StudentCalibration
-    n: int
-    capped: str | None = None
-    difference: Difference | None = None
-    difference_to_baseline: Difference | None = None
+    n: int  # training and validation examples to fit on
+    capped: str | None = None  # the cap on calls that left only validation examples to fit on
+    difference: Difference | None = None  # the compiled student with calibration minus without
+    difference_to_baseline: Difference | None = None  # minus the unchanged student without calibration

@@ -19,17 +19,7 @@ def are_right(labels: Sequence[str | None], golds: Sequence[str]) -> Bools:
 
 
 def risk_coverage(confidence: ArrayLike, correct: ArrayLike) -> tuple[Floats, Floats]:
-    """Return (coverage, risk): of the most confident answers, their share and the error rate among them.
-
-    Args:
-        confidence: n confidences, in any order.
-        correct: n times whether the answer is right.
-
-    Returns:
-        Two arrays, one entry per distinct confidence, from the highest down; coverage rises to 1.
-
-    Raises:
-        DataError: there are no answers, sizes disagree, or a confidence is missing.
+    """Return (coverage, risk) per distinct confidence from the highest down: the answers' share and error rate.
 
     Source: El-Yaniv & Wiener 2010, "On the foundations of noise-free selective classification".
     """
@@ -46,10 +36,8 @@ def error_at(confidence: ArrayLike, correct: ArrayLike, *, coverage: float) -> f
 def reliability(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 10) -> tuple[Floats, Floats, Floats]:
     """Return (mean confidence, share of right answers, n) of ``bins`` equal ranges of confidence, from the lowest up.
 
-    Ranges without an answer are left out. Other arguments and errors as of ``risk_coverage``.
-
-    Source: the reliability diagram, Niculescu-Mizil & Caruana 2005, "Predicting good probabilities with supervised
-    learning".
+    Ranges without an answer are left out. Source: the reliability diagram, Niculescu-Mizil & Caruana 2005, "Predicting
+    good probabilities with supervised learning".
     """
     sure, right = _checked(confidence, correct)
     place = np.clip((sure * bins).astype(np.int64), 0, bins - 1)
@@ -60,8 +48,6 @@ def reliability(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 10) ->
 
 def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 10) -> float:
     """Return the mean distance of confidence and accuracy over ranges of confidence, weighted by their answers.
-
-    0 is perfect; a student that is always sure and right half the time has 0.5. Arguments as of ``reliability``.
 
     Source: Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian binning"; Guo et al. 2017.
     """

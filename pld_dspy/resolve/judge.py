@@ -81,7 +81,7 @@ def judge(
 
     1. it corrects at least one of the errors that it was made for. They count no further, as it was written for them;
     2. on the guard set, the posterior probability that it is right more often is above ``1 - alpha`` (see
-       :func:`~pld_dspy.scoring.score.chance_to_win`);
+       :func:`~pld_dspy.scoring.difference.chance_to_win`);
     3. the objective on the guard set rises: under macro-F1, wins on a frequent label do not make up for losses on a
        rare one.
 

@@ -8,28 +8,27 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta, binomtest
 
-from .f1 import LEVELS, RESAMPLES, Cells, Ints, Record
+from .f1 import LEVELS, RESAMPLES, Cells, Record
 
 
 class AccuracyDifference(Record):
     """A paired difference of accuracy on the same examples."""
 
     value: float
-    interval: tuple[float, float]
-    """95% percentile bootstrap interval over examples."""
-    p_value: float
-    """Exact two-sided McNemar test: a sign test on the examples that exactly one of the two gets right."""
+    interval: tuple[float, float]  # 95% percentile bootstrap over examples
+    p_value: float  # exact two-sided McNemar test: a sign test on examples that exactly one of the two gets right
 
 
 class Difference(Record):
-    """A paired difference of macro-F1, and of accuracy, on the same examples."""
+    """A paired difference of macro-F1, and of accuracy, on the same n examples.
+
+    The p-value is that of a two-sided approximate randomization test, which swaps the two answers of an example at
+    random (Yeh 2000, "More accurate tests for the statistical significance of result differences").
+    """
 
     macro_f1: float
-    interval: tuple[float, float]
-    """95% percentile bootstrap interval over examples, both answers of an example drawn together."""
+    interval: tuple[float, float]  # 95% percentile bootstrap over examples, both answers of an example drawn together
     p_value: float
-    """Two-sided approximate randomization test (Yeh 2000, "More accurate tests for the statistical
-    significance of result differences"): the two answers of an example swapped at random."""
     n: int
     accuracy: AccuracyDifference
 
@@ -60,37 +59,27 @@ def difference(
     kept = counts - swapped
     null = (new.total(kept) + old.total(swapped)).macro() - (old.total(kept) + new.total(swapped)).macro()
     extreme = int((np.abs(null) >= abs(observed) - 1e-12).sum())
+
+    change = cells.right(2).astype(int) - cells.right(1).astype(int)
+    wins, losses = int(counts[change > 0].sum()), int(counts[change < 0].sum())
+    least, most = np.quantile(draws @ change / len(golds), LEVELS)
     return Difference(
         macro_f1=observed,
         interval=(float(low), float(high)),
         p_value=(extreme + 1) / (RESAMPLES + 1),
         n=len(golds),
-        accuracy=_accuracy_difference(cells, draws),
+        accuracy=AccuracyDifference(
+            value=(wins - losses) / len(golds),
+            interval=(float(least), float(most)),
+            p_value=float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0,
+        ),
     )
 
 
 def chance_to_win(candidate: NDArray[np.bool_], incumbent: NDArray[np.bool_]) -> float:
-    """Return P(the candidate is right more often than the incumbent), given their answers to the same examples.
+    """Return P(the candidate is right more often than the incumbent), given n flags of which answers were right.
 
     Only examples that exactly one of the two gets right count. With a uniform prior on the candidate's share of these,
     the posterior is a Beta distribution.
-
-    Args:
-        candidate: n flags, whether the candidate was correct.
-        incumbent: n flags of the incumbent on the same examples.
     """
-    wins = int((candidate & ~incumbent).sum())
-    losses = int((incumbent & ~candidate).sum())
-    return float(beta.sf(0.5, 1 + wins, 1 + losses))
-
-
-def _accuracy_difference(cells: Cells, draws: Ints) -> AccuracyDifference:
-    change = cells.right(2).astype(int) - cells.right(1).astype(int)
-    n = int(cells.counts.sum())
-    wins, losses = int(cells.counts[change > 0].sum()), int(cells.counts[change < 0].sum())
-    low, high = np.quantile(draws @ change / n, LEVELS)
-    return AccuracyDifference(
-        value=(wins - losses) / n,
-        interval=(float(low), float(high)),
-        p_value=float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0,
-    )
+    return float(beta.sf(0.5, 1 + (candidate & ~incumbent).sum(), 1 + (incumbent & ~candidate).sum()))

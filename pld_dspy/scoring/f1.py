@@ -16,8 +16,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 RESAMPLES = 4000
-LEVELS = (0.025, 0.975)
-"""Quantiles that bound a 95% interval."""
+LEVELS = (0.025, 0.975)  # quantiles that bound a 95% interval
 
 
 class Record(BaseModel):
@@ -47,7 +46,7 @@ class F1:
         return F1(counts @ self.twice_hits, counts @ self.golds_and_answers)
 
     def per_label(self) -> Floats:
-        """Return F1 of each label; 0 of one that is neither gold nor answered."""
+        """Return F1 of each label; 0 for one that is neither gold nor answered."""
         return np.asarray(self.twice_hits / np.maximum(self.golds_and_answers, 1))
 
     def macro(self) -> Floats:
@@ -59,20 +58,16 @@ class F1:
 class Cells:
     """Examples counted by their texts: the gold text and the answer of each student.
 
-    Attributes:
-        texts: (1 + students) x cells, numbers of texts: a label's place in the label set, C for a missing or unknown
-            text, and higher numbers for several labels joined.
-        counts: how many examples are in each cell.
-        named: texts x (C + 1), the labels that each text names.
+    A text is a number: a label's place in the label set, C if missing or unknown, higher for several labels joined.
     """
 
-    texts: Ints
-    counts: Ints
-    named: Ints
+    texts: Ints  # (1 + students) x cells
+    counts: Ints  # examples in each cell
+    named: Ints  # texts x (C + 1): the labels that each text names
 
     @classmethod
     def of(cls, labels: Sequence[str], *columns: Sequence[str | None]) -> Cells:
-        """Count n examples by the texts in ``columns``, gold texts first; ``labels`` is the label set."""
+        """Count n examples by the texts in ``columns``, gold texts first."""
         others = sorted({text for column in columns for text in column if text is not None} - set(labels))
         texts: list[str | None] = [*labels, None, *(text for text in others if labels_in(text, labels) is not None)]
         numbers = {text: number for number, text in enumerate(texts)}

@@ -16,46 +16,46 @@ from ..errors import DataError
 from ..task.labels import indicator
 from .f1 import F1
 
-Figure = Callable[[Sequence[str], Sequence[str | None], Sequence[str]], float]
+Golds, Answers, Labels = Sequence[str], Sequence[str | None], Sequence[str]
+Figure = Callable[[Golds, Answers, Labels], float]
 """(gold texts, answered texts, label set) -> a value from 0 to 1."""
 
 ONE_LABEL = "f1:"
 """``f1:LABEL`` names the F1 of one label."""
 
 
-def macro_f1(golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> float:
+def macro_f1(golds: Golds, answers: Answers, labels: Labels) -> float:
     """Return the mean F1 over all labels of the set; 0 for a label that is neither gold nor answered."""
     return float(_f1(golds, answers, labels).macro())
 
 
-def weighted_f1(golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> float:
+def weighted_f1(golds: Golds, answers: Answers, labels: Labels) -> float:
     """Return the mean F1 over labels, each weighted by its share of ``golds``."""
     support = indicator(golds, labels)[:, :-1].sum(axis=0)
     return float(np.average(_f1(golds, answers, labels).per_label(), weights=support)) if support.any() else 0.0
 
 
-def label_f1(label: str, golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> float:
+def label_f1(label: str, golds: Golds, answers: Answers, labels: Labels) -> float:
     """Return the F1 of one ``label``; 0 where it is neither gold nor answered."""
     return float(_f1(golds, answers, labels).per_label()[list(labels).index(label)])
 
 
-def accuracy(golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> float:
+def accuracy(golds: Golds, answers: Answers, labels: Labels) -> float:
     """Return the share of right answers; an answer of several labels is right if it has exactly the gold ones."""
     return float(np.mean([gold == answer for gold, answer in zip(golds, answers, strict=True)]))
 
 
-def balanced_accuracy(golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> float:
+def balanced_accuracy(golds: Golds, answers: Answers, labels: Labels) -> float:
     """Return the mean recall over the labels that occur in ``golds``, as scikit-learn defines it."""
     texts = ["" if answer is None else answer for answer in answers]  # scikit-learn refuses None
     return float(recall_score(golds, texts, labels=sorted(set(golds)), average="macro", zero_division=0.0))
 
 
-def balanced_accuracy_per_label(golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> float:
+def balanced_accuracy_per_label(golds: Golds, answers: Answers, labels: Labels) -> float:
     """Return the mean, over labels, of each label's balanced accuracy as a yes-or-no decision.
 
-    That is the mean of its recall and of the share of right answers to examples without it: mean recall alone would
-    be best where every label is always answered. A missing answer is wrong for both. Labels that are gold everywhere
-    or nowhere are left out; the value is 0 where no label remains.
+    Mean recall alone would be best where every label is always answered. A missing answer is always wrong. Labels that
+    are gold everywhere or nowhere are left out; the value is 0 where no label remains.
     """
     gold, answer = indicator(golds, labels)[:, :-1] == 1, indicator(answers, labels) == 1
     right = (gold == answer[:, :-1]) & ~answer[:, -1:]
@@ -76,16 +76,7 @@ FIGURES: dict[str, Figure] = {
 
 
 def figure(name: str, labels: Sequence[str], *, several: bool = False) -> Figure:
-    """Return the figure called ``name``.
-
-    Args:
-        name: a key of ``FIGURES``, or ``f1:LABEL``.
-        labels: the label set.
-        several: whether an answer may hold several labels.
-
-    Raises:
-        DataError: the name holds a label that is not one of ``labels``.
-    """
+    """Return the figure called ``name``, a key of ``FIGURES`` or ``f1:LABEL``; DataError for an unknown label."""
     if name == "balanced_accuracy" and several:
         return balanced_accuracy_per_label
     if name in FIGURES:
@@ -99,5 +90,5 @@ def figure(name: str, labels: Sequence[str], *, several: bool = False) -> Figure
     return partial(label_f1, label)
 
 
-def _f1(golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> F1:
+def _f1(golds: Golds, answers: Answers, labels: Labels) -> F1:
     return F1.of(indicator(golds, labels), indicator(answers, labels)).total(np.ones(len(golds)))

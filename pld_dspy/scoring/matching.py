@@ -17,15 +17,10 @@ LEAST = -600.0
 
 
 def match(logprobs: Floats, shares: Floats, *, rounds: int = ROUNDS) -> Floats:
-    """Return the offsets under which the mean probability of each label is its share.
+    """Return the ... x C offsets under which the mean probability of each label is its share.
 
-    Args:
-        logprobs: ... x m x C log-probabilities; rows of NaN are left out.
-        shares: C shares of the labels, sum 1; a label of share 0 is left as it is.
-        rounds: of the fixed-point iteration; each moves every label's mean towards its share.
-
-    Returns:
-        ... x C offsets, that of the commonest label 0; all of them 0 where every row is left out.
+    Rows of NaN in the ... x m x C ``logprobs`` are left out. The offset is 0 for the commonest label and for those of
+    share 0, and for all labels where no row remains. ``shares`` sum to 1.
 
     Source: prior matching, Liusie, Manakul & Gales 2023, "Mitigating word bias in zero-shot prompt-based
     classifiers"; the iteration is that of iterative proportional fitting.
@@ -46,10 +41,5 @@ def match(logprobs: Floats, shares: Floats, *, rounds: int = ROUNDS) -> Floats:
 
 
 def match_gold(logprobs: Floats, gold: Ints) -> Floats:
-    """Return the offsets under which each label is answered as often as it is right.
-
-    Args:
-        logprobs: m x C log-probabilities, as for :func:`match`.
-        gold: m gold labels, as numbers of columns.
-    """
+    """Return the offsets under which m x C ``logprobs`` answer each label as often as it is right in ``gold``."""
     return match(logprobs, np.bincount(gold, minlength=np.shape(logprobs)[1]) / len(gold))

@@ -19,11 +19,7 @@ Metric = Callable[..., Any]
 
 
 def extra_arguments(metric: Metric) -> list[int]:
-    """Return how many arguments beyond gold and prediction the metric accepts: those of 0, 1 and 3 that work.
-
-    Raises:
-        DataError: it is no function, or takes other arguments.
-    """
+    """Return which of 0, 1 and 3 arguments beyond gold and prediction the metric accepts; DataError if none."""
     if not callable(metric):
         raise DataError(f"metric={metric!r} is no metric. Give a function, or name a figure with objective=.")
     # A module such as dspy.evaluate.SemanticF1 hands all arguments to forward. It is taken from the class, since DSPy
@@ -42,11 +38,7 @@ def extra_arguments(metric: Metric) -> list[int]:
 
 
 def mean_score(metric: Metric, examples: Sequence[dspy.Example], predictions: Sequence[dspy.Prediction]) -> float:
-    """Return the mean of the metric's scores, 0 for a failed call; arguments that it need not have are left out.
-
-    Raises:
-        DataError: the metric gives no finite number.
-    """
+    """Return the mean of the metric's scores, 0 for a failed call; arguments that it need not have are left out."""
     extra = [None] * min(extra_arguments(metric))
     scores = [
         as_number(metric(example, prediction, *extra), metric) if prediction.toDict() else 0.0
@@ -72,11 +64,7 @@ def feedback(
 
 
 def as_number(value: Any, source: Callable[..., Any]) -> float:
-    """Return a score as a float.
-
-    Raises:
-        DataError: it is not a finite number; the message names its ``source``.
-    """
+    """Return a score as a float; DataError about its ``source`` if it is not a finite number."""
     given = value.get("score") if isinstance(value, dspy.Prediction) else value
     try:
         number = float(given)

@@ -28,18 +28,10 @@ LABEL_BALANCE = {"accuracy": 0.0, "weighted_f1": 0.0, "balanced_accuracy": 1.0}
 
 @dataclass(frozen=True)
 class Objective:
-    """What a compile maximizes.
+    """What a compile maximizes; DataError if both are given, or one is unusable."""
 
-    Attributes:
-        choice: a key of ``FIGURES``, ``f1:LABEL``, or a function of (examples, predictions).
-        metric: a per-example DSPy metric instead; its mean is maximized, and a failed call counts 0.
-
-    Raises:
-        DataError: both are given, the name is unknown, or the metric takes other arguments.
-    """
-
-    choice: str | SetMetric = "macro_f1"
-    metric: Metric | None = None
+    choice: str | SetMetric = "macro_f1"  # a key of FIGURES, f1:LABEL, or a function of (examples, predictions)
+    metric: Metric | None = None  # its mean is maximized instead
 
     def __post_init__(self) -> None:
         choice = self.choice
@@ -47,7 +39,7 @@ class Objective:
             if choice != "macro_f1":
                 raise DataError("Give objective= or metric=, not both.")
             extra_arguments(self.metric)
-        elif not callable(choice) and choice not in FIGURES and not _names_label(choice):
+        elif not callable(choice) and choice not in FIGURES and not re.match(f"{ONE_LABEL}.", str(choice)):
             raise DataError(
                 f"objective={choice!r} is unknown. Give one of {', '.join(FIGURES)}, f1:LABEL, or a callable."
             )
@@ -65,20 +57,12 @@ class Objective:
         return {f"{name}_code": code_digest(function) for name, function in given.items() if callable(function)}
 
     def check(self, labels: Sequence[str]) -> None:
-        """Refuse the F1 of a label that the task does not have.
-
-        Raises:
-            DataError: the chosen label is not one of ``labels``.
-        """
+        """Raise DataError for the F1 of a label that the task does not have."""
         if isinstance(self.choice, str):
             figure(self.choice, labels)
 
     def value(self, task: Task, examples: Sequence[dspy.Example], predictions: Sequence[dspy.Prediction]) -> float:
-        """Return the value of n predictions for n labelled examples.
-
-        Raises:
-            DataError: a user's own function gives no finite number.
-        """
+        """Return the value of n predictions for n labelled examples; DataError if a user's function gives no number."""
         if self.metric is not None:
             return mean_score(self.metric, examples, predictions)
         if not isinstance(self.choice, str):
@@ -96,11 +80,8 @@ class Objective:
         """Return n weights, sum 1, with which the share of right answers comes closest to the objective.
 
         For macro-F1 and the F1 of one label they are half macro recall, half accuracy, a linear approximation. A
-        user's own function may be a mean over examples, so all examples weigh the same.
-
-        Args:
-            golds: n gold texts.
-            labels: the label set, where a gold text may join several labels.
+        user's own function may be a mean over examples, so all examples weigh the same. The label set ``labels`` is
+        needed where a gold text may join several labels.
         """
         own = self.metric is not None or not isinstance(self.choice, str)
         balance = 0.0 if own else LABEL_BALANCE.get(str(self.choice), 0.5)
@@ -109,7 +90,3 @@ class Objective:
         counts = Counter(chain.from_iterable(named))
         recall = [sum(balance / (len(counts) * counts[label]) for label in found) for found in named]
         return np.asarray(recall) + (1 - balance) / len(golds)
-
-
-def _names_label(choice: object) -> bool:
-    return isinstance(choice, str) and choice.startswith(ONE_LABEL) and choice != ONE_LABEL

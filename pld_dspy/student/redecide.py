@@ -13,7 +13,8 @@ from ..ledger.answer import Answer
 from ..rules import RuleSet
 from ..scoring.f1 import Floats
 from ..scoring.matching import match_gold
-from ..scoring.offsets import Offsets, logprob_matrix
+from ..scoring.offsets import Offsets
+from ..task.labels import LABEL_LOGPROBS
 from ..task.task import Task
 from .decision import Decision
 from .evaluator import Evaluator
@@ -38,7 +39,7 @@ class OffsetEvaluator(Evaluator):
         stage: str,
         on_answer: Callable[[], object] | None = None,
     ) -> list[Answer]:
-        """Return the student's answers with the labels that the offsets decide on."""
+        """Return the student's answers as any evaluator does, with the labels that the offsets decide on."""
         return redecide(super().answers(rules, examples, stage=stage, on_answer=on_answer), self.offsets, self)
 
 
@@ -49,12 +50,13 @@ def redecide(answers: Sequence[Answer], offsets: Offsets, evaluator: Evaluator) 
         return list(answers)
     own = [evaluator.task.read(answer.outputs) for answer in answers]
     labels, _ = offsets.answer(logprobs_of(answers, evaluator.task), own)
-    found = list(answers)
-    for number, (answer, before, label) in enumerate(zip(answers, own, labels, strict=True)):
-        if label is not None and label != before:
-            value = to_jsonable_python(decision.values[label])  # for objectives that read predictions
-            found[number] = replace(answer, outputs={**(answer.outputs or {}), decision.field: value})
-    return found
+    values = {label: to_jsonable_python(value) for label, value in decision.values.items()}
+    return [
+        answer
+        if label is None or label == before
+        else replace(answer, outputs={**(answer.outputs or {}), decision.field: values[label]})
+        for answer, before, label in zip(answers, own, labels, strict=True)
+    ]
 
 
 def redecide_to_match_gold(
@@ -75,7 +77,9 @@ def matching_offsets(answers: Sequence[Answer], examples: Sequence[dspy.Example]
 
 def logprobs_of(answers: Sequence[Answer], task: Task) -> Floats:
     """Return the label log-probabilities of n answers, n x C; a row of NaN for an answer without them."""
-    return logprob_matrix([answer.outputs or {} for answer in answers], task.labels)
+    rows = [(answer.outputs or {}).get(LABEL_LOGPROBS) or {} for answer in answers]
+    matrix = [[row.get(label, np.nan) for label in task.labels] for row in rows]
+    return np.array(matrix, dtype=np.float64).reshape(len(rows), len(task.labels))
 
 
 def decision_of(evaluator: Evaluator) -> Decision | None:

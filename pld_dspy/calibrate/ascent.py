@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from .f1 import Floats, Ints
+from ..scoring.f1 import Floats, Ints
 
-SWEEPS = 20
-"""Most passes over the labels; passes end as soon as one wins nothing."""
-
-CLOSEST = 1e-9
-"""Limits no further apart count as one: between them, rounding would decide."""
+SWEEPS = 20  # most passes over the labels; passes end as soon as one wins nothing
+CLOSEST = 1e-9  # limits no further apart count as one: between them, rounding would decide
 
 
 def ascend(scores: Floats, gold: Ints, *, tolerance: float, seed: int) -> Floats:
-    """Return offsets, as good as found, under which the largest of scores + offsets gives the best macro-F1.
+    """Return C offsets, as good as found, under which the largest of n x C scores + offsets gives the best macro-F1.
 
     Macro-F1 has no slope, but as a function of one label's offset it is a staircase with at most n steps, whose heights
     are all known from one sort. Offsets start from 0, and from minus each label's mean score, which undoes a student's
-    liking for a label (Zhou et al. 2024, "Batch calibration"); the second start must end better by more than the
-    tolerance.
-
-    Args:
-        scores: n x C log-probabilities; rows of NaN are never right.
-        gold: n label numbers; the commonest label keeps the offset 0.
-        tolerance: macro-F1 that an offset must win for being larger than another.
-        seed: of the order in which labels take turns.
+    liking for a label (Zhou et al. 2024, "Batch calibration"). The second start must end better by more than the
+    tolerance, and so must a larger offset. The commonest label keeps the offset 0; rows of NaN are never right.
     """
     counts = np.bincount(gold, minlength=scores.shape[1])
     fixed = int(counts.argmax())
@@ -34,27 +25,19 @@ def ascend(scores: Floats, gold: Ints, *, tolerance: float, seed: int) -> Floats
     if not known.any():
         return np.zeros(scores.shape[1])
     means = scores.mean(axis=0)
+    others = [label for label in range(len(counts)) if label != fixed]
     best, reached = np.zeros(0), -np.inf
-    for start in (np.zeros(scores.shape[1]), means[fixed] - means):
-        offsets, value = _climb(scores, gold, counts, start, fixed=fixed, tolerance=tolerance, seed=seed)
+    for offsets in (np.zeros(scores.shape[1]), means[fixed] - means):
+        rng, value = np.random.default_rng(seed), -np.inf
+        for _ in range(SWEEPS):
+            before = value
+            for label in rng.permutation(others):
+                offsets[label], value = _step(scores, gold, counts, offsets, int(label), tolerance)
+            if value <= before:
+                break
         if value > reached + tolerance:
             best, reached = offsets, value
     return best
-
-
-def _climb(
-    scores: Floats, gold: Ints, counts: Ints, start: Floats, *, fixed: int, tolerance: float, seed: int
-) -> tuple[Floats, float]:
-    rng = np.random.default_rng(seed)
-    offsets, value = start.copy(), -np.inf
-    others = [label for label in range(len(counts)) if label != fixed]
-    for _ in range(SWEEPS):
-        before = value
-        for label in rng.permutation(others):
-            offsets[label], value = _step(scores, gold, counts, offsets, int(label), tolerance)
-        if value <= before:
-            break
-    return offsets, value
 
 
 def _step(

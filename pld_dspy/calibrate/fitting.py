@@ -11,11 +11,11 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from ..errors import DataError
+from ..scoring.difference import Difference, difference
+from ..scoring.f1 import Floats, Ints
+from ..scoring.matching import match_gold
+from ..scoring.offsets import Offsets
 from .ascent import ascend
-from .difference import Difference, difference
-from .f1 import Floats, Ints
-from .matching import match_gold
-from .offsets import Offsets
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +38,8 @@ def fit_offsets(
 ) -> Offsets | None:
     """Fit offsets under which the largest log-probability makes the best macro-F1; keep them only if they pay.
 
-    They are fitted in two ways, and the way that does better on examples it was not fitted on is kept: matching
-    (``match``), for which few examples are enough, and ascent on macro-F1 itself, which uses every gold label.
+    They are fitted in two ways: by matching how often each label is answered to how often it is right, for which few
+    examples are enough, and by ascent on macro-F1 itself. The way that does better on unseen examples is kept.
 
     Args:
         logprobs: n x C log-probabilities; a row of NaN (no answer) counts as wrong.
@@ -74,12 +74,7 @@ def fit_out_of_fold(
     answers: Sequence[str | None] | None = None,
     seed: int = 0,
 ) -> tuple[Offsets, Floats] | None:
-    """Fit offsets as ``fit_offsets`` does, with the same arguments and errors, and return the out-of-fold sums too.
-
-    Returns:
-        The offsets, and n x C sums: the log-probabilities of each example plus offsets that were fitted on the folds
-        it is not in. None where offsets do not pay.
-    """
+    """Fit as ``fit_offsets`` does; return the n x C sums of log-probabilities and out-of-fold offsets too."""
     scores, gold = _checked(logprobs, golds, labels)
     if len(golds) < 2 * FOLDS or len(set(golds)) < 2:
         return None
@@ -101,22 +96,12 @@ def fit_out_of_fold(
 
 
 def fit_temperature(logprobs: Floats, golds: Sequence[str], labels: Sequence[str]) -> float:
-    """Return the temperature under which the gold labels are likeliest; between 0.05 and 20.
-
-    Args:
-        logprobs: n x C log-probabilities, or sums with offsets; rows of NaN are left out.
-        golds: n gold labels.
-        labels: C labels.
-
-    Raises:
-        DataError: sizes disagree, a gold label is not in the label set, or no row has log-probabilities.
+    """Return the temperature, 0.05 to 20, under which the gold labels are likeliest; rows of NaN are left out.
 
     Source: Guo et al. 2017, "On calibration of modern neural networks".
     """
     scores, gold = _checked(logprobs, golds, labels)
     known = ~np.isnan(scores).any(axis=1)
-    if not known.any():
-        raise DataError("No prediction has log-probabilities. Ask for them with LabelAdapter(logprobs=True).")
     scores, gold = scores[known], gold[known]
 
     def loss(log_temperature: float) -> float:
