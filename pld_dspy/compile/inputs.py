@@ -82,7 +82,16 @@ def check_teacher(context: CompileContext, induce: InduceConfig) -> None:
             "No training example would get a micro-rule. Give a teacher, or rationales whose example_id or inputs "
             "match the training examples."
         )
-    induce.check_auditor(context.teacher, context.task)
+    if induce.audit == "teacher" and context.task.several:
+        raise DataError(
+            'InduceConfig.audit is "teacher", which names one label, and the output field '
+            f'{context.task.label_field!r} may hold several at once. Leave audit at "data".'
+        )
+    if induce.audit == "teacher" and context.teacher is None:
+        raise DataError(
+            'InduceConfig.audit is "teacher" and there is no teacher. Give one, as PLD(teacher=...) or --teacher, '
+            'or leave audit at "data".'
+        )
 
 
 def check_has_lm(context: CompileContext) -> None:

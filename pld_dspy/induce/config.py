@@ -6,9 +6,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from ..errors import DataError, Settings
+from ..errors import Settings
 from ..local.embedding import Embedder, tfidf_svd
-from ..task.task import Task
 from .cluster import Clusterer, hdbscan
 
 SuspectPolicy = Literal["keep", "drop", "down-weight"]
@@ -64,18 +63,3 @@ class InduceConfig(Settings):
         if band is not None and not 0 < band[0] <= band[1]:
             raise ValueError("give two multiples above 0, the lower one first")
         return band
-
-    def check_auditor(self, teacher: object, task: Task) -> None:
-        """Raise DataError if a teacher is to audit, and there is none, or no single label for it to contradict."""
-        if self.audit != "teacher":
-            return
-        if task.several:
-            raise DataError(
-                f'InduceConfig.audit is "teacher", which names one label, and the output field {task.label_field!r} '
-                'may hold several at once. Leave audit at "data".'
-            )
-        if teacher is None:
-            raise DataError(
-                'InduceConfig.audit is "teacher" and there is no teacher. Give one, as PLD(teacher=...) or --teacher, '
-                'or leave audit at "data".'
-            )

@@ -54,7 +54,8 @@ def induce(
     clusters = clusters_of(usable, task, check, down_weighted)
     draws = [
         generalize(clusters, task, config.teacher_wordings, teacher, draw=number, on_answer=on_answer)
-        for number in range(config.draws if teacher else 0)
+        for number in range(config.draws)
+        if teacher is not None
     ]
     rules = _rules(clusters, rule_wordings(clusters, draws, task, config, reads or {}))
     placed = {id(rule) for cluster in clusters for rule in cluster.members}  # an example has one per label

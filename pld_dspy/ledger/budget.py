@@ -32,6 +32,11 @@ class Budget(Settings):
         """Return the cap on the calls of ``role``."""
         return self.student_calls if role == "student" else self.teacher_calls
 
+    def price(self, model: str, *, tokens_in: int, tokens_out: int) -> float:
+        """Return what so many tokens cost; 0 for a model without a price."""
+        price_in, price_out = self.prices.get(model, (0.0, 0.0))
+        return (tokens_in * price_in + tokens_out * price_out) / 1e6
+
 
 @dataclass
 class Spent:

@@ -176,8 +176,7 @@ class Ledger:
         """Count what a line of the file cost, and keep its answer unless there is one already."""
         given = {one.name: line[one.name] for one in fields(Answer) if one.name in line}
         cost = {one.name: given[one.name] for one in fields(Spent) if one.name in given}
-        price_in, price_out = self.budget.prices.get(line["model"], (0.0, 0.0))  # per million tokens
-        money = (line["tokens_in"] * price_in + line["tokens_out"] * price_out) / 1e6
+        money = self.budget.price(line["model"], tokens_in=line["tokens_in"], tokens_out=line["tokens_out"])
         self.spent[line["role"], line["stage"]].add(Spent(**cost, money=money, failures=line["error"] is not None))
         # Two processes may pay for the same answer at once, and a model may answer in two ways: the first line of the
         # file stands for all of them.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 from sklearn.metrics import recall_score
@@ -16,7 +17,9 @@ from ..errors import DataError
 from ..task.labels import indicator
 from .f1 import F1
 
-Golds, Answers, Labels = Sequence[str], Sequence[str | None], Sequence[str]
+Golds: TypeAlias = Sequence[str]
+Answers: TypeAlias = Sequence[str | None]
+Labels: TypeAlias = Sequence[str]
 Figure = Callable[[Golds, Answers, Labels], float]
 """(gold texts, answered texts, label set) -> a value from 0 to 1."""
 
