@@ -22,18 +22,13 @@ from .options import DataOptions
 
 
 class Program(BaseModel):
-    """A module with ``student()`` and ``load(data, rationales=, seed=)``; errors in it are raised as DataError.
-
-    Attributes:
-        module: name of an importable module, or the path of a .py file.
-        data: path that ``load`` receives; None lets the module find its data itself.
-    """
+    """A module with ``student()`` and ``load(data, rationales=, seed=)``; errors in it are raised as DataError."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["program"] = "program"
-    module: str
-    data: str | None = None
+    module: str  # importable name, or path of a .py file
+    data: str | None = None  # path that ``load`` receives; None lets the module find its data itself
 
     @property
     def name(self) -> str:
@@ -64,16 +59,7 @@ class Program(BaseModel):
 
 
 class Tables(BaseModel):
-    """Tables, and the plain classifier that is made for them; unusable tables and columns raise DataError.
-
-    Attributes:
-        train, val, test: files or hub data sets.
-        inputs, label: columns.
-        labels: the label set.
-        separator: what separates several labels in one cell of text, such as "|"; None if each text is one label.
-        several: whether the label column, once separated, holds lists of labels.
-        instructions: what the classifier has to decide.
-    """
+    """Tables, and the plain classifier that is made for them; unusable tables and columns raise DataError."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -85,7 +71,7 @@ class Tables(BaseModel):
     label: str
     labels: tuple[str, ...] = ()
     separator: str | None = Field(default=None, min_length=1)
-    several: bool = False
+    several: bool = False  # whether the label column, once separated, holds lists of labels
     instructions: str | None = None
 
     @property
@@ -99,28 +85,22 @@ class Tables(BaseModel):
 
     def splits(self) -> Splits:
         """Read the tables."""
-        return Splits(
-            self._read(self.train, "train"), self._read(self.val, "validation"), self._read(self.test, "test")
+        tables = ((self.train, "train"), (self.val, "validation"), (self.test, "test"))
+        columns, separator = (self.inputs, self.label), self.separator
+        found = (
+            examples(read_rows(path, split), *columns, source=path, separator=separator) if path else []
+            for path, split in tables
         )
+        return Splits(*found)
 
     def with_labels_of(self, splits: Splits) -> Tables:
         """Return these tables with all gold labels of ``splits`` as the label set, and with ``several`` set."""
         labels, several = label_set([*splits.train, *splits.val, *splits.test], self.label)
         return self.model_copy(update={"labels": labels, "several": several})
 
-    def _read(self, source: str | None, hub_split: str) -> list[dspy.Example]:
-        if source is None:
-            return []
-        rows = read_rows(source, hub_split)
-        return examples(rows, self.inputs, self.label, source=source, separator=self.separator)
-
 
 def chosen_source(options: DataOptions) -> Program | Tables:
-    """Return the program or the tables that the options name.
-
-    Raises:
-        DataError: the options name both, or neither in full.
-    """
+    """Return the program or the tables that the options name; DataError if both, or neither in full."""
     tables = {name: value for name, value in asdict(options).items() if value and name in Tables.model_fields}
     if options.program is not None and not tables:
         return Program(module=options.program, data=options.data)
@@ -132,11 +112,7 @@ def chosen_source(options: DataOptions) -> Program | Tables:
 
 
 def program_module(name: str) -> ModuleType:
-    """Import a module by name or by the path of its .py file, from the current folder, as ``python -m`` does.
-
-    Raises:
-        DataError: there is none, its import fails, or it lacks ``student`` or ``load``.
-    """
+    """Import a module by name or by the path of its .py file, from the current folder, as ``python -m`` does."""
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
     try:

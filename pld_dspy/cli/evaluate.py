@@ -9,7 +9,7 @@ import typer
 from tqdm import tqdm
 
 from .options import RunArgument, StudentServer, with_option_groups
-from .streams import silence_libraries, stdout_to_stderr
+from .streams import escape_control_characters, silence_libraries, stdout_to_stderr
 
 
 @with_option_groups
@@ -31,7 +31,7 @@ def evaluate(
 ) -> None:
     """Score a finished run's program, on labelled rows or on its own test split."""
     from .finished_run import FinishedRun
-    from .printing import abstention_line, calibration_line, console, print_score
+    from .printing import abstention_line, console, print_score
     from .run_spec import ModelSpec
 
     with stdout_to_stderr():
@@ -44,7 +44,7 @@ def evaluate(
         program = finished.spec.source.student() if baseline else finished.program(calibrated=calibrated)
         examples = finished.examples(data)
         with tqdm(total=len(examples), desc="evaluate", unit="call", disable=None, leave=False) as bar:
-            evaluation = finished.evaluate(program, examples, model=model, on_answer=bar.update)
+            evaluation = finished.evaluate(program, examples, model, bar.update)
         answered = finished.answered(examples, evaluation) if calibrated else None
     if as_json:
         found = evaluation.score.model_dump(include={"macro_f1", "accuracy", "n", "failures", "per_label"})
@@ -56,7 +56,8 @@ def evaluate(
         typer.echo(json.dumps(found))
         return
     if finished.calibrated and not baseline:
-        typer.echo(calibration_line(own.spec, used=calibrated))
+        other = f"Without the run's calibration, which was fitted for {escape_control_characters(own.spec)}."
+        typer.echo("With the run's calibration (calibration.json)." if calibrated else other)
     print_score(console(), evaluation.score)
     if answered is not None:
         typer.echo(abstention_line(finished.calibration, answered))

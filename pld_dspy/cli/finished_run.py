@@ -81,11 +81,7 @@ class FinishedRun:
         return Calibrated(program, saved, threshold=saved.threshold, target=self.task.predictor)
 
     def examples(self, data: str | None) -> list[dspy.Example]:
-        """Return the examples of the table ``data``, whose columns are the program's fields, else the test split.
-
-        Raises:
-            DataError: the table is unusable, or the run has no test split or its source now gives another one.
-        """
+        """Return the examples of the table ``data``, whose columns are the program's fields, else the test split."""
         if data is not None:
             separator = getattr(self.spec.source, "separator", None)
             rows = read_rows(data, "test")
@@ -102,25 +98,9 @@ class FinishedRun:
         return found
 
     def evaluate(
-        self,
-        student: dspy.Module,
-        examples: Sequence[dspy.Example],
-        *,
-        model: ModelSpec,
-        on_answer: Callable[[], object] | None = None,
+        self, student: dspy.Module, examples: Sequence[dspy.Example], model: ModelSpec, on_answer: Callable[[], object]
     ) -> Evaluation:
-        """Score a program on ``model``; answers are kept in the run folder, so that no call is repeated.
-
-        Args:
-            student: the compiled or the unchanged program.
-            examples: labelled examples.
-            model: what to run on.
-            on_answer: called once per answer, for progress.
-
-        Raises:
-            ModelError: the model is unavailable or refuses.
-            TooManyErrors: too many calls failed.
-        """
+        """Score a program on ``model``; answers are kept in the run folder, so that no call is repeated."""
         threads = 1 if model.is_local else dspy.settings.num_threads
         ledger = Ledger(self.folder.path / "evaluations.jsonl", num_threads=threads)
         with dspy.context(lm=model.lm(), adapter=self.spec.dspy_adapter()):

@@ -13,21 +13,17 @@ from rich.table import Column, Table
 from ..calibrate.result import Abstention, Answered, Calibration, SavedCalibration
 from ..rules import Rule
 from ..run.result import PLDResult
-from ..scoring.difference import Difference
+from ..scoring.difference import AccuracyDifference, Difference
 from ..scoring.score import Score
 from .streams import escape_control_characters
 
 if TYPE_CHECKING:
     from ..compile.estimate import Estimate
 
-PIPE_WIDTH = 120
-"""Columns of a table that is not printed on a terminal."""
-
 
 def console() -> Console:
     """Return a console on standard output that prints texts as they are: no markup in rules or data takes effect."""
-    width = None if sys.stdout.isatty() else PIPE_WIDTH
-    return Console(width=width, markup=False, highlight=False, emoji=False)
+    return Console(width=None if sys.stdout.isatty() else 120, markup=False, highlight=False, emoji=False)
 
 
 def print_result(out: Console, result: PLDResult) -> None:
@@ -35,8 +31,7 @@ def print_result(out: Console, result: PLDResult) -> None:
     out.print(_comparison_table(result))
     name, found = ("validation", result.validation) if result.test is None else ("test", result.test)
     if (accuracy := found.difference.accuracy) is not None:  # in the table, it would not fit on a terminal
-        change = _change(accuracy.value, accuracy.interval, accuracy.p_value)
-        out.print(f"Difference in accuracy on {name} {change}.\n", soft_wrap=True)
+        out.print(f"Difference in accuracy on {name} {_change(accuracy.value, accuracy)}.\n", soft_wrap=True)
     if result.improved:  # otherwise a note says that nothing improved
         tokens = "" if result.rule_tokens is None else f", {result.rule_tokens:.0f} prompt tokens per call"
         out.print(f"{len(result.rules)} of {result.counts['rules']} rules, in order{tokens}:\n")
@@ -78,13 +73,6 @@ def rule_lines(rules: Sequence[Rule]) -> Iterator[str]:
         count = f"{len(rule.support)} example{'' if len(rule.support) == 1 else 's'}"
         yield escape_control_characters(f"{number:>3}. {rule.text}")
         yield escape_control_characters(f"     {rule.id}: {', '.join(rule.labels)}, from {count}")
-
-
-def calibration_line(student: str, *, used: bool) -> str:
-    """Return whether the run's calibration is part of a score."""
-    if used:
-        return "With the run's calibration (calibration.json)."
-    return f"Without the run's calibration, which was fitted for {escape_control_characters(student)}."
 
 
 def abstention_line(settings: Abstention | SavedCalibration, found: Answered) -> str:
@@ -165,10 +153,10 @@ def _rate(score: Score) -> str:
 
 
 def _gain(difference: Difference) -> str:
-    return _change(difference.macro_f1, difference.interval, difference.p_value)
+    return _change(difference.macro_f1, difference)
 
 
-def _change(value: float, interval: tuple[float, float], p_value: float) -> str:
-    low, high = interval
-    p = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.4f}"
+def _change(value: float, found: Difference | AccuracyDifference) -> str:
+    low, high = found.interval
+    p = "p < 0.001" if found.p_value < 0.001 else f"p = {found.p_value:.3f}"
     return f"{value:+.3f} [{low:+.2f}, {high:+.2f}], {p}"

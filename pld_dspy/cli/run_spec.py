@@ -19,21 +19,13 @@ from ..run.folder import RunFolder
 from ..student.adapter import LabelAdapter
 from .data_source import Program, Tables
 
-ADAPTERS = {"label": LabelAdapter, "chat": dspy.ChatAdapter, "json": dspy.JSONAdapter}
-
 
 class ModelSpec(BaseModel):
-    """A model as a user writes it; its API key stays in the environment.
-
-    Attributes:
-        spec: ``local``, ``local:NAME``, a .gguf path, or a DSPy model string.
-        api_base: address of an OpenAI-compatible server.
-        api_key_env: name of the environment variable that holds the key.
-    """
+    """A model as a user writes it; its API key stays in the environment."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    spec: str
+    spec: str  # local, local:NAME, a .gguf path, or a DSPy model string
     api_base: str | None = None
     api_key_env: str | None = None
 
@@ -48,11 +40,7 @@ class ModelSpec(BaseModel):
         return self.model_copy(update=given)
 
     def check(self) -> None:
-        """Find errors in the spec before weights are fetched or a server is called.
-
-        Raises:
-            DataError: the name is unknown, the key is not set, or the address holds a secret.
-        """
+        """Raise DataError for errors in the spec, before weights are fetched or a server is called."""
         address = urlsplit(self.api_base or "")
         if address.username or address.password or address.query:
             raise DataError(
@@ -68,12 +56,7 @@ class ModelSpec(BaseModel):
             raise DataError(str(error)) from error
 
     def lm(self) -> dspy.LM:
-        """Return the LM, without DSPy's cache, which hides tokens and seconds; a local model is fetched and served.
-
-        Raises:
-            DataError: the key is not set.
-            ModelError: the model is unknown, or cannot be fetched or served.
-        """
+        """Return the LM, without DSPy's cache, which hides tokens and seconds; a local model is fetched and served."""
         key = os.environ.get(self.api_key_env) if self.api_key_env else None
         if self.api_key_env and not key:
             raise DataError(f"The environment variable {self.api_key_env} is not set. Put the API key in it.")
@@ -81,20 +64,12 @@ class ModelSpec(BaseModel):
 
 
 class RunSpec(BaseModel):
-    """Everything that decides which program a run compiled, on which data and for which model.
-
-    Attributes:
-        source: the program or the tables.
-        rationales: file of recorded rationales; None takes those that come with the program.
-        student: the model.
-        adapter: a key of ``ADAPTERS``.
-        seed: of every random choice.
-    """
+    """Everything that decides which program a run compiled, on which data and for which model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: Annotated[Program | Tables, Field(discriminator="kind")]
-    rationales: str | None = None
+    rationales: str | None = None  # file of micro-rules; None takes those that come with the program
     student: ModelSpec
     adapter: Literal["label", "chat", "json"] = "label"
     seed: int = 0
@@ -115,17 +90,10 @@ class RunSpec(BaseModel):
 
     def dspy_adapter(self) -> dspy.Adapter:
         """Return the adapter of student calls."""
-        return ADAPTERS[self.adapter]()
+        return {"label": LabelAdapter, "chat": dspy.ChatAdapter, "json": dspy.JSONAdapter}[self.adapter]()
 
     def load(self) -> tuple[RunSpec, dict[str, Any]]:
-        """Load data and rationales.
-
-        Returns:
-            This spec with the label set of its tables filled in, and the arguments of ``PLD.compile``.
-
-        Raises:
-            DataError: a file is missing or malformed, or the data is unusable.
-        """
+        """Return this spec with the label set of its tables filled in, and data and rationales for ``PLD.compile``."""
         source = self.source
         path = self.rationales or (source.rationales_file() if isinstance(source, Program) else None)
         micro_rules = [] if path is None else read_jsonl(Path(path), MicroRule)
