@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ..errors import Settings
 
-Blame: TypeAlias = Literal["leave_out", "ask", "none"]
+Blame: TypeAlias = Literal["leave_out", "none"]
 
 SEARCH_SHARE, TRACE_SHARE = 3, 6
 """Under a cap, a third of the calls may go into finding errors, and a sixth into tracing them to rules."""
@@ -28,8 +28,7 @@ class ResolveConfig(Settings):
         sample: training examples, stratified by label, that are searched for errors per round; at most a third of the
             calls that a cap leaves, so that half of them remain for trying patches.
         blame: how to find the rule that caused an error. "leave_out" repeats the call without each rule for the
-            answered label; "ask" has the student name the rule, one call per error, at which small models are bad;
-            "none" leaves it to the teacher.
+            answered label; "none" leaves it to the teacher.
         blame_calls: most student calls for that per round, None for no limit; at most a sixth of those that a cap
             leaves. The most suspect rules are left out first; errors that are not reached have no known rule.
         reserve: share of a cap on student calls that the search leaves to the loop, never more than it can use.
@@ -50,7 +49,7 @@ class ResolveConfig(Settings):
         """Return an upper bound on the loop's student calls, for splits of these sizes and this many rules."""
         sample = min(self.sample, train)
         errors = min(self.errors_per_call * self.max_patches, sample)
-        traced = errors * {"leave_out": rules, "ask": 1, "none": 0}[self.blame]
+        traced = errors * rules if self.blame == "leave_out" else 0
         if self.blame_calls is not None:
             traced = min(traced, self.blame_calls)
         judged = min(self.errors_per_call + max(self.guard, self.neighbours), sample + val)

@@ -46,20 +46,13 @@ class Unusable(Exception):
 
 @dataclass(frozen=True)
 class Edit:
-    """An applied patch.
-
-    Attributes:
-        kind: what it does.
-        rules, bench: the rule set and bench after it.
-        old: the rules that it changes or removes, as they were.
-        new: the rules that replace them.
-    """
+    """An applied patch: the rule set and bench after it."""
 
     kind: PatchKind
     rules: RuleSet
     bench: list[Rule]
-    old: tuple[Rule, ...]
-    new: tuple[Rule, ...]
+    old: tuple[Rule, ...]  # rules that it changes or removes, as they were
+    new: tuple[Rule, ...]  # rules that replace them
 
 
 def apply_patch(patch: Patch, rules: RuleSet, bench: Sequence[Rule], conflict: Conflict) -> Edit:
@@ -68,10 +61,7 @@ def apply_patch(patch: Patch, rules: RuleSet, bench: Sequence[Rule], conflict: C
     A changed rule keeps its id and its earlier wordings; its support and labels are extended by those of the errors.
     The parts of a split rule inherit support and labels, and are named after it: ``gender-2a``, ``gender-2b``. Removed
     rules go to the bench. A text that a rule already has as a wording, in use or on the bench, brings that one back.
-
-    Raises:
-        Unusable: the patch is of no known kind, names no rule of the set, has too few, too many or too long texts, or
-            adds what is there already.
+    Raises Unusable if the patch does not fit.
     """
     if patch.kind == "unreadable":
         raise Unusable(f"its kind is none of {', '.join(get_args(PatchKind))}")
@@ -178,13 +168,9 @@ def _extended(rule: Rule, conflict: Conflict) -> Rule:
 
 
 def check_novel(patch: Patch, edit: Edit, rules: RuleSet, conflict: Conflict, task: Task) -> None:
-    """Refuse a patch whose texts say nothing new.
+    """Raise Unusable if a text says nothing new, copies an error or the prompt, or names no label though it should.
 
     Texts count as equal if they differ only in case, punctuation and articles: a good patch may change a single word.
-
-    Raises:
-        Unusable: a text has no words, copies the input of an error or the form of the prompt, names no label although
-            the rule should, or says what a rule or another text of the patch says.
     """
     if patch.kind == "retire":
         return

@@ -88,19 +88,8 @@ def judge(
     Asking ends as soon as the patch cannot pass any more. A student whose answers are decided with offsets is asked in
     full, and on the guard set the offsets are fitted anew under each rule set. Else a patch would be judged by which
     label it makes the student prefer, and offsets undo that. The errors are too few to fit offsets to.
-
-    Args:
-        before: the rules without the patch.
-        after: the rules with it.
-        errors: the examples that the patch was made for.
-        guard: the guard set.
-        evaluator: the student, as it answers by itself.
-        alpha: see above.
-        student: the student as it decides with the offsets in use; None: as ``evaluator``.
-        redecide: fits offsets to answers and decides with them; None without offsets.
-
-    Raises:
-        BudgetExceeded: a cap allows no further student call.
+    ``evaluator`` is the student as it answers by itself, ``student`` the same with the offsets in use, if there are any;
+    ``redecide`` fits offsets to answers and decides with them.
     """
     student = student or evaluator
     was = _scores(evaluator, errors, student.answers(before, errors, stage=STAGE))
@@ -158,11 +147,8 @@ def fewest_until_rejected(now: NDArray[np.bool_], was: NDArray[np.bool_], *, alp
 
     That many are enough if every further answer speaks against the patch; if even that would not decide, all that are
     left. An answer in its favour never makes it sooner, so asking this many at once wastes no call.
-
-    Args:
-        now: k flags: whether the patched student was right on the first k examples.
-        was: n flags, k <= n: whether the unpatched one was; all examples that it got wrong come first.
-        alpha: a patch wins with a posterior probability above ``1 - alpha``.
+    ``was`` says of n examples whether the unpatched student was right, the wrong ones first; ``now`` says of the first k
+    whether the patched one is.
     """
 
     def rejected(more: int) -> bool:

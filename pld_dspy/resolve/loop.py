@@ -88,14 +88,7 @@ def resolve(
 
 @dataclass
 class _Loop:
-    """One run.
-
-    Attributes:
-        found: the rules in use, which are the best on validation so far, and all patches.
-        offsets: offsets under the rules in use; None if answers are not calibrated.
-        tried: digests of rule sets that were tried, each with the pool rows of the conflict for which it corrected
-            nothing, or without rows if it came as far as the guard set: then no conflict tries it again.
-    """
+    """One run. ``found`` holds the rules in use, which are the best on validation so far, and all patches."""
 
     found: Resolution
     pool: Pool
@@ -105,7 +98,9 @@ class _Loop:
     config: ResolveConfig
     calibrated: bool
     seed: int
-    offsets: Offsets | None = None
+    offsets: Offsets | None = None  # under the rules in use; None if answers are not calibrated
+    # Digests of rule sets that were tried, each with the pool rows of the conflict for which it corrected nothing, or
+    # without rows if it came as far as the guard set: then no conflict tries it again.
     tried: set[tuple[str, tuple[int, ...]]] = field(default_factory=set)
 
     def run(self) -> None:

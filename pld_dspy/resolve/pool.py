@@ -16,22 +16,13 @@ from ..task.task import Task, example_id
 
 @dataclass(frozen=True)
 class Pool:
-    """A sample of the training examples, then all validation examples.
-
-    Attributes:
-        examples: n examples; a row is an index into them.
-        golds: their n labels.
-        texts: what the student reads of each.
-        train: training example id -> row.
-        vectors: n x d unit vectors of the texts.
-        task: the labelled decision.
-    """
+    """A sample of the training examples, then all n validation examples; a row is an index into them."""
 
     examples: list[dspy.Example]
     golds: list[str]
-    texts: list[str]
-    train: dict[str, int]
-    vectors: NDArray[np.float64]
+    texts: list[str]  # what the student reads of each
+    train: dict[str, int]  # training example id -> row
+    vectors: NDArray[np.float64]  # n x d, unit vectors of the texts
     task: Task
 
     @classmethod

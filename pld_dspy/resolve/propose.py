@@ -29,10 +29,6 @@ def propose(teacher: Teacher, conflicts: Sequence[Conflict], pool: Pool, so_far:
 
     A teacher none of whose patches for a conflict is usable is asked once more, with the reasons. It is reminded of
     earlier patches in ``so_far``; the unusable ones are added to them.
-
-    Raises:
-        TooManyErrors: the teacher's calls fail too often.
-        ModelError: it rejects credentials or settings.
     """
 
     def ask(asked: Sequence[Conflict], inputs: list[dict[str, Any]]) -> list[Read]:

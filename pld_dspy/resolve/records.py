@@ -27,30 +27,18 @@ REMINDER_CHARACTERS = 800
 
 @dataclass(frozen=True, kw_only=True)
 class Mistake:
-    """A wrong answer to a training example. Several labels of one example are joined in one text.
+    """A wrong answer to a training example. Several labels of one example are joined in one text."""
 
-    Attributes:
-        row: row of the example in the pool.
-        example_id: its id, as in the support of rules.
-        text: what the student read.
-        gold, answer: the correct label, and the student's.
-        missed, wrong: labels that a patch should bring into the answer, and take out of it.
-        cost: what it costs in recall, summed over the missed labels: as in macro-F1, mistakes on a rare label weigh
-            more. Mistakes on a shortlist share the cost of those that were left out.
-        rule: id of the rule that caused it; None if unknown.
-        feedback: what the user's metric says about the answer, if anything.
-    """
-
-    row: int
+    row: int  # of the example in the pool
     example_id: str
-    text: str
+    text: str  # what the student read
     gold: str
     answer: str
-    missed: tuple[str, ...]
-    wrong: tuple[str, ...]
-    cost: float
-    rule: str | None = None
-    feedback: str = ""
+    missed: tuple[str, ...]  # labels that a patch should bring into the answer
+    wrong: tuple[str, ...]  # labels that it should take out
+    cost: float  # in recall, summed over the missed labels: as in macro-F1, mistakes on a rare label weigh more
+    rule: str | None = None  # id of the rule that caused it, if known
+    feedback: str = ""  # of the user's metric
 
 
 @dataclass(frozen=True)

@@ -115,17 +115,6 @@ class ResolveConflict(dspy.Signature):
     patches: list[Patch] = dspy.OutputField(desc="one to three patches, each complete in itself")
 
 
-class NameRule(dspy.Signature):
-    """You answered the example by following the numbered rules. Which one of them decided your answer? Say its
-    number, or 0 if none of them did."""
-
-    task: str = dspy.InputField()
-    rules: str = dspy.InputField()
-    example: str = dspy.InputField()
-    answer: str = dspy.InputField(desc="what you answered")
-    rule: str = dspy.OutputField(desc="the number of the rule")
-
-
 class JudgeExample(dspy.Signature):
     """You check the labels of training examples, some of which are wrong. You see the task and one example without
     its label. Decide it yourself: say briefly what in the example decides, then answer one label. If two labels fit

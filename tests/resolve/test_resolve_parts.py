@@ -325,25 +325,6 @@ def test_a_rule_without_labels_is_always_left_out():
     assert trace(student_lm("work"), "leave_out", rule_set(bare))[0]["garden"] == "x"
 
 
-def test_the_student_can_be_asked_which_rule_decided():
-    def answer(system: str, user: str) -> str:
-        if "Which one of them decided" not in system:
-            return "spam"
-        assert "rules: <rules>" in user
-        assert "answer: spam" in user
-        return "3" if "dinner" in user.split("example:")[1] else "0"
-
-    blamed, asked = trace(fn_lm(answer, cache=False), "ask")
-    assert blamed == {"dinner": "spam-2", "garden": None, "laundry": None}
-    assert len(asked) == 3
-    assert asked[0].system.endswith("0 | 1 | 2 | 3 | 4 | 5")
-    assert trace(fn_lm(answer, cache=False), "ask", bound=1) == (blamed, asked[:1])
-
-
-def test_a_student_that_names_no_number_names_no_rule():
-    assert set(trace(student_lm("spam"), "ask")[0].values()) == {None}
-
-
 def test_nothing_need_be_traced():
     assert trace(student_lm("spam"), "none") == (dict.fromkeys(("dinner", "garden", "laundry")), [])
 
