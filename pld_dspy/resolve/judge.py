@@ -88,7 +88,7 @@ def judge(
     Asking ends as soon as the patch cannot pass any more. A student whose answers are decided with offsets is asked in
     full, and on the guard set the offsets are fitted anew under each rule set. Else a patch would be judged by which
     label it makes the student prefer, and offsets undo that. The errors are too few to fit offsets to.
-    ``evaluator`` is the student as it answers by itself, ``student`` the same with the offsets in use, if there are any;
+    ``evaluator`` is the student as it answers by itself, ``student`` the same with the offsets in use, if any;
     ``redecide`` fits offsets to answers and decides with them.
     """
     student = student or evaluator
@@ -147,8 +147,8 @@ def fewest_until_rejected(now: NDArray[np.bool_], was: NDArray[np.bool_], *, alp
 
     That many are enough if every further answer speaks against the patch; if even that would not decide, all that are
     left. An answer in its favour never makes it sooner, so asking this many at once wastes no call.
-    ``was`` says of n examples whether the unpatched student was right, the wrong ones first; ``now`` says of the first k
-    whether the patched one is.
+    ``was`` says of n examples whether the unpatched student was right, the wrong ones first; ``now`` says the same of
+    the first k examples and the patched student.
     """
 
     def rejected(more: int) -> bool:
