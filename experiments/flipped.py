@@ -14,8 +14,8 @@ from pld_dspy.audit import suspects
 from pld_dspy.cli.data_source import Program
 from pld_dspy.errors import DataError
 from pld_dspy.explain import explain
-from pld_dspy.induce.config import InduceConfig, SuspectPolicy
 from pld_dspy.induce.induce import induce
+from pld_dspy.induce.induce_config import InduceConfig, SuspectPolicy
 from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.local.connect import resolve_lm

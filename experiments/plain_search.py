@@ -14,7 +14,7 @@ from pld_dspy.rules import Rule, RuleSet
 from pld_dspy.run.folder import RunFolder
 from pld_dspy.run.progress import bar
 from pld_dspy.scoring.difference import difference
-from pld_dspy.search.config import SearchConfig
+from pld_dspy.search.search_config import SearchConfig
 from pld_dspy.search.storage import find_study, open_study
 from pld_dspy.search.study import RuleSearch
 from pld_dspy.search.trials import FinishedTrial

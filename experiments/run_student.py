@@ -10,7 +10,7 @@ from pathlib import Path
 import dspy
 import numpy as np
 
-from pld_dspy.calibrate.fitting import fit_offsets
+from pld_dspy.calibrate.fit_offsets import fit_offsets
 from pld_dspy.cli.finished_run import FinishedRun
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.rules import RuleSet

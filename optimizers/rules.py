@@ -8,7 +8,7 @@ import dspy
 
 from pld_dspy.ledger.budget import Budget
 from pld_dspy.pld import PLD
-from pld_dspy.search.config import SearchConfig
+from pld_dspy.search.search_config import SearchConfig
 
 if TYPE_CHECKING:
     from . import Setting

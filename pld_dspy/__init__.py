@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .calibrate.calibrated import Calibrated as Calibrated
-    from .calibrate.fitting import fit_offsets as fit_offsets
-    from .induce.config import InduceConfig as InduceConfig
+    from .calibrate.fit_offsets import fit_offsets as fit_offsets
+    from .induce.induce_config import InduceConfig as InduceConfig
     from .ledger.budget import Budget as Budget
     from .local.connect import local_lm as local_lm
     from .pld import PLD as PLD
-    from .resolve.config import ResolveConfig as ResolveConfig
+    from .resolve.resolve_config import ResolveConfig as ResolveConfig
     from .rules import MicroRule as MicroRule
     from .rules import Rule as Rule
     from .rules import RuleSet as RuleSet
     from .run.result import PLDResult as PLDResult
-    from .search.config import SearchConfig as SearchConfig
+    from .search.search_config import SearchConfig as SearchConfig
     from .student.adapter import LabelAdapter as LabelAdapter
     from .task.splits import Splits as Splits
 
@@ -29,16 +29,16 @@ _HOMES = {
     "PLD": "pld",
     "Budget": "ledger.budget",
     "Calibrated": "calibrate.calibrated",
-    "InduceConfig": "induce.config",
+    "InduceConfig": "induce.induce_config",
     "LabelAdapter": "student.adapter",
     "MicroRule": "rules",
     "PLDResult": "run.result",
-    "ResolveConfig": "resolve.config",
+    "ResolveConfig": "resolve.resolve_config",
     "Rule": "rules",
     "RuleSet": "rules",
-    "SearchConfig": "search.config",
+    "SearchConfig": "search.search_config",
     "Splits": "task.splits",
-    "fit_offsets": "calibrate.fitting",
+    "fit_offsets": "calibrate.fit_offsets",
     "local_lm": "local.connect",
 }
 

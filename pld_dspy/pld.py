@@ -17,11 +17,11 @@ from .compile.context import CompileContext
 from .compile.estimate import Estimate, estimate
 from .compile.inputs import Rationales, check_has_lm, check_inputs, check_teacher
 from .compile.settings import flat_settings, nested_settings
-from .induce.config import InduceConfig
+from .induce.induce_config import InduceConfig
 from .ledger.budget import Budget
 from .ledger.ledger import Ledger
 from .local.lm import LocalLM
-from .resolve.config import ResolveConfig
+from .resolve.resolve_config import ResolveConfig
 from .run.folder import RunFolder
 from .run.outcome import record_outcome, write_outcome
 from .run.progress import Progress
@@ -29,7 +29,7 @@ from .run.result import PLDResult
 from .run.tracking import Recorder, recorder_for
 from .scoring.metric import Metric
 from .scoring.objective import Objective, SetMetric
-from .search.config import SearchConfig
+from .search.search_config import SearchConfig
 from .search.storage import find_study
 from .student.adapter import asking_for_logprobs
 from .student.compose import with_rules

@@ -18,11 +18,11 @@ import numpy as np
 from dspy import lm15
 from engine import fn_lm, rule_following_lm, rules_in, teacher_lm
 
-from pld_dspy.induce.config import InduceConfig
+from pld_dspy.induce.induce_config import InduceConfig
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.pld import PLD
 from pld_dspy.rules import MicroRule, Rule, RuleSet
-from pld_dspy.search.config import SearchConfig
+from pld_dspy.search.search_config import SearchConfig
 from pld_dspy.search.space import Candidate
 from pld_dspy.search.trials import FinishedTrial
 from pld_dspy.student.adapter import LabelAdapter

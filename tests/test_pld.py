@@ -27,7 +27,7 @@ from tasks import (
 from pld_dspy.local.lm import LocalLM
 from pld_dspy.rules import RULES_OPEN, RuleSet
 from pld_dspy.scoring.figures import macro_f1
-from pld_dspy.search.config import SearchConfig
+from pld_dspy.search.search_config import SearchConfig
 from pld_dspy.student.adapter import LabelAdapter
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
 from pld_dspy.induce.cluster import dbscan
-from pld_dspy.induce.config import InduceConfig
 from pld_dspy.induce.induce import induce
+from pld_dspy.induce.induce_config import InduceConfig
 from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.local.embedding import embed, tfidf_svd
 from pld_dspy.rules import MicroRule

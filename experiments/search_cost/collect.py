@@ -14,7 +14,7 @@ from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.local.connect import resolve_lm
 from pld_dspy.rules import Rule, RuleSet
 from pld_dspy.search.applicability import applicability
-from pld_dspy.search.config import SearchConfig
+from pld_dspy.search.search_config import SearchConfig
 from pld_dspy.search.storage import open_study
 from pld_dspy.search.study import RuleSearch
 from pld_dspy.student.adapter import LabelAdapter

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import cast
 
-from pld_dspy.search.config import SearchConfig
+from pld_dspy.search.search_config import SearchConfig
 from pld_dspy.search.storage import open_study
 from pld_dspy.search.study import RuleSearch
 from pld_dspy.search.trials import FinishedTrial

@@ -10,7 +10,7 @@ from scipy.stats import beta
 
 from ..errors import DataError
 from ..scoring.f1 import Floats
-from .result import Abstention, Answered
+from .calibration import Abstention, Answered
 from .risk import Bools, by_confidence
 
 LOOKS = 10  # thresholds that are tried

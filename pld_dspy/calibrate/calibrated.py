@@ -17,7 +17,7 @@ from ..student.compose import with_rules
 from ..student.decision import Decision
 from ..task.labels import LABEL_LOGPROBS, label_text
 from ..task.task import Task
-from .result import Calibration, SavedCalibration
+from .calibration import Calibration, SavedCalibration
 
 
 class Calibrated(dspy.Module):

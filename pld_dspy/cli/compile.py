@@ -33,11 +33,11 @@ def compile_command(
     run: RunOptions,
 ) -> None:
     """Find the rules that make a small model better at a labelled decision, from a program or from tables."""
-    from ..induce.config import InduceConfig
+    from ..induce.induce_config import InduceConfig
     from ..ledger.budget import Budget
     from ..pld import PLD
-    from ..resolve.config import ResolveConfig
-    from ..search.config import SearchConfig
+    from ..resolve.resolve_config import ResolveConfig
+    from ..search.search_config import SearchConfig
     from .data_source import chosen_source
     from .run_compile import run_compile
     from .run_spec import ModelSpec, RunSpec

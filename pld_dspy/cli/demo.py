@@ -9,7 +9,7 @@ from .options import RunOptions, Student, with_option_groups
 def demo(*, student: Student = "local", run: RunOptions) -> None:
     """Compile the packaged demo task: claims at an expense desk, with written rationales and no teacher."""
     from ..pld import PLD
-    from ..search.config import SearchConfig
+    from ..search.search_config import SearchConfig
     from .data_source import Program
     from .run_compile import run_compile
     from .run_spec import ModelSpec, RunSpec

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ..calibrate.abstain import count_answered
 from ..calibrate.calibrated import Calibrated
-from ..calibrate.result import Answered, SavedCalibration
+from ..calibrate.calibration import Answered, SavedCalibration
 from ..calibrate.risk import are_right
 from ..compile.context import fingerprint
 from ..errors import DataError, RunError

@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
 
-from ..calibrate.result import Abstention, Answered, Calibration, SavedCalibration
+from ..calibrate.calibration import Abstention, Answered, Calibration, SavedCalibration
 from ..rules import Rule
 from ..run.result import PLDResult
 from ..scoring.difference import AccuracyDifference, Difference

@@ -40,12 +40,12 @@ def unfinished_compile(path: Path) -> tuple[RunSpec, PLD]:
         RunError: there is none, it was not started on the command line, or config.yaml is damaged.
     """
     from ..errors import RunError
-    from ..induce.config import InduceConfig
+    from ..induce.induce_config import InduceConfig
     from ..ledger.budget import Budget
     from ..pld import PLD
-    from ..resolve.config import ResolveConfig
+    from ..resolve.resolve_config import ResolveConfig
     from ..run.folder import RunFolder
-    from ..search.config import SearchConfig
+    from ..search.search_config import SearchConfig
     from .run_spec import RunSpec
 
     folder = RunFolder(path)

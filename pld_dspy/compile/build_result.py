@@ -10,7 +10,7 @@ import numpy as np
 
 from ..audit import Suspect
 from ..calibrate.abstain import fewest_answers
-from ..calibrate.result import Calibration
+from ..calibrate.calibration import Calibration
 from ..ledger.ledger import Ledger
 from ..rules import RuleSet
 from ..run.result import Comparison, Cost, PLDResult, versions

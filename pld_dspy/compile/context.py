@@ -9,16 +9,16 @@ from typing import Any, TypeAlias
 import dspy
 
 from ..audit import Audit
-from ..calibrate.result import Calibration
+from ..calibrate.calibration import Calibration
 from ..explain import Explanations
-from ..induce.result import Induction
+from ..induce.induction import Induction
 from ..ledger.keys import adapter_settings, digest, lm_settings, program_state
 from ..ledger.ledger import Ledger
 from ..resolve.records import Resolution
 from ..rules import MicroRule, RuleSet
 from ..run.folder import RunFolder
 from ..scoring.objective import Objective
-from ..search.result import SearchResult
+from ..search.search_result import SearchResult
 from ..student.evaluator import Evaluation, Evaluator
 from ..student.predictor_inputs import Reader
 from ..task.splits import Splits

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import dspy
 
 from ..explain import match_records
-from ..induce.config import InduceConfig
+from ..induce.induce_config import InduceConfig
 from ..ledger.budget import UNCAPPED, Budget, Role
-from ..resolve.config import ResolveConfig
-from ..search.config import SearchConfig
+from ..resolve.resolve_config import ResolveConfig
+from ..search.search_config import SearchConfig
 from ..task.task import CHARACTERS_PER_TOKEN, Task
 from .context import CompileContext
 

@@ -10,7 +10,7 @@ import dspy
 
 from ..errors import DataError
 from ..explain import match_records
-from ..induce.config import InduceConfig
+from ..induce.induce_config import InduceConfig
 from ..ledger.jsonl import read_jsonl
 from ..local.lm import LocalLM
 from ..rules import MicroRule, strip_rules

@@ -9,23 +9,23 @@ import dspy
 from optuna import Study
 
 from ..audit import audit
-from ..calibrate.fit import NO_LOGPROBS, fit_students, grade_students
+from ..calibrate.students import NO_LOGPROBS, fit_students, grade_students
 from ..explain import explain
-from ..induce.config import InduceConfig
 from ..induce.formats import about_format
 from ..induce.induce import induce
+from ..induce.induce_config import InduceConfig
 from ..ledger.budget import UNCAPPED
 from ..ledger.jsonl import write_jsonl
 from ..ledger.keys import digest
 from ..local.lm import LocalLM
-from ..resolve.config import ResolveConfig
 from ..resolve.loop import resolve
+from ..resolve.resolve_config import ResolveConfig
 from ..rules import Rule, RuleSet
 from ..run.progress import Progress, bar, timed
 from ..run.result import OWN_CODE
 from ..run.trials import write_trials
 from ..search.applicability import applicability
-from ..search.config import SearchConfig
+from ..search.search_config import SearchConfig
 from ..search.storage import open_study, publish_rules
 from ..search.study import RuleSearch
 from ..task.task import example_id

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import DataError
 from .cluster import Floats, Ints, average_linkage, condense
-from .config import InduceConfig
+from .induce_config import InduceConfig
 
 ENOUGH = 100
 """Labels with fewer micro-rules are not checked: a poor clustering costs them a few rules, and the search finds out."""

@@ -12,11 +12,11 @@ from ..rules import MicroRule, Rule, label_slug
 from ..task.task import Task
 from ..teacher.teacher import Teacher
 from .check import ClusterCheck
-from .config import InduceConfig, SuspectPolicy
 from .formats import about_format
 from .generalize import generalize, note_parts
 from .groups import Cluster, clusters_of
-from .result import Induction, diagnosis
+from .induce_config import InduceConfig, SuspectPolicy
+from .induction import Induction, diagnosis
 from .wordings import rule_wordings
 
 logger = logging.getLogger(__name__)

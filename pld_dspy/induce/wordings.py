@@ -12,8 +12,8 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from ..rules import CUES, MICRO_RULE, ORIGIN_SEPARATOR, MicroRule, draw_origin
 from ..task.task import Task
-from .config import InduceConfig
 from .groups import Cluster
+from .induce_config import InduceConfig
 
 CUE_WORDING = "If the {subject} is about {cues}, answer {label}."
 MOST_CUES = 6

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from ..calibrate.result import Calibration
+from ..calibrate.calibration import Calibration
 from ..ledger.files import write_whole
 from ..ledger.jsonl import read_jsonl
 from ..resolve.records import PatchRecord

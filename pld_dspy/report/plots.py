@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..calibrate.result import Grade
+from ..calibrate.calibration import Grade
 from ..run.trials import TrialLine
 from ..scoring.score import Score
 

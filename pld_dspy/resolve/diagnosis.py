@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from ..rules import Rule, RuleSet
 from ..student.evaluator import Evaluator
-from .config import ResolveConfig
 from .pool import Pool
 from .records import STAGE, Conflict, Mistake
+from .resolve_config import ResolveConfig
 
 
 def diagnose(

@@ -17,13 +17,13 @@ from ..student.evaluator import Evaluator
 from ..student.redecide import OffsetEvaluator, matching_offsets, redecide, redecide_to_match_gold
 from ..teacher.signatures import Patch
 from ..teacher.teacher import Teacher
-from .config import ResolveConfig
 from .diagnosis import diagnose
 from .edit import Edit, Unusable, apply_patch
 from .judge import guard_rows, judge
 from .pool import Pool
 from .propose import propose, unaided
 from .records import STAGE, Conflict, PatchRecord, Resolution, Round, Source
+from .resolve_config import ResolveConfig
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Any
 import dspy
 from dspy.utils.saving import get_dependency_versions
 
-from ..calibrate.result import StudentCalibration
+from ..calibrate.calibration import StudentCalibration
 from ..ledger.files import write_whole
 from .folder import RunFolder, write_csv
 from .result import OWN_CODE, PLDResult

@@ -11,13 +11,13 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..audit import Suspect
-from ..calibrate.result import Calibration
+from ..calibrate.calibration import Calibration
 from ..errors import RunError
 from ..ledger.files import write_whole
 from ..rules import Rule, RuleSet
 from ..scoring.difference import Difference
 from ..scoring.score import Score
-from ..search.result import Insight
+from ..search.search_result import Insight
 from .folder import RunFolder
 
 OWN_CODE = "search_own_code"

@@ -12,8 +12,8 @@ from functools import cache
 import numpy as np
 
 from ..rules import ORIGIN_SEPARATOR, TEACHER, UNKNOWN, RuleSet
-from .config import SearchConfig
-from .result import Insight, OrderSpread, OriginValue, Rung
+from .search_config import SearchConfig
+from .search_result import Insight, OrderSpread, OriginValue, Rung
 from .space import Candidate, Space
 from .surrogate import Posterior, Surrogate
 from .trials import FinishedTrial, asked_in_full

@@ -12,7 +12,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from .config import CONFIRMATIONS, SearchConfig
+from .search_config import CONFIRMATIONS, SearchConfig
 from .space import Candidate, Space
 from .trials import KIND, STEP
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .config import SearchConfig
+from .search_config import SearchConfig
 from .space import Candidate, Space
 from .surrogate import Posterior
 from .trials import FinishedTrial, asked_in_full, incumbent

@@ -7,9 +7,9 @@ from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 
-from .config import SearchConfig
-from .correctness import CorrectnessModel
-from .logprobs import LogprobModel
+from .correctness_model import CorrectnessModel
+from .logprob_model import LogprobModel
+from .search_config import SearchConfig
 from .space import Candidate, Space
 from .surrogate import Floats, Posterior
 from .trials import FinishedTrial

@@ -30,11 +30,11 @@ from ..student.evaluator import Evaluator
 from ..student.redecide import redecide_to_match_gold
 from ..task.splits import stratified_order
 from .ask import Asker
-from .config import SearchConfig
 from .insight import CountTokens, Insights, estimate_tokens
 from .plan import Plan
 from .propose import Proposer
-from .result import SearchResult
+from .search_config import SearchConfig
+from .search_result import SearchResult
 from .space import Candidate, Space
 from .student_model import StudentModel
 from .surrogate import Floats, Posterior

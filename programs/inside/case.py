@@ -15,7 +15,7 @@ from pld_dspy import demo
 from pld_dspy.compile.inputs import Rationales
 from pld_dspy.local.connect import local_lm
 from pld_dspy.pld import PLD
-from pld_dspy.search.config import SearchConfig
+from pld_dspy.search.search_config import SearchConfig
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.task.splits import Splits
 

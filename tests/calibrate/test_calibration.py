@@ -17,8 +17,8 @@ from tasks import Route, Team
 from pld_dspy.calibrate.abstain import choose_threshold, count_answered, fewest_answers, threshold_for
 from pld_dspy.calibrate.ascent import _step, ascend
 from pld_dspy.calibrate.calibrated import Calibrated
-from pld_dspy.calibrate.fitting import fit_offsets, fit_out_of_fold, fit_temperature
-from pld_dspy.calibrate.result import Bin, Grade
+from pld_dspy.calibrate.calibration import Bin, Grade
+from pld_dspy.calibrate.fit_offsets import fit_offsets, fit_out_of_fold, fit_temperature
 from pld_dspy.calibrate.risk import (
     error_at,
     expected_calibration_error,

@@ -10,9 +10,9 @@ import typer
 from command_line import COMPILE, ROOT, run
 
 from pld_dspy.cli.app import app
-from pld_dspy.induce.config import InduceConfig
+from pld_dspy.induce.induce_config import InduceConfig
 from pld_dspy.pld import PLD
-from pld_dspy.search.config import SearchConfig
+from pld_dspy.search.search_config import SearchConfig
 
 
 def test_options_default_to_what_the_library_defaults_to() -> None:

@@ -12,7 +12,7 @@ from engine import Failure, calls
 from tasks import LABELS, TEST, TRAIN, VAL, Mail, compiled, leaning_lm, mail_task, mails, pld, student, student_lm
 
 from pld_dspy.calibrate.calibrated import Calibrated
-from pld_dspy.calibrate.result import SavedCalibration
+from pld_dspy.calibrate.calibration import SavedCalibration
 from pld_dspy.errors import DataError
 from pld_dspy.ledger.budget import Budget
 from pld_dspy.pld import PLD

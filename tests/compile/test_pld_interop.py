@@ -15,7 +15,7 @@ from tasks import INSTRUCTIONS, TEST, TRAIN, VAL, Mail, compiled, mail_teacher, 
 from pld_dspy.errors import TooManyErrors
 from pld_dspy.pld import PLD
 from pld_dspy.rules import RULES_OPEN
-from pld_dspy.search.config import SearchConfig
+from pld_dspy.search.search_config import SearchConfig
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.teacher.signatures import ExplainExample
 

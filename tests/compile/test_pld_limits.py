@@ -23,7 +23,7 @@ from tasks import (
 from pld_dspy.errors import BudgetExceeded, DataError, ModelError, TooManyErrors
 from pld_dspy.ledger.budget import Budget
 from pld_dspy.pld import PLD
-from pld_dspy.search.config import SearchConfig
+from pld_dspy.search.search_config import SearchConfig
 
 
 @pytest.mark.parametrize(

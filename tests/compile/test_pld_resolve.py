@@ -7,16 +7,16 @@ from engine import calls
 from tasks import TEST, TRAIN, VAL, keyword, mail_teacher, mails, micro_rule, micro_rules, student, student_lm
 
 from pld_dspy.errors import DataError
-from pld_dspy.induce.config import InduceConfig
+from pld_dspy.induce.induce_config import InduceConfig
 from pld_dspy.ledger.budget import Budget
 from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.pld import PLD
 from pld_dspy.report.page import write_report
-from pld_dspy.resolve.config import ResolveConfig
 from pld_dspy.resolve.records import PatchRecord
+from pld_dspy.resolve.resolve_config import ResolveConfig
 from pld_dspy.rules import DOUBT_MARK
 from pld_dspy.run.result import PLDResult
-from pld_dspy.search.config import SearchConfig
+from pld_dspy.search.search_config import SearchConfig
 from pld_dspy.student.adapter import LabelAdapter
 
 MISREAD = {"jackpot": "invoice", "invoice": "meeting"}

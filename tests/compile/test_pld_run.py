@@ -22,14 +22,14 @@ from tasks import TRAIN, VAL, compiled, good_rules, mail, mail_teacher, micro_ru
 
 from pld_dspy.compile.settings import nested_settings
 from pld_dspy.errors import RunError
-from pld_dspy.induce.config import InduceConfig
+from pld_dspy.induce.induce_config import InduceConfig
 from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.pld import PLD
-from pld_dspy.resolve.config import ResolveConfig
+from pld_dspy.resolve.resolve_config import ResolveConfig
 from pld_dspy.rules import MicroRule, RuleSet
 from pld_dspy.run.folder import RunFolder
 from pld_dspy.run.result import PLDResult
-from pld_dspy.search.config import SearchConfig
+from pld_dspy.search.search_config import SearchConfig
 
 FILES = {
     *("config.yaml", "micro_rules.jsonl", "rules.yaml", "program.json", "study.log", "trials.csv"),

@@ -14,11 +14,11 @@ from pld_dspy import demo
 from pld_dspy.errors import DataError
 from pld_dspy.induce.check import ClusterCheck, cluster_band, clustering_problem
 from pld_dspy.induce.cluster import CELLS, MOST, average_linkage, condense, dbscan
-from pld_dspy.induce.config import InduceConfig
 from pld_dspy.induce.formats import about_format
 from pld_dspy.induce.generalize import NOTE_TOKENS, NOTES, note_parts
 from pld_dspy.induce.induce import induce
-from pld_dspy.induce.result import Induction
+from pld_dspy.induce.induce_config import InduceConfig
+from pld_dspy.induce.induction import Induction
 from pld_dspy.ledger.budget import Budget
 from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.ledger.ledger import Ledger

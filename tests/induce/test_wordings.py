@@ -3,8 +3,8 @@
 import pytest
 from tasks import micro_rule
 
-from pld_dspy.induce.config import InduceConfig
 from pld_dspy.induce.groups import Cluster
+from pld_dspy.induce.induce_config import InduceConfig
 from pld_dspy.induce.wordings import MOST_CUES, cue_wordings
 from pld_dspy.rules import MicroRule
 

@@ -16,7 +16,7 @@ from tasks import TEST, TRAIN, VAL, Mail, keyword, mail, pld, student_lm
 
 from pld_dspy.rules import RULES_OPEN
 from pld_dspy.run.result import PLDResult
-from pld_dspy.search.config import SearchConfig
+from pld_dspy.search.search_config import SearchConfig
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.task.splits import Splits
 from programs.inside import better_together, bootstrap, nested, reanchor, router, saved, target

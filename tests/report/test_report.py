@@ -10,7 +10,7 @@ import pytest
 from tasks import finished_trial
 
 from pld_dspy.audit import Suspect
-from pld_dspy.calibrate.result import Abstention, Answered, Bin, Calibration, Grade, StudentCalibration
+from pld_dspy.calibrate.calibration import Abstention, Answered, Bin, Calibration, Grade, StudentCalibration
 from pld_dspy.cli.printing import console, print_result
 from pld_dspy.errors import RunError
 from pld_dspy.ledger.jsonl import write_jsonl
@@ -23,7 +23,7 @@ from pld_dspy.run.trials import write_trials
 from pld_dspy.scoring.difference import difference
 from pld_dspy.scoring.offsets import Offsets
 from pld_dspy.scoring.score import Score, score
-from pld_dspy.search.result import Insight, OrderSpread, OriginValue
+from pld_dspy.search.search_result import Insight, OrderSpread, OriginValue
 from pld_dspy.search.space import Space
 
 LABELS = ("entailment", "contradiction <b>&", "cost $5 to $9")

@@ -26,9 +26,9 @@ from tasks import (
 from pld_dspy.errors import DataError, ModelError
 from pld_dspy.ledger.budget import Budget
 from pld_dspy.ledger.jsonl import read_jsonl, write_jsonl
-from pld_dspy.resolve.config import ResolveConfig
 from pld_dspy.resolve.loop import resolve
 from pld_dspy.resolve.records import PatchRecord, Resolution
+from pld_dspy.resolve.resolve_config import ResolveConfig
 from pld_dspy.rules import Rule, RuleSet
 from pld_dspy.student.evaluator import Evaluator
 from pld_dspy.teacher.signatures import Patch, PatchKind

@@ -23,12 +23,12 @@ from tasks import (
 )
 
 from pld_dspy.pld import PLD
-from pld_dspy.resolve.config import ResolveConfig
 from pld_dspy.resolve.loop import resolve
 from pld_dspy.resolve.records import Resolution
+from pld_dspy.resolve.resolve_config import ResolveConfig
 from pld_dspy.rules import Rule, RuleSet
 from pld_dspy.scoring.offsets import Offsets
-from pld_dspy.search.config import SearchConfig
+from pld_dspy.search.search_config import SearchConfig
 from pld_dspy.student.adapter import LabelAdapter, asking_for_logprobs
 from pld_dspy.student.evaluator import Evaluator
 from pld_dspy.student.redecide import OffsetEvaluator

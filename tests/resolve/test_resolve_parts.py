@@ -10,13 +10,13 @@ import pytest
 from engine import Call, calls, fn_lm, rules_in
 from tasks import instruction, keyword, mail, mail_evaluator, mail_task, mails, rule, rule_set, student_lm
 
-from pld_dspy.resolve.config import ResolveConfig
 from pld_dspy.resolve.diagnosis import find_mistakes, group, shortlist, trace_to_rules
 from pld_dspy.resolve.edit import Edit, Unusable, apply_patch, check_novel
 from pld_dspy.resolve.judge import fewest_until_rejected, guard_rows, judge
 from pld_dspy.resolve.pool import Pool, stratified
 from pld_dspy.resolve.propose import SHOWN_CHARACTERS, cut_middle
 from pld_dspy.resolve.records import Conflict, Mistake, PatchRecord
+from pld_dspy.resolve.resolve_config import ResolveConfig
 from pld_dspy.rules import Rule, RuleSet
 from pld_dspy.scoring.difference import chance_to_win
 from pld_dspy.scoring.objective import Objective

@@ -12,8 +12,8 @@ from pld_dspy.ledger.answer import Answer
 from pld_dspy.scoring.figures import macro_f1
 from pld_dspy.scoring.matching import LEAST, match
 from pld_dspy.search.ask import redecided
-from pld_dspy.search.config import SearchConfig
-from pld_dspy.search.result import SearchResult
+from pld_dspy.search.search_config import SearchConfig
+from pld_dspy.search.search_result import SearchResult
 from pld_dspy.search.space import Space
 from pld_dspy.search.storage import open_study
 from pld_dspy.search.study import RuleSearch

@@ -31,7 +31,7 @@ from tasks import (
 from pld_dspy.errors import DataError, RunError
 from pld_dspy.ledger.answer import Answer
 from pld_dspy.ledger.ledger import Ledger
-from pld_dspy.resolve.config import ResolveConfig
+from pld_dspy.resolve.resolve_config import ResolveConfig
 from pld_dspy.scoring.figures import figure
 from pld_dspy.scoring.objective import Objective
 from pld_dspy.student.adapter import LabelAdapter

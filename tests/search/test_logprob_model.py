@@ -10,10 +10,10 @@ from scipy.special import log_softmax
 from tasks import finished_trial, rule
 
 from pld_dspy.scoring.objective import Objective
-from pld_dspy.search.config import SearchConfig
-from pld_dspy.search.correctness import CorrectnessModel
-from pld_dspy.search.logprobs import LogprobModel
+from pld_dspy.search.correctness_model import CorrectnessModel
+from pld_dspy.search.logprob_model import LogprobModel
 from pld_dspy.search.mixed_model import SET_SD
+from pld_dspy.search.search_config import SearchConfig
 from pld_dspy.search.space import Candidate, Space
 from pld_dspy.search.student_model import StudentModel
 from pld_dspy.search.trials import FinishedTrial

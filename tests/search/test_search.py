@@ -17,9 +17,9 @@ from pld_dspy.errors import BudgetExceeded, DataError, RunError
 from pld_dspy.ledger.budget import Budget
 from pld_dspy.rules import Rule
 from pld_dspy.scoring.objective import Objective
-from pld_dspy.search.config import SearchConfig
 from pld_dspy.search.insight import Insights
-from pld_dspy.search.result import SearchResult
+from pld_dspy.search.search_config import SearchConfig
+from pld_dspy.search.search_result import SearchResult
 from pld_dspy.search.storage import open_study
 from pld_dspy.search.study import RuleSearch
 from pld_dspy.search.trials import FinishedTrial

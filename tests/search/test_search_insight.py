@@ -10,9 +10,9 @@ from engine import calls
 from tasks import WORDS, mail_evaluator, mails, rule, student_lm
 
 from pld_dspy.rules import RuleSet
-from pld_dspy.search.config import SearchConfig
 from pld_dspy.search.insight import estimate_tokens
-from pld_dspy.search.result import Insight, SearchResult
+from pld_dspy.search.search_config import SearchConfig
+from pld_dspy.search.search_result import Insight, SearchResult
 from pld_dspy.search.storage import open_study
 from pld_dspy.search.study import RuleSearch
 

@@ -12,7 +12,7 @@ from tasks import finished_trial, rule
 from pld_dspy.scoring.difference import chance_to_win
 from pld_dspy.scoring.objective import Objective
 from pld_dspy.search.applicability import applicability
-from pld_dspy.search.correctness import CorrectnessModel, own_labels
+from pld_dspy.search.correctness_model import CorrectnessModel, own_labels
 from pld_dspy.search.space import Candidate, Space
 from pld_dspy.search.trials import FinishedTrial
 

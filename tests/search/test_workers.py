@@ -27,8 +27,8 @@ from pld_dspy.ledger.budget import Budget
 from pld_dspy.pld import PLD
 from pld_dspy.run.folder import RunFolder
 from pld_dspy.run.result import PLDResult
-from pld_dspy.search.config import SearchConfig
 from pld_dspy.search.plan import LOST_SECONDS, Plan
+from pld_dspy.search.search_config import SearchConfig
 from pld_dspy.search.space import Space
 from pld_dspy.search.storage import find_study, open_study
 from pld_dspy.search.study import RuleSearch

@@ -18,7 +18,7 @@ from pld_dspy.errors import DataError
 from pld_dspy.explain import match_records
 from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.pld import PLD
-from pld_dspy.resolve.config import ResolveConfig
+from pld_dspy.resolve.resolve_config import ResolveConfig
 from pld_dspy.rules import MicroRule
 from pld_dspy.student.predictor_inputs import Reader
 from pld_dspy.task.task import Task

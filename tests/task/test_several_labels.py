@@ -22,16 +22,16 @@ from pld_dspy.cli.data_source import Tables
 from pld_dspy.compile.inputs import check_inputs
 from pld_dspy.errors import DataError
 from pld_dspy.explain import match_records
-from pld_dspy.induce.config import InduceConfig
+from pld_dspy.induce.induce_config import InduceConfig
 from pld_dspy.ledger.answer import Answer
 from pld_dspy.ledger.jsonl import read_jsonl, write_jsonl
 from pld_dspy.ledger.keys import digest
 from pld_dspy.ledger.ledger import Ledger
-from pld_dspy.resolve.config import ResolveConfig
 from pld_dspy.resolve.diagnosis import find_mistakes
 from pld_dspy.resolve.judge import judge
 from pld_dspy.resolve.pool import Pool
 from pld_dspy.resolve.records import Conflict
+from pld_dspy.resolve.resolve_config import ResolveConfig
 from pld_dspy.rules import (
     DOUBT_MARK,
     RULES_LEAD_SEVERAL,
@@ -44,8 +44,8 @@ from pld_dspy.scoring.difference import difference
 from pld_dspy.scoring.figures import figure, macro_f1
 from pld_dspy.scoring.objective import Objective
 from pld_dspy.scoring.score import score
-from pld_dspy.search.config import SearchConfig
-from pld_dspy.search.correctness import own_labels
+from pld_dspy.search.correctness_model import own_labels
+from pld_dspy.search.search_config import SearchConfig
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.student.attempt import constrained
 from pld_dspy.student.decision import Decision

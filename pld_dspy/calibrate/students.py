@@ -17,8 +17,8 @@ from ..student.evaluator import Evaluation, Evaluator
 from ..student.redecide import decision_of, logprobs_of, redecide
 from ..task.task import Task
 from .abstain import choose_threshold, count_answered
-from .fitting import fit_out_of_fold, fit_temperature
-from .result import Bin, Calibration, Grade, StudentCalibration
+from .calibration import Bin, Calibration, Grade, StudentCalibration
+from .fit_offsets import fit_out_of_fold, fit_temperature
 from .risk import are_right, error_at, expected_calibration_error, reliability, risk_coverage
 
 STAGE = "calibrate"
