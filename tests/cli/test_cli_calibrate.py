@@ -47,7 +47,7 @@ class TestCalibrate:
         assert re.search(
             r"unchanged +0\.333 \[.+\] +0\.333 \[.+\] +0\.\d+ -> 0\.\d+ +0\.500 -> 0\.500 +8 *\n", calibrated
         )
-        assert "Difference by calibration +0.000 [+0.00, +0.00], p = 1.0000; compiled and calibrated" in calibrated
+        assert "Difference by calibration +0.000 [+0.00, +0.00], p = 1.000; compiled and calibrated" in calibrated
         assert '<h2 id="calibration">' in Path("run/report.html").read_text(encoding="utf-8")
 
     def test_evaluate_takes_the_calibration_along_and_says_so(self, calibrated: str) -> None:

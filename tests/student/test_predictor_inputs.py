@@ -337,7 +337,7 @@ def optimizer(tmp_path_factory: pytest.TempPathFactory) -> PLD:
     return pld(
         tmp_path_factory.mktemp("run"),
         teacher=mail_teacher(useless),
-        resolve=ResolveConfig(max_rounds=1, blame="ask"),
+        resolve=ResolveConfig(max_rounds=1),
         context_tokens=20,  # of 4 characters: a first line, not a letter
     )
 
