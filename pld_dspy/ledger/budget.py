@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..errors import Settings
+from ..errors import BudgetExceeded, Settings
 
 Role = Literal["student", "teacher"]
 UNCAPPED = "test"
@@ -31,6 +31,19 @@ class Budget(Settings):
     def cap(self, role: Role) -> int | None:
         """Return the cap on the calls of ``role``."""
         return self.student_calls if role == "student" else self.teacher_calls
+
+    def check(self, role: Role, calls: int, money: float, *, reserved: int = 0) -> None:
+        """Raise BudgetExceeded if one more call would exceed a cap; ``reserved`` calls are left to later stages."""
+        cap = self.cap(role)
+        if cap is not None and calls >= cap - reserved:
+            if reserved:
+                raise BudgetExceeded(
+                    f"Stopped at {cap - reserved} of {cap} {role} calls: the last {reserved} are reserved for later "
+                    f"stages ({role}_calls in Budget)."
+                )
+            raise BudgetExceeded(f"The cap of {cap} {role} calls is reached ({role}_calls in Budget).")
+        if self.money is not None and money >= self.money:
+            raise BudgetExceeded(f"The cap of {self.money:g} on money is reached (money in Budget).")
 
     def price(self, model: str, *, tokens_in: int, tokens_out: int) -> float:
         """Return what so many tokens cost; 0 for a model without a price."""

@@ -159,18 +159,9 @@ class Ledger:
     def _check_caps(self, role: Role, stage: str) -> None:
         if stage == UNCAPPED:
             return
-        cap = self.budget.cap(role)
         reserved = self.reserved.get(stage, 0) if role == "student" else 0
-        if cap is not None and self.total(role).calls + self._under_way[role] >= cap - reserved:
-            if reserved:
-                raise BudgetExceeded(
-                    f"Stopped at {cap - reserved} of {cap} {role} calls: the last {reserved} are reserved for later "
-                    f"stages ({role}_calls in Budget)."
-                )
-            raise BudgetExceeded(f"The cap of {cap} {role} calls is reached ({role}_calls in Budget).")
         money = self.total("student").money + self.total("teacher").money
-        if self.budget.money is not None and money >= self.budget.money:
-            raise BudgetExceeded(f"The cap of {self.budget.money:g} on money is reached (money in Budget).")
+        self.budget.check(role, self.total(role).calls + self._under_way[role], money, reserved=reserved)
 
     def _add(self, line: Mapping[str, Any]) -> None:
         """Count what a line of the file cost, and keep its answer unless there is one already."""

@@ -602,7 +602,7 @@ def test_the_seed_decides_what_is_drawn():
         ({"neighbours": -1}, "ResolveConfig.neighbours is -1"),
         ({"blame_calls": 0}, "ResolveConfig.blame_calls is 0"),
         ({"alpha": 0.5}, r"ResolveConfig.alpha is 0.5"),
-        ({"blame": "guess"}, "ResolveConfig.blame is 'guess'; Input should be 'leave_out', 'ask' or 'none'"),
+        ({"blame": "guess"}, "ResolveConfig.blame is 'guess'; Input should be 'leave_out' or 'none'"),
     ],
 )
 def test_bad_settings_are_named(settings, said):
