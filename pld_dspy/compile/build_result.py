@@ -116,7 +116,8 @@ def _suspects_note(suspects: Sequence[Suspect]) -> str:
         for one in suspects[:SUSPECTS_SHOWN]
     ]
     more = ", ..." if len(suspects) > SUSPECTS_SHOWN else ""
-    return f"{len(suspects)} training labels are in doubt, the most doubtful first: {', '.join(shown)}{more}."
+    subject = "1 training label is" if len(suspects) == 1 else f"{len(suspects)} training labels are"
+    return f"{subject} in doubt, the most doubtful first: {', '.join(shown)}{more}."
 
 
 def _resolve_notes(context: CompileContext) -> Iterator[str]:

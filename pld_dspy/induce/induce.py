@@ -72,8 +72,6 @@ def induce(
         "largest": max(len(rule.support) for rule in rules),
         "labels_without_rule": len(without_rule),
     }
-    line = diagnosis(counts, check.findings, without_rule)
-    logger.info("%s", line)
     used = {rule.example_id for rule in usable}
     return Induction(
         rules=rules,
@@ -82,8 +80,13 @@ def induce(
         about_format=format_ids,
         dropped=list(dict.fromkeys(rule.example_id for rule in decisive if rule.example_id not in used)),
         counts=counts,
-        diagnosis=line,
+        diagnosis=_logged(diagnosis(counts, check.findings, without_rule)),
     )
+
+
+def _logged(line: str) -> str:
+    logger.info("%s", line)
+    return line
 
 
 def _about_decision(micro_rules: Sequence[MicroRule], task: Task) -> tuple[list[MicroRule], list[str]]:

@@ -207,7 +207,7 @@ class TestSuspects:
 
         result = run(*COMPILE, *SMALL, "--student", "openai/none", "--suspects", "drop", "--quiet")
 
-        assert "Note: 1 training labels are in doubt, the most doubtful first: train-0 (food" in result.stdout
+        assert "Note: 1 training label is in doubt, the most doubtful first: train-0 (food" in result.stdout
         found = json.loads((task / "run" / "result.json").read_text(encoding="utf-8"))
         assert found["counts"]["suspects_dropped"] == 1
         assert not any("train-0" in rule["support"] for rule in [*found["rules"]["rules"], *found["bench"]])
