@@ -157,9 +157,8 @@ def _stages(student: RunStudent, test: Sequence[dspy.Example]) -> Iterator[Stage
 
 def _rule_sets(student: RunStudent) -> Iterator[tuple[str, RuleSet]]:
     result, folder = student.opened.result, student.opened.folder
-    _, rules = find_study(folder.study, prefix=folder.fingerprint)
+    _, space = find_study(folder.study, prefix=folder.fingerprint)
     yield UNCHANGED, RuleSet()
-    space = Space(tuple(rules))
     yield ALL, space.rule_set(space.all())
     if space.wordings > 1:
         yield REWORDED, space.rule_set(space.all(wording=1))

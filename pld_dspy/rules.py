@@ -88,12 +88,23 @@ class Rule(BaseModel):
         return next((i for i, own in enumerate(self.origins) if origin in own.split(ORIGIN_SEPARATOR)), None)
 
 
+class Demonstration(BaseModel):
+    """A labelled training example that a student sees before each example it decides."""
+
+    model_config = ConfigDict(frozen=True)
+
+    example_id: str
+    inputs: dict[str, Any] = Field(description="what the deciding predictor reads, by field")
+    label: str
+
+
 class RuleSet(BaseModel):
-    """The rules in a student's instructions, first to last."""
+    """The rules in a student's instructions, first to last, and the demonstrations below them."""
 
     model_config = ConfigDict(frozen=True)
 
     rules: tuple[Rule, ...] = ()
+    demos: tuple[Demonstration, ...] = ()
 
     @model_validator(mode="after")
     def _ids_differ(self) -> RuleSet:
@@ -119,12 +130,14 @@ class RuleSet(BaseModel):
 
     @property
     def digest(self) -> str:
-        """A short digest of the rendered text."""
-        return hashlib.sha256(self.render().encode()).hexdigest()[:16]
+        """A short digest of the rendered text, and of the demonstrations if there are any."""
+        shown = "".join(f"\n{demo.model_dump_json()}" for demo in self.demos)
+        return hashlib.sha256(f"{self.render()}{shown}".encode()).hexdigest()[:16]
 
     def to_yaml(self, bench: Sequence[Rule] = ()) -> str:
-        """Return the chosen rules in order, then the bench, as YAML that people can read, edit and sign."""
-        document = {"rules": [_plain(rule) for rule in self.rules], "bench": [_plain(rule) for rule in bench]}
+        """Return the rules in order, the demonstrations and the bench as YAML that people can read, edit and sign."""
+        demos = {"demos": [demo.model_dump() for demo in self.demos]} if self.demos else {}
+        document = {"rules": [_plain(rule) for rule in self.rules], **demos, "bench": [_plain(rule) for rule in bench]}
         return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100))
 
     @staticmethod
@@ -135,7 +148,10 @@ class RuleSet(BaseModel):
             DataError: the text is not a rule set.
         """
         try:
-            return RuleSet(rules=tuple(_from_plain(row) for row in yaml.safe_load(text)["rules"]))
+            document = yaml.safe_load(text)
+            return RuleSet(
+                rules=tuple(_from_plain(row) for row in document["rules"]), demos=tuple(document.get("demos", ()))
+            )
         except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
             raise DataError(f"Not a rule set: {error}. It needs a list 'rules' of id and text.") from error
 

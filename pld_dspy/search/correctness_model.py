@@ -32,7 +32,7 @@ from .threads import one_thread
 from .trials import FinishedTrial
 
 DIFFICULTY_SD, OWN_SD, OTHER_SD, ABOUT_SD = 1.5, 0.8, 0.3, 1.0
-PLACE_SD, WORDING_SD, SIZE_SD, CROWD_SD = 0.3, 0.3, 0.5, 0.3
+PLACE_SD, WORDING_SD, SIZE_SD, CROWD_SD, DEMOS_SD = 0.3, 0.3, 0.5, 0.3, 0.5
 CROWD_LABELS = 12  # with more labels, pairs of labels are too many to learn from one search
 FEWEST_TRIALS = 8  # fewer say nothing about rules
 
@@ -82,6 +82,8 @@ class CorrectnessModel:
             blocks.append((gold[rows][:, :, None] * (use @ answers)).reshape(len(rows), -1) * CROWD_SD)
         if self.about is not None:
             blocks.append(self.about[rows] * use * ABOUT_SD)
+        shown = np.arange(1, len(self.space.demos)) == candidate.demos
+        blocks.append(np.tile(shown * DEMOS_SD, (len(rows), 1)))
         return np.hstack([np.eye(n)[rows] * DIFFICULTY_SD, *(block * self.scale for block in blocks)])
 
     def fit(self, trials: Sequence[FinishedTrial]) -> CorrectnessPosterior | None:
@@ -126,6 +128,16 @@ class CorrectnessModel:
             column=np.zeros(k, dtype=np.int64),
             base=base,
             slope=(last @ effects).reshape(k, n) - base[:, 0],
+            demos=self._demos @ effects[:, None],
+        )
+
+    @cached_property
+    def _demos(self) -> Floats:
+        """What each choice of demonstrations adds to the features, D x n x F."""
+        rows = np.arange(len(self.weights))
+        nothing = self.features(self.space.none(), rows)
+        return np.stack(
+            [self.features(self.space.none(demos=number), rows) - nothing for number in range(len(self.space.demos))]
         )
 
     @cached_property

@@ -6,7 +6,7 @@ The figures are the model's view of the validation set, shrunk towards 0 where l
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -71,7 +71,7 @@ class Insights:
                 for j, number in own:
                     wording[j] = number
                 rows.append((origin, len(own), asked))
-                sides.append(Candidate(chosen.use, chosen.key, wording))
+                sides.append(replace(chosen, wording=wording))
         if not sides:
             return []
         low, high = np.quantile([drawn.neighbours(chosen, sides) for drawn in draws], LEVELS, axis=0)
@@ -81,7 +81,7 @@ class Insights:
         ]
 
     def _order(self, mean: Surrogate, chosen: Candidate, rng: np.random.Generator) -> OrderSpread:
-        shuffled = [Candidate(chosen.use, rng.permutation(chosen.key), chosen.wording) for _ in range(ORDERS)]
+        shuffled = [replace(chosen, key=rng.permutation(chosen.key)) for _ in range(ORDERS)]
         own, *others = mean.neighbours(chosen, [chosen, *shuffled])
         return OrderSpread(own=own, mean=float(np.mean(others)), sd=float(np.std(others)))
 

@@ -4,7 +4,8 @@ Most of what a rule set does to a small student is to shift its leaning between 
 answer hides that, log-probabilities show it. A linear mixed model explains them:
 
     log p(label | example, rules) = the example's own effect + what the rules for the label push
-                                    + shares of labels among the rules + the set's own effect + noise
+                                    + shares of labels among the rules + what the demonstrations do
+                                    + the set's own effect + noise
 
 With the sets' own effects, some twenty answers tell a set's quality almost as well as all examples would. How the model
 is fitted is in ``mixed_model.py``.
@@ -31,6 +32,7 @@ FLOOR = -9.0  # log-probabilities below this would weigh too much
 
 PUSH_SD, PLACE_SD, GOLD_SD, ABOUT_SD, WORDING_SD = 0.6, 0.3, 0.5, 1.0, 0.3
 SHARE_SD = 2.0
+DEMOS_SD, DEMOS_GOLD_SD = 1.0, 0.5
 NOISE, LEAST_NOISE = 0.7, 0.2
 SHARPNESS = 0.9  # temperature in units of the noise: the softmax is close to the chance that the noisiest label wins
 MATCH_ROUNDS = 8  # offsets are then correct to some hundredths, at a sixth of the cost
@@ -52,12 +54,16 @@ class LogprobPosterior(Posterior):
         k, c = len(space), model.labels
         push, place, gold, about = effects[: 4 * k].reshape(4, k)
         share = effects[4 * k : 4 * k + c * c].reshape(c, c) * SHARE_SD
-        wording = effects[4 * k + c * c : model.fixed - c].reshape(k, space.wordings) * WORDING_SD
+        wording = effects[4 * k + c * c : model.first_demo].reshape(k, space.wordings) * WORDING_SD
+        shown = effects[model.first_demo : model.fixed - c].reshape(-1, c + 1)
         intercept = effects[model.fixed - c : model.fixed]
         on_all = (push * PUSH_SD)[:, None] + wording
         on_examples = (model.gold * (gold * GOLD_SD) + model.about * (about * ABOUT_SD)).T
         temperature = SHARPNESS * self.noise
         rows = np.arange(len(model.weights))
+        demos = np.zeros((len(space.demos), len(rows), c))
+        demos[1:] = shown[:, None, :-1] * DEMOS_SD
+        demos[1:, rows, model.truth] += shown[:, -1:] * DEMOS_GOLD_SD
 
         def chance(utilities: Floats) -> Floats:
             if model.shares is not None:
@@ -72,6 +78,7 @@ class LogprobPosterior(Posterior):
             column=model.column,
             base=on_all[:, :, None] + on_examples[:, None, :],
             slope=np.repeat((place * PLACE_SD)[:, None], len(rows), axis=1),
+            demos=demos,
             share=share,
             set_effects={
                 lines: effects[model.fixed + c * number : model.fixed + c * (number + 1)] * SET_SD
@@ -102,7 +109,10 @@ class LogprobModel:
         self.about = np.zeros_like(self.gold) if about is None else about
         self.shares = np.bincount(self.truth, minlength=self.labels) / len(self.truth) if calibrated else None
         k, c = len(space), self.labels
-        self.fixed = 4 * k + c * c + k * space.wordings + c  # effects that are not of single sets or examples
+        self.first_demo = 4 * k + c * c + k * space.wordings
+        # Effects that are not of single sets or examples: each choice of demonstrations has one per label, and one on
+        # the gold label.
+        self.fixed = self.first_demo + (len(space.demos) - 1) * (c + 1) + c
         self._built: dict[FinishedTrial, sp.csr_matrix] = {}
         self._summed: tuple[list[FinishedTrial], MixedModel] = [], MixedModel(len(golds), c, self.fixed)
 
@@ -167,6 +177,9 @@ class LogprobModel:
             fixed[label, 4 * k + label * c : 4 * k + (label + 1) * c] = shares * SHARE_SD
         fixed[columns, 4 * k + c * c + used * self.space.wordings + candidate.wording[used]] = WORDING_SD
         fixed[np.arange(c), self.fixed - c + np.arange(c)] = 1.0
+        first = self.first_demo + (candidate.demos - 1) * (c + 1)
+        if candidate.demos:
+            fixed[np.arange(c), first + np.arange(c)] = DEMOS_SD
         repeated = sp.kron(np.ones((m, 1)), fixed.tocsr(), format="csr")
         row_of = (np.arange(m)[:, None] * c + columns[None, :]).ravel()
         varying = [
@@ -176,7 +189,11 @@ class LogprobModel:
                 (3, self.about[rows][:, used] * ABOUT_SD),
             )
         ]
-        return (repeated + varying[0] + varying[1]).tocsr()
+        features = repeated + varying[0] + varying[1]
+        if candidate.demos:
+            places = np.arange(m) * c + self.truth[rows], np.full(m, first + c)
+            features += sp.csr_matrix((np.full(m, DEMOS_GOLD_SD), places), shape=features.shape)
+        return features.tocsr()
 
 
 def _with_logprobs(trials: Sequence[FinishedTrial]) -> list[FinishedTrial]:

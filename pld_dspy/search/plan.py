@@ -35,7 +35,8 @@ class Plan:
     @property
     def guards(self) -> int:
         """Number of sets that are asked in full before anything else."""
-        return 3 if self.space.wordings > 1 and self.config.screen_calls else 2
+        reworded = self.space.wordings > 1 and self.config.screen_calls > 0
+        return 2 + reworded + (len(self.space.demos) > 1)
 
     @property
     def first_race(self) -> int:
@@ -106,8 +107,10 @@ class Plan:
         """Yield the kind of each step, and its candidate where that is known beforehand."""
         yield "baseline", self.space.none()
         yield "all rules", self.space.all()
-        if self.guards > 2:
+        if self.space.wordings > 1 and self.config.screen_calls:
             yield "reworded", self.space.all(wording=1)
+        if len(self.space.demos) > 1:
+            yield "demonstrations", self.space.none(demos=len(self.space.demos) - 1)
         for step in range(self.guards, self.first_race):
             yield "screen", self.space.random(np.random.default_rng([self.seed, step]), self.config.most)
         for step in range(self.first_race, self.steps):

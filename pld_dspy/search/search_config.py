@@ -25,6 +25,8 @@ class SearchConfig(Settings):
         alpha: stop a race once the candidate's chance to beat the best set so far falls below this.
         parsimony: cost of one rule, in units of the objective.
         moves: most changes per proposal to a set that did well.
+        demos: most fixed demonstrations below the rules; the search chooses among three draws of so many training
+            examples, their halves, and none. 0 leaves them out of the search.
         logprobs: learn from label log-probabilities where adapter and server give them: they show how close each
             answer was to another label.
         most: about the most rules in a screened set; None for no limit.
@@ -40,6 +42,7 @@ class SearchConfig(Settings):
     alpha: float = Field(default=0.15, ge=0, lt=0.5)
     parsimony: float = Field(default=0.0003, ge=0)
     moves: int = Field(default=6, ge=1)
+    demos: int = Field(default=0, ge=0)
     logprobs: bool = True
     most: int | None = Field(default=None, ge=1)
     calls: int | None = Field(default=None, ge=0)
@@ -65,7 +68,8 @@ class SearchConfig(Settings):
     def most_calls(self, n: int) -> int:
         """Return the most student calls that a search makes on ``n`` validation examples, guards included."""
         slices = -(-self.screen_calls // self.block) * min(self.block, n)
-        most = slices + n * (self.trials + (FULL_SCREENED if self.screen_calls else FULL_PLAIN))
+        full = (FULL_SCREENED if self.screen_calls else FULL_PLAIN) + (self.demos > 0)
+        most = slices + n * (self.trials + full)
         if self.calls is None:
             return most
         return min(most, max(self.calls, most - self.trials * (n - min(self.block, n))))

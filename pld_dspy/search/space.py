@@ -1,8 +1,8 @@
-"""The search space: which rules, in which wording, in which order; and the same as Optuna parameters."""
+"""The search space: which rules, wordings, order and demonstrations; and the same as Optuna parameters."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from ..rules import Rule, RuleSet
+from ..rules import Demonstration, Rule, RuleSet
 
 Parameters = dict[str, Any]
 Lines = tuple[str, ...]  # of a rendered rule set: equal for two candidates that make the same prompt
@@ -23,6 +23,7 @@ class Candidate:
     use: NDArray[np.bool_]  # K flags
     key: NDArray[np.float64]  # K sort keys in [0, 1]; the rules in use stand in ascending order of key
     wording: NDArray[np.int64]  # K numbers
+    demos: int = 0  # number of the demonstrations in the space; 0 for none
 
     @property
     def size(self) -> int:
@@ -40,7 +41,7 @@ class Candidate:
         flags[j] = use
         if wording is not None:
             wordings[j] = wording
-        return Candidate(flags, self.key, wordings)
+        return replace(self, use=flags, wording=wordings)
 
     def move_rule(self, j: int, *, first: bool) -> Candidate:
         """Return this candidate with rule ``j`` first or last of all; the keys are spread evenly in the new order."""
@@ -48,7 +49,7 @@ class Candidate:
         keys[j] = -1.0 if first else 2.0
         order = np.argsort(keys, kind="stable")
         keys[order] = (np.arange(len(keys)) + 0.5) / len(keys)
-        return Candidate(self.use, keys, self.wording)
+        return replace(self, key=keys)
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Space:
     """All candidates over K rules. Optuna has no distribution of permutations, so each rule gets a sort key."""
 
     rules: tuple[Rule, ...]
+    demos: tuple[tuple[Demonstration, ...], ...] = ((),)  # to choose one of; the first is empty
 
     def __len__(self) -> int:
         """Return the number of rules, K."""
@@ -67,8 +69,10 @@ class Space:
         return max((len(rule.wordings) for rule in self.rules), default=1)
 
     def distributions(self) -> dict[str, BaseDistribution]:
-        """Return the Optuna parameters: ``use:ID``, ``key:ID`` and, for several wordings, ``wording:ID``."""
+        """Return the Optuna parameters: ``use:ID``, ``key:ID``, for several wordings ``wording:ID``, and ``demos``."""
         found: dict[str, BaseDistribution] = {}
+        if len(self.demos) > 1:
+            found["demos"] = CategoricalDistribution(list(range(len(self.demos))))
         for rule in self.rules:
             found[f"use:{rule.id}"] = CategoricalDistribution([False, True])
             found[f"key:{rule.id}"] = FloatDistribution(0.0, 1.0)
@@ -78,7 +82,7 @@ class Space:
 
     def parameters(self, candidate: Candidate) -> Parameters:
         """Encode a candidate as values of :meth:`distributions`."""
-        found: Parameters = {}
+        found: Parameters = {"demos": candidate.demos} if len(self.demos) > 1 else {}
         for j, rule in enumerate(self.rules):
             found[f"use:{rule.id}"] = bool(candidate.use[j])
             found[f"key:{rule.id}"] = float(candidate.key[j])
@@ -92,15 +96,21 @@ class Space:
             use=np.array([parameters[f"use:{rule.id}"] for rule in self.rules], dtype=bool),
             key=np.array([parameters[f"key:{rule.id}"] for rule in self.rules], dtype=float),
             wording=np.array([parameters.get(f"wording:{rule.id}", 0) for rule in self.rules], dtype=np.int64),
+            demos=parameters.get("demos", 0),
         )
 
     def rule_set(self, candidate: Candidate) -> RuleSet:
-        """Return the rules in use, in the candidate's order and wordings."""
-        return RuleSet(rules=tuple(self.rules[j].with_wording(int(candidate.wording[j])) for j in candidate.order))
+        """Return the rules in use, in the candidate's order and wordings, and its demonstrations."""
+        rules = tuple(self.rules[j].with_wording(int(candidate.wording[j])) for j in candidate.order)
+        return RuleSet(rules=rules, demos=self.demos[candidate.demos])
 
     def lines(self, candidate: Candidate) -> Lines:
-        """Return the lines of the candidate's rendered rules; many times faster than ``rule_set(...).render()``."""
-        return tuple(self._rendered[j][candidate.wording[j]] for j in candidate.order)
+        """Return the lines of the candidate's rendered rules; many times faster than ``rule_set(...).render()``.
+
+        A last line stands for its demonstrations, if it has any.
+        """
+        lines = tuple(self._rendered[j][candidate.wording[j]] for j in candidate.order)
+        return (*lines, f"demonstrations {candidate.demos}") if candidate.demos else lines
 
     @cached_property
     def _rendered(self) -> list[list[str]]:
@@ -109,14 +119,13 @@ class Space:
             for rule in self.rules
         ]
 
-    def none(self) -> Candidate:
-        """Return the candidate without rules."""
-        return self._in_given_order(use=False)
+    def none(self, *, demos: int = 0) -> Candidate:
+        """Return the candidate without rules, with the ``demos``-th demonstrations."""
+        return replace(self._in_given_order(use=False), demos=demos)
 
     def all(self, *, wording: int = 0) -> Candidate:
         """Return the candidate with all rules, in PLD order, each in wording ``wording`` or its last before that."""
-        candidate = self._in_given_order(use=True)
-        return Candidate(candidate.use, candidate.key, self._same_wording(wording))
+        return replace(self._in_given_order(use=True), wording=self._same_wording(wording))
 
     def random(self, rng: np.random.Generator, most: int | None = None) -> Candidate:
         """Return a random set of about ``most`` rules at most, in random order.
@@ -127,7 +136,9 @@ class Space:
         use = rng.random(len(self)) < share
         mixed = np.array([rng.integers(len(rule.wordings)) for rule in self.rules], dtype=np.int64)
         wordings = mixed if rng.random() < 0.5 else self._same_wording(int(rng.integers(2)))
-        return Candidate(use, rng.random(len(self)), wordings)
+        key = rng.random(len(self))
+        demos = int(rng.integers(len(self.demos))) if len(self.demos) > 1 else 0  # else no draw: seeds keep their sets
+        return Candidate(use, key, wordings, demos)
 
     def _same_wording(self, wording: int) -> NDArray[np.int64]:
         return np.array([min(wording, len(rule.wordings) - 1) for rule in self.rules], dtype=np.int64)

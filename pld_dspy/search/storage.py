@@ -1,11 +1,10 @@
-"""Where a study lives: a journal file, any Optuna storage, or memory; and the rules it searches, stored with it."""
+"""Where a study lives: a journal file, any Optuna storage, or memory; and the space it searches, stored with it."""
 
 from __future__ import annotations
 
 import logging
 import os
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,13 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from ..errors import RunError
-from ..rules import Rule
+from ..rules import Demonstration, Rule
+from .space import Space
 
 logger = logging.getLogger(__name__)
 
 WAITS = (1.0, 3.0)  # seconds between tries to open a database
-_RULES = "rules"
+_RULES, _DEMOS = "rules", "demos"
 
 
 def open_study(storage: Path | str | BaseStorage | None = None, *, name: str = "pld") -> optuna.Study:
@@ -35,20 +35,25 @@ def open_study(storage: Path | str | BaseStorage | None = None, *, name: str = "
         optuna.logging.set_verbosity(verbosity)
 
 
-def publish_rules(study: optuna.Study, rules: Sequence[Rule]) -> None:
-    """Store the rules in the study, for workers that join from elsewhere."""
+def publish_space(study: optuna.Study, space: Space) -> None:
+    """Store the space in the study, for workers that join from elsewhere; the rules last, as a sign that all is there."""
     if _RULES not in study.user_attrs:
-        study.set_user_attr(_RULES, [rule.model_dump(mode="json") for rule in rules])
+        study.set_user_attr(_DEMOS, [[demo.model_dump(mode="json") for demo in choice] for choice in space.demos])
+        study.set_user_attr(_RULES, [rule.model_dump(mode="json") for rule in space.rules])
 
 
-def find_study(storage: Path | str | BaseStorage, *, prefix: str) -> tuple[optuna.Study, list[Rule]]:
-    """Return the newest study whose name begins with ``prefix``, and its rules; RunError where there is none."""
+def find_study(storage: Path | str | BaseStorage, *, prefix: str) -> tuple[optuna.Study, Space]:
+    """Return the newest study whose name begins with ``prefix``, and its space; RunError where there is none."""
     opened = _opened(storage)
     names = [name for name in optuna.get_all_study_names(opened) if name.startswith(prefix)]
     if names:
         study = optuna.load_study(study_name=names[-1], storage=opened)
         if _RULES in study.user_attrs:
-            return study, [Rule.model_validate(rule) for rule in study.user_attrs[_RULES]]
+            rules, demos = study.user_attrs[_RULES], study.user_attrs.get(_DEMOS, [[]])
+            return study, Space(
+                tuple(map(Rule.model_validate, rules)),
+                tuple(tuple(map(Demonstration.model_validate, choice)) for choice in demos),
+            )
     raise RunError("The search has not begun, or is kept in another storage. Start its compile, then join it.")
 
 

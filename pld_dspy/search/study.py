@@ -24,7 +24,7 @@ from optuna.samplers import BaseSampler, PartialFixedSampler, RandomSampler, TPE
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ..errors import BudgetExceeded
-from ..rules import Rule, RuleSet
+from ..rules import Demonstration, Rule, RuleSet
 from ..scoring.difference import chance_to_win
 from ..student.evaluator import Evaluator
 from ..student.redecide import redecide_to_match_gold
@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 
 class RuleSearch:
-    """One search over the choice, wordings and order of rules.
+    """One search over the choice, wordings and order of rules, and the demonstrations below them.
 
     Args:
         rules: the K candidate rules, in PLD order.
@@ -52,6 +52,7 @@ class RuleSearch:
         valset: the n validation examples.
         study: a study from :func:`open_study`; the search goes on from its finished trials.
         config: how to spend calls.
+        demos: the choices of demonstrations, the first of them empty.
         about: n x K in [0, 1], how much an example is like those a rule came from; used only if it predicts better.
         calibrated: whether answers will be decided with offsets that undo the student's leaning between labels, where
             there are log-probabilities; sets are then compared so.
@@ -69,6 +70,7 @@ class RuleSearch:
         *,
         study: optuna.Study,
         config: SearchConfig | None = None,
+        demos: Sequence[tuple[Demonstration, ...]] = ((),),
         about: Floats | None = None,
         calibrated: bool = False,
         seed: int = 0,
@@ -76,7 +78,7 @@ class RuleSearch:
         count_tokens: CountTokens | None = None,
         joins: bool = False,
     ) -> None:
-        self.space = Space(tuple(rules))
+        self.space = Space(tuple(rules), tuple(demos))
         self.evaluator = evaluator
         self.valset = list(valset)
         self.study = study

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -35,6 +35,7 @@ class Surrogate:
     column: NDArray[np.int64]  # for each of the K rules, the column that it acts on
     base: Floats  # K x wordings x n, what a rule in the middle of the order adds to its column
     slope: Floats  # K x n, what standing last rather than in the middle adds
+    demos: Floats  # D x n x C, what each choice of demonstrations adds; the first is none
     share: Floats | None = None  # C x C, what a column's share among the rules adds to each column
     set_effects: Mapping[Lines, Floats] = field(default_factory=dict)  # C numbers beyond the sum of a set's rules
 
@@ -53,15 +54,18 @@ class Surrogate:
     def best(self, start: Candidate, parsimony: float, *, moves: int | None = None) -> Candidate:
         """Climb from ``start`` to the set with the best value, where each rule costs ``parsimony``.
 
-        At most ``moves`` times the best change is made: a rule out, in, in another wording, first or last. Few changes
-        of an evaluated set are safer than the model's own optimum. None: until nothing pays, and from another order.
+        At most ``moves`` times the best change is made: a rule out, in, in another wording, first or last, or other
+        demonstrations. Few changes of an evaluated set are safer than the model's own optimum. None: until nothing
+        pays, and from another order.
         """
         effect = self._set_effect(start)
         if moves is None:
-            start, effect = Candidate(start.use, self._best_keys(start), start.wording), np.zeros(self.empty.shape[1])
+            start, effect = replace(start, key=self._best_keys(start)), np.zeros(self.empty.shape[1])
         candidate, reached = start, self._values([start], effect)[0] - parsimony * start.size
         for _ in range(MOVES if moves is None else moves):
             options = [option for j in range(len(self.space)) for option in self._changes(candidate, j)]
+            others = set(range(len(self.space.demos))) - {candidate.demos}
+            options += [replace(candidate, demos=number) for number in sorted(others)]
             values = self._values(options, effect) - parsimony * np.array([option.size for option in options])
             top = int(np.argmax(values))
             if values[top] <= reached + 1e-9:
@@ -94,6 +98,8 @@ class Surrogate:
         wording = np.array([candidate.wording for candidate in candidates])
         chosen = use[:, :, None] * (wording[:, :, None] == np.arange(wordings))
         utilities = self.empty + effects[:, None, :]
+        if len(self.demos) > 1:
+            utilities = utilities + self.demos[[candidate.demos for candidate in candidates]]
         counts = np.zeros((len(candidates), self.empty.shape[1]))
         for column in range(counts.shape[1]):
             of = self.column == column

@@ -22,7 +22,8 @@ STEP, KIND = "step", "kind"
 class FinishedTrial:
     """A completed trial, decoded from Optuna; or a trial under way, with m answers so far to examples ``rows``.
 
-    Kinds: "baseline", "all rules", "reworded" (all rules in their second wordings), "screen", "race" and "confirm".
+    Kinds: "baseline", "all rules", "reworded" (all rules in their second wordings), "demonstrations" (no rules),
+    "screen", "race" and "confirm".
     """
 
     step: int  # place in the plan

@@ -11,12 +11,14 @@ import dspy
 from ..errors import DataError
 from ..rules import RULES_LEAD, RULES_LEAD_SEVERAL, RuleSet
 from ..task.task import Task
+from .decision import Decision
 
 
 def with_rules(student: dspy.Module, task: Task, rules: RuleSet | None) -> dspy.Module:
     """Return a deep copy of ``student`` whose deciding predictor follows ``rules`` (None: as it is).
 
-    An empty set removes an earlier block of rules. The user's own signature class, which all copies share, stays.
+    Demonstrations stand after the program's own. An empty set removes an earlier block of rules. The user's own
+    signature class, which all copies share, stays.
     """
     duplicate = copied(student)
     if rules is None:
@@ -28,6 +30,11 @@ def with_rules(student: dspy.Module, task: Task, rules: RuleSet | None) -> dspy.
     lead = RULES_LEAD_SEVERAL if task.several else RULES_LEAD
     instructions = rules.instruct(predictor.signature.instructions, lead)
     predictor.signature = predictor.signature.with_instructions(instructions)
+    if rules.demos:
+        decision = Decision.of(predictor.signature)
+        shown = [(demo, decision.value(demo.label) if decision else demo.label) for demo in rules.demos]
+        own = [dspy.Example(**demo.inputs, **{task.label_field: value}) for demo, value in shown]
+        predictor.demos = [*predictor.demos, *(demo.with_inputs(*rules.demos[0].inputs) for demo in own)]
     return duplicate
 
 

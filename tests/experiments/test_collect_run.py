@@ -81,7 +81,7 @@ def asked_in_full(run: Path) -> list[tuple[tuple[str, int], ...]]:
     folder = RunFolder(run)
     rows = [row["rules"].split() for row in csv.DictReader(folder.trials.open()) if row["objective"]]
     own = [tuple((part.rpartition("/")[0], int(part.rpartition("/")[2])) for part in row) for row in rows]
-    _, rules = find_study(folder.study, prefix=folder.fingerprint)
+    rules = find_study(folder.study, prefix=folder.fingerprint)[1].rules
     trials = open_study(run / "plain_search.log", name=f"plain-{folder.fingerprint}").get_trials()
     plain = [decoded(rules, one.params) for one in trials if one.user_attrs.get("objective") is not None]
     return list(dict.fromkeys([*own, *(tuple((rule.id, rule.chosen) for rule in one.rules) for one in plain)]))

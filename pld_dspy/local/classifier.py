@@ -1,0 +1,100 @@
+"""The classifier: logistic regression on the vectors of labelled texts. It knows the labels, and no rule."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
+
+from .embedding import Embedder, Floats, embed, fitted
+
+PENALTY = 100.0
+"""Inverse strength of the L2 penalty: unit vectors of some hundred small numbers need a weak one."""
+FOLDS = 10
+FLOOR = -9.0
+"""Natural log-probability of a label without examples, and the least of any label."""
+
+
+@dataclass(frozen=True)
+class TextClassifier:
+    """Logistic regression on n vectors of labelled texts, all labels with the same weight."""
+
+    labels: tuple[str, ...]  # C labels; some may have no example
+    golds: tuple[str, ...]  # n
+    vectors: Floats  # n x d, unit vectors
+    embedder: Embedder  # of further texts, into the same space
+
+    @classmethod
+    def of(
+        cls, texts: Sequence[str], golds: Sequence[str], labels: Sequence[str], embedder: Embedder
+    ) -> TextClassifier:
+        """Fit n texts with their gold labels."""
+        return cls(tuple(labels), tuple(golds), *fitted(embedder, texts))
+
+    def embed(self, texts: Sequence[str]) -> Floats:
+        """Return the unit vectors of m texts, m x d."""
+        return embed(texts, self.embedder)
+
+    def log_probabilities(self, vectors: Floats) -> Floats:
+        """Return m x C natural log-probabilities of labels, for m vectors."""
+        return _log_probabilities(self._model, vectors, self.labels)
+
+    def nearest(self, vectors: Floats, count: int) -> NDArray[np.int64]:
+        """Return the rows of the ``count`` nearest labelled texts for each of m vectors, the nearest first."""
+        return np.argsort(-(vectors @ self.vectors.T), axis=1, kind="stable")[:, :count]
+
+    def out_of_fold(self, groups: Sequence[Hashable], *, seed: int = 0) -> Floats:
+        """Return n x C log-probabilities of the labelled texts, each by a classifier that has not seen its group.
+
+        At most ten folds; copies of a text should be one group. With fewer than two groups, all labels get the same.
+        """
+        numbers = {group: place for place, group in enumerate(dict.fromkeys(groups))}
+        found = np.full((len(self.golds), len(self.labels)), -np.log(len(self.labels)))
+        folds = min(FOLDS, len(numbers))
+        if folds < 2:
+            return found
+        shuffled = np.random.default_rng(seed).permutation(len(numbers))
+        keys, golds = shuffled[[numbers[group] for group in groups]], np.array(self.golds)
+        with warnings.catch_warnings():  # a rare label cannot be in every fold
+            warnings.filterwarnings("ignore", message="The least populated class")
+            splits = list(StratifiedGroupKFold(folds).split(self.vectors, golds, keys))
+        for seen, unseen in splits:
+            model = _fitted_model(self.vectors[seen], golds[seen])
+            found[unseen] = _log_probabilities(model, self.vectors[unseen], self.labels)
+        return found
+
+    @cached_property
+    def _model(self) -> LogisticRegression | str:
+        return _fitted_model(self.vectors, np.array(self.golds))
+
+
+def vote(golds: Sequence[str], nearest: NDArray[np.int64]) -> list[str]:
+    """Return the commonest label of the k nearest texts, for m x k row numbers; of equals, that of the nearest."""
+    found = []
+    for row in nearest:
+        near = [golds[place] for place in row]
+        found.append(max(near, key=near.count))
+    return found
+
+
+def _fitted_model(vectors: Floats, golds: NDArray[np.str_]) -> LogisticRegression | str:
+    """Return the fitted model; the label itself where there is but one."""
+    if len(set(golds)) < 2:
+        return str(golds[0])
+    return LogisticRegression(C=PENALTY, max_iter=2000, class_weight="balanced").fit(vectors, golds)
+
+
+def _log_probabilities(model: LogisticRegression | str, vectors: Floats, labels: Sequence[str]) -> Floats:
+    found = np.full((len(vectors), len(labels)), FLOOR)
+    if isinstance(model, str):
+        found[:, labels.index(model)] = 0.0
+        return found
+    columns = [labels.index(label) for label in model.classes_]
+    found[:, columns] = np.maximum(model.predict_log_proba(vectors), FLOOR)
+    return found
