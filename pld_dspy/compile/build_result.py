@@ -9,8 +9,8 @@ import dspy
 import numpy as np
 
 from ..audit import Suspect
-from ..calibrate.abstain import fewest_answers
 from ..calibrate.calibration import Calibration
+from ..calibrate.confidence import fewest_answers
 from ..ledger.ledger import Ledger
 from ..rules import RuleSet
 from ..run.result import Comparison, Cost, PLDResult, versions
@@ -143,11 +143,10 @@ def _calibration_notes(calibration: Calibration) -> Iterator[str]:
             f"{calibration.capped}"
         )
     elif (wanted := calibration.compiled.abstention) and wanted.threshold is None:
-        fewest = fewest_answers(error_rate=wanted.error_rate, delta=wanted.delta)
         yield (
             f"No confidence can promise the error rate {wanted.error_rate:g} on {wanted.n} training and validation "
-            f"examples: even without an error it takes {fewest}. So there is no threshold, and every question is "
-            "answered. Give more examples, or a higher rate."
+            f"examples: even without an error it takes {fewest_answers(wanted.error_rate)}. So there is no "
+            "threshold, and every question is answered. Give more examples, or a higher rate."
         )
 
 

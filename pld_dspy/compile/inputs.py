@@ -94,15 +94,6 @@ def check_teacher(context: CompileContext, induce: InduceConfig) -> None:
         )
 
 
-def check_has_lm(context: CompileContext) -> None:
-    """Raise DataError if the student has no LM, before anything is paid for or written."""
-    if context.student_lm is None:
-        raise DataError(
-            "The student has no language model. Call dspy.configure(lm=...) with local_lm() or any dspy.LM, or "
-            "set one on the program."
-        )
-
-
 def _recorded(rationales: Rationales) -> list[MicroRule]:
     if isinstance(rationales, (str, Path)):
         return read_jsonl(Path(rationales), MicroRule)
