@@ -26,8 +26,7 @@ from .run.outcome import record_outcome, write_outcome
 from .run.progress import Progress
 from .run.result import PLDResult
 from .run.tracking import Recorder, recorder_for
-from .scoring.metric import Metric
-from .scoring.objective import Objective, SetMetric
+from .scoring.objective import Metric, Objective, SetMetric
 from .search.search_config import SearchConfig
 from .search.storage import find_study
 from .student.adapter import asking_for_logprobs

@@ -13,8 +13,7 @@ from scipy.optimize import minimize_scalar
 from ..errors import DataError
 from ..scoring.difference import Difference, difference
 from ..scoring.f1 import Floats, Ints
-from ..scoring.matching import match_gold
-from ..scoring.offsets import Offsets
+from ..scoring.offsets import Offsets, match_gold
 from .ascent import ascend
 
 logger = logging.getLogger(__name__)

@@ -48,17 +48,10 @@ def fit_students(
 ) -> Calibration | None:
     """Fit offsets and a temperature for the unchanged student and for the one under ``rules``.
 
-    None without log-probabilities. Offsets are 0 for a student whose offsets do not pay. Where a cap on calls is
-    reached, the validation examples alone are used, since rules that were searched for their offsets are worth little
-    without any; then there is no threshold, since the same examples chose the rules.
-
-    Args:
-        rules: the compiled student's; None where it is the unchanged one.
-        train: labelled examples to fit on.
-        val: more of them. Their answers are in the ledger: if these carry no log-probabilities, no call is made.
-        evaluator: the student, under an adapter that asks for log-probabilities.
-        error_rate: wanted among what is answered, for a threshold; None chooses none.
-        on_answer: called once per answer.
+    None, and no call, where the answers to ``val``, which are in the ledger, carry no log-probabilities. Offsets are 0
+    for a student whose offsets do not pay. Where a cap on calls is reached, the validation examples alone are used,
+    since rules that were searched for their offsets are worth little without any; then there is no threshold, since
+    the same examples chose the rules.
     """
     if decision_of(evaluator) is None:
         return None

@@ -47,7 +47,7 @@ def check_inputs(
     check_examples(task, train, split="training", context_tokens=context_tokens, text=reader.text)
     if valset is None:
         texts = [identity(task.text(example)) for example in train]  # equal texts stay on one side
-        train, val = stratified_halves(train, task.strata(train), share=0.4, seed=seed, groups=texts)
+        train, val = stratified_halves(train, task.strata(train), texts, share=0.4, seed=seed)
         notes.append(f"No validation set was given: {len(val)} training examples were set aside for it.")
     else:
         val = list(valset)
