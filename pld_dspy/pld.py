@@ -172,8 +172,7 @@ class PLD(Teleprompter):
             recorder.params(self.get_params())
             self._run_stages(context, Progress(recorder, self.objective.name))
             compiled = with_rules(student, context.task, context.rules)
-            instructions = dict(compiled.named_predictors())[context.task.predictor].signature.instructions
-            self.result = build_result(context, instructions=instructions)
+            self.result = build_result(context, compiled)
             write_outcome(folder, compiled, self.result)
             record_outcome(recorder, folder, self.result, objective=self.objective.name)
         if self.result.calibration is None:
