@@ -9,14 +9,13 @@ from typing import Any
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from .calibrate.abstain import check_error_rate
-from .calibrate.calibrated import with_calibration
+from .calibrate.calibrated import Calibrated
 from .compile import stages
 from .compile.build_result import build_result
-from .compile.context import CompileContext
+from .compile.context import CompileContext, flat_settings
 from .compile.estimate import Estimate, estimate
-from .compile.inputs import Rationales, check_has_lm, check_inputs, check_teacher
-from .compile.settings import flat_settings, nested_settings
+from .compile.inputs import Rationales, check_inputs, check_teacher
+from .errors import DataError
 from .induce.induce_config import InduceConfig
 from .ledger.budget import Budget
 from .ledger.ledger import Ledger
@@ -27,13 +26,11 @@ from .run.outcome import record_outcome, write_outcome
 from .run.progress import Progress
 from .run.result import PLDResult
 from .run.tracking import Recorder, recorder_for
-from .scoring.metric import Metric
-from .scoring.objective import Objective, SetMetric
+from .scoring.objective import Metric, Objective, SetMetric
 from .search.search_config import SearchConfig
 from .search.storage import find_study
 from .student.adapter import asking_for_logprobs
 from .student.compose import with_rules
-from .task.checks import check_calibratable
 from .teacher.teacher import TeacherLike
 
 
@@ -113,7 +110,13 @@ class PLD(Teleprompter):
         self.run_dir, self.storage, self.tracking = run_dir, storage, tracking
         self.seed = seed
         self.result: PLDResult | None = None
-        check_error_rate(error_rate, calibrate=calibrate)
+        if error_rate is not None and not 0.0 < error_rate < 1.0:
+            raise DataError(f"error_rate={error_rate} is out of range. Give one over 0 and under 1.")
+        if error_rate is not None and not calibrate:
+            raise DataError(
+                f"error_rate={error_rate} needs confidences, and calibrate is off. Turn it on (calibrate=True, "
+                "--calibrate), or leave out the error rate."
+            )
         recorder_for(tracking)
 
     def compile(
@@ -154,22 +157,28 @@ class PLD(Teleprompter):
             student, teacher, trainset=trainset, valset=valset, testset=testset, rationales=rationales
         )
         check_teacher(context, self.induce)
-        check_has_lm(context)
+        if context.student_lm is None:
+            raise DataError(
+                "The student has no language model. Call dspy.configure(lm=...) with local_lm() or any dspy.LM, or "
+                "set one on the program."
+            )
         recorder = recorder_for(self.tracking)
         folder = RunFolder(self.run_dir)
         more = {"command": dict(self.origin)} if self.origin else {}
         budget = self.budget.model_dump(mode="json", exclude_defaults=True)
-        folder.open(self._settings(context), resume=resume, budget=budget, **more)
+        folder.open(context.settings(vars(self)), resume=resume, budget=budget, **more)
         self._open(context, folder)
         with recorder.run(folder.name):
             recorder.params(self.get_params())
             self._run_stages(context, Progress(recorder, self.objective.name))
             compiled = with_rules(student, context.task, context.rules)
-            instructions = dict(compiled.named_predictors())[context.task.predictor].signature.instructions
-            self.result = build_result(context, instructions=instructions)
+            self.result = build_result(context, compiled)
             write_outcome(folder, compiled, self.result)
             record_outcome(recorder, folder, self.result, objective=self.objective.name)
-        return with_calibration(compiled, self.result.calibration, target=context.task.predictor)
+        if self.result.calibration is None:
+            return compiled
+        saved = self.result.calibration.compiled.saved
+        return Calibrated(compiled, saved, threshold=saved.threshold, target=context.task.predictor)
 
     def _run_stages(self, context: CompileContext, progress: Progress) -> None:
         stages.score_baseline(context)
@@ -205,7 +214,7 @@ class PLD(Teleprompter):
         context = self._checked(student, trainset=trainset, valset=valset, testset=testset, rationales=rationales)
         folder = RunFolder(self.run_dir)
         teacher = folder.settings().get("teacher")  # raises before a folder without a compile becomes one
-        folder.open({**self._settings(context), "teacher": teacher}, resume=True)
+        folder.open({**context.settings(vars(self)), "teacher": teacher}, resume=True)
         study, rules = find_study(self.storage or folder.study, prefix=folder.fingerprint)
         self._open(context, folder)
         search = stages.rule_search(context, rules, study, self.search, calibrated=self.calibrate, joins=True)
@@ -227,22 +236,11 @@ class PLD(Teleprompter):
             student, teacher, trainset=trainset, valset=valset, testset=testset, rationales=rationales
         )
         check_teacher(context, self.induce)
-        return estimate(
-            context,
-            induce=self.induce,
-            search=self.search,
-            resolve=self.resolve,
-            calibrate=self.calibrate,
-            budget=self.budget,
-        )
+        return estimate(context, self.induce, self.search, self.resolve, calibrate=self.calibrate, budget=self.budget)
 
     def get_params(self) -> dict[str, Any]:
         """Return the settings as a fresh flat dict of plain values; MLflow's autologging adds to the dict it gets."""
         return flat_settings(vars(self))
-
-    def _settings(self, context: CompileContext) -> dict[str, Any]:
-        """Return everything that decides the outcome, for config.yaml and its fingerprint."""
-        return {**nested_settings(vars(self)), **context.fingerprints(self.adapter or dspy.settings.adapter)}
 
     def _checked(self, student: dspy.Module, teacher: TeacherLike = None, **data: Any) -> CompileContext:
         context = check_inputs(
@@ -254,7 +252,11 @@ class PLD(Teleprompter):
             **data,
         )
         self.objective.check(context.task.labels)
-        check_calibratable(context.task, calibrate=self.calibrate)
+        if self.calibrate and context.task.several:
+            raise DataError(
+                "calibrate=True adjusts a choice of one label, and the output field "
+                f"{context.task.label_field!r} may hold several at once. Leave it out."
+            )
         return context
 
     def _open(self, context: CompileContext, folder: RunFolder) -> None:

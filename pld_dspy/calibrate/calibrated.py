@@ -17,7 +17,7 @@ from ..student.compose import with_rules
 from ..student.decision import Decision
 from ..task.labels import LABEL_LOGPROBS, label_text
 from ..task.task import Task
-from .calibration import Calibration, SavedCalibration
+from .calibration import SavedCalibration
 
 
 class Calibrated(dspy.Module):
@@ -132,14 +132,6 @@ class Calibrated(dspy.Module):
             )
         calibrated.set_lm_usage(prediction.get_lm_usage())
         return calibrated
-
-
-def with_calibration(program: dspy.Module, calibration: Calibration | None, *, target: str) -> dspy.Module:
-    """Return a compiled program as :class:`Calibrated`, or itself without a calibration; ``target`` decides."""
-    if calibration is None:
-        return program
-    saved = calibration.compiled.saved
-    return Calibrated(program, saved, threshold=saved.threshold, target=target)
 
 
 def _task(program: dspy.Module, target: str | None) -> Task:

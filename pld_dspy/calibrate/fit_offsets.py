@@ -11,10 +11,9 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from ..errors import DataError
-from ..scoring.difference import Difference, difference
+from ..scoring.difference import difference
 from ..scoring.f1 import Floats, Ints
-from ..scoring.matching import match_gold
-from ..scoring.offsets import Offsets
+from ..scoring.offsets import Offsets, match_gold
 from .ascent import ascend
 
 logger = logging.getLogger(__name__)
@@ -84,13 +83,18 @@ def fit_out_of_fold(
     unseen = [_out_of_fold(scores, gold, fit, seed=seed) for fit in ways]
     gains = [difference(golds, before, plain.decide(sums), labels, seed=seed) for sums in unseen]
     best = max(range(len(ways)), key=lambda way: gains[way].macro_f1)
-    if not _pays(gains[best]):
+    gain = gains[best]
+    # One standard error. Without a margin, offsets would be kept half the time when nothing is to be won; a whole
+    # interval would ask for more than 100 or 200 examples can show.
+    margin = (gain.interval[1] - gain.interval[0]) / _STANDARD_ERRORS
+    if gain.macro_f1 <= margin:
+        logger.info("Offsets change out-of-fold macro-F1 by %+.3f, not over %.3f: left out.", gain.macro_f1, margin)
         return None
     offsets = Offsets(
         labels=tuple(labels),
         values=tuple(ways[best](scores, gold).tolist()),
         temperature=fit_temperature(unseen[best], golds, labels),
-        gain=gains[best],
+        gain=gain,
     )
     return offsets, unseen[best]
 
@@ -110,18 +114,6 @@ def fit_temperature(logprobs: Floats, golds: Sequence[str], labels: Sequence[str
 
     bounds = tuple(math.log(temperature) for temperature in TEMPERATURES)
     return math.exp(float(minimize_scalar(loss, bounds=bounds, method="bounded").x))
-
-
-def _pays(gain: Difference) -> bool:
-    """Return whether a gain is over its standard error: about a fourth of its 95% interval.
-
-    Without the margin, offsets would be kept half the time when nothing is to be won. A whole interval would ask for
-    more than 100 or 200 examples can show.
-    """
-    margin = (gain.interval[1] - gain.interval[0]) / _STANDARD_ERRORS
-    if gain.macro_f1 <= margin:
-        logger.info("Offsets change out-of-fold macro-F1 by %+.3f, not over %.3f: left out.", gain.macro_f1, margin)
-    return gain.macro_f1 > margin
 
 
 def _out_of_fold(scores: Floats, gold: Ints, fit: Fit, *, seed: int) -> Floats:

@@ -16,10 +16,16 @@ from ..scoring.offsets import Offsets, replace_answers
 from ..student.evaluator import Evaluation, Evaluator
 from ..student.redecide import decision_of, logprobs_of, redecide
 from ..task.task import Task
-from .abstain import choose_threshold, count_answered
 from .calibration import Bin, Calibration, Grade, StudentCalibration
+from .confidence import (
+    are_right,
+    choose_threshold,
+    count_answered,
+    expected_calibration_error,
+    reliability,
+    risk_coverage,
+)
 from .fit_offsets import fit_out_of_fold, fit_temperature
-from .risk import are_right, error_at, expected_calibration_error, reliability, risk_coverage
 
 STAGE = "calibrate"
 CURVE_POINTS = 100  # most points of a risk-coverage curve that are kept
@@ -42,17 +48,10 @@ def fit_students(
 ) -> Calibration | None:
     """Fit offsets and a temperature for the unchanged student and for the one under ``rules``.
 
-    None without log-probabilities. Offsets are 0 for a student whose offsets do not pay. Where a cap on calls is
-    reached, the validation examples alone are used, since rules that were searched for their offsets are worth little
-    without any; then there is no threshold, since the same examples chose the rules.
-
-    Args:
-        rules: the compiled student's; None where it is the unchanged one.
-        train: labelled examples to fit on.
-        val: more of them. Their answers are in the ledger: if these carry no log-probabilities, no call is made.
-        evaluator: the student, under an adapter that asks for log-probabilities.
-        error_rate: wanted among what is answered, for a threshold; None chooses none.
-        on_answer: called once per answer.
+    None, and no call, where the answers to ``val``, which are in the ledger, carry no log-probabilities. Offsets are 0
+    for a student whose offsets do not pay. Where a cap on calls is reached, the validation examples alone are used,
+    since rules that were searched for their offsets are worth little without any; then there is no threshold, since
+    the same examples chose the rules.
     """
     if decision_of(evaluator) is None:
         return None
@@ -148,7 +147,7 @@ def _grade(evaluation: Evaluation, golds: Sequence[str], confidence: Floats) -> 
     return Grade(
         score=evaluation.score,
         calibration_error=expected_calibration_error(sure, right),
-        error_at_80=error_at(sure, right, coverage=0.8),
+        error_at_80=float(risk[np.searchsorted(coverage, 0.8 - 1e-9)]),
         coverage=tuple(coverage[points].round(4).tolist()),
         risk=tuple(risk[points].round(4).tolist()),
         reliability=tuple(Bin(confidence=mean, accuracy=share, n=int(n)) for mean, share, n in zip(*bins, strict=True)),

@@ -12,10 +12,9 @@ import dspy
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from ..calibrate.abstain import count_answered
 from ..calibrate.calibrated import Calibrated
 from ..calibrate.calibration import Answered, SavedCalibration
-from ..calibrate.risk import are_right
+from ..calibrate.confidence import are_right, count_answered
 from ..compile.context import fingerprint
 from ..errors import DataError, RunError
 from ..ledger.ledger import Ledger

@@ -9,9 +9,8 @@ import dspy
 import numpy as np
 
 from ..audit import Suspect
-from ..calibrate.abstain import fewest_answers
 from ..calibrate.calibration import Calibration
-from ..ledger.ledger import Ledger
+from ..calibrate.confidence import fewest_answers
 from ..rules import RuleSet
 from ..run.result import Comparison, Cost, PLDResult, versions
 from ..scoring.difference import difference
@@ -22,9 +21,12 @@ INDUCED = ("about_format", "suspects_dropped", "suspects_down_weighted", "in_par
 SUSPECTS_SHOWN = 5
 
 
-def build_result(context: CompileContext, *, instructions: str) -> PLDResult:
-    """Return the result of a compile whose stages are all done; ``instructions`` are the compiled predictor's."""
+def build_result(context: CompileContext, compiled: dspy.Module) -> PLDResult:
+    """Return the result of a compile whose stages are all done; ``compiled`` is the student under the rules found."""
     task, splits, found = context.task, context.splits, context.found
+    costs: dict[str, dict[str, Cost]] = {"student": {}, "teacher": {}}
+    for (role, stage), spent in context.ledger.spent.items():
+        costs[role][stage] = Cost(call_seconds=round(spent.seconds, 2), **asdict(spent))  # else of the same names
     return PLDResult(
         labels=task.labels,
         predictor=task.predictor,
@@ -34,10 +36,10 @@ def build_result(context: CompileContext, *, instructions: str) -> PLDResult:
         rules=found.best or RuleSet(),
         bench=found.bench,
         searched=None if found is context.searched else context.searched.best or RuleSet(),
-        instructions=instructions,
+        instructions=dict(compiled.named_predictors())[task.predictor].signature.instructions,
         validation=_comparison(context, splits.val, context.validation),
         test=None if context.test is None else _comparison(context, splits.test, context.test),
-        costs=_costs(context.ledger),
+        costs=costs,
         seconds={stage: round(value, 2) for stage, value in context.seconds.items()},
         calibration=context.calibration,
         insight=found.insight,
@@ -143,19 +145,11 @@ def _calibration_notes(calibration: Calibration) -> Iterator[str]:
             f"{calibration.capped}"
         )
     elif (wanted := calibration.compiled.abstention) and wanted.threshold is None:
-        fewest = fewest_answers(error_rate=wanted.error_rate, delta=wanted.delta)
         yield (
             f"No confidence can promise the error rate {wanted.error_rate:g} on {wanted.n} training and validation "
-            f"examples: even without an error it takes {fewest}. So there is no threshold, and every question is "
-            "answered. Give more examples, or a higher rate."
+            f"examples: even without an error it takes {fewest_answers(wanted.error_rate)}. So there is no "
+            "threshold, and every question is answered. Give more examples, or a higher rate."
         )
-
-
-def _costs(ledger: Ledger) -> dict[str, dict[str, Cost]]:
-    costs: dict[str, dict[str, Cost]] = {"student": {}, "teacher": {}}
-    for (role, stage), spent in ledger.spent.items():
-        costs[role][stage] = Cost(call_seconds=round(spent.seconds, 2), **asdict(spent))  # else of the same names
-    return costs
 
 
 def _rule_tokens(baseline: Evaluation, compiled: Evaluation) -> float | None:

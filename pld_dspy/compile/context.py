@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -12,7 +12,7 @@ from ..audit import Audit
 from ..calibrate.calibration import Calibration
 from ..explain import Explanations
 from ..induce.induction import Induction
-from ..ledger.keys import adapter_settings, digest, lm_settings, program_state
+from ..ledger.keys import adapter_settings, digest, lm_settings, plain, program_state
 from ..ledger.ledger import Ledger
 from ..resolve.records import Resolution
 from ..rules import MicroRule, RuleSet
@@ -24,6 +24,9 @@ from ..student.predictor_inputs import Reader
 from ..task.splits import Splits
 from ..task.task import Task, example_id, input_text
 from ..teacher.teacher import Teacher
+
+OWN = ("target", "calibrate", "error_rate", "max_errors", "context_tokens", "seed")
+CONFIGS = ("search", "induce", "resolve")
 
 Pair: TypeAlias = tuple[Evaluation, Evaluation]
 """Evaluations of the unchanged and of the compiled student on the same examples."""
@@ -97,22 +100,55 @@ class CompileContext:
         """The chosen rules; None where nothing beat the unchanged student."""
         return self.found.best
 
-    def fingerprints(self, adapter: dspy.Adapter | None) -> dict[str, Any]:
-        """Return, by section of config.yaml, what decides the outcome besides the settings of PLD."""
+    def settings(self, pld: Mapping[str, Any]) -> dict[str, Any]:
+        """Return everything that decides the outcome, given the attributes of a PLD, by section of config.yaml."""
         data = {name: fingerprint(examples) for name, examples in self.splits.non_empty()}
         if self.recorded:
             dumped = [rule.model_dump() for rule in self.recorded]
             data["rationales"] = f"{digest(dumped)} ({len(dumped)} rows)"
         lm = self.student_lm
         return {
+            **nested_settings(pld),
             "task": asdict(self.task),
             "data": data,
             "student": {"lm": lm_settings(lm), "program": digest(program_state(self.student, lm=lm))},
             "teacher": self.teacher and self.teacher.settings(),
-            "adapter": adapter_settings(adapter),
+            "adapter": adapter_settings(pld["adapter"] or dspy.settings.adapter),
         }
 
 
 def fingerprint(examples: Sequence[dspy.Example]) -> str:
     """Return a digest of examples, and their number."""
     return f"{digest([example.toDict() for example in examples])} ({len(examples)} rows)"
+
+
+def flat_settings(pld: Mapping[str, Any]) -> dict[str, str | int | float | bool | None]:
+    """Return the settings of a PLD, given its attributes, by name; those of a config as ``CONFIG_NAME``."""
+    configs = {f"{config}_{name}": value for config in (*CONFIGS, "budget") for name, value in pld[config] or ()}
+    return {name: plain(value) for name, value in {**_own(pld), **configs}.items()}
+
+
+def nested_settings(pld: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return two sections of config.yaml, given the attributes of a PLD.
+
+    ``settings`` holds what constructors take; ``code`` names, or has digests of, what YAML cannot hold.
+    """
+    settings: dict[str, Any] = {name: plain(value) for name, value in _own(pld).items()}
+    code = dict(pld["objective"].code)
+    for config in CONFIGS:
+        fields = dict(pld[config] or ())
+        data = {name: value for name, value in fields.items() if _is_data(value)}
+        settings[config] = None if pld[config] is None else data
+        code |= {f"{config}.{name}": str(plain(value)) for name, value in fields.items() if name not in data}
+    return {"settings": settings, "code": code}
+
+
+def _own(pld: Mapping[str, Any]) -> dict[str, Any]:
+    objective = pld["objective"]
+    return {"objective": objective.choice, "metric": objective.metric, **{name: pld[name] for name in OWN}}
+
+
+def _is_data(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_data, value))
+    return value is None or isinstance(value, (str, int, float, bool))

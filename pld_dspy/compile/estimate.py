@@ -59,10 +59,10 @@ class Estimate:
 
 def estimate(
     context: CompileContext,
-    *,
     induce: InduceConfig,
     search: SearchConfig,
     resolve: ResolveConfig | None,
+    *,
     calibrate: bool,
     budget: Budget,
 ) -> Estimate:

@@ -47,7 +47,7 @@ def check_inputs(
     check_examples(task, train, split="training", context_tokens=context_tokens, text=reader.text)
     if valset is None:
         texts = [identity(task.text(example)) for example in train]  # equal texts stay on one side
-        train, val = stratified_halves(train, task.strata(train), share=0.4, seed=seed, groups=texts)
+        train, val = stratified_halves(train, task.strata(train), texts, share=0.4, seed=seed)
         notes.append(f"No validation set was given: {len(val)} training examples were set aside for it.")
     else:
         val = list(valset)
@@ -91,15 +91,6 @@ def check_teacher(context: CompileContext, induce: InduceConfig) -> None:
         raise DataError(
             'InduceConfig.audit is "teacher" and there is no teacher. Give one, as PLD(teacher=...) or --teacher, '
             'or leave audit at "data".'
-        )
-
-
-def check_has_lm(context: CompileContext) -> None:
-    """Raise DataError if the student has no LM, before anything is paid for or written."""
-    if context.student_lm is None:
-        raise DataError(
-            "The student has no language model. Call dspy.configure(lm=...) with local_lm() or any dspy.LM, or "
-            "set one on the program."
         )
 
 

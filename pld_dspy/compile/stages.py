@@ -85,12 +85,7 @@ def induce_rules(context: CompileContext, config: InduceConfig) -> None:
 
 
 def search_rules(
-    context: CompileContext,
-    config: SearchConfig,
-    *,
-    progress: Progress,
-    storage: str | None,
-    calibrated: bool,
+    context: CompileContext, config: SearchConfig, *, progress: Progress, storage: str | None, calibrated: bool
 ) -> None:
     """Search for the best choice, wording and order of the rules, or continue a search that was killed."""
     rules, folder = context.induction.rules, context.folder

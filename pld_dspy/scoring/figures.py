@@ -7,7 +7,6 @@ adds no class. F1 takes each label as a decision of its own; accuracy compares w
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -36,11 +35,6 @@ def weighted_f1(golds: Golds, answers: Answers, labels: Labels) -> float:
     """Return the mean F1 over labels, each weighted by its share of ``golds``."""
     support = indicator(golds, labels)[:, :-1].sum(axis=0)
     return float(np.average(_f1(golds, answers, labels).per_label(), weights=support)) if support.any() else 0.0
-
-
-def label_f1(label: str, golds: Golds, answers: Answers, labels: Labels) -> float:
-    """Return the F1 of one ``label``; 0 where it is neither gold nor answered."""
-    return float(_f1(golds, answers, labels).per_label()[list(labels).index(label)])
 
 
 def accuracy(golds: Golds, answers: Answers, labels: Labels) -> float:
@@ -90,7 +84,8 @@ def figure(name: str, labels: Sequence[str], *, several: bool = False) -> Figure
             f"objective={name!r} is the F1 of a label that is not in the label set ({', '.join(labels)}). "
             f"Name one of these after {ONE_LABEL!r}."
         )
-    return partial(label_f1, label)
+    column = list(labels).index(label)
+    return lambda golds, answers, labels: float(_f1(golds, answers, labels).per_label()[column])
 
 
 def _f1(golds: Golds, answers: Answers, labels: Labels) -> F1:

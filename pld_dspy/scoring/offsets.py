@@ -1,4 +1,4 @@
-"""Offsets: one number per label, added to the label's log-probability before the largest one decides."""
+"""Offsets: one number per label, added to its log-probability before the largest decides; and matching by them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy.special import softmax
 
 from .difference import Difference
-from .f1 import Floats
+from .f1 import Floats, Ints
+
+ROUNDS = 50  # after which matching offsets are stable to three digits
+LEAST = -600.0  # log-probabilities further below a row's largest are raised to it: 0 cannot be scaled
 
 
 class Offsets(BaseModel):
@@ -60,3 +63,35 @@ class Offsets(BaseModel):
 def replace_answers(own: Sequence[str | None], decisions: Sequence[str | None]) -> list[str | None]:
     """Return n decisions in place of a student's own answers; its own where there is no decision or no answer."""
     return [before if None in (before, after) else after for before, after in zip(own, decisions, strict=True)]
+
+
+def match(logprobs: Floats, shares: Floats, *, rounds: int = ROUNDS) -> Floats:
+    """Return the ... x C offsets under which the mean probability of each label is its share.
+
+    Rows of NaN in the ... x m x C ``logprobs`` are left out. The offset is 0 for the commonest label and for those of
+    share 0, and for all labels where no row remains. ``shares`` sum to 1.
+
+    Source: prior matching, Liusie, Manakul & Gales 2023, "Mitigating word bias in zero-shot prompt-based
+    classifiers"; the iteration is that of iterative proportional fitting.
+    """
+    values = np.asarray(logprobs, dtype=float)
+    known = ~np.isnan(values).any(axis=-1, keepdims=True)
+    values = np.where(known, values, 0.0)
+    weights = np.exp(np.maximum(values - values.max(axis=-1, keepdims=True), LEAST))
+    each = known / np.maximum(known.sum(axis=-2, keepdims=True), 1)
+    given, some = shares > 0, known.any(axis=-2, keepdims=True)
+    factor = np.ones((*values.shape[:-2], 1, len(shares)))
+    for _ in range(rounds):
+        sums = weights * factor
+        means = (sums * (each / sums.sum(axis=-1, keepdims=True))).sum(axis=-2, keepdims=True)
+        factor = np.where(given & some, factor * shares / np.maximum(means, np.finfo(float).tiny), 1.0)
+    offsets = np.log(factor[..., 0, :])
+    return np.asarray(np.where(given, offsets - offsets[..., [int(shares.argmax())]], 0.0))
+
+
+def match_gold(logprobs: Floats, gold: Ints) -> Floats:
+    """Return the offsets under which m x C ``logprobs`` answer each label as often as it is right in ``gold``.
+
+    Only the frequency of each label is fitted, not single answers, so a few dozen examples are enough.
+    """
+    return match(logprobs, np.bincount(gold, minlength=np.shape(logprobs)[1]) / len(gold))

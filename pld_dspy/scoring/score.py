@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from sklearn.metrics import precision_recall_fscore_support
@@ -116,21 +116,15 @@ def _per_label(golds: Sequence[str], answers: Sequence[str | None], labels: Sequ
 
 
 def _confusion(golds: Sequence[str], answers: Sequence[str | None], labels: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Count a gold label under itself where it was answered, else under each label that was wrongly answered."""
     counts: Counter[tuple[str, str | None]] = Counter()
     for (gold, answer), n in Counter(zip(golds, answers, strict=True)).items():
-        for pair in _confused(labels_in(gold, labels) or (), labels_in(answer or "", labels) or ()):
-            counts[pair] += n
+        wanted, answered = labels_in(gold, labels) or (), labels_in(answer or "", labels) or ()
+        wrong: Sequence[str | None] = [label for label in answered if label not in wanted] or [None]
+        for label in wanted:
+            for other in [label] if label in answered else wrong:
+                counts[label, other] += n
     return {
         gold: {answer or NO_ANSWER: counts[gold, answer] for answer in (*labels, None) if counts[gold, answer]}
         for gold in labels
     }
-
-
-def _confused(golds: Sequence[str], answered: Sequence[str]) -> Iterator[tuple[str, str | None]]:
-    """Pair each gold label with itself where it was answered, else with the labels that were wrongly answered."""
-    wrong: Sequence[str | None] = [label for label in answered if label not in golds] or [None]
-    for gold in golds:
-        if gold in answered:
-            yield gold, gold
-        else:
-            yield from ((gold, label) for label in wrong)

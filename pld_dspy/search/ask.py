@@ -12,7 +12,7 @@ import dspy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..scoring.matching import match_gold
+from ..scoring.offsets import match_gold
 from ..student.evaluator import Evaluator
 from .trials import FinishedTrial
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from ..rules import Rule
-from ..scoring.matching import match
+from ..scoring.offsets import match
 from .mixed_model import SET_SD, Answers, MixedModel, centred
 from .space import Candidate, Space
 from .surrogate import Floats, Posterior, Surrogate

@@ -12,8 +12,7 @@ from pydantic_core import to_jsonable_python
 from ..ledger.answer import Answer
 from ..rules import RuleSet
 from ..scoring.f1 import Floats
-from ..scoring.matching import match_gold
-from ..scoring.offsets import Offsets
+from ..scoring.offsets import Offsets, match_gold
 from ..task.labels import LABEL_LOGPROBS
 from ..task.task import Task
 from .decision import Decision

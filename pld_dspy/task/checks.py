@@ -76,15 +76,6 @@ def check_disjoint(task: Task, splits: Splits) -> None:
                     )
 
 
-def check_calibratable(task: Task, *, calibrate: bool) -> None:
-    """Refuse to calibrate answers that may hold several labels."""
-    if calibrate and task.several:
-        raise DataError(
-            f"calibrate=True adjusts a choice of one label, and the output field {task.label_field!r} may hold several "
-            "at once. Leave it out."
-        )
-
-
 def _check_inputs(task: Task, example: dspy.Example, where: str) -> None:
     for field in task.inputs:
         value = example.get(field)

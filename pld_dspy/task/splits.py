@@ -34,25 +34,17 @@ class Splits:
 def stratified_halves(
     examples: Sequence[dspy.Example],
     labels: Sequence[str],
+    groups: Sequence[Hashable],
     *,
     share: float,
     seed: int,
-    groups: Sequence[Hashable] | None = None,
 ) -> tuple[list[dspy.Example], list[dspy.Example]]:
     """Split n examples in two, in proportion to their n labels; each part keeps the order of ``examples``.
 
-    Args:
-        examples: n examples.
-        labels: their gold labels.
-        share: wanted share of the second part, between 0 and 1; met as nearly as whole groups allow.
-        seed: of the shuffle.
-        groups: n keys; examples with the same key stay together.
-
-    Raises:
-        DataError: the share leaves one part empty, or there are too few groups or examples per label.
+    Examples with equal ``groups`` stay together; so the second part's ``share`` (0 to 1) is met only as nearly as they
+    allow. DataError where one part would be empty.
     """
-    keys = list(groups if groups is not None else range(len(examples)))
-    order = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    order = {key: number for number, key in enumerate(dict.fromkeys(groups))}
     # The share is taken as whole folds, of 5% where there are enough examples.
     folds = min(20, len(order), max(Counter(labels).values(), default=0))
     taken = round(share * folds)
@@ -63,7 +55,7 @@ def stratified_halves(
         )
     # Groups are shuffled here: scikit-learn before 1.8 does not keep labels in proportion when it shuffles them itself.
     number = np.random.default_rng(seed).permutation(len(order))
-    codes = number[[order[key] for key in keys]]
+    codes = number[[order[key] for key in groups]]
     with warnings.catch_warnings():  # a rare label cannot be in every fold; no caller can do anything about it
         warnings.filterwarnings("ignore", message="The least populated class")
         splitter = StratifiedGroupKFold(n_splits=folds)

@@ -23,35 +23,20 @@ class Task:
     """The labelled decision inside a program.
 
     Where an answer may hold several labels, it is still one text: its labels, joined in the order of the label set.
-
-    Attributes:
-        predictor: name of the deciding predictor in ``named_predictors()``.
-        label_field: the output field that holds the label; examples have the gold label under this name.
-        labels: the label set, fixed before the first call.
-        inputs: names of the example's input fields.
-        untouched: names of the program's other predictors, which PLD does not change.
-        several: whether an answer may hold several labels at once, or none.
     """
 
-    predictor: str
-    label_field: str
-    labels: tuple[str, ...]
-    inputs: tuple[str, ...]
-    untouched: tuple[str, ...] = ()
-    several: bool = False
+    predictor: str  # the deciding one's name in ``named_predictors()``
+    label_field: str  # the output field that holds the label; examples have the gold label under this name
+    labels: tuple[str, ...]  # fixed before the first call
+    inputs: tuple[str, ...]  # names of the example's input fields
+    untouched: tuple[str, ...] = ()  # the program's other predictors, which PLD does not change
+    several: bool = False  # whether an answer may hold several labels at once, or none
 
     @classmethod
     def of(cls, student: dspy.Module, examples: Sequence[dspy.Example], *, target: str | None = None) -> Task:
-        """Find the labelled decision of ``student``.
+        """Find the labelled decision of ``student`` from examples of all splits; DataError if it is not the only one.
 
-        Args:
-            student: the program that will get the rules.
-            examples: labelled examples of all splits, with their inputs marked by ``with_inputs``.
-            target: name of the predictor or of the output field, where there are several candidates.
-
-        Raises:
-            DataError: there is no labelled decision, or more than one; or the examples have no label or no marked
-                inputs.
+        ``target`` names the predictor or the output field, where there are several candidates.
         """
         if not examples:
             raise DataError("The training set is empty. Give at least two labelled examples.")

@@ -14,17 +14,19 @@ from dspy import lm15
 from engine import calls, fn_lm
 from tasks import Route, Team
 
-from pld_dspy.calibrate.abstain import choose_threshold, count_answered, fewest_answers, threshold_for
 from pld_dspy.calibrate.ascent import _step, ascend
 from pld_dspy.calibrate.calibrated import Calibrated
 from pld_dspy.calibrate.calibration import Bin, Grade
-from pld_dspy.calibrate.fit_offsets import fit_offsets, fit_out_of_fold, fit_temperature
-from pld_dspy.calibrate.risk import (
-    error_at,
+from pld_dspy.calibrate.confidence import (
+    choose_threshold,
+    count_answered,
     expected_calibration_error,
+    fewest_answers,
     reliability,
     risk_coverage,
+    threshold_for,
 )
+from pld_dspy.calibrate.fit_offsets import fit_offsets, fit_out_of_fold, fit_temperature
 from pld_dspy.errors import DataError
 from pld_dspy.ledger.answer import Answer
 from pld_dspy.ledger.keys import program_state
@@ -176,13 +178,9 @@ class TestRisk:
         assert coverage == pytest.approx([0.2, 0.6, 0.8, 1.0])
         assert risk == pytest.approx([0, 1 / 3, 1 / 4, 2 / 5])
 
-    @pytest.mark.parametrize(("coverage", "error"), [(0.1, 0), (0.2, 0), (0.21, 1 / 3), (0.8, 1 / 4), (1, 2 / 5)])
-    def test_the_error_at_a_coverage_is_of_at_least_so_many_answers(self, coverage, error):
-        assert error_at(self.SURE, self.RIGHT, coverage=coverage) == pytest.approx(error)
-
     @pytest.mark.parametrize(("error_rate", "needed"), [(0.05, 104), (0.1, 51), (0.2, 24)])
     def test_answers_without_an_error_promise_what_the_docstring_says(self, error_rate, needed):
-        assert fewest_answers(error_rate=error_rate) == needed
+        assert fewest_answers(error_rate) == needed
         for n, kept in ((needed, True), (needed - 1, False)):
             threshold = threshold_for(np.linspace(0.2, 0.9, n), [True] * n, error_rate=error_rate)
             assert (threshold == pytest.approx(0.2)) if kept else (threshold is None)

@@ -47,6 +47,8 @@ def test_offsets_undo_what_a_student_likes_and_the_test_set_shows_it(done):
         assert side.calibrated.calibration_error < side.plain.calibration_error
         assert side.calibrated.coverage[-1] == 1
         assert side.calibrated.risk[-1] == pytest.approx(1 - side.calibrated.score.accuracy, abs=1e-4)
+        reached = [share >= 0.8 for share in side.calibrated.coverage].index(True)
+        assert side.calibrated.error_at_80 == pytest.approx(side.calibrated.risk[reached], abs=1e-4)
         bins = side.calibrated.reliability
         assert sum(one.n for one in bins) == len(TEST)
         gap = sum(one.n * abs(one.confidence - one.accuracy) for one in bins) / len(TEST)

@@ -10,7 +10,7 @@ from tasks import LABELS, VAL, WORDS, finished_trial, leaning_lm, mail_evaluator
 
 from pld_dspy.ledger.answer import Answer
 from pld_dspy.scoring.figures import macro_f1
-from pld_dspy.scoring.matching import LEAST, match
+from pld_dspy.scoring.offsets import LEAST, match
 from pld_dspy.search.ask import redecided
 from pld_dspy.search.search_config import SearchConfig
 from pld_dspy.search.search_result import SearchResult

@@ -12,7 +12,7 @@ import dspy
 import pytest
 from engine import calls, fn_lm, output_fields, rules_in, sections
 from sklearn.metrics import balanced_accuracy_score, f1_score, precision_recall_fscore_support
-from tasks import WORDS, instruction, mail_task, mail_teacher, pld, rule, rule_set
+from tasks import WORDS, instruction, mail_teacher, pld, rule, rule_set
 from typer.testing import CliRunner
 
 from pld_dspy.audit import suspects
@@ -51,7 +51,7 @@ from pld_dspy.student.attempt import constrained
 from pld_dspy.student.decision import Decision
 from pld_dspy.student.evaluator import Evaluator
 from pld_dspy.task.answers import match_labels
-from pld_dspy.task.checks import check_calibratable, check_examples, check_training_labels
+from pld_dspy.task.checks import check_examples, check_training_labels
 from pld_dspy.task.labels import NO_LABEL, indicator, join_labels, labels_in
 from pld_dspy.task.tables import examples as table_examples
 from pld_dspy.task.task import Task
@@ -326,13 +326,6 @@ def test_a_validation_set_is_split_off_by_the_rarest_label_though_every_set_stan
     assert 20 <= len(given.splits.val) <= 30
     shown = {label for one in given.splits.val for label in one.tags}
     assert shown == set(labels)
-
-
-def test_calibration_is_refused_for_several_labels_alone():
-    with pytest.raises(DataError, match=r"calibrate=True .* 'tags' may hold several at once"):
-        check_calibratable(task(), calibrate=True)
-    check_calibratable(task(), calibrate=False)
-    check_calibratable(mail_task(), calibrate=True)
 
 
 @pytest.mark.parametrize("settings", [{"calibrate": True}, {"induce": InduceConfig(audit="teacher")}])

@@ -62,7 +62,7 @@ def test_only_splits_that_hold_examples_are_named():
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.4, 0.8])
 def test_the_share_and_the_labels_are_in_proportion(share):
     examples = mails(240)
-    first, second = stratified_halves(examples, [one.label for one in examples], share=share, seed=0)
+    first, second = stratified_halves(examples, [one.label for one in examples], range(240), share=share, seed=0)
     assert sorted(one.id for one in first + second) == sorted(one.id for one in examples)
     assert len(second) == pytest.approx(share * 240, abs=240 / 20)
     for label in LABELS:
@@ -72,7 +72,7 @@ def test_the_share_and_the_labels_are_in_proportion(share):
 def test_the_parts_keep_the_order_and_follow_the_seed():
     examples = mails(60)
     labels = [one.label for one in examples]
-    parts = [stratified_halves(examples, labels, share=0.4, seed=seed)[1] for seed in (0, 0, 1)]
+    parts = [stratified_halves(examples, labels, range(60), share=0.4, seed=seed)[1] for seed in (0, 0, 1)]
     assert parts[0] == parts[1] != parts[2]
     numbers = [int(one.id[1:]) for one in parts[0]]
     assert numbers == sorted(numbers)
@@ -83,7 +83,7 @@ def test_no_group_is_ever_split(seed):
     rng = random.Random(seed)
     examples = mails(150)
     groups = [rng.randrange(25) for _ in examples]
-    first, second = stratified_halves(examples, [one.label for one in examples], share=0.3, seed=seed, groups=groups)
+    first, second = stratified_halves(examples, [one.label for one in examples], groups, share=0.3, seed=seed)
     group_of = {one.id: group for one, group in zip(examples, groups, strict=True)}
     assert {group_of[one.id] for one in first}.isdisjoint(group_of[one.id] for one in second)
     assert 0.1 < len(second) / 150 < 0.5
@@ -92,21 +92,21 @@ def test_no_group_is_ever_split(seed):
 
 def test_too_few_groups_are_named():
     with pytest.raises(DataError, match=r"share of 0.4 out of 9 examples in 1 groups"):
-        stratified_halves(mails(9), ["spam"] * 9, share=0.4, seed=0, groups=[1] * 9)
+        stratified_halves(mails(9), ["spam"] * 9, [1] * 9, share=0.4, seed=0)
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("n", [6, 12, 30, 90])
 def test_few_examples_and_a_rare_label_are_no_obstacle(n):
     examples = [*mails(n), mail(99, "rare", "x")]
-    first, second = stratified_halves(examples, [one.label for one in examples], share=0.4, seed=0)
+    first, second = stratified_halves(examples, [one.label for one in examples], range(n + 1), share=0.4, seed=0)
     assert len(first) + len(second) == n + 1
     assert 0.3 < len(second) / (n + 1) < 0.6
 
 
 def test_labels_with_one_example_each_cannot_be_shared_out():
     with pytest.raises(DataError, match="more examples"):
-        stratified_halves(mails(3), ["a", "b", "c"], share=0.4, seed=0)
+        stratified_halves(mails(3), ["a", "b", "c"], range(3), share=0.4, seed=0)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -1,20 +1,79 @@
-"""Abstaining: the confidence below which a student should not answer, for a wanted error rate."""
+"""What confidences are worth: risk against coverage, reliability, and a threshold for a wanted error rate."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import beta
 
 from ..errors import DataError
 from ..scoring.f1 import Floats
 from .calibration import Abstention, Answered
-from .risk import Bools, by_confidence
+
+Bools = NDArray[np.bool_]
 
 LOOKS = 10  # thresholds that are tried
 DELTA = 0.05  # the probability with which the bound on the error rate may fail, unless another one is given
+
+
+def are_right(labels: Sequence[str | None], golds: Sequence[str]) -> Bools:
+    """Return whether each of n labels is the gold one."""
+    return np.array([label == gold for label, gold in zip(labels, golds, strict=True)], dtype=np.bool_)
+
+
+def risk_coverage(confidence: ArrayLike, correct: ArrayLike) -> tuple[Floats, Floats]:
+    """Return (coverage, risk) per distinct confidence from the highest down: the answers' share and error rate.
+
+    Source: El-Yaniv & Wiener 2010, "On the foundations of noise-free selective classification".
+    """
+    _, taken, errors = by_confidence(confidence, correct)
+    return taken / taken[-1], errors / taken
+
+
+def reliability(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 10) -> tuple[Floats, Floats, Floats]:
+    """Return (mean confidence, share of right answers, n) of ``bins`` equal ranges of confidence, from the lowest up.
+
+    Ranges without an answer are left out. Source: the reliability diagram, Niculescu-Mizil & Caruana 2005, "Predicting
+    good probabilities with supervised learning".
+    """
+    sure, right = _checked(confidence, correct)
+    place = np.clip((sure * bins).astype(np.int64), 0, bins - 1)
+    _, place, counts = np.unique(place, return_inverse=True, return_counts=True)
+    n = counts.astype(np.float64)
+    return np.bincount(place, weights=sure) / n, np.bincount(place, weights=right) / n, n
+
+
+def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 10) -> float:
+    """Return the mean distance of confidence and accuracy over ranges of confidence, weighted by their answers.
+
+    Source: Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian binning"; Guo et al. 2017.
+    """
+    sure, right, n = reliability(confidence, correct, bins=bins)
+    return float((n * np.abs(sure - right)).sum() / n.sum())
+
+
+def by_confidence(confidence: ArrayLike, correct: ArrayLike) -> tuple[Floats, Floats, Floats]:
+    """Return the distinct confidences from the highest down, the answers at or above each, and the errors in these."""
+    sure, right = _checked(confidence, correct)
+    thresholds, place = np.unique(-sure, return_inverse=True)
+    taken = np.cumsum(np.bincount(place)).astype(np.float64)
+    errors = np.cumsum(np.bincount(place, weights=~right)).astype(np.float64)
+    return -thresholds, taken, errors
+
+
+def _checked(confidence: ArrayLike, correct: ArrayLike) -> tuple[Floats, Bools]:
+    sure, right = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.bool_)
+    if sure.ndim != 1 or sure.shape != right.shape or not len(sure):
+        raise DataError(
+            f"{sure.size} confidences do not go with {right.size} answers. Give one confidence per answer, and at "
+            "least one answer."
+        )
+    if np.isnan(sure).any():
+        raise DataError(f"Answer {int(np.isnan(sure).argmax())} has no confidence. Leave it out.")
+    return sure, right
 
 
 def threshold_for(
@@ -38,22 +97,9 @@ def threshold_for(
     return float(thresholds[kept[0]]) if len(kept) else None
 
 
-def fewest_answers(*, error_rate: float, delta: float = DELTA) -> int:
+def fewest_answers(error_rate: float) -> int:
     """Return how many answers, all right, ``threshold_for`` needs."""
-    return math.ceil(math.log(delta / LOOKS) / math.log1p(-error_rate))
-
-
-def check_error_rate(error_rate: float | None, *, calibrate: bool) -> None:
-    """Raise DataError for a wanted error rate out of range, or where nothing is to be calibrated."""
-    if error_rate is None:
-        return
-    if not 0.0 < error_rate < 1.0:
-        raise DataError(f"error_rate={error_rate} is out of range. Give one over 0 and under 1.")
-    if not calibrate:
-        raise DataError(
-            f"error_rate={error_rate} needs confidences, and calibrate is off. Turn it on (calibrate=True, "
-            "--calibrate), or leave out the error rate."
-        )
+    return math.ceil(math.log(DELTA / LOOKS) / math.log1p(-error_rate))
 
 
 def choose_threshold(confidence: Floats, right: Bools, *, n_val: int, error_rate: float) -> Abstention:
