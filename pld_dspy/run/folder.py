@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from ..errors import RunError
-from ..ledger.files import write_whole
+from ..ledger.jsonl import write_whole
 from ..ledger.keys import digest
 
 

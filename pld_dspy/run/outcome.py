@@ -10,7 +10,7 @@ import dspy
 from dspy.utils.saving import get_dependency_versions
 
 from ..calibrate.calibration import StudentCalibration
-from ..ledger.files import write_whole
+from ..ledger.jsonl import write_whole
 from .folder import RunFolder, write_csv
 from .result import OWN_CODE, PLDResult
 from .tracking import Recorder

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ..audit import Suspect
 from ..calibrate.calibration import Calibration
 from ..errors import RunError
-from ..ledger.files import write_whole
+from ..ledger.jsonl import write_whole
 from ..rules import Rule, RuleSet
 from ..scoring.difference import Difference
 from ..scoring.score import Score
