@@ -23,7 +23,7 @@ from .ledger.ledger import Ledger
 from .local.lm import LocalLM
 from .resolve.resolve_config import ResolveConfig
 from .run.folder import RunFolder
-from .run.outcome import record_outcome, write_outcome
+from .run.outcome import keep_outcome
 from .run.progress import Progress
 from .run.result import PLDResult
 from .run.tracking import Recorder, recorder_for
@@ -167,8 +167,7 @@ class PLD(Teleprompter):
             compiled = with_rules(student, context.task, context.rules)
             instructions = dict(compiled.named_predictors())[context.task.predictor].signature.instructions
             self.result = build_result(context, instructions=instructions)
-            write_outcome(folder, compiled, self.result)
-            record_outcome(recorder, folder, self.result, objective=self.objective.name)
+            keep_outcome(folder, compiled, self.result, recorder, objective=self.objective.name)
         return with_calibration(compiled, self.result.calibration, target=context.task.predictor)
 
     def _run_stages(self, context: CompileContext, progress: Progress) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 
 import dspy
 import numpy as np
@@ -11,9 +10,10 @@ import numpy as np
 from ..audit import Suspect
 from ..calibrate.abstain import fewest_answers
 from ..calibrate.calibration import Calibration
+from ..ledger.budget import Cost
 from ..ledger.ledger import Ledger
 from ..rules import RuleSet
-from ..run.result import Comparison, Cost, PLDResult, versions
+from ..run.result import Comparison, PLDResult, versions
 from ..scoring.difference import difference
 from ..student.evaluator import Evaluation
 from .context import CompileContext, Pair
@@ -154,7 +154,7 @@ def _calibration_notes(calibration: Calibration) -> Iterator[str]:
 def _costs(ledger: Ledger) -> dict[str, dict[str, Cost]]:
     costs: dict[str, dict[str, Cost]] = {"student": {}, "teacher": {}}
     for (role, stage), spent in ledger.spent.items():
-        costs[role][stage] = Cost(call_seconds=round(spent.seconds, 2), **asdict(spent))  # else of the same names
+        costs[role][stage] = spent.model_copy(update={"call_seconds": round(spent.call_seconds, 2)})
     return costs
 
 

@@ -100,7 +100,5 @@ class RunFolder:
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a table under its column names; None is an empty cell."""
     table = io.StringIO(newline="")
-    writer = csv.writer(table)
-    writer.writerow(header)
-    writer.writerows(rows)
+    csv.writer(table).writerows([header, *rows])
     write_whole(path, table.getvalue())

@@ -17,7 +17,7 @@ import pytest
 from tasks import as_teacher, mail_task, mail_teacher, mails
 
 from pld_dspy.explain import Explanations, explain
-from pld_dspy.ledger.budget import Spent
+from pld_dspy.ledger.budget import Cost
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.local.lm import LocalLM
 
@@ -73,7 +73,7 @@ def server() -> Iterator[SlowServer]:
     running.http.server_close()
 
 
-def explained(server: SlowServer, threads: int, *, wait: float) -> tuple[Explanations, Spent, float]:
+def explained(server: SlowServer, threads: int, *, wait: float) -> tuple[Explanations, Cost, float]:
     """The explanations, what they cost, and the seconds they took."""
     server.wait, ledger = wait, Ledger(num_threads=1, teacher_threads=threads)
     started = time.perf_counter()
