@@ -161,7 +161,7 @@ class PLD(Teleprompter):
         budget = self.budget.model_dump(mode="json", exclude_defaults=True)
         folder.open(self._settings(context), resume=resume, budget=budget, **more)
         self._open(context, folder)
-        with recorder.run(folder.name):
+        with recorder.run(folder.path.name):
             recorder.params(self.get_params())
             self._run_stages(context, Progress(recorder, self.objective.name))
             compiled = with_rules(student, context.task, context.rules)

@@ -14,8 +14,8 @@ from ..ledger.jsonl import read_jsonl, write_whole
 from ..resolve.records import PatchRecord
 from ..rules import MicroRule, Rule, by_example
 from ..run.folder import RunFolder
+from ..run.progress import read_trials
 from ..run.result import Comparison, PLDResult
-from ..run.trials import read_trials
 from ..scoring.score import NO_ANSWER, Score
 from .plots import plot_labels, plot_progress, plot_reliability, plot_risk_coverage
 

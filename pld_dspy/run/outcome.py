@@ -30,7 +30,7 @@ def keep_outcome(
     if result.calibration is not None:
         write_whole(folder.calibration, result.calibration.compiled.saved.model_dump_json(indent=2) + "\n")
     write_csv(folder.confusion, ("split", "program", "gold", "answer", "count"), _confusion(result))
-    write_whole(folder.result, result.model_dump_json(indent=2) + "\n")
+    result.save(folder.path)
     recorder.metric(f"val_{objective}", result.validation.compiled.objective, result.counts["trials"])
     for name, value in _figures(result):
         recorder.metric(name, value)

@@ -19,8 +19,8 @@ from pld_dspy.report.page import EXAMPLES_SHOWN, write_report
 from pld_dspy.report.plots import plot_labels
 from pld_dspy.rules import MicroRule, Rule, RuleSet
 from pld_dspy.run.folder import RunFolder
+from pld_dspy.run.progress import write_trials
 from pld_dspy.run.result import Comparison, PLDResult
-from pld_dspy.run.trials import write_trials
 from pld_dspy.scoring.difference import difference
 from pld_dspy.scoring.offsets import Offsets
 from pld_dspy.scoring.score import Score, score
