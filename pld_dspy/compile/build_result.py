@@ -69,7 +69,7 @@ def _counts(context: CompileContext) -> dict[str, int]:
         "micro_rules": len(explanations.micro_rules),
         "doubtful": len(explanations.doubtful),
         "unmatched": len(explanations.unmatched),
-        "unexplained": len(explanations.failed) + len(explanations.unexplained),
+        "unexplained": len(explanations.unexplained),
         "noise": len(induction.noise),
         "rules": len(induction.rules),
         **{name: induction.counts[name] for name in INDUCED},
