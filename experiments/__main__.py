@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from pld_dspy.cli.app import FAILED, INTERRUPTED
 from pld_dspy.cli.data_source import Program
-from pld_dspy.cli.exit_codes import FAILED, INTERRUPTED
 from pld_dspy.cli.streams import silence_libraries, stdout_to_stderr
 
 from .command import run_app

@@ -78,7 +78,7 @@ def flipped(program: Program, rationales: Path, out: Path, *, student: str, teac
         ModelError: a model cannot be loaded.
     """
     recorded = read_jsonl(rationales, MicroRule)
-    splits, module = program.splits(recorded, seed), program.student()
+    (_, splits), module = program.load(recorded, seed), program.student()
     task = Task.of(module, [*splits.train, *splits.val, *splits.test])
     if task.several:
         raise DataError(

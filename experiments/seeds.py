@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from pld_dspy.errors import DataError
+from pld_dspy.ledger.budget import Cost
 from pld_dspy.run.folder import RunFolder
-from pld_dspy.run.result import Comparison, Cost, PLDResult
+from pld_dspy.run.result import Comparison, PLDResult
 from pld_dspy.scoring.score import Score
 
 from .stages import ALL, LOOP, REWORDED, SEARCHED, UNCHANGED, Stages

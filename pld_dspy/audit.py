@@ -46,10 +46,8 @@ class Suspect:
 
     example_id: str
     label: str
-    suggested: str | None
-    """The label that would fit better; None if unknown."""
-    score: float
-    """How much likelier that label is, above 0; 1 if a teacher or the rationale's author doubts the label."""
+    suggested: str | None  # the label that would fit better; None if unknown
+    score: float  # how much likelier that label is, above 0; 1 if a teacher or the rationale's author doubts the label
     reason: str
 
 
@@ -58,8 +56,7 @@ class Audit:
     """The labels in doubt, the most doubtful first."""
 
     suspects: list[Suspect]
-    unreadable: int = 0
-    """Number of examples for which the teacher, asked twice, gave neither a label nor "unclear"."""
+    unreadable: int = 0  # examples for which the teacher, asked twice, gave neither a label nor "unclear"
 
 
 def audit(
@@ -70,16 +67,10 @@ def audit(
     teacher: Teacher | None = None,
     on_answer: Callable[[], object] | None = None,
 ) -> Audit:
-    """Find labels that the data doubts or the teacher contradicts; a label may be both.
+    """Find labels that the data doubts or the teacher, if there is one, contradicts; a label may be both.
 
-    The teacher is first asked about what the data doubts most, so that a cap on calls leaves out the rest.
-
-    Args:
-        micro_rules: one per example and label.
-        task: the labelled decision.
-        texts: example id -> what the student reads; the example's inputs where there is none.
-        teacher: None for the data alone.
-        on_answer: called once per answer.
+    The teacher is first asked about what the data doubts most, so that a cap on calls leaves out the rest. ``texts``
+    has what the student reads, by example id; the example's inputs count where there is none.
     """
     found = {suspect.example_id: suspect for suspect in suspects(micro_rules, task, texts=texts)}
     unreadable = 0

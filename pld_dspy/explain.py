@@ -28,14 +28,9 @@ class Explanations:
     """At most one micro-rule per gold label of a training example, in their order; and ids of what was left out."""
 
     micro_rules: list[MicroRule]
-    unmatched: list[str] = field(default_factory=list)
-    """Records that match no training example."""
-    doubtful: list[str] = field(default_factory=list)
-    """Examples whose label the rationale's author doubted; their micro-rules are kept."""
-    failed: list[str] = field(default_factory=list)
-    """Examples without a usable micro-rule from the teacher, those beyond a cap included."""
-    unexplained: list[str] = field(default_factory=list)
-    """Examples with neither record nor teacher."""
+    unmatched: list[str] = field(default_factory=list)  # records that match no training example
+    doubtful: list[str] = field(default_factory=list)  # examples whose label the rationale's author doubted
+    unexplained: list[str] = field(default_factory=list)  # examples without a micro-rule, those beyond a cap included
 
 
 def explain(
@@ -59,10 +54,6 @@ def explain(
         recorded: micro-rules from a file; see ``match_records``.
         teacher: explains what no record covers. None: records only.
         on_answer: called once per example that the teacher answers.
-
-    Raises:
-        DataError: a record's label differs from its example's, or nothing is explained at all.
-        BudgetExceeded: nothing is explained since the budget allows no call.
     """
     records, unmatched = match_records(trainset, task, recorded)
     wanted = [(row, label) for row, gold in enumerate(task.golds(trainset)) for label in task.labels_of(gold)]
@@ -70,18 +61,23 @@ def explain(
     texts = [task.text(example) for example in trainset] if texts is None else texts
     answers = _ask(trainset, task, missing, texts, teacher, on_answer) if teacher is not None and missing else {}
     found = {**records, **answers}
-    if not found:
-        raise _nothing_explained(len(missing), teacher)
+    if teacher is not None and not found:
+        if "explain" in teacher.ledger.stopped:
+            raise BudgetExceeded(teacher.ledger.stopped["explain"])
+        raise DataError(
+            f"The teacher gave a usable micro-rule for none of {len(missing)} examples: its calls failed, or its "
+            "answers are malformed, empty, or repeat the form that they are to fill in. Give a stronger teacher, or "
+            "rationales."
+        )
     absent = list(dict.fromkeys(example_id(trainset[row], row) for row, label in missing if (row, label) not in found))
-    result = Explanations(
-        micro_rules=[found[place] for place in wanted if place in found],
-        unmatched=unmatched,
-        doubtful=list(dict.fromkeys(rule.example_id for rule in found.values() if rule.doubtful)),
-        failed=absent if teacher is not None else [],
-        unexplained=absent if teacher is None else [],
-    )
-    _log(result)
-    return result
+    doubtful = list(dict.fromkeys(rule.example_id for rule in found.values() if rule.doubtful))
+    _log(logging.WARNING, "recorded rationales match no training example", unmatched)
+    _log(logging.INFO, "examples have a label that the rationale doubts", doubtful)
+    if teacher is None:
+        _log(logging.INFO, "examples have no micro-rule: no record and no teacher", absent)
+    else:
+        _log(logging.WARNING, "examples got no usable micro-rule from the teacher", absent)
+    return Explanations([found[place] for place in wanted if place in found], unmatched, doubtful, absent)
 
 
 def _ask(
@@ -174,26 +170,6 @@ def _text_key(inputs: dict[str, Any]) -> str:
     return identity(input_text(dict(sorted(inputs.items()))))
 
 
-def _nothing_explained(asked: int, teacher: Teacher | None) -> DataError | BudgetExceeded:
-    if teacher is not None and "explain" in teacher.ledger.stopped:
-        return BudgetExceeded(teacher.ledger.stopped["explain"])
-    if teacher is not None:
-        return DataError(
-            f"The teacher gave a usable micro-rule for none of {asked} examples: its calls failed, or its answers are "
-            "malformed, empty, or repeat the form that they are to fill in. Give a stronger teacher, or rationales."
-        )
-    return DataError(
-        "No training example has a micro-rule. Give a teacher, or rationales whose example_id or inputs match the "
-        "training examples."
-    )
-
-
-def _log(result: Explanations) -> None:
-    for message, ids, level in (
-        ("recorded rationales match no training example", result.unmatched, logging.WARNING),
-        ("examples have a label that the rationale doubts", result.doubtful, logging.INFO),
-        ("examples got no usable micro-rule from the teacher", result.failed, logging.WARNING),
-        ("examples have no micro-rule: no record and no teacher", result.unexplained, logging.INFO),
-    ):
-        if ids:
-            logger.log(level, "%d %s: %s%s", len(ids), message, ", ".join(ids[:5]), " ..." if len(ids) > 5 else "")
+def _log(level: int, message: str, ids: Sequence[str]) -> None:
+    if ids:
+        logger.log(level, "%d %s: %s%s", len(ids), message, ", ".join(ids[:5]), " ..." if len(ids) > 5 else "")

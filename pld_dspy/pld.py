@@ -22,7 +22,7 @@ from .ledger.ledger import Ledger
 from .local.lm import LocalLM
 from .resolve.resolve_config import ResolveConfig
 from .run.folder import RunFolder
-from .run.outcome import record_outcome, write_outcome
+from .run.outcome import keep_outcome
 from .run.progress import Progress
 from .run.result import PLDResult
 from .run.tracking import Recorder, recorder_for
@@ -168,13 +168,12 @@ class PLD(Teleprompter):
         budget = self.budget.model_dump(mode="json", exclude_defaults=True)
         folder.open(context.settings(vars(self)), resume=resume, budget=budget, **more)
         self._open(context, folder)
-        with recorder.run(folder.name):
+        with recorder.run(folder.path.name):
             recorder.params(self.get_params())
             self._run_stages(context, Progress(recorder, self.objective.name))
             compiled = with_rules(student, context.task, context.rules)
             self.result = build_result(context, compiled)
-            write_outcome(folder, compiled, self.result)
-            record_outcome(recorder, folder, self.result, objective=self.objective.name)
+            keep_outcome(folder, compiled, self.result, recorder, objective=self.objective.name)
         if self.result.calibration is None:
             return compiled
         saved = self.result.calibration.compiled.saved

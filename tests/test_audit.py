@@ -37,9 +37,8 @@ from pld_dspy.audit import (
     suspects,
 )
 from pld_dspy.errors import DataError, ModelError
-from pld_dspy.induce.induce import induce
+from pld_dspy.induce.induce import Induction, induce
 from pld_dspy.induce.induce_config import InduceConfig
-from pld_dspy.induce.induction import Induction
 from pld_dspy.ledger.budget import Budget
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.rules import DOUBT_MARK, MicroRule

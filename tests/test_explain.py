@@ -117,9 +117,10 @@ def test_a_record_that_contradicts_the_gold_label_is_an_error():
         explained(recorded=[record])
 
 
-def test_neither_record_nor_teacher_is_an_error():
-    with pytest.raises(DataError, match=r"Give a teacher, or rationales"):
-        explained()
+def test_neither_record_nor_teacher_explains_nothing(caplog):
+    with caplog.at_level("INFO", "pld_dspy.explain"):
+        assert explained() == Explanations([], unexplained=[one.id for one in TRAIN])
+    assert "9 examples have no micro-rule: no record and no teacher: m0, m1, m2, m3, m4 ..." in caplog.text
 
 
 def test_the_teacher_sees_task_labels_example_and_label():
@@ -149,7 +150,7 @@ def test_a_useless_teacher_answer_is_counted_and_left_out(caplog, useless):
         {"rule": lambda given: useless if "Mail 5 " in given["example"] else instruction("x", given["label"])}
     )
     found = explained(lm=lm)
-    assert (found.failed, found.unexplained, len(found.micro_rules)) == (["m5"], [], 8)
+    assert (found.unexplained, len(found.micro_rules)) == (["m5"], 8)
     assert "1 examples got no usable micro-rule from the teacher: m5" in caplog.text
 
 
@@ -176,7 +177,7 @@ def test_a_malformed_answer_is_asked_for_again_as_json_and_counted_if_it_stays_s
     found = explained(lm=lm, ledger=ledger)
     assert len(calls(lm)) == ledger.spent["teacher", "explain"].calls == 9 + 1
     assert len(found.micro_rules) == kept
-    assert len(found.failed) == ledger.spent["teacher", "explain"].failures == 9 - kept
+    assert len(found.unexplained) == ledger.spent["teacher", "explain"].failures == 9 - kept
     assert ("Told in JSON." in [rule.rule for rule in found.micro_rules]) == (kept == 9)
 
 
@@ -197,7 +198,7 @@ def test_a_cap_on_teacher_calls_leaves_what_was_told_so_far():
     ledger, lm = Ledger(budget=Budget(teacher_calls=4)), mail_teacher()
     found = explained(lm=lm, ledger=ledger)
     assert len(calls(lm)) == len(found.micro_rules) == 4
-    assert found.failed == [f"m{number}" for number in range(4, 9)]
+    assert found.unexplained == [f"m{number}" for number in range(4, 9)]
     assert "cap of 4 teacher calls" in ledger.stopped["explain"]
 
 

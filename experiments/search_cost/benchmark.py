@@ -17,7 +17,7 @@ import pld_dspy.search
 from pld_dspy.ledger.jsonl import parse_lines
 from pld_dspy.ledger.keys import digest
 from pld_dspy.rules import RuleSet
-from pld_dspy.scoring import difference, f1, figures, matching, objective
+from pld_dspy.scoring import difference, f1, figures, objective, offsets
 
 from . import baselines, methods, setting, space, students, surface, synthetic_evaluator
 from .json_lines import append_line, whole_lines
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 CELLS_FILE = "cells.jsonl"
 DECIDING = (
-    *(pld_dspy.search, difference, f1, figures, matching, objective),
+    *(pld_dspy.search, difference, f1, figures, objective, offsets),
     *(surface, students, synthetic_evaluator, setting, space, baselines, methods),
 )
 """Code that decides the result of a cell."""

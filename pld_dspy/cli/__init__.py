@@ -1,1 +1,1 @@
-"""The pld-dspy command: one file per command."""
+"""The pld-dspy command."""

@@ -42,15 +42,15 @@ class Program(BaseModel):
             raise DataError(f"student() of {self.module} returns a {type(student).__name__}, not a dspy.Module.")
         return student
 
-    def splits(self, rationales: Sequence[MicroRule], seed: int) -> Splits:
-        """Load the data."""
+    def load(self, rationales: Sequence[MicroRule], seed: int) -> tuple[Program, Splits]:
+        """Return this program, and its data."""
         path = None if self.data is None else Path(self.data)
         if path is not None and not path.exists():
             raise DataError(f"The data {path} does not exist, as seen from this folder. Give its path with --data.")
         splits = program_module(self.module).load(path, rationales=rationales, seed=seed)
         if not isinstance(splits, Splits):
             raise DataError(f"load() of {self.module} returns a {type(splits).__name__}, not pld_dspy.Splits.")
-        return splits
+        return self, splits
 
     def rationales_file(self) -> Path | None:
         """Return the path that the module's ``rationales_file()`` returns; None without such a function."""
@@ -83,20 +83,20 @@ class Tables(BaseModel):
         """Return a plain classifier."""
         return classifier(self.inputs, self.label, self.labels, self.instructions, several=self.several)
 
-    def splits(self) -> Splits:
-        """Read the tables."""
+    def load(self, rationales: Sequence[MicroRule] = (), seed: int = 0) -> tuple[Tables, Splits]:
+        """Return these tables with all gold labels as the label set, and the examples in them."""
         tables = ((self.train, "train"), (self.val, "validation"), (self.test, "test"))
         columns, separator = (self.inputs, self.label), self.separator
         found = (
             examples(read_rows(path, split), *columns, source=path, separator=separator) if path else []
             for path, split in tables
         )
-        return Splits(*found)
-
-    def with_labels_of(self, splits: Splits) -> Tables:
-        """Return these tables with all gold labels of ``splits`` as the label set, and with ``several`` set."""
+        splits = Splits(*found)
         labels, several = label_set([*splits.train, *splits.val, *splits.test], self.label)
-        return self.model_copy(update={"labels": labels, "several": several})
+        return self.model_copy(update={"labels": labels, "several": several}), splits
+
+    def rationales_file(self) -> None:
+        """Return None: no rationales come with tables."""
 
 
 def chosen_source(options: DataOptions) -> Program | Tables:

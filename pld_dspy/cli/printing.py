@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
 
 from ..calibrate.calibration import Abstention, Answered, Calibration, SavedCalibration
+from ..compile.estimate import Estimate
 from ..rules import Rule
 from ..run.result import PLDResult
 from ..scoring.difference import AccuracyDifference, Difference
 from ..scoring.score import Score
 from .streams import escape_control_characters
-
-if TYPE_CHECKING:
-    from ..compile.estimate import Estimate
 
 
 def console() -> Console:
@@ -28,10 +25,16 @@ def console() -> Console:
 
 def print_result(out: Console, result: PLDResult) -> None:
     """Print unchanged against compiled student, the rules in order, costs by stage, and notes."""
-    out.print(_comparison_table(result))
+    table = table_of(["macro-F1", "unchanged", "compiled", "difference", "accuracy"], ["n"])
+    for name, found in (("validation", result.validation), ("test", result.test)):
+        if found is not None:
+            before, after = found.baseline, found.compiled
+            accuracies = f"{before.accuracy:.3f} -> {after.accuracy:.3f}"
+            table.add_row(name, _rate(before), _rate(after), _gain(found.difference), accuracies, str(after.n))
+    out.print(table)
     name, found = ("validation", result.validation) if result.test is None else ("test", result.test)
-    if (accuracy := found.difference.accuracy) is not None:  # in the table, it would not fit on a terminal
-        out.print(f"Difference in accuracy on {name} {_change(accuracy.value, accuracy)}.\n", soft_wrap=True)
+    accuracy = found.difference.accuracy  # in the table, it would not fit on a terminal
+    out.print(f"Difference in accuracy on {name} {_change(accuracy.value, accuracy)}.\n", soft_wrap=True)
     if result.improved:  # otherwise a note says that nothing improved
         tokens = "" if result.rule_tokens is None else f", {result.rule_tokens:.0f} prompt tokens per call"
         out.print(f"{len(result.rules)} of {result.counts['rules']} rules, in order{tokens}:\n")
@@ -100,7 +103,15 @@ def _print_calibration(out: Console, found: Calibration) -> None:
     line = f"Calibrated on {n} training and validation examples; compiled student: {gain}, temperature "
     out.print(f"{line}{offsets.temperature:.2f}.", soft_wrap=True)
     if found.difference is not None and found.difference_to_baseline is not None:
-        out.print(_calibration_table(found))
+        table = table_of(
+            ["test macro-F1", "as it is", "calibrated", "calibration error", "error at 80% coverage"], ["n"]
+        )
+        for name, student in (("unchanged", found.baseline), ("compiled", found.compiled)):
+            if (before := student.plain) is not None and (after := student.calibrated) is not None:
+                errors = f"{before.calibration_error:.3f} -> {after.calibration_error:.3f}"
+                at_80 = f"{before.error_at_80:.3f} -> {after.error_at_80:.3f}"
+                table.add_row(name, _rate(before.score), _rate(after.score), errors, at_80, str(after.score.n))
+        out.print(table)
         line = f"Difference by calibration {_gain(found.difference)}; compiled and calibrated against the unchanged "
         out.print(f"{line}student {_gain(found.difference_to_baseline)}.", soft_wrap=True)
     if (abstention := found.compiled.abstention) is not None:
@@ -108,32 +119,6 @@ def _print_calibration(out: Console, found: Calibration) -> None:
             if split is not None:
                 out.print(f"{name}: {abstention_line(abstention, split)}", soft_wrap=True)
     out.print()
-
-
-def _calibration_table(found: Calibration) -> Table:
-    table = table_of(["test macro-F1", "as it is", "calibrated", "calibration error", "error at 80% coverage"], ["n"])
-    for name, student in (("unchanged", found.baseline), ("compiled", found.compiled)):
-        if student.plain is not None and student.calibrated is not None:
-            before, after = student.plain, student.calibrated
-            table.add_row(
-                name,
-                _rate(before.score),
-                _rate(after.score),
-                f"{before.calibration_error:.3f} -> {after.calibration_error:.3f}",
-                f"{before.error_at_80:.3f} -> {after.error_at_80:.3f}",
-                str(after.score.n),
-            )
-    return table
-
-
-def _comparison_table(result: PLDResult) -> Table:
-    table = table_of(["macro-F1", "unchanged", "compiled", "difference", "accuracy"], ["n"])
-    for name, found in (("validation", result.validation), ("test", result.test)):
-        if found is not None:
-            before, after = found.baseline, found.compiled
-            accuracy = f"{before.accuracy:.3f} -> {after.accuracy:.3f}"
-            table.add_row(name, _rate(before), _rate(after), _gain(found.difference), accuracy, str(after.n))
-    return table
 
 
 def _cost_table(result: PLDResult) -> Table:

@@ -94,14 +94,9 @@ class RunSpec(BaseModel):
 
     def load(self) -> tuple[RunSpec, dict[str, Any]]:
         """Return this spec with the label set of its tables filled in, and data and rationales for ``PLD.compile``."""
-        source = self.source
-        path = self.rationales or (source.rationales_file() if isinstance(source, Program) else None)
+        path = self.rationales or self.source.rationales_file()
         micro_rules = [] if path is None else read_jsonl(Path(path), MicroRule)
-        if isinstance(source, Program):
-            splits = source.splits(micro_rules, self.seed)
-        else:
-            splits = source.splits()
-            source = source.with_labels_of(splits)
+        source, splits = self.source.load(micro_rules, self.seed)
         return self.model_copy(update={"source": source}), {
             "trainset": splits.train,
             "valset": splits.val or None,

@@ -11,8 +11,6 @@ from contextlib import contextmanager, redirect_stdout
 
 from tqdm import tqdm
 
-NOISY_LOGGERS = ("LiteLLM", "alembic", "datasets", "dspy", "httpx", "huggingface_hub", "mlflow", "openai")
-"""Loggers of libraries whose messages do not help the user of a command; errors reach the user through our own."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -31,9 +29,12 @@ def log_to_stderr(*, quiet: bool) -> None:
 
 
 def silence_libraries() -> None:
-    """Silence other libraries' logs; call it after DSPy is imported, because the import sets a log level."""
+    """Silence other libraries' logs; call it after DSPy is imported, because the import sets a log level.
+
+    Their messages do not help the user of a command; errors reach the user through our own.
+    """
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")  # MLflow reads this when it is imported, later
-    for name in NOISY_LOGGERS:
+    for name in ("LiteLLM", "alembic", "datasets", "dspy", "httpx", "huggingface_hub", "mlflow", "openai"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 
 import dspy
 import numpy as np
@@ -11,8 +10,9 @@ import numpy as np
 from ..audit import Suspect
 from ..calibrate.calibration import Calibration
 from ..calibrate.confidence import fewest_answers
+from ..ledger.budget import Cost
 from ..rules import RuleSet
-from ..run.result import Comparison, Cost, PLDResult, versions
+from ..run.result import Comparison, PLDResult, versions
 from ..scoring.difference import difference
 from ..student.evaluator import Evaluation
 from .context import CompileContext, Pair
@@ -26,7 +26,7 @@ def build_result(context: CompileContext, compiled: dspy.Module) -> PLDResult:
     task, splits, found = context.task, context.splits, context.found
     costs: dict[str, dict[str, Cost]] = {"student": {}, "teacher": {}}
     for (role, stage), spent in context.ledger.spent.items():
-        costs[role][stage] = Cost(call_seconds=round(spent.seconds, 2), **asdict(spent))  # else of the same names
+        costs[role][stage] = spent.model_copy(update={"call_seconds": round(spent.call_seconds, 2)})
     return PLDResult(
         labels=task.labels,
         predictor=task.predictor,
@@ -69,7 +69,7 @@ def _counts(context: CompileContext) -> dict[str, int]:
         "micro_rules": len(explanations.micro_rules),
         "doubtful": len(explanations.doubtful),
         "unmatched": len(explanations.unmatched),
-        "unexplained": len(explanations.failed) + len(explanations.unexplained),
+        "unexplained": len(explanations.unexplained),
         "noise": len(induction.noise),
         "rules": len(induction.rules),
         **{name: induction.counts[name] for name in INDUCED},

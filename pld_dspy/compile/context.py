@@ -11,7 +11,7 @@ import dspy
 from ..audit import Audit
 from ..calibrate.calibration import Calibration
 from ..explain import Explanations
-from ..induce.induction import Induction
+from ..induce.induce import Induction
 from ..ledger.keys import adapter_settings, digest, lm_settings, plain, program_state
 from ..ledger.ledger import Ledger
 from ..resolve.records import Resolution

@@ -21,9 +21,8 @@ from ..local.lm import LocalLM
 from ..resolve.loop import resolve
 from ..resolve.resolve_config import ResolveConfig
 from ..rules import Rule, RuleSet
-from ..run.progress import Progress, bar, timed
+from ..run.progress import Progress, bar, timed, write_trials
 from ..run.result import OWN_CODE
-from ..run.trials import write_trials
 from ..search.applicability import applicability
 from ..search.search_config import SearchConfig
 from ..search.storage import open_study, publish_rules

@@ -5,21 +5,51 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import DataError
 from ..rules import MicroRule, Rule, label_slug
 from ..task.task import Task
 from ..teacher.teacher import Teacher
-from .check import ClusterCheck
 from .formats import about_format
 from .generalize import generalize, note_parts
-from .groups import Cluster, clusters_of
+from .groups import Cluster, ClusterCheck, clusters_of
 from .induce_config import InduceConfig, SuspectPolicy
-from .induction import Induction, diagnosis
 from .wordings import rule_wordings
 
 logger = logging.getLogger(__name__)
+
+LISTED = 3
+"""Most labels listed per finding; the others are counted."""
+
+LOSSES = {
+    "about_format": "about the answer's format dropped",
+    "suspects_dropped": "with a suspect label dropped",
+    "suspects_down_weighted": "with a suspect label put last",
+    "noise": "joined no rule",
+}
+"""Counts of micro-rules -> how the diagnosis says it."""
+
+FINDINGS = {
+    "rescued": "all noise, yet kept as rules:",
+    "regrouped": "clustered again:",
+    "split": "too big a cluster, split:",
+    "compacted": "clustered by neighbourhoods:",
+}
+"""Findings of ``ClusterCheck`` -> how the diagnosis says it."""
+
+
+@dataclass(frozen=True)
+class Induction:
+    """One rule per cluster, those with the most support first, and what was left out."""
+
+    rules: list[Rule]
+    noise: list[str]  # ids of the examples whose micro-rule joined no cluster
+    fallbacks: list[str]  # ids of rules for which no draw of the teacher was usable: their micro-rules stand in
+    dropped: list[str]  # ids of the examples of whose micro-rules none was used, since their labels are doubted
+    counts: dict[str, int]  # of micro-rules, of rules and of labels, by the names that ``diagnosis`` reads
+    diagnosis: str  # the same in one line
 
 
 def induce(
@@ -43,12 +73,9 @@ def induce(
         config: how to cluster, and how many wordings.
         teacher: writes the wordings. None: the micro-rules nearest a cluster's centre, and its cue words.
         on_answer: called once per answer of the teacher.
-
-    Raises:
-        DataError: there is no micro-rule, or none that is about the decision.
     """
     config = config or InduceConfig()
-    decisive, format_ids = _about_decision(micro_rules, task)
+    decisive = _about_decision(micro_rules, task)
     usable, down_weighted = _apply_policy(decisive, doubted, config.suspects)
     check = ClusterCheck(config)
     clusters = clusters_of(usable, task, check, down_weighted)
@@ -63,7 +90,7 @@ def induce(
     without_rule = sorted(set(task.labels) - {label for rule in rules for label in rule.labels})
     counts = {
         "micro_rules": len(micro_rules),
-        "about_format": len(format_ids),
+        "about_format": len(micro_rules) - len(decisive),
         "suspects_dropped": len(decisive) - len(usable),
         "suspects_down_weighted": len(down_weighted),
         "noise": len(noise),
@@ -72,37 +99,30 @@ def induce(
         "largest": max(len(rule.support) for rule in rules),
         "labels_without_rule": len(without_rule),
     }
+    said = diagnosis(counts, check.findings, without_rule)
+    logger.info("%s", said)
     used = {rule.example_id for rule in usable}
     return Induction(
         rules=rules,
         noise=noise,
         fallbacks=[rule.id for i, rule in enumerate(rules) if draws and not any(draw[i] for draw in draws)],
-        about_format=format_ids,
         dropped=list(dict.fromkeys(rule.example_id for rule in decisive if rule.example_id not in used)),
         counts=counts,
-        diagnosis=_logged(diagnosis(counts, check.findings, without_rule)),
+        diagnosis=said,
     )
 
 
-def _logged(line: str) -> str:
-    logger.info("%s", line)
-    return line
-
-
-def _about_decision(micro_rules: Sequence[MicroRule], task: Task) -> tuple[list[MicroRule], list[str]]:
-    """Return the micro-rules about the decision, and the example ids of those about the answer's format."""
+def _about_decision(micro_rules: Sequence[MicroRule], task: Task) -> list[MicroRule]:
+    """Return the micro-rules that are not about the answer's format."""
     if not micro_rules:
         raise DataError("There is no micro-rule to induce rules from. Give rationales or a teacher.")
-    formats = [about_format(rule.rule, task.labels) for rule in micro_rules]
-    if all(formats):
+    decisive = [rule for rule in micro_rules if not about_format(rule.rule, task.labels)]
+    if not decisive:
         raise DataError(
             f"All {len(micro_rules)} micro-rules are about the answer's format, the first: {micro_rules[0].rule!r}. "
             "Give some that name a sign and a label."
         )
-    return (
-        [rule for rule, format_only in zip(micro_rules, formats, strict=True) if not format_only],
-        [rule.example_id for rule, format_only in zip(micro_rules, formats, strict=True) if format_only],
-    )
+    return decisive
 
 
 def _apply_policy(
@@ -137,3 +157,20 @@ def _rules(clusters: Sequence[Cluster], wordings: Sequence[Mapping[str, str]]) -
             )
         )
     return rules
+
+
+def diagnosis(counts: Mapping[str, int], findings: Mapping[str, Sequence[str]], without_rule: Sequence[str]) -> str:
+    """Return the counts, the findings of ``ClusterCheck`` and the labels without a rule as one line."""
+    said = [f"{counts[name]} {text}" for name, text in LOSSES.items() if counts[name]]
+    said += [f"{text} {_listed(findings[name])}" for name, text in FINDINGS.items() if name in findings]
+    if counts["in_parts"]:
+        said.append(f"{counts['in_parts']} rules generalized in parts")
+    if without_rule:
+        said.append(f"no rule for {_listed(without_rule)}")
+    size = f"{counts['micro_rules']} micro-rules gave {counts['rules']} rules, the largest from {counts['largest']}"
+    return f"{size}; {'; '.join(said) or 'no problem found'}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - LISTED
+    return ", ".join(names[:LISTED]) + (f" and {more} more" if more > 0 else "")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from typing import Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from ..errors import BudgetExceeded, Settings
 
@@ -51,20 +50,19 @@ class Budget(Settings):
         return (tokens_in * price_in + tokens_out * price_out) / 1e6
 
 
-@dataclass
-class Spent:
-    """What one stage has cost in calls of one role, in this and in earlier processes."""
+class Cost(BaseModel):
+    """What one stage has cost in calls of one role; ``money`` is 0 where no prices were given."""
 
     calls: int = 0
+    reused: int = 0  # answers that needed no call of this process
+    failures: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
     tokens_cached: int = 0
-    seconds: float = 0.0
+    call_seconds: float = 0.0
     money: float = 0.0
-    failures: int = 0
-    reused: int = 0  # calls saved by the ledger, in this process
 
-    def add(self, other: Spent) -> None:
+    def add(self, other: Cost) -> None:
         """Add what ``other`` counted."""
-        for one in fields(Spent):
-            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
+        for name, number in other:
+            setattr(self, name, getattr(self, name) + number)

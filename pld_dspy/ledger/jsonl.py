@@ -1,4 +1,4 @@
-"""JSONL files, one JSON object per line: reading, writing, and appending from several processes."""
+"""Files written whole or not at all, and JSONL files, which several processes may append to."""
 
 from __future__ import annotations
 
@@ -13,12 +13,18 @@ from filelock import FileLock
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ..errors import DataError
-from .files import write_whole
 
 logger = logging.getLogger(__name__)
 
 Line = dict[str, Any]
 T = TypeVar("T")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8 under another name, then rename it: a reader finds the old file or the new one."""
+    new = path.with_name(f"{path.name}.{os.getpid()}.new")  # several processes may write at once
+    new.write_text(text, encoding="utf-8", newline="")
+    os.replace(new, path)
 
 
 def read_jsonl(path: Path, model: type[T]) -> list[T]:
@@ -50,7 +56,7 @@ def parse_lines(path: Path, lines: Iterable[str | bytes], model: type[T], *, fir
 
 
 def write_jsonl(path: Path, records: Iterable[BaseModel]) -> None:
-    """Write one record per line; the file is replaced as a whole or not at all."""
+    """Write one record per line."""
     write_whole(path, "".join(record.model_dump_json() + "\n" for record in records))
 
 

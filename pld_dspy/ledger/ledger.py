@@ -17,7 +17,7 @@ import dspy
 from ..errors import BudgetExceeded, TooManyErrors
 from ..local.lm import LocalLM
 from .answer import NOT_ASKED, Answer, as_json, call_once
-from .budget import UNCAPPED, Budget, Role, Spent
+from .budget import UNCAPPED, Budget, Cost, Role
 from .jsonl import Journal
 from .keys import adapter_settings, digest, program_state
 
@@ -54,7 +54,7 @@ class Ledger:
         self.max_errors = max_errors
         self.threads: dict[Role, int] = {"student": num_threads, "teacher": teacher_threads}
         self.reserved = dict(reserved or {})
-        self.spent: defaultdict[tuple[Role, str], Spent] = defaultdict(Spent)
+        self.spent: defaultdict[tuple[Role, str], Cost] = defaultdict(Cost)
         self.stopped: dict[str, str] = {}  # stage that went on with fewer answers -> the cap that ended its calls
         self._answers: dict[str, Answer] = {}
         self._errors: list[str] = []
@@ -120,10 +120,10 @@ class Ledger:
             logger.warning("%s stopped early: %s", stage, error)
         return [self._answers.get(key, NOT_ASKED) for key in keys]
 
-    def total(self, role: Role, *, stages: Iterable[str] | None = None) -> Spent:
+    def total(self, role: Role, *, stages: Iterable[str] | None = None) -> Cost:
         """Return what ``role`` has cost over ``stages`` (all but the test stage where None)."""
         wanted = set(stages) if stages is not None else {stage for _, stage in self.spent} - {UNCAPPED}
-        total = Spent()
+        total = Cost()
         for (other, stage), spent in self.spent.items():
             if other == role and stage in wanted:
                 total.add(spent)
@@ -132,7 +132,10 @@ class Ledger:
     def _call(self, key: str, program: dspy.Module, row: Row, *, role: Role, stage: str, model: str) -> None:
         """Make one call under the caps and add its answer."""
         with self._lock:
-            self._check_caps(role, stage)
+            if stage != UNCAPPED:
+                reserved = self.reserved.get(stage, 0) if role == "student" else 0
+                money = self.total("student").money + self.total("teacher").money
+                self.budget.check(role, self.total(role).calls + self._under_way[role], money, reserved=reserved)
             self._under_way[role] += 1
         try:
             answer = call_once(program, row)
@@ -156,19 +159,12 @@ class Ledger:
                         f"{causes}. Correct the cause and run again (finished calls are kept), or raise max_errors."
                     )
 
-    def _check_caps(self, role: Role, stage: str) -> None:
-        if stage == UNCAPPED:
-            return
-        reserved = self.reserved.get(stage, 0) if role == "student" else 0
-        money = self.total("student").money + self.total("teacher").money
-        self.budget.check(role, self.total(role).calls + self._under_way[role], money, reserved=reserved)
-
     def _add(self, line: Mapping[str, Any]) -> None:
         """Count what a line of the file cost, and keep its answer unless there is one already."""
         given = {one.name: line[one.name] for one in fields(Answer) if one.name in line}
-        cost = {one.name: given[one.name] for one in fields(Spent) if one.name in given}
         money = self.budget.price(line["model"], tokens_in=line["tokens_in"], tokens_out=line["tokens_out"])
-        self.spent[line["role"], line["stage"]].add(Spent(**cost, money=money, failures=line["error"] is not None))
+        cost = Cost(**given, call_seconds=line["seconds"], money=money, failures=line["error"] is not None)
+        self.spent[line["role"], line["stage"]].add(cost)
         # Two processes may pay for the same answer at once, and a model may answer in two ways: the first line of the
         # file stands for all of them.
         known = self._answers.get(line["key"])

@@ -32,10 +32,9 @@ def local_lm(spec: str = "local", *, context: int = 8192, threads: int | None = 
         ModelError: the model is unknown, or cannot be fetched or served.
     """
     wanted = DEFAULT_MODEL if spec == "local" else spec.removeprefix("local:")
-    path = find(wanted)
-    if path is None and is_path(wanted):
+    path = find(wanted) if is_path(wanted) else fetch(wanted)
+    if path is None:
         raise ModelError(f"There is no model file at {wanted}. Check the path.")
-    path = path or fetch(wanted)
     name = f"{path.stem}-{_fingerprint(path)}" if is_path(wanted) else wanted
     server = serve(path, context=context, threads=threads, name=name)
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")

@@ -46,14 +46,12 @@ def fetch(name: str) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(f"{target}.lock")
         try:
-            lock.acquire(blocking=False)
+            held = lock.acquire(blocking=False)
         except Timeout:
             logger.warning("Another process is fetching %s; waiting for it.", target.name)
-            lock.acquire()
-        try:
+            held = lock.acquire()
+        with held:
             return find(name) or _obtain(model, target)
-        finally:
-            lock.release()
     except OSError as error:
         raise ModelError(
             f"Cannot store {name!r} in {target.parent}: {error.strerror or error}. Set PLD_DSPY_CACHE to a folder "

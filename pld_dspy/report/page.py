@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
 
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from ..calibrate.calibration import Calibration
-from ..ledger.files import write_whole
-from ..ledger.jsonl import read_jsonl
+from ..ledger.jsonl import read_jsonl, write_whole
 from ..resolve.records import PatchRecord
 from ..rules import MicroRule, Rule, by_example
 from ..run.folder import RunFolder
+from ..run.progress import read_trials
 from ..run.result import Comparison, PLDResult
-from ..run.trials import read_trials
 from ..scoring.score import NO_ANSWER, Score
 from .plots import plot_labels, plot_progress, plot_reliability, plot_risk_coverage
 
@@ -55,20 +53,6 @@ def write_report(folder: Path) -> Path:
     return run.report
 
 
-class _Examples(NamedTuple):
-    """The examples behind a rule: some in full, and the ids of the others."""
-
-    full: list[MicroRule]
-    others: list[str]
-
-
-class _Cell(NamedTuple):
-    """A count of a confusion matrix, and its share of the gold label's row, 0 to 1."""
-
-    number: int
-    share: float
-
-
 def _template() -> Template:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["rate"] = "{:.3f}".format
@@ -78,29 +62,20 @@ def _template() -> Template:
     return environment.from_string(files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8"))
 
 
-def _examples(rule: Rule, micro_rules: Sequence[MicroRule]) -> _Examples:
+def _examples(rule: Rule, micro_rules: Sequence[MicroRule]) -> list[MicroRule]:
     by_id = by_example(rule, micro_rules)
-    known = [example_id for example_id in rule.support if example_id in by_id][:EXAMPLES_SHOWN]
-    return _Examples(
-        full=[by_id[example_id] for example_id in known],
-        others=[example_id for example_id in rule.support if example_id not in known],
-    )
+    return [by_id[example_id] for example_id in rule.support if example_id in by_id][:EXAMPLES_SHOWN]
 
 
 def _students(comparison: Comparison) -> list[tuple[str, Score]]:
     return [("Unchanged student", comparison.baseline), ("Compiled student", comparison.compiled)]
 
 
-def _confusion(score: Score, labels: Sequence[str]) -> dict[str, dict[str, _Cell]]:
-    """Return gold label -> answer -> cell, with a column for missing answers only where there are some."""
+def _confusion(score: Score, labels: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Return gold label -> answer -> count, with a column for missing answers only where there are some."""
     missing = any(NO_ANSWER in row for row in score.confusion.values())
-    answers = [*labels, NO_ANSWER] if missing else list(labels)
-    return {gold: _cells(score.confusion.get(gold, {}), answers) for gold in labels}
-
-
-def _cells(counts: Mapping[str, int], answers: Sequence[str]) -> dict[str, _Cell]:
-    total = max(sum(counts.values()), 1)
-    return {answer: _Cell(counts.get(answer, 0), counts.get(answer, 0) / total) for answer in answers}
+    answers = [*labels, NO_ANSWER] if missing else labels
+    return {gold: {answer: score.confusion.get(gold, {}).get(answer, 0) for answer in answers} for gold in labels}
 
 
 def _calibration_plots(found: Calibration | None) -> dict[str, Markup | None]:

@@ -17,13 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..calibrate.calibration import Grade
-from ..run.trials import TrialLine
+from ..run.progress import TrialLine
 from ..scoring.score import Score
-
-MARK = 220
-"""Area of the mark that stands for all answers, in square points."""
-LONGEST_NAME = 30
-"""Characters of a label or a legend entry; longer ones are cut."""
 
 BLUE, GREY, ORANGE = "#0072b2", "#767676", "#d55e00"  # told apart in all common forms of colour blindness
 _STYLE: dict[Any, Any] = {
@@ -100,7 +95,7 @@ def plot_reliability(grades: Mapping[str, Grade]) -> Markup:
         for (name, grade), look in zip(grades.items(), _LOOKS, strict=False):
             confidence = [one.confidence for one in grade.reliability]
             right = [one.accuracy for one in grade.reliability]
-            areas = [MARK * one.n / grade.score.n for one in grade.reliability]
+            areas = [220 * one.n / grade.score.n for one in grade.reliability]  # in square points
             axes.plot(confidence, right, label=_cut(name), **look)
             axes.scatter(confidence, right, areas, color=look["color"], alpha=0.6)
         axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="mean confidence", ylabel="share of right answers")
@@ -135,4 +130,4 @@ def _svg(figure: Figure, name: str, description: str) -> Markup:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 3] + "..."
+    return text if len(text) <= 30 else f"{text[:27]}..."

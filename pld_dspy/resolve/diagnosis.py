@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 from ..rules import Rule, RuleSet
@@ -28,35 +28,24 @@ def diagnose(
 
 def find_mistakes(pool: Pool, answers: Sequence[str | None]) -> list[Mistake]:
     """Return the mistakes, the costliest confusions of labels first; no rule could change a missing answer."""
-    golds = (pool.golds[row] for row in pool.train.values())
-    sizes = Counter(label for gold in golds for label in pool.task.labels_of(gold) or (gold,))
-    found = [
-        _mistake(pool, row, example_id, answer, sizes)
-        for example_id, row in pool.train.items()
-        if (answer := answers[row]) is not None and answer != pool.golds[row]
-    ]
+
+    def labels_of(text: str) -> tuple[str, ...]:
+        return pool.task.labels_of(text) or (text,)
+
+    sizes = Counter(label for row in pool.train.values() for label in labels_of(pool.golds[row]))
+    found = []
     cost: dict[tuple[str, str], float] = defaultdict(float)
-    for mistake in found:
-        cost[mistake.gold, mistake.answer] += mistake.cost
+    for name, row in pool.train.items():
+        gold, answer = pool.golds[row], answers[row]
+        if answer is None or answer == gold:
+            continue
+        # Where an answer only lacks labels, or only has too many, all labels of that side count.
+        missed = tuple(label for label in labels_of(gold) if label not in labels_of(answer)) or labels_of(gold)
+        wrong = tuple(label for label in labels_of(answer) if label not in labels_of(gold)) or labels_of(answer)
+        own = sum(1 / sizes[label] for label in missed)
+        found.append(Mistake(row, name, pool.texts[row], gold, answer, missed, wrong, own))
+        cost[gold, answer] += own
     return sorted(found, key=lambda one: (-cost[one.gold, one.answer], one.gold, one.answer, one.row))
-
-
-def _mistake(pool: Pool, row: int, example_id: str, answer: str, sizes: Mapping[str, int]) -> Mistake:
-    """Compare the labels; where an answer only lacks labels, or only has too many, all labels of that side count."""
-    gold = pool.golds[row]
-    golds, answered = pool.task.labels_of(gold) or (gold,), pool.task.labels_of(answer) or (answer,)
-    missed = tuple(label for label in golds if label not in answered) or golds
-    wrong = tuple(label for label in answered if label not in golds) or answered
-    return Mistake(
-        row=row,
-        example_id=example_id,
-        text=pool.texts[row],
-        gold=gold,
-        answer=answer,
-        missed=missed,
-        wrong=wrong,
-        cost=sum(1 / sizes[label] for label in missed),
-    )
 
 
 def shortlist(mistakes: Sequence[Mistake], config: ResolveConfig) -> list[Mistake]:
@@ -103,8 +92,6 @@ def trace_to_rules(
     beginning of each prompt only once. A mistake that is corrected without a rule is done. Answers from the ledger
     count as calls too, so that a resumed run ends where the first run would have.
     """
-    if config.blame == "none":
-        return list(mistakes)
     suspects = {rule.id: _suspicions(rule, mistakes, pool) for rule in rules.rules}
     by_row = {mistake.row: mistake for mistake in mistakes}
     correcting: dict[int, str] = {}

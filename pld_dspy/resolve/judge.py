@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import dspy
@@ -98,20 +98,14 @@ def judge(
     now = _scores(evaluator, errors, student.answers(after, errors, stage=STAGE))
     if not (now > was).any():
         return Verdict(passed=False, reason=f"it mends none of its {len(was)} errors", asked=len(was))
-    return _compare(before, after, guard, evaluator, alpha=alpha, redecide=redecide, asked=len(errors))
+    found = _compare(before, after, guard, evaluator, alpha, redecide)
+    return replace(found, asked=len(errors) + found.asked)
 
 
 def _compare(
-    before: RuleSet,
-    after: RuleSet,
-    guard: Examples,
-    evaluator: Evaluator,
-    *,
-    alpha: float,
-    redecide: Redecide | None,
-    asked: int,
+    before: RuleSet, after: RuleSet, guard: Examples, evaluator: Evaluator, alpha: float, redecide: Redecide | None
 ) -> Verdict:
-    """Compare on the guard set; ``asked`` is the number of examples before it."""
+    """Compare on the guard set."""
     old = evaluator.answers(before, guard, stage=STAGE)
     new: list[Answer] = []
     if redecide is not None or evaluator.task.several or evaluator.objective.metric is not None:
@@ -126,9 +120,8 @@ def _compare(
         old, new = redecide(old, guard), redecide(new, guard)
     scores, now = _scores(evaluator, guard, old), _scores(evaluator, guard, new)
     won, lost = now > scores[: len(now)], now < scores[: len(now)]
-    gain = None
-    if guard and len(new) == len(old):
-        gain = evaluator.value(guard, new) - evaluator.value(guard, old)
+    in_full = guard and len(new) == len(old)
+    gain = evaluator.value(guard, new) - evaluator.value(guard, old) if in_full else None
     reason = (
         f"{won.sum()} wins and {lost.sum()} losses on {len(now)} of {len(scores)} other examples, "
         f"{(scores < 1).sum()} of them errors"
@@ -138,7 +131,7 @@ def _compare(
         reason = f"{'it breaks too much' if lost.any() else 'it mends too little'}: {reason}"
     elif gain is not None and gain <= 0:
         passed, reason = False, f"the objective falls by {-gain:.3f}, with {reason}"
-    counts = {"wins": int(won.sum()), "losses": int(lost.sum()), "asked": asked + len(now)}
+    counts = {"wins": int(won.sum()), "losses": int(lost.sum()), "asked": len(now)}
     return Verdict(passed=passed, reason=reason, on_guard=True, gain=gain, **counts)
 
 

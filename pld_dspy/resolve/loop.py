@@ -27,9 +27,6 @@ from .resolve_config import ResolveConfig
 
 logger = logging.getLogger(__name__)
 
-EARLIER = ("baseline", "search")
-"""Stages whose calls count against a cap before the loop begins."""
-
 MOST_ALTERNATIVES = 3
 """Patches tried for one conflict per round."""
 
@@ -60,9 +57,9 @@ def resolve(
     Args:
         rules: the rules to start from; may be empty.
         bench: further rules, in any order.
-        train: labelled examples to find errors in.
-        val: labelled examples to choose by.
-        evaluator: the student as a function of its rules, with its task and ledger.
+        train: examples to find errors in.
+        val: examples to choose by.
+        evaluator: the student as a function of its rules.
         texts: what the student reads of each example of ``train``, then of ``val``.
         teacher: proposes patches; None: patches without a teacher.
         config: how to spend calls.
@@ -71,15 +68,11 @@ def resolve(
         seed: of all random choices.
         on_patch: called with each patch once its fate is known.
 
-    Raises:
-        TooManyErrors: more calls failed than the ledger allows.
-        ModelError: a model rejects credentials or settings.
-
     Source: the conflict-resolution loop of arXiv 2602.21103; the kinds of patches and the test of each are our own.
     """
     cap = evaluator.ledger.budget.student_calls
     if cap is not None:  # what was left when the loop began, also in a resumed run
-        config = config.within(max(cap - evaluator.ledger.total("student", stages=EARLIER).calls, 0))
+        config = config.within(max(cap - evaluator.ledger.total("student", stages=("baseline", "search")).calls, 0))
     pool = Pool.of(train, val, evaluator.task, texts=texts, sample=config.sample, seed=seed)
     found = Resolution(rules=rules, bench=list(bench), on_patch=on_patch)
     _Loop(found, pool, val, evaluator, teacher, config, calibrated, seed).run()
@@ -135,11 +128,17 @@ class _Loop:
 
     def _replaces_teacher(self, answered: Sequence[Conflict]) -> bool:
         """Drop a teacher none of whose patches was kept; return whether its conflicts have patches without one."""
-        failure = self.found.teacher_failure()
-        if failure is None:
+        last = len(self.found.rounds)
+        patches = [patch for patch in self.found.patches if patch.round == last and patch.source == "teacher"]
+        if not patches or any(patch.kept for patch in patches):
             return False
-        logger.warning("%s", failure)
-        self.teacher, self.found.teacher_dropped = None, failure
+        unusable = sum(not patch.usable for patch in patches)
+        self.teacher = None
+        self.found.teacher_dropped = (
+            f"Nothing that the teacher proposed in round {last} was kept ({unusable} unusable, "
+            f"{len(patches) - unusable} refused), so it was not asked again."
+        )
+        logger.warning("%s", self.found.teacher_dropped)
         return any(next(self._edits(conflict, []), None) for conflict in answered)
 
     def _try_in_turn(self, conflicts: Sequence[Conflict], proposals: Sequence[Sequence[Patch]]) -> None:

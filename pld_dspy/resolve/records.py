@@ -14,6 +14,7 @@ from ..rules import Rule, RuleSet
 from ..teacher.signatures import Patch, PatchKind
 
 Source: TypeAlias = Literal["teacher", "unaided"]
+"""Unaided: another wording, a rule from the bench, or one rule fewer."""
 
 STAGE = "resolve"
 """The stage under which calls are counted."""
@@ -25,7 +26,7 @@ REMINDER_CHARACTERS = 800
 """Longer than any usable rule. Without this limit, a teacher that rambles would outgrow its own prompt."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Mistake:
     """A wrong answer to a training example. Several labels of one example are joined in one text."""
 
@@ -67,41 +68,26 @@ class Conflict:
 
 
 class PatchRecord(BaseModel):
-    """A proposed patch and what became of it: one line of patches.jsonl.
-
-    Attributes:
-        round: from 1.
-        kind: what the patch does; "malformed" for a teacher's answer without a readable patch.
-        source: "teacher", or "unaided": another wording, a rule from the bench, or one rule fewer.
-        changed, made: ids of the rules that it changes or removes, and of those that replace them.
-        before, after: texts of these rules.
-        errors: ids of the training examples that the patch was made for.
-        usable: False if it could not be read or applied, or plainly said nothing new.
-        kept, reason: whether it stayed, and why.
-        wins, losses: guard examples that only the patched, and only the unpatched student got right.
-        asked: examples that it was compared on, ``errors`` included; 0 if it was not tried.
-        gain: difference of the objective on the guard set; None if that was not asked in full.
-        objective: objective on validation under the patch; None if it did not get that far.
-    """
+    """A proposed patch and what became of it: one line of patches.jsonl."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    round: int
-    kind: PatchKind | Literal["malformed"]
+    round: int  # from 1
+    kind: PatchKind | Literal["malformed"]  # malformed: a teacher's answer without a readable patch
     source: Source
-    changed: tuple[str, ...] = ()
-    made: tuple[str, ...] = ()
-    before: tuple[str, ...] = ()
-    after: tuple[str, ...] = ()
-    errors: tuple[str, ...]
-    usable: bool = True
+    changed: tuple[str, ...] = ()  # ids of the rules that it changes or removes
+    made: tuple[str, ...] = ()  # ids of the rules that replace them
+    before: tuple[str, ...] = ()  # texts of the rules in ``changed``
+    after: tuple[str, ...] = ()  # texts of the rules in ``made``
+    errors: tuple[str, ...]  # ids of the training examples that it was made for
+    usable: bool = True  # False if it could not be read or applied, or plainly said nothing new
     kept: bool = False
-    reason: str
-    wins: int = 0
-    losses: int = 0
-    asked: int = 0
-    gain: float | None = None
-    objective: float | None = None
+    reason: str  # why it was kept, or why not
+    wins: int = 0  # guard examples that only the patched student got right
+    losses: int = 0  # guard examples that only the unpatched student got right
+    asked: int = 0  # examples that it was compared on, ``errors`` included; 0 if it was not tried
+    gain: float | None = None  # difference of the objective on the guard set; None if that was not asked in full
+    objective: float | None = None  # on validation under the patch; None if it did not get that far
 
     @property
     def correction(self) -> str:
@@ -128,27 +114,16 @@ class Round(NamedTuple):
 
 @dataclass(kw_only=True)
 class Resolution:
-    """The rules and every patch for them: brought up to date as the loop runs, and its result.
+    """The rules and every patch for them: brought up to date as the loop runs, and its result."""
 
-    Attributes:
-        rules: the best rule set on validation; the first one if no patch was kept.
-        bench: the rules outside it, removed and split ones last.
-        before, objective: objective on validation of the first and of the best rules; None if a cap allowed no call.
-        patches: every proposed patch, in order.
-        rounds: the rounds; a cap may have cut the last one short.
-        stopped: the cap that ended the loop, if one did.
-        teacher_dropped: why the teacher was not asked again, if it was not.
-        on_patch: called with each patch once its fate is known.
-    """
-
-    rules: RuleSet
-    bench: list[Rule]
-    before: float | None = None
-    objective: float | None = None
+    rules: RuleSet  # the best on validation; the first ones if no patch was kept
+    bench: list[Rule]  # the rules outside it, removed and split ones last
+    before: float | None = None  # objective of the first rules on validation; None if a cap allowed no call
+    objective: float | None = None  # the same of the best rules
     patches: list[PatchRecord] = field(default_factory=list)
-    rounds: list[Round] = field(default_factory=list)
-    stopped: str | None = None
-    teacher_dropped: str | None = None
+    rounds: list[Round] = field(default_factory=list)  # a cap may have cut the last one short
+    stopped: str | None = None  # the cap that ended the loop, if one did
+    teacher_dropped: str | None = None  # why the teacher was not asked again, if it was not
     on_patch: Callable[[PatchRecord], object] | None = field(default=None, compare=False)
 
     @property
@@ -191,15 +166,3 @@ class Resolution:
             for patch in self.patches
             if not patch.kept and (conflict.rule in patch.changed or set(patch.errors) & set(conflict.example_ids))
         ][-MOST_REMINDERS:]
-
-    def teacher_failure(self) -> str | None:
-        """Say so if the teacher proposed patches in the last round and none was kept; else None."""
-        last = len(self.rounds)
-        patches = [patch for patch in self.patches if patch.round == last and patch.source == "teacher"]
-        if not patches or any(patch.kept for patch in patches):
-            return None
-        unusable = sum(not patch.usable for patch in patches)
-        return (
-            f"Nothing that the teacher proposed in round {last} was kept ({unusable} unusable, "
-            f"{len(patches) - unusable} refused), so it was not asked again."
-        )

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
-
 from pydantic import Field
 
 from ..errors import Settings
-
-Blame: TypeAlias = Literal["leave_out", "none"]
 
 SEARCH_SHARE, TRACE_SHARE = 3, 6
 """Under a cap, a third of the calls may go into finding errors, and a sixth into tracing them to rules."""
@@ -27,10 +23,9 @@ class ResolveConfig(Settings):
         guard: size of the guard set: the examples on which a patch is compared with the rules before it.
         sample: training examples, stratified by label, that are searched for errors per round; at most a third of the
             calls that a cap leaves, so that half of them remain for trying patches.
-        blame: how to find the rule that caused an error. "leave_out" repeats the call without each rule for the
-            answered label; "none" leaves it to the teacher.
-        blame_calls: most student calls for that per round, None for no limit; at most a sixth of those that a cap
-            leaves. The most suspect rules are left out first; errors that are not reached have no known rule.
+        blame_calls: most student calls per round for finding the rules that cause errors, None for no limit; at most a
+            sixth of those that a cap leaves. Calls are repeated without each rule for the answered label, the most
+            suspect rules first. Errors that are not reached have no known rule; with 0, that is left to the teacher.
         reserve: share of a cap on student calls that the search leaves to the loop, never more than it can use.
     """
 
@@ -41,17 +36,14 @@ class ResolveConfig(Settings):
     alpha: float = Field(default=0.15, gt=0, lt=0.5)
     guard: int = Field(default=80, ge=1)
     sample: int = Field(default=200, ge=1)
-    blame: Blame = "leave_out"
-    blame_calls: int | None = Field(default=120, ge=1)
+    blame_calls: int | None = Field(default=120, ge=0)
     reserve: float = Field(default=0.2, ge=0, lt=1)
 
     def most_student_calls(self, *, train: int, val: int, rules: int) -> int:
         """Return an upper bound on the loop's student calls, for splits of these sizes and this many rules."""
         sample = min(self.sample, train)
         errors = min(self.errors_per_call * self.max_patches, sample)
-        traced = errors * rules if self.blame == "leave_out" else 0
-        if self.blame_calls is not None:
-            traced = min(traced, self.blame_calls)
+        traced = errors * rules if self.blame_calls is None else min(errors * rules, self.blame_calls)
         judged = min(self.errors_per_call + max(self.guard, self.neighbours), sample + val)
         tried = self.max_patches * (2 * judged + val)  # under both rule sets, and on validation where it passes
         return self.max_rounds * (sample + val + traced + tried)

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from ..errors import RunError
-from ..ledger.files import write_whole
+from ..ledger.jsonl import write_whole
 from ..ledger.keys import digest
 
 
@@ -42,11 +42,6 @@ class RunFolder:
         self.report = self.path / "report.html"
 
     @property
-    def name(self) -> str:
-        """The folder's own name and the run's."""
-        return self.path.name
-
-    @property
     def fingerprint(self) -> str:
         """The fingerprint of the compile in the folder; RunError as for :meth:`settings`."""
         return str(self.settings()["fingerprint"])
@@ -58,8 +53,14 @@ class RunFolder:
         """
         document = {"fingerprint": digest(settings), **settings}
         if resume and self.config.exists():
-            document = self.settings()
-            self._check_same(document, settings)
+            new, document = document, self.settings()
+            if document["fingerprint"] != new["fingerprint"]:
+                plain = json.loads(json.dumps(settings, default=str))
+                changed = ", ".join(name for name in plain if document.get(name) != plain[name])
+                raise RunError(
+                    f"{self.path} holds another compile: {changed or 'its settings'} differ. Choose another run "
+                    "folder, or start this one anew with resume=False (--fresh), which deletes its results."
+                )
             if not more:
                 return
         try:
@@ -87,20 +88,9 @@ class RunFolder:
             )
         return found
 
-    def _check_same(self, old: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-        if old["fingerprint"] == digest(settings):
-            return
-        changed = [name for name in settings if old.get(name) != json.loads(json.dumps(settings[name], default=str))]
-        raise RunError(
-            f"{self.path} holds another compile: {', '.join(changed) or 'its settings'} differ. Choose another run "
-            "folder, or start this one anew with resume=False (--fresh), which deletes its results."
-        )
-
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a table under its column names; None is an empty cell."""
     table = io.StringIO(newline="")
-    writer = csv.writer(table)
-    writer.writerow(header)
-    writer.writerows(rows)
+    csv.writer(table).writerows([header, *rows])
     write_whole(path, table.getvalue())

@@ -10,16 +10,19 @@ import dspy
 from dspy.utils.saving import get_dependency_versions
 
 from ..calibrate.calibration import StudentCalibration
-from ..ledger.files import write_whole
+from ..ledger.jsonl import write_whole
 from .folder import RunFolder, write_csv
 from .result import OWN_CODE, PLDResult
 from .tracking import Recorder
 
 
-def write_outcome(folder: RunFolder, program: dspy.Module, result: PLDResult) -> None:
-    """Write the last files of a run; result.json comes last and marks it as finished.
+def keep_outcome(
+    folder: RunFolder, program: dspy.Module, result: PLDResult, recorder: Recorder, *, objective: str
+) -> None:
+    """Write the last files of a run, of which result.json marks it as finished; record figures and files.
 
     program.json is the user's own program; calibration.json holds what ``Calibrated`` applies beside it.
+    ``val_OBJECTIVE`` ends on the value of the chosen rules.
     """
     write_whole(folder.rules, result.rules.to_yaml(result.bench))
     write_whole(folder.program, json.dumps(_state_without_lms(program), indent=2, default=str) + "\n")
@@ -28,10 +31,6 @@ def write_outcome(folder: RunFolder, program: dspy.Module, result: PLDResult) ->
         write_whole(folder.calibration, result.calibration.compiled.saved.model_dump_json(indent=2) + "\n")
     write_csv(folder.confusion, ("split", "program", "gold", "answer", "count"), _confusion(result))
     result.save(folder.path)
-
-
-def record_outcome(recorder: Recorder, folder: RunFolder, result: PLDResult, *, objective: str) -> None:
-    """Record the figures and files; ``val_OBJECTIVE`` ends on the value of the chosen rules."""
     recorder.metric(f"val_{objective}", result.validation.compiled.objective, result.counts["trials"])
     for name, value in _figures(result):
         recorder.metric(name, value)

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ..audit import Suspect
 from ..calibrate.calibration import Calibration
 from ..errors import RunError
-from ..ledger.files import write_whole
+from ..ledger.budget import Cost
+from ..ledger.jsonl import write_whole
 from ..rules import Rule, RuleSet
 from ..scoring.difference import Difference
 from ..scoring.score import Score
@@ -22,19 +23,6 @@ from .folder import RunFolder
 
 OWN_CODE = "search_own_code"
 """Among the seconds per stage: the part of the search that did not wait for answers; not a stage of its own."""
-
-
-class Cost(BaseModel):
-    """What one stage cost; ``reused`` answers needed no call, and ``money`` is 0 where no prices were given."""
-
-    calls: int = 0
-    reused: int = 0
-    failures: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
-    tokens_cached: int = 0
-    call_seconds: float = 0.0
-    money: float = 0.0
 
 
 class Comparison(BaseModel):

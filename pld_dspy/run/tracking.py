@@ -133,10 +133,11 @@ class MLflowRecorder(Recorder):
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        """Stop recording at the first failure, with one warning."""
+        """Stop recording at the first failure, with one warning; MLflow reads its retries from the environment."""
+        added = {name: value for name, value in PATIENCE.items() if name not in os.environ}
+        os.environ.update(added)
         try:
-            with _patience():
-                yield
+            yield
         except Exception as error:  # noqa: BLE001 - stores are plug-ins over SQL drivers and cloud clients, with no
             # common base class, and a compile of hours must outlive every one of them.
             logger.log(
@@ -146,6 +147,9 @@ class MLflowRecorder(Recorder):
                 _USER_IN_URL.sub("***@", f"{type(error).__name__}: {error}").rstrip("."),
             )
             self._working = False
+        finally:
+            for name in added:
+                os.environ.pop(name, None)
 
 
 def recorder_for(tracking: str | Recorder | None) -> Recorder:
@@ -169,15 +173,3 @@ def _probe(uri: str) -> None:
         return
     port = parts.port or (443 if parts.scheme == "https" else 80)
     socket.create_connection((parts.hostname or "", port), timeout=2.0).close()
-
-
-@contextmanager
-def _patience() -> Iterator[None]:
-    """Shorten MLflow's retries during the block; it reads them from the environment at each request."""
-    added = {name: value for name, value in PATIENCE.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)

@@ -23,26 +23,20 @@ TeacherLike: TypeAlias = dspy.BaseLM | dspy.Module | Sequence[dspy.Module] | Non
 class Teacher:
     """A teacher, with all that is the same in every question to it."""
 
-    task: str
-    """The student's own instructions, which every prompt shows as the task."""
-    lm: dspy.BaseLM | None = None
-    """Runs the programs whose predictors have no LM of their own; None: the configured one."""
-    programs: Mapping[str, dspy.Module] = field(default_factory=dict)
-    """Stage -> the user's own program for it, in place of a plain ``dspy.Predict``."""
+    task: str  # the student's own instructions, which every prompt shows as the task
+    lm: dspy.BaseLM | None = None  # runs predictors that have no LM of their own; None: the configured one
+    programs: Mapping[str, dspy.Module] = field(
+        default_factory=dict
+    )  # stage -> the user's own in place of dspy.Predict
     ledger: Ledger = field(default_factory=Ledger)
 
     @classmethod
     def of(cls, given: TeacherLike, *, task: str) -> Teacher | None:
         """Return the teacher that a user gave; None for None or an empty list.
 
-        Args:
-            given: an LM; a program that explains examples; any other program, for its LM; or a list of programs, as
-                BetterTogether gives them: the first counts. A program explains if one of its predictors has an
-                output field ``rule``; it is called with ``task``, ``labels``, ``example`` and ``label``.
-            task: the student's own instructions.
-
-        Raises:
-            DataError: ``given`` is none of these.
+        ``given`` is an LM; a program that explains examples; any other program, for its LM; or a list of programs, as
+        BetterTogether gives them: the first counts. A program explains if one of its predictors has an output field
+        ``rule``; it is called with ``task``, ``labels``, ``example`` and ``label``.
         """
         if isinstance(given, Sequence):
             given = given[0] if given else None

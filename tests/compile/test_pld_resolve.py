@@ -116,7 +116,7 @@ def test_a_capped_search_leaves_the_loop_its_share(tmp_path, reserve):
 
 
 def test_the_share_is_no_more_than_the_loop_can_use():
-    config = ResolveConfig(max_rounds=1, max_patches=1, blame="none")
+    config = ResolveConfig(max_rounds=1, max_patches=1, blame_calls=0)
     most = config.most_student_calls(train=9, val=9, rules=9)
     assert config.reserved_calls(10**6, train=9, val=9) == most
     assert config.reserved_calls(100, train=90, val=90) == 20

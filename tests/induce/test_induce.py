@@ -24,12 +24,10 @@ from tasks import (
 )
 
 from pld_dspy.errors import DataError
-from pld_dspy.induce.check import ClusterCheck
 from pld_dspy.induce.cluster import dbscan, hdbscan
-from pld_dspy.induce.groups import groups_of_label, merge_groups
-from pld_dspy.induce.induce import induce
+from pld_dspy.induce.groups import ClusterCheck, groups_of_label, merge_groups
+from pld_dspy.induce.induce import Induction, induce
 from pld_dspy.induce.induce_config import InduceConfig
-from pld_dspy.induce.induction import Induction
 from pld_dspy.ledger.budget import Budget
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.local.embedding import embed, tfidf_svd

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pld_dspy.ledger.files import write_whole
+from pld_dspy.ledger.jsonl import write_whole
 
 
 def test_a_file_is_replaced_whole_and_stays_as_it_was_where_writing_fails(tmp_path: Path) -> None:

@@ -13,13 +13,14 @@ from pld_dspy.audit import Suspect
 from pld_dspy.calibrate.calibration import Abstention, Answered, Bin, Calibration, Grade, StudentCalibration
 from pld_dspy.cli.printing import console, print_result
 from pld_dspy.errors import RunError
+from pld_dspy.ledger.budget import Cost
 from pld_dspy.ledger.jsonl import write_jsonl
 from pld_dspy.report.page import EXAMPLES_SHOWN, write_report
 from pld_dspy.report.plots import plot_labels
 from pld_dspy.rules import MicroRule, Rule, RuleSet
 from pld_dspy.run.folder import RunFolder
-from pld_dspy.run.result import Comparison, Cost, PLDResult
-from pld_dspy.run.trials import write_trials
+from pld_dspy.run.progress import write_trials
+from pld_dspy.run.result import Comparison, PLDResult
 from pld_dspy.scoring.difference import difference
 from pld_dspy.scoring.offsets import Offsets
 from pld_dspy.scoring.score import Score, score

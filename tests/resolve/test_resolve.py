@@ -146,7 +146,7 @@ def test_a_patch_that_mends_nothing_costs_a_few_calls_only():
     evaluator.answers(WRONG, [*TRAIN, *VAL], stage="before")
     asked = len(calls(student))
     found = resolved(
-        lm=teacher({"kind": "add", "texts": [instruction("zeppelin", "home")]}), evaluator=evaluator, blame="none"
+        lm=teacher({"kind": "add", "texts": [instruction("zeppelin", "home")]}), evaluator=evaluator, blame_calls=0
     )
     [patch] = found.patches
     assert "mends none of its 6 errors" in patch.reason
@@ -259,7 +259,7 @@ def test_rules_can_be_made_from_nothing():
 
 def test_a_round_that_does_not_improve_is_the_last():
     lm = teacher(HARMFUL)
-    found = resolved(lm=lm, max_rounds=5, blame="none")
+    found = resolved(lm=lm, max_rounds=5, blame_calls=0)
     assert len(found.rounds) == len(calls(lm)) == 1
 
 
@@ -305,7 +305,7 @@ def test_a_teacher_that_repeats_what_it_is_shown_costs_no_student_call(said):
         return json.dumps([{"kind": "add", "texts": [text]}] if text else [])
 
     lm, student = answering(repeat), student_lm()
-    found = resolved(lm=lm, student=student, blame="none", max_rounds=5)
+    found = resolved(lm=lm, student=student, blame_calls=0, max_rounds=5)
     assert len(calls(student)) == len(TRAIN) + len(VAL)
     assert len(calls(lm)) == 2, "asked once more, with the reason"
     [patch] = found.patches
@@ -468,7 +468,7 @@ def test_what_mends_nothing_of_one_conflict_is_tried_for_another():
     )
     known = rule("work-1", "dinner", "home"), rule("spam-1", f"{SPAM}, garden", "spam")
     bench = [rule("home-7", "laundry", "home")]
-    found = resolved(rule_set(*known), bench, train=train, val=val, blame="none", max_rounds=1)
+    found = resolved(rule_set(*known), bench, train=train, val=val, blame_calls=0, max_rounds=1)
     recalls = [patch for patch in found.patches if patch.made == ("home-7",)]
     assert [patch.kept for patch in recalls] == [False, True]
     assert "mends none" in recalls[0].reason
@@ -573,12 +573,11 @@ def test_an_error_without_an_answer_is_left_alone():
     assert found.rounds[0].errors == len(wrong) < sum(one.label != "home" for one in TRAIN)
 
 
-@pytest.mark.parametrize("bound", [None, 5])
-@pytest.mark.parametrize("blame", ["leave_out", "none"])
-def test_the_calls_stay_within_the_bounds(blame, bound):
+@pytest.mark.parametrize("bound", [None, 5, 0])
+def test_the_calls_stay_within_the_bounds(bound):
     rules, lm = two_errors()
     student = student_lm()
-    config = {"blame": blame, "blame_calls": bound, "max_patches": 3, "sample": 30, "guard": 10}
+    config = {"blame_calls": bound, "max_patches": 3, "sample": 30, "guard": 10}
     resolved(rules, lm=lm, student=student, **config)
     bounds = ResolveConfig(**config)
     assert len(calls(student)) <= bounds.most_student_calls(train=len(TRAIN), val=len(VAL), rules=3)
@@ -600,9 +599,8 @@ def test_the_seed_decides_what_is_drawn():
         ({"max_rounds": 0}, "ResolveConfig.max_rounds is 0; Input should be greater than or equal to 1"),
         ({"guard": 0}, "ResolveConfig.guard is 0"),
         ({"neighbours": -1}, "ResolveConfig.neighbours is -1"),
-        ({"blame_calls": 0}, "ResolveConfig.blame_calls is 0"),
+        ({"blame_calls": -1}, "ResolveConfig.blame_calls is -1"),
         ({"alpha": 0.5}, r"ResolveConfig.alpha is 0.5"),
-        ({"blame": "guess"}, "ResolveConfig.blame is 'guess'; Input should be 'leave_out' or 'none'"),
     ],
 )
 def test_bad_settings_are_named(settings, said):

@@ -245,21 +245,20 @@ TRACED = rule_set(
 
 
 def trace(
-    lm: dspy.LM, blame: str, rules: RuleSet = TRACED, *, bound: int | None = None
+    lm: dspy.LM, rules: RuleSet = TRACED, *, bound: int | None = None
 ) -> tuple[dict[str, str | None], list[Call]]:
     """Return the keyword of each mistake with the rule it is traced to, and the calls that this took."""
     examples = pool([mail(n, "home", word) for n, word in enumerate(["dinner", "garden", "laundry"])])
     evaluator = mail_evaluator(lm)
     found = find_mistakes(examples, evaluator.labels(rules, examples.examples, stage="before"))
     before = len(calls(lm))
-    config = ResolveConfig(blame=blame, blame_calls=bound)
-    done = trace_to_rules(found, rules, examples, evaluator, config)
+    done = trace_to_rules(found, rules, examples, evaluator, ResolveConfig(blame_calls=bound))
     return {keyword(examples.examples[one.row]): one.rule for one in done}, calls(lm)[before:]
 
 
 def test_leaving_rules_out_finds_the_one_that_an_error_leans_on():
     """Without spam-2, dinner is right; garden is wrong without either of its two rules; laundry leans on none."""
-    blamed, asked = trace(student_lm("spam"), "leave_out")
+    blamed, asked = trace(student_lm("spam"))
     assert blamed == {"dinner": "spam-2", "garden": None, "laundry": None}
     assert len(asked) == 2 * 3 + 2  # without each of three rules that answer spam, but dinner not after spam-2
     assert {len(rules_in(call.system)) for call in asked} == {4}
@@ -267,7 +266,7 @@ def test_leaving_rules_out_finds_the_one_that_an_error_leans_on():
 
 
 def test_a_rule_without_which_the_answer_changes_is_blamed_where_none_makes_it_right():
-    blamed, _ = trace(student_lm("work"), "leave_out", rule_set(rule("spam-2", "garden", "spam")))
+    blamed, _ = trace(student_lm("work"), rule_set(rule("spam-2", "garden", "spam")))
     assert blamed["garden"] == "spam-2"
 
 
@@ -276,7 +275,7 @@ def test_the_rule_without_which_the_answer_is_right_comes_before_one_without_whi
         return "work" if "lottery" not in system else "home" if "garden" not in system else "spam"
 
     rules = rule_set(rule("spam-1", "lottery", "spam"), rule("spam-2", "garden", "spam"))
-    assert set(trace(fn_lm(answer, cache=False), "leave_out", rules)[0].values()) == {"spam-2"}
+    assert set(trace(fn_lm(answer, cache=False), rules)[0].values()) == {"spam-2"}
 
 
 def blamed_on(rules: list[Rule], *, bound: int | None = None) -> tuple[list[str | None], int]:
@@ -322,11 +321,11 @@ def test_diagnosis_ends_at_its_bound():
 
 def test_a_rule_without_labels_is_always_left_out():
     bare = Rule(id="x", wordings=(instruction("garden", "spam"),))
-    assert trace(student_lm("work"), "leave_out", rule_set(bare))[0]["garden"] == "x"
+    assert trace(student_lm("work"), rule_set(bare))[0]["garden"] == "x"
 
 
 def test_nothing_need_be_traced():
-    assert trace(student_lm("spam"), "none") == (dict.fromkeys(("dinner", "garden", "laundry")), [])
+    assert trace(student_lm("spam"), bound=0) == (dict.fromkeys(("dinner", "garden", "laundry")), [])
 
 
 def test_conflicts_are_errors_of_one_rule_or_of_one_confusion():

@@ -556,12 +556,11 @@ def test_tables_with_several_labels_make_a_student_of_lists(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text('text,tags\na,"spam;work"\nb,home\n', encoding="utf-8")
     tables = Tables(train=str(path), inputs=("text",), label="tags", separator=";")
-    read = tables.splits()
-    told = tables.with_labels_of(read)
+    told, read = tables.load()
     assert (told.labels, told.several) == (("home", "spam", "work"), True)
     assert Task.of(told.student(), read.train).several
     alone = Tables(train=str(path), inputs=("text",), label="tags")
-    assert alone.with_labels_of(alone.splits()).several is False
+    assert alone.load()[0].several is False
 
 
 @pytest.mark.parametrize("style", ["jsonl", "csv"])
