@@ -19,7 +19,6 @@ from pld_dspy.rules import RuleSet
 from pld_dspy.run.result import OWN_CODE, PLDResult
 from pld_dspy.scoring.difference import Difference, difference
 from pld_dspy.scoring.score import Score
-from pld_dspy.search.space import Space
 from pld_dspy.search.storage import find_study
 from pld_dspy.student.evaluator import Evaluation
 

@@ -214,9 +214,9 @@ class PLD(Teleprompter):
         folder = RunFolder(self.run_dir)
         teacher = folder.settings().get("teacher")  # raises before a folder without a compile becomes one
         folder.open({**context.settings(vars(self)), "teacher": teacher}, resume=True)
-        study, rules = find_study(self.storage or folder.study, prefix=folder.fingerprint)
+        study, space = find_study(self.storage or folder.study, prefix=folder.fingerprint)
         self._open(context, folder)
-        search = stages.rule_search(context, rules, study, self.search, calibrated=self.calibrate, joins=True)
+        search = stages.rule_search(context, space, study, self.search, calibrated=self.calibrate, joins=True)
         search.work()
         return search.made
 

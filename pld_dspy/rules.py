@@ -116,6 +116,13 @@ class RuleSet(BaseModel):
     def __len__(self) -> int:
         return len(self.rules)
 
+    def __bool__(self) -> bool:
+        return bool(self.rules or self.demos)
+
+    def with_rules(self, rules: Iterable[Rule]) -> RuleSet:
+        """Return ``rules`` in place of these, with the same demonstrations."""
+        return RuleSet(rules=tuple(rules), demos=self.demos)
+
     def render(self, lead: str = RULES_LEAD) -> str:
         """Return the numbered rules between tags, below the line ``lead``; an empty text when there is no rule."""
         if not self.rules:

@@ -50,7 +50,7 @@ def compile_command(
         objective=search.objective,
         target=target,
         induce=InduceConfig(wordings=search.wordings, draws=search.draws, suspects=search.suspects, audit=search.audit),
-        search=SearchConfig(screen_calls=search.screen_calls, trials=search.trials),
+        search=SearchConfig(screen_calls=search.screen_calls, trials=search.trials, demos=search.demos),
         resolve=ResolveConfig(max_rounds=search.resolve_rounds) if search.resolve_rounds else None,
         budget=Budget(student_calls=search.max_student_calls, teacher_calls=search.max_teacher_calls),
         num_threads=threads,

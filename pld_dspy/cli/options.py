@@ -74,6 +74,7 @@ class SearchOptions:
     ] = "macro_f1"
     screen_calls: Annotated[int, calls_option(help="Student calls that learn what each rule does.")] = 960
     trials: Annotated[int, calls_option(help="Rule sets compared after that.")] = 10
+    demos: Annotated[int, calls_option(help="Most fixed demonstrations below the rules, to choose from.")] = 0
     wordings: Annotated[int, search_option(min=1, help="Most wordings per rule.")] = 5
     draws: Annotated[int, search_option(min=1, help="Times the teacher words each rule.")] = 1
     suspects: Annotated[

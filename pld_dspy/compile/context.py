@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -84,6 +84,15 @@ class CompileContext:
         """Return what the deciding predictor reads of each of ``examples``, as text."""
         return [self.reader.text(example) for example in examples]
 
+    def unshown(self, rules: RuleSet | None, *, but: Collection[str] = ()) -> list[dspy.Example]:
+        """Return the training examples ``but`` some, and but those that the student sees as demonstrations."""
+        left_out = {*but, *(demo.example_id for demo in (rules.demos if rules else ()))}
+        if not left_out:
+            return self.splits.train
+        # An example without an id is known by its row: it gets that as its id before other rows go.
+        ids = ((example_id(one, row), one) for row, one in enumerate(self.splits.train))
+        return [one.copy(id=name) for name, one in ids if name not in left_out]
+
     @property
     def found(self) -> SearchResult:
         """What the search found, with the patches that were kept if the rules still beat the unchanged student."""
@@ -92,7 +101,7 @@ class CompileContext:
             return self.searched
         if (objective := resolution.objective or 0.0) <= self.searched.baseline:
             return self.searched
-        best = resolution.rules if len(resolution.rules) else None
+        best = resolution.rules or None
         return replace(self.searched, best=best, bench=resolution.bench, objective=objective)
 
     @property

@@ -20,14 +20,15 @@ from ..ledger.keys import digest
 from ..local.lm import LocalLM
 from ..resolve.loop import resolve
 from ..resolve.resolve_config import ResolveConfig
-from ..rules import Rule, RuleSet
+from ..rules import RuleSet
 from ..run.progress import Progress, bar, timed, write_trials
 from ..run.result import OWN_CODE
 from ..search.applicability import applicability
+from ..search.demonstrations import draw_demonstrations
 from ..search.search_config import SearchConfig
-from ..search.storage import open_study, publish_rules
+from ..search.space import Space
+from ..search.storage import open_study, publish_space
 from ..search.study import RuleSearch
-from ..task.task import example_id
 from .context import CompileContext, Pair
 
 
@@ -86,14 +87,24 @@ def induce_rules(context: CompileContext, config: InduceConfig) -> None:
 def search_rules(
     context: CompileContext, config: SearchConfig, *, progress: Progress, storage: str | None, calibrated: bool
 ) -> None:
-    """Search for the best choice, wording and order of the rules, or continue a search that was killed."""
-    rules, folder = context.induction.rules, context.folder
+    """Search for the best rules, wordings, order and demonstrations, or continue a search that was killed."""
+    folder, doubted = context.folder, {suspect.example_id for suspect in context.audit.suspects}
+    demos = draw_demonstrations(
+        context.reads_by_id,
+        context.task.golds(context.splits.train),
+        most=config.demos,
+        doubted=doubted,
+        seed=context.seed,
+    )
+    space = Space(tuple(context.induction.rules), demos)
     with timed(context.seconds, "search"):
         # A teacher's answer that was lost before, and came now, changes the rules: old trials are then of other rules.
-        name = f"{folder.fingerprint}-{digest([rule.model_dump(exclude={'origins'}) for rule in rules])}"
+        parts = [rule.model_dump(exclude={"origins"}) for rule in space.rules]
+        parts += [demo.model_dump() for choice in demos for demo in choice]
+        name = f"{folder.fingerprint}-{digest(parts)}"
         study = open_study(storage or folder.study, name=name)
-        publish_rules(study, rules)
-        search = rule_search(context, rules, study, config, calibrated=calibrated, on_trial=progress)
+        publish_space(study, space)
+        search = rule_search(context, space, study, config, calibrated=calibrated, on_trial=progress)
         progress.best = max((trial.objective or 0.0 for trial in search.trials), default=progress.best)
         with bar("search", "trial", total=search.steps) as progress.bar:
             progress.bar.update(len(search.trials))
@@ -103,20 +114,21 @@ def search_rules(
 
 
 def rule_search(
-    context: CompileContext, rules: Sequence[Rule], study: Study, config: SearchConfig, **options: Any
+    context: CompileContext, space: Space, study: Study, config: SearchConfig, **options: Any
 ) -> RuleSearch:
-    """Return the search over ``rules``, ready to run."""
+    """Return the search over ``space``, ready to run."""
     lm, val, cap = context.student_lm, context.splits.val, context.ledger.budget.student_calls
     if config.calls is not None and cap is not None:  # else the last races and the confirmation are lost
         left = cap - context.ledger.reserved.get("search", 0)
         config = config.model_copy(update={"calls": min(config.calls, left)})
     return RuleSearch(
-        rules,
+        space.rules,
         context.evaluator,
         val,
         study=study,
         config=config,
-        about=applicability(rules, context.texts_by_id, context.texts(val)),
+        demos=space.demos,
+        about=applicability(space.rules, context.texts_by_id, context.texts(val)),
         seed=context.seed,
         count_tokens=lm.count_tokens if isinstance(lm, LocalLM) else None,
         **options,
@@ -125,10 +137,7 @@ def rule_search(
 
 def resolve_errors(context: CompileContext, config: ResolveConfig, *, calibrated: bool) -> None:
     """Mend the errors that remain and keep the patches that help; dropped doubted labels do not count as errors."""
-    train, val, dropped = context.splits.train, context.splits.val, context.induction.dropped
-    if dropped:  # an example without an id is known by its row: it gets that as its id before other rows go
-        ids = ((example_id(one, row), one) for row, one in enumerate(train))
-        train = [one.copy(id=name) for name, one in ids if name not in dropped]
+    train, val = context.unshown(context.searched.best, but=context.induction.dropped), context.splits.val
     with timed(context.seconds, "resolve"), bar("resolve", "patch") as shown:
         context.resolution = resolve(
             context.searched.best or RuleSet(),
@@ -148,7 +157,7 @@ def resolve_errors(context: CompileContext, config: ResolveConfig, *, calibrated
 
 def fit_calibration(context: CompileContext, *, error_rate: float | None) -> None:
     """Fit offsets, temperature and, for ``error_rate``, a threshold for both students, on training and validation."""
-    train, val = context.splits.train, context.splits.val
+    train, val = context.unshown(context.rules), context.splits.val
     with timed(context.seconds, "calibrate"), bar("calibrate", "call", total=2 * (len(train) + len(val))) as shown:
         context.calibration = fit_students(
             context.rules, train, val, context.evaluator, error_rate=error_rate, on_answer=shown.update

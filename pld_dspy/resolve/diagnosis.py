@@ -101,7 +101,7 @@ def trace_to_rules(
         rule_id = max(suspects, key=lambda name: (sum(suspects[name].values()), len(suspects[name])))
         rows = list(suspects.pop(rule_id))[:left]
         left -= len(rows)
-        rest = RuleSet(rules=tuple(rule for rule in rules.rules if rule.id != rule_id))
+        rest = rules.with_rules(rule for rule in rules.rules if rule.id != rule_id)
         for row, answer in zip(rows, student.labels(rest, pool.take(rows), stage=STAGE), strict=True):
             if answer == by_row[row].gold:
                 correcting[row] = rule_id

@@ -70,7 +70,7 @@ def apply_patch(patch: Patch, rules: RuleSet, bench: Sequence[Rule], conflict: C
         new: tuple[Rule, ...] = (_added(patch.texts, rules, bench, conflict),)
         before, after = (rules.rules[:place], rules.rules[place:]) if place is not None else (rules.rules, ())
         bench = [rule for rule in bench if rule.id != new[0].id]
-        return Edit("add", RuleSet(rules=(*before, *new, *after)), bench, (), new)
+        return Edit("add", rules.with_rules((*before, *new, *after)), bench, (), new)
     if place is None:
         raise Unusable("it names no rule to change")
     old = rules.rules[place]
@@ -82,7 +82,7 @@ def apply_patch(patch: Patch, rules: RuleSet, bench: Sequence[Rule], conflict: C
     else:
         new = (_changed(kind, patch.texts, old, conflict),)
     removed = [old] if kind in ("split", "retire") else []
-    changed = RuleSet(rules=(*rules.rules[:place], *new, *rules.rules[place + 1 :]))
+    changed = rules.with_rules((*rules.rules[:place], *new, *rules.rules[place + 1 :]))
     return Edit(kind, changed, [*bench, *removed], (old,), new)
 
 

@@ -73,7 +73,9 @@ def write_trials(path: Path, trials: Iterable[FinishedTrial]) -> None:
     rows, best = [], float("-inf")
     for trial in trials:
         best = max(best, trial.objective if trial.objective is not None else best)
-        rules = " ".join(f"{rule.id}/{rule.chosen}" for rule in (trial.rules or RuleSet()).rules)
+        shown = trial.rules or RuleSet()
+        demos = [f"demonstrations/{trial.candidate.demos}"] if shown.demos else []
+        rules = " ".join([*(f"{rule.id}/{rule.chosen}" for rule in shown.rules), *demos])
         correct = int(trial.correct.sum())
         rows.append((trial.step, trial.kind, rules, trial.asked, correct, trial.objective, f"{trial.value:.6f}", best))
     write_csv(path, list(TrialLine.model_fields), rows)
