@@ -48,7 +48,7 @@ class ClusterCheck:
     """Cluster each label; cluster again if the result is unsound."""
 
     config: InduceConfig
-    findings: dict[str, list[str]] = field(default_factory=dict)  # key of ``FINDINGS`` -> labels, each with details
+    findings: dict[str, list[str]] = field(default_factory=dict)  # key of ``induce.FINDINGS`` -> labels
 
     def cluster(self, label: str, vectors: Floats) -> Ints:
         """Return the cluster numbers of a label's n vectors, -1 for noise, by the clusterer if these are sound."""
