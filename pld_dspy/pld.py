@@ -53,6 +53,8 @@ class PLD(Teleprompter):
         calibrate: fit per-label offsets and a temperature on the answers to training and validation examples, where
             adapter and server give log-probabilities; costs two calls per training example. :meth:`compile` then
             returns the compiled program within :class:`~pld_dspy.Calibrated`.
+        precedents: with ``calibrate``, weigh the student's answer against the labelled examples, where that pays out of
+            fold: a decision then cites this many of the nearest. 0 leaves them out.
         error_rate: with ``calibrate``, the error rate wanted among the answers given, over 0 and under 1: the program
             then abstains below a confidence threshold, if enough examples can promise that rate. None never abstains.
         budget: hard caps on calls and money.
@@ -87,6 +89,7 @@ class PLD(Teleprompter):
         search: SearchConfig | None = None,
         resolve: ResolveConfig | None = None,
         calibrate: bool = False,
+        precedents: int = 0,
         error_rate: float | None = None,
         budget: Budget | None = None,
         adapter: dspy.Adapter | None = None,
@@ -103,7 +106,7 @@ class PLD(Teleprompter):
         self.teacher, self.target, self.origin = teacher, target, origin
         self.objective = Objective(objective, metric)
         self.induce, self.search, self.resolve = induce or InduceConfig(), search or SearchConfig(), resolve
-        self.calibrate, self.error_rate = calibrate, error_rate
+        self.calibrate, self.precedents, self.error_rate = calibrate, precedents, error_rate
         self.budget, self.max_errors = budget or Budget(), max_errors
         self.num_threads, self.teacher_threads = num_threads, teacher_threads
         self.adapter, self.context_tokens = adapter, context_tokens
@@ -112,6 +115,11 @@ class PLD(Teleprompter):
         self.result: PLDResult | None = None
         if error_rate is not None and not 0.0 < error_rate < 1.0:
             raise DataError(f"error_rate={error_rate} is out of range. Give one over 0 and under 1.")
+        if precedents < 0 or (precedents and not calibrate):
+            raise DataError(
+                f"precedents={precedents} is how many labelled examples a calibrated decision cites. Give 0, or more "
+                "with calibrate=True (--calibrate)."
+            )
         if error_rate is not None and not calibrate:
             raise DataError(
                 f"error_rate={error_rate} needs confidences, and calibrate is off. Turn it on (calibrate=True, "
@@ -173,11 +181,12 @@ class PLD(Teleprompter):
             self._run_stages(context, Progress(recorder, self.objective.name))
             compiled = with_rules(student, context.task, context.rules)
             self.result = build_result(context, compiled)
-            keep_outcome(folder, compiled, self.result, recorder, objective=self.objective.name)
+            precedents = context.weighed_precedents
+            keep_outcome(folder, compiled, self.result, precedents, recorder, objective=self.objective.name)
         if self.result.calibration is None:
             return compiled
-        saved = self.result.calibration.compiled.saved
-        return Calibrated(compiled, saved, threshold=saved.threshold, target=context.task.predictor)
+        saved, target = self.result.calibration.used.saved, context.task.predictor
+        return Calibrated(compiled, saved, threshold=saved.threshold, precedents=precedents, target=target)
 
     def _run_stages(self, context: CompileContext, progress: Progress) -> None:
         stages.score_baseline(context)
@@ -188,7 +197,7 @@ class PLD(Teleprompter):
         if self.resolve is not None:
             stages.resolve_errors(context, self.resolve, calibrated=self.calibrate)
         if self.calibrate:
-            stages.fit_calibration(context, error_rate=self.error_rate)
+            stages.fit_calibration(context, error_rate=self.error_rate, precedents=self.precedents)
         stages.score_students(context)
 
     def join(

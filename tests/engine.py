@@ -84,6 +84,7 @@ class FnEngine:
         failures: raised in place of an answer.
         supports_response_schema: whether JSON schemas are declared; they are logged and not enforced.
         logprobs: the log-probabilities of an answer's tokens, given where a request asks for them; none where None.
+        sees_demos: ``fn`` gets the demonstrations too, as lines ``TEXT => LABEL`` below the system text.
     """
 
     def __init__(
@@ -93,8 +94,10 @@ class FnEngine:
         failures: Sequence[Failure] = (),
         supports_response_schema: bool = False,
         logprobs: Lister | None = None,
+        sees_demos: bool = False,
     ) -> None:
         self.fn = fn
+        self.sees_demos = sees_demos
         self.logprobs = logprobs
         self.failures = tuple(failures)
         self.calls: list[Call] = []
@@ -120,7 +123,9 @@ class FnEngine:
         if failure is not None:
             self.calls.append(call)
             raise failure.error
-        answer = self.fn(system, call.user)
+        shown = zip(messages[:-1:2], messages[1:-1:2], strict=False) if self.sees_demos else ()
+        seen = "\n".join([system, *(f"{text} => {label}" for (_, text), (_, label) in shown)])
+        answer = self.fn(seen, call.user)
         self.calls.append(Call(system, messages, settings, answer))
         read = sum(len(text.split()) for text in (system, *(text for _, text in messages)))
         written = len(answer.split())
@@ -130,7 +135,7 @@ class FnEngine:
             message=lm15.Message.assistant(answer),
             finish_reason="stop",
             usage=lm15.Usage(input_tokens=read, output_tokens=written, total_tokens=read + written),
-            logprobs=tuple(self.logprobs(system, call.user)) if self.logprobs and config.logprobs else None,
+            logprobs=tuple(self.logprobs(seen, call.user)) if self.logprobs and config.logprobs else None,
         )
 
     def close(self) -> None:
@@ -175,13 +180,20 @@ def fn_lm(
     failures: Sequence[Failure] = (),
     supports_response_schema: bool = False,
     logprobs: Lister | None = None,
+    sees_demos: bool = False,
     **settings: Any,
 ) -> dspy.LM:
     """A DSPy LM that answers with ``fn(system text, last user text)``, sync and async, without retries.
 
     DSPy caches by model name and prompt: give two functions in one test different ``model`` names.
     """
-    engine = FnEngine(fn, failures=failures, supports_response_schema=supports_response_schema, logprobs=logprobs)
+    engine = FnEngine(
+        fn,
+        failures=failures,
+        supports_response_schema=supports_response_schema,
+        logprobs=logprobs,
+        sees_demos=sees_demos,
+    )
     settings = {"num_retries": 0, **settings}
     return dspy.LM(model, engine=engine, async_engine=AsyncFnEngine(engine), **settings)
 

@@ -118,12 +118,21 @@ LIKING = {"spam": 0.0, "work": 2.5, "home": 0.0}
 def leaning_lm(
     *, listing: bool = True, skill: float = 1.2, liking: Mapping[str, float] = LIKING, **settings: Any
 ) -> dspy.LM:
-    """A student that half knows the keywords, is pushed by rules, and likes a label too much."""
+    """A student that half knows the keywords, is pushed by rules, and likes a label too much.
+
+    With ``sees_demos``, demonstrations with the same last word push it further.
+    """
 
     def weights(system: str, user: str) -> dict[str, float]:
         chance, told = random.Random(user), [label for words, label in rules_in(system) if words[0] in user]
+        demos = [line.split(" => ") for line in system.splitlines() if " => " in line]
+        shown = [label for text, label in demos if text.split()[-1] in user]
         logits = {
-            label: chance.gauss(0, 1) + liking[label] + skill * any(word in user for word in words) + (label in told)
+            label: chance.gauss(0, 1)
+            + liking[label]
+            + skill * any(word in user for word in words)
+            + (label in told)
+            + 2 * (label in shown)
             for label, words in WORDS.items()
         }
         total = sum(math.exp(logit) for logit in logits.values())

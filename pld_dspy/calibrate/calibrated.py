@@ -11,13 +11,16 @@ import numpy as np
 from pydantic import ValidationError
 
 from ..errors import DataError
+from ..ledger.keys import digest
+from ..scoring.f1 import Floats
 from ..scoring.offsets import Offsets
 from ..student.adapter import LabelAdapter
 from ..student.compose import with_rules
 from ..student.decision import Decision
 from ..task.labels import LABEL_LOGPROBS, label_text
-from ..task.task import Task
+from ..task.task import Task, input_text
 from .calibration import SavedCalibration
+from .precedents import Precedents
 
 
 class Calibrated(dspy.Module):
@@ -29,7 +32,9 @@ class Calibrated(dspy.Module):
     - the label field: the label of largest log-probability + offset; the program's own where all offsets are 0;
     - ``confidence``: the softmax, with the temperature, of these sums at that label, 0 to 1;
     - ``abstained``: whether the confidence is below the threshold. The label is given all the same;
-    - ``label_logprobs``: the deciding predictor's, before the offsets.
+    - ``label_logprobs``: the deciding predictor's, before the offsets;
+    - with precedents, ``precedents``: the nearest labelled examples, each with id, label and cosine similarity;
+      ``evidence``: label -> log-probability by the labelled examples alone; and ``weights``, of student and evidence.
 
     An answer without log-probabilities keeps its label and has the confidence None; it abstains if there is a
     threshold. ``save("x.json")`` and ``load`` keep the program's state and the calibration as plain JSON.
@@ -38,6 +43,7 @@ class Calibrated(dspy.Module):
         program: any DSPy module; a copy is kept, and the program never changed.
         offsets: as fitted by ``fit_offsets``; none (0, temperature 1) where None.
         threshold: confidence below which to abstain, 0 to 1, such as ``threshold_for`` gives; None never abstains.
+        precedents: labelled examples to weigh the answer against and to cite; none where None.
         target: name of the deciding predictor or of its output field, where more than one would do.
 
     Raises:
@@ -53,6 +59,7 @@ class Calibrated(dspy.Module):
         offsets: Offsets | None = None,
         *,
         threshold: float | None = None,
+        precedents: Precedents | None = None,
         target: str | None = None,
     ) -> None:
         super().__init__()
@@ -63,7 +70,7 @@ class Calibrated(dspy.Module):
         self.target = task.predictor
         self.label_field = task.label_field
         self.labels = task.labels
-        self._apply(offsets or Offsets.none(task.labels), threshold)
+        self._apply(offsets or Offsets.none(task.labels), threshold, precedents)
 
     @property
     def calibration(self) -> Offsets:
@@ -89,49 +96,68 @@ class Calibrated(dspy.Module):
         return {
             "program": self.program.dump_state(json_mode=json_mode),
             "calibration": saved.model_dump(mode="json", exclude={"gain", "error_rate"}),
+            "precedents": self.precedents and self.precedents.model_dump(mode="json"),
         }
 
     def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
         """Replace the program's state and the calibration by saved ones; DataError if the calibration does not fit."""
         try:
             saved = SavedCalibration.model_validate(state.get("calibration"))
+            known = state.get("precedents")
+            precedents = None if known is None else Precedents.model_validate(known)
         except ValidationError as error:
             raise DataError(
                 f"The saved calibration is damaged: {error.errors()[0]['msg']}. Load a file that Calibrated saved."
             ) from error
-        self._apply(saved, saved.threshold)
+        self._apply(saved, saved.threshold, precedents)
         self.program.load_state(state["program"], allow_unsafe_lm_state=allow_unsafe_lm_state)
 
-    def _apply(self, offsets: Offsets, threshold: float | None) -> None:
-        if sorted(offsets.labels) != sorted(self.labels):
-            raise DataError(
-                f"The offsets are of the labels {', '.join(offsets.labels)}, and the program decides between "
-                f"{', '.join(self.labels)}. Fit offsets for this program."
-            )
+    def _apply(self, offsets: Offsets, threshold: float | None, precedents: Precedents | None) -> None:
+        for name, labels in (("offsets", offsets.labels), ("precedents", precedents.labels if precedents else ())):
+            if labels and sorted(labels) != sorted(self.labels):
+                raise DataError(
+                    f"The {name} are of the labels {', '.join(labels)}, and the program decides between "
+                    f"{', '.join(self.labels)}. Fit {name} for this program."
+                )
         # Plain attributes: content keys tell programs apart by these.
         self.labels = offsets.labels
         self.offsets = offsets.values
         self.temperature = offsets.temperature
         self.threshold = threshold
+        self.precedents = precedents
+        self.precedents_digest = None if precedents is None else digest(precedents.model_dump(mode="json"))
 
     def _calibrate(self, prediction: dspy.Prediction, trace: list[Any]) -> dspy.Prediction:
         predictor = dict(self.program.named_predictors())[self.target]
-        outputs = [given for module, _, given in trace if module is predictor]
-        logprobs = outputs[-1].get(LABEL_LOGPROBS) if outputs else None
-        own = label_text(prediction.get(self.label_field))
+        calls = [(read, given) for module, read, given in trace if module is predictor]
+        logprobs = calls[-1][1].get(LABEL_LOGPROBS) if calls else None
+        own, cited = label_text(prediction.get(self.label_field)), {}
         if logprobs is None or own not in self.labels:
             calibrated = prediction.copy(confidence=None, abstained=self.threshold is not None)
         else:
             row = np.array([[logprobs[label] for label in self.labels]])
+            if self.precedents is not None:
+                row, cited = self._weigh(self.precedents, row, input_text(calls[-1][0]))
+                own = self.labels[int(row.argmax())]
             [label], [confidence] = self.calibration.answer(row, [own])
             value = Decision.required(predictor.signature).values[label or own]
             calibrated = prediction.copy(
-                **{self.label_field: value, LABEL_LOGPROBS: logprobs},
+                **{self.label_field: value, LABEL_LOGPROBS: logprobs, **cited},
                 confidence=float(confidence),
                 abstained=self.threshold is not None and bool(confidence < self.threshold),
             )
         calibrated.set_lm_usage(prediction.get_lm_usage())
         return calibrated
+
+    def _weigh(self, precedents: Precedents, logprobs: Floats, text: str) -> tuple[Floats, dict[str, Any]]:
+        """Return the 1 x C log-probabilities of both sides, and what the prediction says of the precedents' side."""
+        vectors = precedents.classifier.embed([text])
+        columns = [precedents.labels.index(label) for label in self.labels]
+        evidence = precedents.classifier.log_probabilities(vectors)[:, columns]
+        said = dict(zip(self.labels, evidence[0].round(4).tolist(), strict=True))
+        weights = {"student": precedents.student_weight, "evidence": precedents.classifier_weight}
+        cited = {"precedents": precedents.cite(vectors), "evidence": said, "weights": weights}
+        return precedents.combined(logprobs, evidence), cited
 
 
 def _task(program: dspy.Module, target: str | None) -> Task:

@@ -85,6 +85,15 @@ class StudentCalibration(Record):
         return SavedCalibration(**dict(self.offsets), **wanted)
 
 
+class Weighed(Record):
+    """A student weighed against precedents: the weights of student and classifier, and its calibration."""
+
+    student: StudentCalibration
+    weights: tuple[float, float]
+    gain: Difference | None = None  # out of fold, with precedents minus without
+    difference: Difference | None = None  # on the test set, the same
+
+
 class Calibration(Record):
     """The calibration of the unchanged and of the compiled student; differences are on the test set."""
 
@@ -92,5 +101,25 @@ class Calibration(Record):
     compiled: StudentCalibration
     n: int  # training and validation examples to fit on
     capped: str | None = None  # the cap on calls that left only validation examples to fit on
+    baseline_weighed: Weighed | None = None  # for comparison: what precedents do without rules
+    compiled_weighed: Weighed | None = None
     difference: Difference | None = None  # the compiled student with calibration minus without
     difference_to_baseline: Difference | None = None  # minus the unchanged student without calibration
+
+    @property
+    def weighs(self) -> bool:
+        """Whether the compiled program weighs precedents: they pay out of fold."""
+        weighed = self.compiled_weighed
+        return weighed is not None and weighed.gain is not None and weighed.gain.pays
+
+    @property
+    def students(self) -> dict[str, StudentCalibration]:
+        """The calibrated students by name, those weighed against precedents last."""
+        weighed = {"unchanged + precedents": self.baseline_weighed, "compiled + precedents": self.compiled_weighed}
+        more = {name: found.student for name, found in weighed.items() if found is not None}
+        return {"unchanged": self.baseline, "compiled": self.compiled, **more}
+
+    @property
+    def used(self) -> StudentCalibration:
+        """The calibration of the compiled program."""
+        return self.compiled_weighed.student if self.compiled_weighed and self.weighs else self.compiled

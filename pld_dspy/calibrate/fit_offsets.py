@@ -23,8 +23,6 @@ Fit = Callable[[Floats, Ints], Floats]
 
 FOLDS = 5
 TEMPERATURES = (0.05, 20.0)
-_STANDARD_ERRORS = 2 * 1.96
-"""Standard errors in the width of a 95% interval."""
 
 
 def fit_offsets(
@@ -83,18 +81,14 @@ def fit_out_of_fold(
     unseen = [_out_of_fold(scores, gold, fit, seed=seed) for fit in ways]
     gains = [difference(golds, before, plain.decide(sums), labels, seed=seed) for sums in unseen]
     best = max(range(len(ways)), key=lambda way: gains[way].macro_f1)
-    gain = gains[best]
-    # One standard error. Without a margin, offsets would be kept half the time when nothing is to be won; a whole
-    # interval would ask for more than 100 or 200 examples can show.
-    margin = (gain.interval[1] - gain.interval[0]) / _STANDARD_ERRORS
-    if gain.macro_f1 <= margin:
-        logger.info("Offsets change out-of-fold macro-F1 by %+.3f, not over %.3f: left out.", gain.macro_f1, margin)
+    if not gains[best].pays:
+        logger.info("Offsets change out-of-fold macro-F1 by %+.3f only: left out.", gains[best].macro_f1)
         return None
     offsets = Offsets(
         labels=tuple(labels),
         values=tuple(ways[best](scores, gold).tolist()),
         temperature=fit_temperature(unseen[best], golds, labels),
-        gain=gain,
+        gain=gains[best],
     )
     return offsets, unseen[best]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import dspy
 import numpy as np
@@ -15,8 +16,9 @@ from ..scoring.f1 import Floats
 from ..scoring.offsets import Offsets, replace_answers
 from ..student.evaluator import Evaluation, Evaluator
 from ..student.redecide import decision_of, logprobs_of, redecide
-from ..task.task import Task
-from .calibration import Bin, Calibration, Grade, StudentCalibration
+from ..task.splits import identity
+from ..task.task import Task, example_id
+from .calibration import Bin, Calibration, Grade, StudentCalibration, Weighed
 from .confidence import (
     are_right,
     choose_threshold,
@@ -26,6 +28,7 @@ from .confidence import (
     risk_coverage,
 )
 from .fit_offsets import fit_out_of_fold, fit_temperature
+from .precedents import Precedents, fit_weights
 
 STAGE = "calibrate"
 CURVE_POINTS = 100  # most points of a risk-coverage curve that are kept
@@ -43,32 +46,60 @@ def fit_students(
     val: Sequence[dspy.Example],
     evaluator: Evaluator,
     *,
+    precedents: Precedents | None = None,
     error_rate: float | None = None,
     on_answer: Callable[[], object] | None = None,
 ) -> Calibration | None:
     """Fit offsets and a temperature for the unchanged student and for the one under ``rules``.
+
+    With ``precedents``, of ``val`` and ``train`` in this order, also for both students weighed against them. Training
+    examples that the student sees as demonstrations are not asked.
 
     None, and no call, where the answers to ``val``, which are in the ledger, carry no log-probabilities. Offsets are 0
     for a student whose offsets do not pay. Where a cap on calls is reached, the validation examples alone are used,
     since rules that were searched for their offsets are worth little without any; then there is no threshold, since
     the same examples chose the rules.
     """
-    if decision_of(evaluator) is None:
+    decision = decision_of(evaluator)
+    if decision is None:
         return None
     task, students, capped = evaluator.task, (None, rules), None
     on_val = [evaluator.answers(student, val, stage=STAGE, on_answer=on_answer) for student in students]
     if any(np.isnan(logprobs_of(answers, task)).any(axis=1).all() for answers in on_val):
         return None
+    shown = {demo.example_id for demo in (rules.demos if rules else ())}
+    rows = [row for row, example in enumerate(train) if example_id(example, row) not in shown]
     try:
-        on_train = [evaluator.answers(student, train, stage=STAGE, on_answer=on_answer) for student in students]
+        more = [train[row] for row in rows]
+        on_train = [evaluator.answers(student, more, stage=STAGE, on_answer=on_answer) for student in students]
     except BudgetExceeded as error:
-        capped, train, on_train, error_rate = str(error), [], [[], []], None
-    examples = [*val, *train]
-    baseline, compiled = (
-        _fit_student([*first, *more], examples, task, n_val=len(val), error_rate=error_rate, seed=evaluator.seed)
-        for first, more in zip(on_val, on_train, strict=True)
+        capped, rows, on_train, error_rate = str(error), [], [[], []], None
+    examples = [*val, *(train[row] for row in rows)]
+    fit = partial(
+        _fit_student, examples=examples, task=task, n_val=len(val), error_rate=error_rate, seed=evaluator.seed
     )
-    return Calibration(baseline=baseline, compiled=compiled, n=len(examples), capped=capped)
+    answers = [[*first, *second] for first, second in zip(on_val, on_train, strict=True)]
+    baseline, compiled = (fit(given) for given in answers)
+    found = Calibration(baseline=baseline[0], compiled=compiled[0], n=len(examples), capped=capped)
+    if precedents is None:
+        return found
+    evidence = precedents.classifier.out_of_fold([identity(text) for text in precedents.texts], seed=evaluator.seed)
+    evidence = evidence[[*range(len(val)), *(len(val) + row for row in rows)]]
+    golds = task.golds(examples)
+    gold = np.array([task.labels.index(label) for label in golds])
+    weighed = []
+    for given in answers:
+        weights = fit_weights(logprobs_of(given, task), evidence, gold)
+        side = precedents.with_weights(*weights)
+        weighed.append((weights, fit(side.weigh(given, evidence, task, decision))))
+    (first, unchanged), (second, ruled) = weighed
+    gain = difference(golds, compiled[1], ruled[1], task.labels, seed=evaluator.seed)
+    return found.model_copy(
+        update={
+            "baseline_weighed": Weighed(student=unchanged[0], weights=first),
+            "compiled_weighed": Weighed(student=ruled[0], weights=second, gain=gain),
+        }
+    )
 
 
 def grade_students(
@@ -76,14 +107,35 @@ def grade_students(
     examples: Sequence[dspy.Example],
     pair: tuple[Evaluation, Evaluation],
     evaluator: Evaluator,
+    *,
+    precedents: Precedents | None = None,
+    texts: Sequence[str] = (),
 ) -> Calibration:
-    """Return the calibration with the grades of a ``pair`` of students on the test examples; no call is made."""
+    """Return the calibration with the grades of a ``pair`` of students on the test examples; no call is made.
+
+    ``texts`` are what the deciding predictor reads of the examples; they are looked at with ``precedents`` only.
+    """
     (baseline, compiled), task, seed = pair, evaluator.task, evaluator.seed
     golds = task.golds(examples)
     baseline_side, _ = _grade_student(calibration.baseline, examples, baseline, evaluator)
     compiled_side, calibrated = _grade_student(calibration.compiled, examples, compiled, evaluator)
+    more: dict[str, Weighed] = {}
+    if precedents is not None:
+        evidence, decision = precedents.evidence(texts), decision_of(evaluator)
+        for name, own in (("baseline_weighed", baseline), ("compiled_weighed", compiled)):
+            weighed: Weighed | None = getattr(calibration, name)
+            if weighed is not None and decision is not None:
+                side = precedents.with_weights(*weighed.weights)
+                answers = side.weigh(own.answers, evidence, task, decision)
+                student, final = _grade_student(
+                    weighed.student, examples, evaluator.scored(examples, answers), evaluator
+                )
+                gain = difference(golds, calibrated.labels, final.labels, task.labels, seed=seed)
+                update = {"student": student, "difference": gain if own is compiled else None}
+                more[name] = weighed.model_copy(update=update)
     return calibration.model_copy(
         update={
+            **more,
             "baseline": baseline_side,
             "compiled": compiled_side,
             "difference": difference(golds, compiled.labels, calibrated.labels, task.labels, seed=seed),
@@ -100,8 +152,8 @@ def _fit_student(
     n_val: int,
     error_rate: float | None,
     seed: int,
-) -> StudentCalibration:
-    """Fit offsets where they pay, else a temperature alone; and choose a threshold on out-of-fold decisions."""
+) -> tuple[StudentCalibration, list[str | None]]:
+    """Fit offsets where they pay, else a temperature alone, and a threshold; return the out-of-fold decisions too."""
     logprobs, golds = logprobs_of(answers, task), task.golds(examples)
     own = [task.read(answer.outputs) for answer in answers]
     fit = fit_out_of_fold(logprobs, golds, task.labels, answers=own, seed=seed)
@@ -113,9 +165,9 @@ def _fit_student(
         plain = Offsets.none(task.labels, temperature=offsets.temperature)
         labels, confidence = plain.answer(sums, replace_answers(own, plain.decide(sums)))
     if error_rate is None:
-        return StudentCalibration(offsets=offsets)
+        return StudentCalibration(offsets=offsets), labels
     abstention = choose_threshold(confidence, are_right(labels, golds), n_val=n_val, error_rate=error_rate)
-    return StudentCalibration(offsets=offsets, abstention=abstention)
+    return StudentCalibration(offsets=offsets, abstention=abstention), labels
 
 
 def _grade_student(

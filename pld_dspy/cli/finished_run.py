@@ -7,14 +7,16 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import dspy
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ..calibrate.calibrated import Calibrated
 from ..calibrate.calibration import Answered, SavedCalibration
 from ..calibrate.confidence import are_right, count_answered
+from ..calibrate.precedents import Precedents
 from ..compile.context import fingerprint
 from ..errors import DataError, RunError
 from ..ledger.ledger import Ledger
@@ -25,6 +27,8 @@ from ..task.checks import check_examples
 from ..task.tables import examples, read_rows
 from ..task.task import Task
 from .run_spec import ModelSpec, RunSpec
+
+_File = TypeVar("_File", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -56,9 +60,18 @@ class FinishedRun:
     @property
     def calibration(self) -> SavedCalibration:
         """The calibration in the run folder."""
-        path = self.folder.calibration
+        return self._read(SavedCalibration, self.folder.calibration)
+
+    @property
+    def precedents(self) -> Precedents | None:
+        """The precedents in the run folder; None where the program weighs none."""
+        path = self.folder.precedents
+        return self._read(Precedents, path) if path.is_file() else None
+
+    @staticmethod
+    def _read(kind: type[_File], path: Path) -> _File:
         try:
-            return SavedCalibration.model_validate_json(path.read_text(encoding="utf-8"))
+            return kind.model_validate_json(path.read_text(encoding="utf-8"))
         except ValidationError as error:
             cause = error.errors()[0]["msg"]
             raise RunError(f"{path} is damaged: {cause}. Compile again, or delete it to do without.") from error
@@ -77,7 +90,9 @@ class FinishedRun:
         if not (calibrated and self.calibrated):
             return program
         saved = self.calibration
-        return Calibrated(program, saved, threshold=saved.threshold, target=self.task.predictor)
+        return Calibrated(
+            program, saved, threshold=saved.threshold, precedents=self.precedents, target=self.task.predictor
+        )
 
     def examples(self, data: str | None) -> list[dspy.Example]:
         """Return the examples of the table ``data``, whose columns are the program's fields, else the test split."""

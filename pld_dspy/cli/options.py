@@ -93,6 +93,9 @@ class RunOptions:
     """How the result is calibrated, and where the run is kept and recorded."""
 
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Fit offsets and confidences at the end.")] = False
+    precedents: Annotated[
+        int, typer.Option(min=0, metavar="K", help="With --calibrate: weigh labelled examples, and cite K of them.")
+    ] = 0
     error_rate: Annotated[
         float | None, typer.Option(metavar="RATE", help="With --calibrate: abstain to err at most this often.")
     ] = None
@@ -106,6 +109,7 @@ class RunOptions:
         """Return the arguments of PLD for the run of a source called ``name``."""
         return {
             "calibrate": self.calibrate,
+            "precedents": self.precedents,
             "error_rate": self.error_rate,
             "run_dir": self.out or Path("runs") / name,
             "tracking": None if self.tracking == "none" else self.tracking,

@@ -106,7 +106,7 @@ def _print_calibration(out: Console, found: Calibration) -> None:
         table = table_of(
             ["test macro-F1", "as it is", "calibrated", "calibration error", "error at 80% coverage"], ["n"]
         )
-        for name, student in (("unchanged", found.baseline), ("compiled", found.compiled)):
+        for name, student in found.students.items():
             if (before := student.plain) is not None and (after := student.calibrated) is not None:
                 errors = f"{before.calibration_error:.3f} -> {after.calibration_error:.3f}"
                 at_80 = f"{before.error_at_80:.3f} -> {after.error_at_80:.3f}"
@@ -114,7 +114,13 @@ def _print_calibration(out: Console, found: Calibration) -> None:
         out.print(table)
         line = f"Difference by calibration {_gain(found.difference)}; compiled and calibrated against the unchanged "
         out.print(f"{line}student {_gain(found.difference_to_baseline)}.", soft_wrap=True)
-    if (abstention := found.compiled.abstention) is not None:
+        if (weighed := found.compiled_weighed) is not None and weighed.gain and weighed.difference:
+            student_weight, weight = weighed.weights
+            used = "used" if found.weighs else "not used, since they do not pay out of fold"
+            line = f"Precedents, {used}: {_gain(weighed.gain)} out of fold, {_gain(weighed.difference)} on test; "
+            weights = f"{student_weight:.2f} (student), {weight:.2f} (labelled examples)"
+            out.print(f"{line}weights {weights}.", soft_wrap=True)
+    if (abstention := found.used.abstention) is not None:
         for name, split in (("Validation, out of fold", abstention.validation), ("Test", abstention.test)):
             if split is not None:
                 out.print(f"{name}: {abstention_line(abstention, split)}", soft_wrap=True)

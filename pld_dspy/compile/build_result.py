@@ -144,7 +144,7 @@ def _calibration_notes(calibration: Calibration) -> Iterator[str]:
             "Offsets were fitted on the validation examples alone, which also chose the rules, and give no threshold: "
             f"{calibration.capped}"
         )
-    elif (wanted := calibration.compiled.abstention) and wanted.threshold is None:
+    elif (wanted := calibration.used.abstention) and wanted.threshold is None:
         yield (
             f"No confidence can promise the error rate {wanted.error_rate:g} on {wanted.n} training and validation "
             f"examples: even without an error it takes {fewest_answers(wanted.error_rate)}. So there is no "

@@ -10,6 +10,7 @@ import dspy
 
 from ..audit import Audit
 from ..calibrate.calibration import Calibration
+from ..calibrate.precedents import Precedents
 from ..explain import Explanations
 from ..induce.induce import Induction
 from ..ledger.keys import adapter_settings, digest, lm_settings, plain, program_state
@@ -25,7 +26,7 @@ from ..task.splits import Splits
 from ..task.task import Task, example_id, input_text
 from ..teacher.teacher import Teacher
 
-OWN = ("target", "calibrate", "error_rate", "max_errors", "context_tokens", "seed")
+OWN = ("target", "calibrate", "precedents", "error_rate", "max_errors", "context_tokens", "seed")
 CONFIGS = ("search", "induce", "resolve")
 
 Pair: TypeAlias = tuple[Evaluation, Evaluation]
@@ -60,6 +61,7 @@ class CompileContext:
     resolution: Resolution | None = field(init=False, default=None)
     validation: Pair = field(init=False)
     test: Pair | None = field(init=False, default=None)
+    precedents: Precedents | None = field(init=False, default=None)  # without weights; None where none are wanted
     calibration: Calibration | None = field(init=False, default=None)
 
     def open(self, folder: RunFolder, ledger: Ledger, *, objective: Objective, adapter: dspy.Adapter | None) -> None:
@@ -103,6 +105,14 @@ class CompileContext:
             return self.searched
         best = resolution.rules or None
         return replace(self.searched, best=best, bench=resolution.bench, objective=objective)
+
+    @property
+    def weighed_precedents(self) -> Precedents | None:
+        """The precedents of the compiled program, with their weights; None where they do not pay."""
+        found = self.calibration
+        if self.precedents is None or found is None or found.compiled_weighed is None or not found.weighs:
+            return None
+        return self.precedents.with_weights(*found.compiled_weighed.weights)
 
     @property
     def rules(self) -> RuleSet | None:

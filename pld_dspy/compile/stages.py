@@ -9,6 +9,7 @@ import dspy
 from optuna import Study
 
 from ..audit import audit
+from ..calibrate.precedents import Precedents
 from ..calibrate.students import NO_LOGPROBS, fit_students, grade_students
 from ..explain import explain
 from ..induce.formats import about_format
@@ -17,6 +18,7 @@ from ..induce.induce_config import InduceConfig
 from ..ledger.budget import UNCAPPED
 from ..ledger.jsonl import write_jsonl
 from ..ledger.keys import digest
+from ..local.embedding import embedder_of
 from ..local.lm import LocalLM
 from ..resolve.loop import resolve
 from ..resolve.resolve_config import ResolveConfig
@@ -29,6 +31,7 @@ from ..search.search_config import SearchConfig
 from ..search.space import Space
 from ..search.storage import open_study, publish_space
 from ..search.study import RuleSearch
+from ..task.task import example_id
 from .context import CompileContext, Pair
 
 
@@ -155,12 +158,31 @@ def resolve_errors(context: CompileContext, config: ResolveConfig, *, calibrated
         write_jsonl(context.folder.patches, context.resolution.patches)
 
 
-def fit_calibration(context: CompileContext, *, error_rate: float | None) -> None:
-    """Fit offsets, temperature and, for ``error_rate``, a threshold for both students, on training and validation."""
-    train, val = context.unshown(context.rules), context.splits.val
+def fit_calibration(context: CompileContext, *, error_rate: float | None, precedents: int) -> None:
+    """Fit offsets, temperature and, for ``error_rate``, a threshold for both students, on training and validation.
+
+    With ``precedents``, also the weights of what the labelled examples say; a decision then cites so many of them.
+    """
+    train, val = context.splits.train, context.splits.val
+    if precedents:
+        rows = [*enumerate(val, start=len(train)), *enumerate(train)]  # an id says which row, of both sets in turn
+        context.precedents = Precedents.of(
+            context.texts([*val, *train]),
+            context.task.golds([*val, *train]),
+            [example_id(example, row) for row, example in rows],
+            context.task.labels,
+            embedder_of("auto"),
+            cited=precedents,
+        )
     with timed(context.seconds, "calibrate"), bar("calibrate", "call", total=2 * (len(train) + len(val))) as shown:
         context.calibration = fit_students(
-            context.rules, train, val, context.evaluator, error_rate=error_rate, on_answer=shown.update
+            context.rules,
+            train,
+            val,
+            context.evaluator,
+            precedents=context.precedents,
+            error_rate=error_rate,
+            on_answer=shown.update,
         )
     if context.calibration is None:
         context.notes.append(f"Nothing was calibrated: {NO_LOGPROBS}")
@@ -173,7 +195,14 @@ def score_students(context: CompileContext) -> None:
         context.validation = _score_both(context, "validation", splits.val, stage="search")
         context.test = _score_both(context, "test", splits.test, stage=UNCAPPED) if splits.test else None
     if context.calibration and context.test:
-        context.calibration = grade_students(context.calibration, splits.test, context.test, context.evaluator)
+        context.calibration = grade_students(
+            context.calibration,
+            splits.test,
+            context.test,
+            context.evaluator,
+            precedents=context.precedents,
+            texts=context.texts(splits.test),
+        )
 
 
 def _score_both(context: CompileContext, split: str, examples: Sequence[dspy.Example], *, stage: str) -> Pair:

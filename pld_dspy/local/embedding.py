@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.util import find_spec
+from threading import Lock
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -24,6 +25,7 @@ EmbedderChoice: TypeAlias = Literal["auto", "encoder", "tfidf"] | Embedder
 
 
 HALF = 1000
+_one_at_a_time = Lock()  # the encoder shares its buffers between threads, and uses all cores by itself
 
 
 def embedder_of(choice: EmbedderChoice) -> Embedder:
@@ -47,7 +49,8 @@ def sentence_encoder(texts: list[str]) -> Floats:
     Source: Wang et al. 2024, "Multilingual E5 text embeddings", arXiv 2402.05672.
     """
     cut = [text if len(text) <= 2 * HALF else f"{text[:HALF]} ... {text[-HALF:]}" for text in texts]
-    return np.asarray(_e5().encode(cut, is_query=True), dtype=np.float64).reshape(len(texts), -1)
+    with _one_at_a_time:
+        return np.asarray(_e5().encode(cut, is_query=True), dtype=np.float64).reshape(len(texts), -1)
 
 
 @cache

@@ -80,7 +80,7 @@ def _confusion(score: Score, labels: Sequence[str]) -> dict[str, dict[str, int]]
 
 def _calibration_plots(found: Calibration | None) -> dict[str, Markup | None]:
     """Draw the risk-coverage curves and the reliability of both students; None without a test set."""
-    sides = {"compiled": found.compiled, "unchanged": found.baseline} if found else {}
+    sides = {name: found.students[name] for name in reversed(found.students)} if found else {}
     grades = {
         name: grade
         for student, side in sides.items()
@@ -89,7 +89,7 @@ def _calibration_plots(found: Calibration | None) -> dict[str, Markup | None]:
     }
     if found is None or not grades:
         return {"curves": None, "reliability": None}
-    wanted = found.compiled.abstention
+    wanted = found.used.abstention
     curves = {name: (grade.coverage, grade.risk) for name, grade in grades.items()}
     return {
         "curves": plot_risk_coverage(curves, wanted=wanted.error_rate if wanted else None),

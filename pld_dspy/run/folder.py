@@ -36,6 +36,7 @@ class RunFolder:
         self.rules = self.path / "rules.yaml"
         self.program = self.path / "program.json"
         self.calibration = self.path / "calibration.json"
+        self.precedents = self.path / "precedents.json"
         self.trials = self.path / "trials.csv"
         self.confusion = self.path / "confusion.csv"
         self.result = self.path / "result.json"

@@ -10,6 +10,7 @@ import dspy
 from dspy.utils.saving import get_dependency_versions
 
 from ..calibrate.calibration import StudentCalibration
+from ..calibrate.precedents import Precedents
 from ..ledger.jsonl import write_whole
 from .folder import RunFolder, write_csv
 from .result import OWN_CODE, PLDResult
@@ -17,18 +18,28 @@ from .tracking import Recorder
 
 
 def keep_outcome(
-    folder: RunFolder, program: dspy.Module, result: PLDResult, recorder: Recorder, *, objective: str
+    folder: RunFolder,
+    program: dspy.Module,
+    result: PLDResult,
+    precedents: Precedents | None,
+    recorder: Recorder,
+    *,
+    objective: str,
 ) -> None:
     """Write the last files of a run, of which result.json marks it as finished; record figures and files.
 
-    program.json is the user's own program; calibration.json holds what ``Calibrated`` applies beside it.
+    program.json is the user's own program; calibration.json and precedents.json hold what ``Calibrated`` applies beside
+    it. The latter has the examples' texts, so it is not recorded.
     ``val_OBJECTIVE`` ends on the value of the chosen rules.
     """
     write_whole(folder.rules, result.rules.to_yaml(result.bench))
     write_whole(folder.program, json.dumps(_state_without_lms(program), indent=2, default=str) + "\n")
     folder.calibration.unlink(missing_ok=True)
     if result.calibration is not None:
-        write_whole(folder.calibration, result.calibration.compiled.saved.model_dump_json(indent=2) + "\n")
+        write_whole(folder.calibration, result.calibration.used.saved.model_dump_json(indent=2) + "\n")
+    folder.precedents.unlink(missing_ok=True)
+    if precedents is not None:
+        write_whole(folder.precedents, precedents.model_dump_json() + "\n")
     write_csv(folder.confusion, ("split", "program", "gold", "answer", "count"), _confusion(result))
     result.save(folder.path)
     recorder.metric(f"val_{objective}", result.validation.compiled.objective, result.counts["trials"])
@@ -50,8 +61,9 @@ def _figures(result: PLDResult) -> Iterator[tuple[str, float | None]]:
     if result.calibration is not None:
         if result.calibration.difference_to_baseline is not None:
             yield "test_macro_f1_gain_calibrated", result.calibration.difference_to_baseline.macro_f1
-        yield from _calibration_figures("baseline", result.calibration.baseline)
-        yield from _calibration_figures("compiled", result.calibration.compiled)
+        for name, student in result.calibration.students.items():
+            name = name.replace("unchanged", "baseline").replace(" + ", "_with_")
+            yield from _calibration_figures(name, student)
     yield from ((f"count_{name}", number) for name, number in result.counts.items())
     for stage, seconds in result.seconds.items():  # the metrics named seconds_ add up to the whole
         yield "search_own_code_seconds" if stage == OWN_CODE else f"seconds_{stage}", seconds

@@ -36,7 +36,7 @@ def open_study(storage: Path | str | BaseStorage | None = None, *, name: str = "
 
 
 def publish_space(study: optuna.Study, space: Space) -> None:
-    """Store the space in the study for workers that join from elsewhere; the rules last, as a sign that all is there."""
+    """Store the space in the study, for workers that join from elsewhere; the rules last, as a sign of all."""
     if _RULES not in study.user_attrs:
         study.set_user_attr(_DEMOS, [[demo.model_dump(mode="json") for demo in choice] for choice in space.demos])
         study.set_user_attr(_RULES, [rule.model_dump(mode="json") for rule in space.rules])

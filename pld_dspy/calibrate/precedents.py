@@ -1,0 +1,168 @@
+"""Precedents: what labelled examples like it say of an example, weighed against what the student says under its rules.
+
+As in law: rules say what decides in general, precedents how it was decided in the nearest cases. A label's score is
+
+    a * log p(label | the student under its rules) + b * log p(label | the labelled examples) + an offset
+
+The second probability is that of a logistic regression on the vectors of the labelled texts. The weights a and b are
+fitted where that classifier has not seen the example. No call is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, PrivateAttr
+from pydantic_core import to_jsonable_python
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
+
+from ..errors import DataError
+from ..ledger.answer import Answer
+from ..local.classifier import TextClassifier
+from ..local.embedding import Embedder, embed, embedder_of, sentence_encoder, tfidf_svd
+from ..scoring.f1 import Floats, Ints, Record
+from ..student.decision import Decision
+from ..student.redecide import logprobs_of
+from ..task.labels import LABEL_LOGPROBS
+from ..task.task import Task
+
+DIGITS = 5
+RIDGE = 1e-3
+"""Penalty on the weights: it keeps them finite where few examples are all decided right."""
+
+_NAMES = {sentence_encoder: "encoder", tfidf_svd: "tfidf"}
+
+
+class Precedents(Record):
+    """Labelled examples to cite, and the weights of both sides; precedents.json holds this, texts and all.
+
+    Vectors are stored, so that loading embeds nothing again. An embedder of your own has to be given again after
+    loading, with :meth:`with_embedder`.
+    """
+
+    labels: tuple[str, ...]
+    ids: tuple[str, ...]  # of the n examples
+    texts: tuple[str, ...]
+    golds: tuple[str, ...]
+    embedder: str  # "encoder", "tfidf" or "custom"
+    vectors: tuple[tuple[float, ...], ...] = Field(default=(), repr=False)  # n unit vectors; none for "tfidf"
+    student_weight: float = Field(default=1.0, ge=0)
+    classifier_weight: float = Field(default=0.0, ge=0)
+    cited: int = Field(default=4, ge=1)  # precedents that a decision cites
+
+    _embedder: Embedder | None = PrivateAttr(default=None)
+
+    @classmethod
+    def of(
+        cls,
+        texts: Sequence[str],
+        golds: Sequence[str],
+        ids: Sequence[str],
+        labels: Sequence[str],
+        embedder: Embedder,
+        *,
+        cited: int,
+    ) -> Precedents:
+        """Return n labelled texts as precedents, which weigh nothing yet."""
+        stateless = embedder is not tfidf_svd
+        vectors = embed(texts, embedder).round(DIGITS).tolist() if stateless else []
+        made = cls(
+            labels=tuple(labels),
+            ids=tuple(ids),
+            texts=tuple(texts),
+            golds=tuple(golds),
+            embedder=_NAMES.get(embedder, "custom"),
+            vectors=tuple(map(tuple, vectors)),
+            cited=cited,
+        )
+        return made.with_embedder(embedder)
+
+    def with_embedder(self, embedder: Embedder) -> Precedents:
+        """Return these precedents with the embedder of new texts; it must be the one they were made with."""
+        made = self.model_copy()
+        made._embedder = embedder
+        return made
+
+    def with_weights(self, student: float, classifier: float) -> Precedents:
+        """Return these precedents with other weights."""
+        return self.model_copy(update={"student_weight": student, "classifier_weight": classifier})
+
+    @cached_property
+    def classifier(self) -> TextClassifier:
+        """The logistic regression on all n examples."""
+        embedder = self._embedder
+        if embedder is None:
+            if self.embedder == "custom":
+                raise DataError(
+                    "The precedents were made with an embedder of your own. Give it again: "
+                    "program.precedents = program.precedents.with_embedder(...)."
+                )
+            embedder = embedder_of("encoder" if self.embedder == "encoder" else "tfidf")
+        if embedder is tfidf_svd:
+            return TextClassifier.of(self.texts, self.golds, self.labels, embedder)
+        return TextClassifier(self.labels, self.golds, np.array(self.vectors), embedder)
+
+    def evidence(self, texts: Sequence[str]) -> Floats:
+        """Return m x C log-probabilities by the classifier."""
+        return self.classifier.log_probabilities(self.classifier.embed(texts))
+
+    def combined(self, logprobs: Floats, evidence: Floats) -> Floats:
+        """Return m x C log-probabilities of both sides together; rows of NaN stay so."""
+        weighed = self.student_weight * logprobs + self.classifier_weight * evidence
+        return np.asarray(log_softmax(weighed, axis=-1))
+
+    def weigh(self, answers: Sequence[Answer], evidence: Floats, task: Task, decision: Decision) -> list[Answer]:
+        """Return m answers as both sides decide them; an answer without log-probabilities stays."""
+        found = []
+        for answer, row in zip(answers, self.combined(logprobs_of(answers, task), evidence), strict=True):
+            if np.isnan(row).any():
+                found.append(answer)
+                continue
+            value = to_jsonable_python(decision.values[task.labels[int(row.argmax())]])
+            scores = dict(zip(task.labels, row.tolist(), strict=True))
+            outputs = {**(answer.outputs or {}), decision.field: value, LABEL_LOGPROBS: scores}
+            found.append(replace(answer, outputs=outputs))
+        return found
+
+    def cite(self, vectors: Floats) -> list[dict[str, Any]]:
+        """Return the nearest precedents of one text, given 1 x d: id, label and cosine similarity."""
+        rows = self.classifier.nearest(vectors, self.cited)[0]
+        near = self.classifier.vectors[rows] @ vectors[0]
+        return [
+            {"id": self.ids[row], "label": self.golds[row], "similarity": round(float(cosine), 4)}
+            for row, cosine in zip(rows, near, strict=True)
+        ]
+
+
+def fit_weights(logprobs: Floats, evidence: Floats, gold: Ints) -> tuple[float, float]:
+    """Return the weights of two n x C tables of log-probabilities under which n gold labels are likeliest.
+
+    A conditional logit with an intercept per label, which is thrown away: offsets are fitted to macro-F1 afterwards.
+    Labels weigh the same, however rare. Rows with NaN are left out.
+
+    Source: McFadden 1974, "Conditional logit analysis of qualitative choice behavior".
+    """
+    known = ~np.isnan(logprobs).any(axis=1)
+    sides, gold = np.stack([logprobs[known], evidence[known]], axis=-1), gold[known]
+    n, c, _ = sides.shape
+    weights = 1.0 / np.bincount(gold, minlength=c)[gold]
+    weights /= weights.sum()
+    truth = np.eye(c)[gold]
+
+    def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        scores = sides @ parameters[:2] + parameters[2:]
+        wrong = softmax(scores, axis=1) - truth
+        likelihood = -float(weights @ log_softmax(scores, axis=1)[np.arange(n), gold])
+        gradient = np.append(np.einsum("n,nc,ncs->s", weights, wrong, sides), weights @ wrong)
+        return likelihood + RIDGE * float(parameters @ parameters), gradient + 2 * RIDGE * parameters
+
+    start = np.concatenate([[0.5, 0.5], np.zeros(c)])
+    bounds = [(0.0, None), (0.0, None), *[(None, None)] * c]
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    return float(found[0]), float(found[1])

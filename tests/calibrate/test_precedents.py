@@ -1,0 +1,177 @@
+"""Precedents: weights of both sides, decisions that cite the nearest examples, and when they are left out."""
+
+import asyncio
+import json
+from dataclasses import replace
+
+import dspy
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+from tasks import LABELS, TEST, TRAIN, VAL, compiled, leaning_lm, mail_task, pld, student
+
+from pld_dspy.calibrate.calibrated import Calibrated
+from pld_dspy.calibrate.precedents import Precedents, fit_weights
+from pld_dspy.errors import DataError
+from pld_dspy.ledger.answer import Answer
+from pld_dspy.local.classifier import TextClassifier
+from pld_dspy.local.embedding import tfidf_svd
+from pld_dspy.run.folder import RunFolder
+from pld_dspy.scoring.figures import macro_f1
+from pld_dspy.student.adapter import LabelAdapter
+from pld_dspy.student.decision import Decision
+from pld_dspy.student.redecide import logprobs_of
+
+EXAMPLES = [*VAL, *TRAIN]
+TEXTS, GOLDS = [one.text for one in EXAMPLES], [one.label for one in EXAMPLES]
+
+
+def said(gold: np.ndarray, skill: float, rng: np.random.Generator) -> np.ndarray:
+    """Log-probabilities of three labels that know the gold one by ``skill``."""
+    return log_softmax(rng.normal(size=(len(gold), 3)) + skill * np.eye(3)[gold], axis=1)
+
+
+def precedents(cited: int = 3, embedder=tfidf_svd) -> Precedents:
+    return Precedents.of(TEXTS, GOLDS, [one.id for one in EXAMPLES], LABELS, embedder, cited=cited)
+
+
+@pytest.mark.parametrize(("student_skill", "classifier_skill"), [(0.0, 2.0), (2.0, 0.0), (1.5, 1.5)])
+def test_the_side_that_knows_more_weighs_more_and_both_are_best_together(student_skill, classifier_skill):
+    rng = np.random.default_rng(0)
+    gold = rng.integers(3, size=300)
+    one, other = said(gold, student_skill, rng), said(gold, classifier_skill, rng)
+    a, b = fit_weights(one, other, gold)
+    assert min(a, b) >= 0
+    if student_skill != classifier_skill:
+        assert (a > b) == (student_skill > classifier_skill)
+    unseen = rng.integers(3, size=3000)
+    one, other = said(unseen, student_skill, rng), said(unseen, classifier_skill, rng)
+    right = [(table.argmax(axis=1) == unseen).mean() for table in (a * one + b * other, one, other)]
+    assert right[0] >= max(right[1:]) - 0.01
+    if student_skill == classifier_skill:
+        assert right[0] > max(right[1:]) + 0.05
+
+
+def test_a_side_that_speaks_against_the_labels_weighs_nothing():
+    rng = np.random.default_rng(1)
+    gold = rng.integers(3, size=300)
+    assert fit_weights(said(gold, -2.0, rng), said(gold, 1.0, rng), gold)[0] == 0
+
+
+def test_answers_without_log_probabilities_are_left_out_of_the_fit_and_stay():
+    rng = np.random.default_rng(2)
+    gold = rng.integers(3, size=100)
+    one, other = said(gold, 1.0, rng), said(gold, 1.0, rng)
+    gaps = np.vstack([one, np.full((20, 3), np.nan)])
+    assert fit_weights(gaps, np.vstack([other, other[:20]]), np.append(gold, gold[:20])) == fit_weights(
+        one, other, gold
+    )
+    silent = Answer(outputs={"label": "spam"}, error=None)
+    kept = (
+        precedents()
+        .with_weights(1, 1)
+        .weigh([silent], np.zeros((1, 3)), mail_task(), Decision.required(student().signature))
+    )
+    assert kept == [silent]
+
+
+def test_a_decision_is_that_of_the_larger_sum():
+    answer = Answer(outputs={"label": "spam", "label_logprobs": {"spam": -0.1, "work": -3.0, "home": -5.0}}, error=None)
+    evidence = np.array([[-9.0, -0.2, -9.0]])
+    task, decision = mail_task(), Decision.required(student().signature)
+    for weights, label in (((1.0, 0.0), "spam"), ((1.0, 1.0), "work"), ((1.0, 0.2), "spam")):
+        [found] = precedents().with_weights(*weights).weigh([answer], evidence, task, decision)
+        assert found.outputs["label"] == label
+        assert np.exp(logprobs_of([found], task)).sum() == pytest.approx(1)
+    assert answer.outputs["label"] == "spam"
+    assert replace(answer) == answer
+
+
+def test_no_example_is_judged_by_a_copy_of_its_text():
+    texts = [f"note number {number // 2} of the {word}" for number, word in enumerate(["lottery", "garden"] * 10)]
+    golds = ["spam", "home"] * 10  # both copies of a text have other labels: only a copy could tell
+    found = TextClassifier.of(texts, golds, ("spam", "home"), tfidf_svd)
+    apart = found.out_of_fold([number // 2 for number in range(20)])
+    assert apart.shape == (20, 2)
+    alone = TextClassifier.of(["one text", "one text"], ["spam", "home"], ("spam", "home"), tfidf_svd)
+    np.testing.assert_allclose(np.exp(alone.out_of_fold(["same", "same"])), 0.5)
+
+
+def test_precedents_are_the_nearest_by_cosine_and_survive_a_file():
+    made = precedents(cited=3).with_weights(0.7, 0.4)
+    vectors = made.classifier.embed([TEXTS[5]])
+    near = made.cite(vectors)
+    assert near[0] == {"id": EXAMPLES[5].id, "label": GOLDS[5], "similarity": 1.0}
+    cosines = (made.classifier.vectors @ vectors[0]).round(4)
+    assert [one["similarity"] for one in near] == sorted(cosines, reverse=True)[:3]
+    loaded = Precedents.model_validate_json(made.model_dump_json())
+    assert loaded == made
+    np.testing.assert_allclose(loaded.evidence(["Mail 7 about the dinner"]), made.evidence(["Mail 7 about the dinner"]))
+
+
+def test_an_embedder_of_ones_own_is_asked_for_after_loading():
+    def letters(texts: list[str]) -> np.ndarray:
+        return np.array([[1.0 + text.count(letter) for letter in "aeiourltdn"] for text in texts])
+
+    made = precedents(embedder=letters)
+    loaded = Precedents.model_validate_json(made.model_dump_json())
+    with pytest.raises(DataError, match="with_embedder"):
+        loaded.evidence(["x"])
+    np.testing.assert_array_equal(loaded.with_embedder(letters).evidence(TEXTS[:4]), made.evidence(TEXTS[:4]))
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory):
+    folder, lm = tmp_path_factory.mktemp("precedents"), leaning_lm()
+    optimizer = pld(folder, calibrate=True, precedents=2)
+    return lm, optimizer, compiled(optimizer, student(lm)), RunFolder(folder)
+
+
+def test_precedents_that_pay_decide_and_are_cited(done):
+    lm, optimizer, program, _ = done
+    found = optimizer.result.calibration
+    assert found.weighs
+    assert found.used == found.compiled_weighed.student
+    assert found.compiled_weighed.difference.macro_f1 > 0
+    assert found.baseline_weighed.student.calibrated.score.macro_f1 > found.baseline.calibrated.score.macro_f1
+    with dspy.context(lm=lm, adapter=LabelAdapter()):
+        answers = [program(text=example.text) for example in TEST]
+    labels = [answer.label for answer in answers]
+    assert macro_f1([one.label for one in TEST], labels, LABELS) == found.used.calibrated.score.macro_f1
+    assert all(len(answer.precedents) == 2 for answer in answers)
+    by_id = {one.id: one.label for one in EXAMPLES}
+    assert all(by_id[near["id"]] == near["label"] for answer in answers for near in answer.precedents)
+    assert set(answers[0].evidence) == set(LABELS)
+    weights = found.compiled_weighed.weights
+    assert answers[0].weights == {"student": weights[0], "evidence": weights[1]}
+
+
+def test_saved_and_loaded_asynchronously_and_copied_it_decides_the_same(done, tmp_path):
+    lm, _, program, folder = done
+    program.save(tmp_path / "program.json")
+    loaded = Calibrated(student())
+    loaded.load(tmp_path / "program.json")
+    stored = Precedents.model_validate_json(folder.precedents.read_text())
+    assert loaded.precedents == stored == program.precedents
+    text = TEST[1].text
+    with dspy.context(lm=lm, adapter=LabelAdapter()):
+        told = program(text=text).toDict()
+        assert loaded(text=text).toDict() == told
+        assert program.deepcopy()(text=text).toDict() == told
+        assert asyncio.run(program.acall(text=text)).toDict() == told
+
+
+def test_precedents_that_do_not_pay_are_left_out(tmp_path):
+    lm = leaning_lm(skill=9.0, liking=dict.fromkeys(LABELS, 0.0))  # right everywhere by itself
+    optimizer = pld(tmp_path, calibrate=True, precedents=2)
+    program = compiled(optimizer, student(lm))
+    assert not optimizer.result.calibration.weighs
+    assert program.precedents is None
+    assert not RunFolder(tmp_path).precedents.exists()
+    assert json.loads(RunFolder(tmp_path).result.read_text())["calibration"]["compiled_weighed"] is not None
+
+
+@pytest.mark.parametrize("settings", [{"precedents": 2}, {"precedents": -1, "calibrate": True}])
+def test_precedents_need_a_calibrated_decision(settings):
+    with pytest.raises(DataError, match="precedents"):
+        pld(**settings)
