@@ -37,8 +37,11 @@ def print_result(out: Console, result: PLDResult) -> None:
     out.print(f"Difference in accuracy on {name} {_change(accuracy.value, accuracy)}.\n", soft_wrap=True)
     if result.improved:  # otherwise a note says that nothing improved
         tokens = "" if result.rule_tokens is None else f", {result.rule_tokens:.0f} prompt tokens per call"
-        out.print(f"{len(result.rules)} of {result.counts['rules']} rules, in order{tokens}:\n")
+        demos = f" and {len(result.rules.demos)} demonstrations" if result.rules.demos else ""
+        out.print(f"{len(result.rules)} of {result.counts['rules']} rules, in order{demos}{tokens}:\n")
         out.print("\n".join(rule_lines(result.rules.rules)), end="\n\n", soft_wrap=True)
+        for demo in result.rules.demos:
+            out.print(escape_control_characters(f"     shown: {demo.example_id}, {demo.label}"), soft_wrap=True)
     if result.calibration is not None:
         _print_calibration(out, result.calibration)
     out.print(_cost_table(result))

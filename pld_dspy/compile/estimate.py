@@ -12,6 +12,7 @@ from ..explain import match_records
 from ..induce.induce_config import InduceConfig
 from ..ledger.budget import UNCAPPED, Budget, Role
 from ..resolve.resolve_config import ResolveConfig
+from ..search.demonstrations import MOST_TOKENS
 from ..search.search_config import SearchConfig
 from ..task.task import CHARACTERS_PER_TOKEN, Task
 from .context import CompileContext
@@ -72,8 +73,9 @@ def estimate(
     recorded = len(match_records(splits.train, task, context.recorded)[0])
     # As many rules as a teacher's clusters or the recorded labels may give: half of the pool in a set on average.
     pool = explained // 4 if search.most is None else search.most
-    own, rules = len(context.instructions) // CHARACTERS_PER_TOKEN, RULE_TOKENS * pool
     train, val, test = (_mean_tokens(task, examples) for examples in (splits.train, splits.val, splits.test))
+    demos = min(search.demos * (train + LABEL_TOKENS), MOST_TOKENS + LABEL_TOKENS * search.demos)
+    own, rules = len(context.instructions) // CHARACTERS_PER_TOKEN, RULE_TOKENS * pool + demos
     asks = 0 if teacher is None else 1  # without a teacher its stages are listed without calls
     stages = [_teacher("explain", asks * (explained - recorded), own + train)]
     if induce.audit == "teacher" and asks:
