@@ -12,6 +12,7 @@ from functools import cache
 import numpy as np
 
 from ..rules import ORIGIN_SEPARATOR, TEACHER, UNKNOWN, RuleSet
+from ..task.task import input_text
 from .search_config import SearchConfig
 from .search_result import Insight, OrderSpread, OriginValue, Rung
 from .space import Candidate, Space
@@ -106,7 +107,7 @@ class Insights:
             worth = min(worth, expected - optimism)
             sets.append((self.space.rule_set(candidate), worth, False))
         rungs = [
-            Rung(tokens=round(count(rules.render())), rules=rules, expected=value, asked=asked)
+            Rung(tokens=round(count(_shown(rules))), rules=rules, expected=value, asked=asked)
             for rules, value, asked in sets
         ]
         ladder: list[Rung] = []
@@ -137,3 +138,8 @@ class Insights:
             regrets.append(max(value - own, 0.0))
         asked = sum(trial.asked for trial in self.trials)
         return float(np.mean(regrets) * (1 - np.sqrt(asked / (asked + 1000))))
+
+
+def _shown(rules: RuleSet) -> str:
+    """Return what a rule set adds to a prompt."""
+    return "\n".join([rules.render(), *(f"{input_text(demo.inputs)}\n{demo.label}" for demo in rules.demos)]).strip()
