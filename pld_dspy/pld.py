@@ -47,6 +47,8 @@ class PLD(Teleprompter):
         metric: a per-example DSPy or GEPA metric instead: its mean is maximized, and the teacher gets its feedback
             when errors are resolved.
         target: name of the deciding predictor or its output field, if more than one could be meant.
+        frames: first choose what stands around the example (its bare text, or the question again behind it) by the
+            answers of the unchanged student to training and validation examples, under a ``LabelAdapter``.
         induce, search: how rules are made, and how student calls are spent.
         resolve: how remaining errors are given to the teacher after the search, to patch rules; without a teacher,
             rules may still be removed, reworded or swapped with the bench. None leaves this stage out.
@@ -85,6 +87,7 @@ class PLD(Teleprompter):
         objective: str | SetMetric = "macro_f1",
         metric: Metric | None = None,
         target: str | None = None,
+        frames: bool = False,
         induce: InduceConfig | None = None,
         search: SearchConfig | None = None,
         resolve: ResolveConfig | None = None,
@@ -106,7 +109,7 @@ class PLD(Teleprompter):
         self.teacher, self.target, self.origin = teacher, target, origin
         self.objective = Objective(objective, metric)
         self.induce, self.search, self.resolve = induce or InduceConfig(), search or SearchConfig(), resolve
-        self.calibrate, self.precedents, self.error_rate = calibrate, precedents, error_rate
+        self.frames, self.calibrate, self.precedents, self.error_rate = frames, calibrate, precedents, error_rate
         self.budget, self.max_errors = budget or Budget(), max_errors
         self.num_threads, self.teacher_threads = num_threads, teacher_threads
         self.adapter, self.context_tokens = adapter, context_tokens
@@ -179,7 +182,7 @@ class PLD(Teleprompter):
         with recorder.run(folder.path.name):
             recorder.params(self.get_params())
             self._run_stages(context, Progress(recorder, self.objective.name))
-            compiled = with_rules(student, context.task, context.rules)
+            compiled = with_rules(context.student, context.task, context.rules)
             self.result = build_result(context, compiled)
             precedents = context.weighed_precedents
             keep_outcome(folder, compiled, self.result, precedents, recorder, objective=self.objective.name)
@@ -190,6 +193,8 @@ class PLD(Teleprompter):
 
     def _run_stages(self, context: CompileContext, progress: Progress) -> None:
         stages.score_baseline(context)
+        if self.frames:
+            stages.choose_frame(context, calibrated=self.calibrate)
         stages.explain_examples(context)
         stages.audit_labels(context, self.induce)
         stages.induce_rules(context, self.induce)
@@ -225,6 +230,8 @@ class PLD(Teleprompter):
         folder.open({**context.settings(vars(self)), "teacher": teacher}, resume=True)
         study, space = find_study(self.storage or folder.study, prefix=folder.fingerprint)
         self._open(context, folder)
+        if self.frames:
+            stages.choose_frame(context, calibrated=self.calibrate)
         search = stages.rule_search(context, space, study, self.search, calibrated=self.calibrate, joins=True)
         search.work()
         return search.made
@@ -244,7 +251,15 @@ class PLD(Teleprompter):
             student, teacher, trainset=trainset, valset=valset, testset=testset, rationales=rationales
         )
         check_teacher(context, self.induce)
-        return estimate(context, self.induce, self.search, self.resolve, calibrate=self.calibrate, budget=self.budget)
+        return estimate(
+            context,
+            self.induce,
+            self.search,
+            self.resolve,
+            frames=self.frames,
+            calibrate=self.calibrate,
+            budget=self.budget,
+        )
 
     def get_params(self) -> dict[str, Any]:
         """Return the settings as a fresh flat dict of plain values; MLflow's autologging adds to the dict it gets."""

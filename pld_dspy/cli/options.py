@@ -92,6 +92,7 @@ class SearchOptions:
 class RunOptions:
     """How the result is calibrated, and where the run is kept and recorded."""
 
+    frames: Annotated[bool, typer.Option("--frames", help="First choose what stands around the example.")] = False
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Fit offsets and confidences at the end.")] = False
     precedents: Annotated[
         int, typer.Option(min=0, metavar="K", help="With --calibrate: weigh labelled examples, and cite K of them.")
@@ -108,6 +109,7 @@ class RunOptions:
     def of_pld(self, name: str) -> dict[str, Any]:
         """Return the arguments of PLD for the run of a source called ``name``."""
         return {
+            "frames": self.frames,
             "calibrate": self.calibrate,
             "precedents": self.precedents,
             "error_rate": self.error_rate,

@@ -26,7 +26,7 @@ from ..task.splits import Splits
 from ..task.task import Task, example_id, input_text
 from ..teacher.teacher import Teacher
 
-OWN = ("target", "calibrate", "precedents", "error_rate", "max_errors", "context_tokens", "seed")
+OWN = ("target", "frames", "calibrate", "precedents", "error_rate", "max_errors", "context_tokens", "seed")
 CONFIGS = ("search", "induce", "resolve")
 
 Pair: TypeAlias = tuple[Evaluation, Evaluation]
@@ -40,7 +40,7 @@ class CompileContext:
     The fields from ``folder`` on are set by :meth:`open` and by the stages, in this order.
     """
 
-    student: dspy.Module  # never changed
+    student: dspy.Module  # never changed; replaced by a copy with another frame, if one is chosen
     student_lm: dspy.BaseLM | None
     task: Task
     splits: Splits

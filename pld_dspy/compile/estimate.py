@@ -64,6 +64,7 @@ def estimate(
     search: SearchConfig,
     resolve: ResolveConfig | None,
     *,
+    frames: bool,
     calibrate: bool,
     budget: Budget,
 ) -> Estimate:
@@ -77,7 +78,9 @@ def estimate(
     demos = min(search.demos * (train + LABEL_TOKENS), MOST_TOKENS + LABEL_TOKENS * search.demos)
     own, rules = len(context.instructions) // CHARACTERS_PER_TOKEN, RULE_TOKENS * pool + demos
     asks = 0 if teacher is None else 1  # without a teacher its stages are listed without calls
-    stages = [_teacher("explain", asks * (explained - recorded), own + train)]
+    asked = 3 * (len(splits.train) + len(splits.val)) if frames else 0
+    stages = [_student("frame", asked, 2 * own + max(train, val))] if frames else []
+    stages += [_teacher("explain", asks * (explained - recorded), own + train)]
     if induce.audit == "teacher" and asks:
         stages.append(_teacher("audit", explained, own + train))
     syntheses = asks * induce.draws * (explained // 2 + len(task.labels))

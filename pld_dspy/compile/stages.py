@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import dspy
@@ -25,14 +26,49 @@ from ..resolve.resolve_config import ResolveConfig
 from ..rules import RuleSet
 from ..run.progress import Progress, bar, timed, write_trials
 from ..run.result import OWN_CODE
+from ..scoring.difference import difference
 from ..search.applicability import applicability
 from ..search.demonstrations import draw_demonstrations
 from ..search.search_config import SearchConfig
 from ..search.space import Space
 from ..search.storage import open_study, publish_space
 from ..search.study import RuleSearch
+from ..student.adapter import LabelAdapter
+from ..student.frames import frames_for, with_frame
+from ..student.redecide import redecide_to_match_gold
 from ..task.task import example_id
 from .context import CompileContext, Pair
+
+
+def choose_frame(context: CompileContext, *, calibrated: bool) -> None:
+    """Give the student the frame under which it does best without rules, if another than its own pays.
+
+    Frames change every answer, so they come first. All training and validation examples are asked, as the unchanged
+    student under its own frame is the baseline of everything that follows.
+    """
+    if not isinstance(context.evaluator.adapter or dspy.settings.adapter, LabelAdapter):
+        context.notes.append("No frame was chosen: only a LabelAdapter shows frames.")
+        return
+    frames = frames_for(context.student, context.task)
+    examples = [*context.splits.val, *context.splits.train]
+    golds, labels = context.task.golds(examples), context.task.labels
+    bare, found = context.evaluator, {}
+    with timed(context.seconds, "frame"), bar("frame", "call", total=len(frames) * len(examples)) as shown:
+        for name, frame in frames.items():
+            framed = replace(bare, student=with_frame(context.student, context.task, frame)) if frame else bare
+            answers = framed.answers(None, examples, stage="frame", on_answer=shown.update)
+            if calibrated:
+                answers = redecide_to_match_gold(answers, examples, framed)
+            found[name] = framed, framed.scored(examples, answers)
+    best = max(found, key=lambda name: found[name][1].score.objective)
+    gain = difference(golds, found["bare"][1].labels, found[best][1].labels, labels, seed=context.seed)
+    if gain.pays:
+        context.evaluator = found[best][0]
+        context.student = context.evaluator.student
+        context.notes.append(
+            f"Frame {best!r} around the example, for the unchanged student too: macro-F1 {gain.macro_f1:+.3f} "
+            f"[{gain.interval[0]:+.2f}, {gain.interval[1]:+.2f}] on {gain.n} training and validation examples."
+        )
 
 
 def score_baseline(context: CompileContext) -> None:

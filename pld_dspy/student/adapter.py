@@ -15,7 +15,7 @@ from dspy.utils.exceptions import AdapterParseError
 from ..errors import DataError
 from ..ledger.keys import adapter_settings
 from .attempt import REFUSALS, Attempt, Constrain
-from .decision import Decision
+from .decision import Decision, set_prefix
 
 Message = dict[str, Any]
 
@@ -26,7 +26,8 @@ class LabelAdapter(dspy.Adapter):
 
     The system message is the signature's instructions, word for word, and one line with the label set. It is the
     same for every input, so a server that keeps prompt prefixes reads it once. Each demo is a user turn and the bare
-    label; the last user turn is the example: the text of a single input field, or ``name: value`` lines of several.
+    label; the last user turn is the example: the text of a single input field, or ``name: value`` lines of several. A
+    ``prefix`` that was set on a field is shown: an input's before its value, the label field's behind the example.
 
     It serves signatures without history and with one output field: a ``Literal``, an ``Enum`` or ``bool``, or a list,
     set or tuple of any number of these. All other signatures (with reasoning, say) are left to ``fallback``.
@@ -171,7 +172,10 @@ class LabelAdapter(dspy.Adapter):
         suffix: str = "",
         main_request: bool = False,  # noqa: FBT001, FBT002 - DSPy's signature
     ) -> str:
-        """Return the bare text of a single input field, or ``name: value`` lines of several, in field order."""
+        """Return the bare text of a single input field, or ``name: value`` lines of several, in field order.
+
+        A prefix that was set on an input field stands in place of its name, one on the label field behind all of them.
+        """
         given = {
             name: str(format_field_value(field_info=field, value=inputs[name]))
             for name, field in signature.input_fields.items()
@@ -179,8 +183,10 @@ class LabelAdapter(dspy.Adapter):
         }
         # DSPy leaves out an empty user turn, and most servers refuse a request without one.
         bare = len(signature.input_fields) == 1 and all(given.values())
-        text = "\n".join(given.values() if bare else (f"{name}: {value}" for name, value in given.items()))
-        return "\n\n".join(part for part in (prefix, text, suffix) if part)
+        names = {name: set_prefix(signature, name) or ("" if bare else f"{name}:") for name in given}
+        text = "\n".join(f"{names[name]} {value}" if names[name] else value for name, value in given.items())
+        behind = set_prefix(signature, Decision.required(signature).field)
+        return "\n\n".join(part for part in (prefix, text, behind, suffix) if part)
 
     def format_assistant_message_content(
         self,

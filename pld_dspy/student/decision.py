@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import dspy
+from dspy.signatures.signature import infer_prefix
 
 from ..errors import DataError
 from ..task.answers import check_joinable, match_label, match_labels
@@ -103,3 +104,9 @@ class Decision:
         if self.collection is None:
             return self.values[text]
         return self.collection(self.values[label] for label in labels_in(text, self.labels) or ())
+
+
+def set_prefix(signature: type[dspy.Signature], field: str) -> str:
+    """Return the prefix of a field; empty where it is only the one that DSPy infers from the field's name."""
+    prefix = str((signature.fields[field].json_schema_extra or {}).get("prefix") or "")
+    return "" if prefix == f"{infer_prefix(field)}:" else prefix
