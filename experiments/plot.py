@@ -29,7 +29,7 @@ OURS, MODEL, CLASSIFIER = "#b3261e", "#1a4f8b", "#777777"
 
 
 def plot(experiment: Experiment, path: Path) -> Path:
-    """Draw one row per finished cell, the best last: the score, its 95% interval and the seconds per call.
+    """Draw one row per finished cell, the best last: the score and its 95% interval.
 
     Args:
         experiment: its cells are looked up in the MLflow store.
@@ -64,9 +64,7 @@ def _draw(axes: Axes, row: int, cell: Cell, run: Run, name: str) -> None:
     value, low, high = (metrics[key] for key in (name, f"{name}_low", f"{name}_high"))
     colour = OURS if cell.optimizer.startswith("pld") else CLASSIFIER if not metrics["prompt_tokens"] else MODEL
     axes.errorbar(value, row, xerr=[[value - low], [high - value]], fmt="o", color=colour, capsize=3)
-    seconds = metrics["seconds_per_call"]
-    text = f"{value:.2f}   {seconds:.2g} s per call"
-    axes.annotate(text, (high, row), (8, 0), textcoords="offset points", va="center", fontsize=9)
+    axes.annotate(f"{value:.2f}", (high, row), (8, 0), textcoords="offset points", va="center", fontsize=9)
 
 
 def _label(cell: Cell, experiment: Experiment) -> str:
