@@ -42,6 +42,7 @@ def build_result(context: CompileContext, compiled: dspy.Module) -> PLDResult:
         costs=costs,
         seconds={stage: round(value, 2) for stage, value in context.seconds.items()},
         calibration=context.calibration,
+        baselines=context.baselines,
         insight=found.insight,
         rule_tokens=_rule_tokens(*context.validation),
         suspects=context.audit.suspects,
@@ -110,6 +111,8 @@ def _notes(context: CompileContext) -> Iterator[str]:
         yield from _calibration_notes(context.calibration)
     if found.stopped:
         yield f"The search stopped early: {found.stopped}"
+    if (verdict := context.baselines.verdict) is not None:
+        yield verdict
 
 
 def _suspects_note(suspects: Sequence[Suspect]) -> str:

@@ -17,6 +17,7 @@ from ..ledger.ledger import Ledger
 from ..resolve.records import Resolution
 from ..rules import MicroRule, RuleSet
 from ..run.folder import RunFolder
+from ..scoring.baselines import Baselines
 from ..scoring.objective import Objective
 from ..search.search_result import SearchResult
 from ..student.evaluator import Evaluation, Evaluator
@@ -61,6 +62,7 @@ class CompileContext:
     validation: Pair = field(init=False)
     test: Pair | None = field(init=False, default=None)
     calibration: Calibration | None = field(init=False, default=None)
+    baselines: Baselines = field(init=False)
 
     def open(self, folder: RunFolder, ledger: Ledger, *, objective: Objective, adapter: dspy.Adapter | None) -> None:
         """Set where files and answers go; student and teacher are asked through the same ledger."""

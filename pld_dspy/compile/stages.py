@@ -17,18 +17,21 @@ from ..induce.induce_config import InduceConfig
 from ..ledger.budget import UNCAPPED
 from ..ledger.jsonl import write_jsonl
 from ..ledger.keys import digest
+from ..local.embedding import embedder_of
 from ..local.lm import LocalLM
 from ..resolve.loop import resolve
 from ..resolve.resolve_config import ResolveConfig
 from ..rules import RuleSet
 from ..run.progress import Progress, bar, timed, write_trials
 from ..run.result import OWN_CODE
+from ..scoring.baselines import Baselines, score_baselines
 from ..search.applicability import applicability
 from ..search.demonstrations import draw_demonstrations
 from ..search.search_config import SearchConfig
 from ..search.space import Space
 from ..search.storage import open_study, publish_space
 from ..search.study import RuleSearch
+from ..student.redecide import redecide
 from .context import CompileContext, Pair
 
 
@@ -174,6 +177,39 @@ def score_students(context: CompileContext) -> None:
         context.test = _score_both(context, "test", splits.test, stage=UNCAPPED) if splits.test else None
     if context.calibration and context.test:
         context.calibration = grade_students(context.calibration, splits.test, context.test, context.evaluator)
+
+
+def compare_baselines(context: CompileContext) -> None:
+    """Compare the student that the user gets, calibrated where that was fitted, with what the labels alone give."""
+    task, evaluator, examples = context.task, context.evaluator, context.splits.test or context.splits.val
+    _, student = context.test or context.validation
+    with timed(context.seconds, "baselines"):
+        if context.calibration is not None:
+            offsets = context.calibration.compiled.offsets
+            student = evaluator.scored(examples, redecide(student.answers, offsets, evaluator))
+        context.baselines = baselines_of_labels(context).compared(
+            student.score, student.labels, golds=task.golds(examples), labels=task.labels, seed=context.seed
+        )
+
+
+def baselines_of_labels(context: CompileContext) -> Baselines:
+    """Score simple classifiers on exactly the labels that the compile has; no call is made.
+
+    They learn from training and validation, and are scored on test; without a test set, from training alone, and are
+    scored on validation.
+    """
+    task, splits = context.task, context.splits
+    known, new = ([*splits.train, *splits.val], splits.test) if splits.test else (splits.train, splits.val)
+    return score_baselines(
+        context.texts(known),
+        task.golds(known),
+        new_texts=context.texts(new),
+        new_golds=task.golds(new),
+        labels=task.labels,
+        split="test" if splits.test else "validation",
+        embedder=embedder_of("auto"),
+        seed=context.seed,
+    )
 
 
 def _score_both(context: CompileContext, split: str, examples: Sequence[dspy.Example], *, stage: str) -> Pair:
