@@ -136,8 +136,8 @@ class Baselines(Record):
 
     def _growth(self) -> float:
         """Return macro-F1 per factor e of labels, over the upper points of the curve; 0 where there is but one."""
-        upper = [(math.log(size), value) for size, value in self.curve if size >= STEADY * self.labels]
-        return float(np.polyfit(*zip(*upper, strict=True), 1)[0]) if len(upper) > 1 else 0.0
+        upper = np.array([(math.log(size), value) for size, value in self.curve if size >= STEADY * self.labels])
+        return float(np.polyfit(upper[:, 0], upper[:, 1], 1)[0]) if len(upper) > 1 else 0.0
 
     def _trend(self) -> tuple[str, ...]:
         """Return what twice the labels would add, by the curve; nothing where it has a single point."""
@@ -182,7 +182,10 @@ def score_baselines(
     )
     sizes = {max(round(share * len(golds)), 2) for share in SHARES}
     curve = [
-        (size, float(np.mean([macro_f1(new_golds, found, labels) for found in _draws(classifier, size, vectors, seed)])))
+        (
+            size,
+            float(np.mean([macro_f1(new_golds, found, labels) for found in _draws(classifier, size, vectors, seed)])),
+        )
         for size in sorted(sizes)
         if size < len(golds)
     ]
