@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def encoder_logistic(setting: Setting) -> dspy.Module:
-    """Fit the library's classifier on sentence vectors of the training and validation texts, whose labels PLD uses, too.
+    """Fit the library's classifier on sentence vectors of the training and validation texts: the labels that PLD has.
 
     Raises:
         DataError: the encoder is not installed.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from .options import AsJson, DataOptions, Seed, Target, with_option_groups

@@ -48,7 +48,7 @@ def build_result(context: CompileContext, compiled: dspy.Module) -> PLDResult:
         suspects=context.audit.suspects,
         counts=_counts(context),
         stopped=found.stopped,
-        notes=[*context.notes, *_notes(context)],
+        notes=[*context.notes, *_notes(context), *filter(None, [context.baselines.verdict])],
         seed=context.seed,
         versions=versions(),
     )
@@ -111,8 +111,6 @@ def _notes(context: CompileContext) -> Iterator[str]:
         yield from _calibration_notes(context.calibration)
     if found.stopped:
         yield f"The search stopped early: {found.stopped}"
-    if (verdict := context.baselines.verdict) is not None:
-        yield verdict
 
 
 def _suspects_note(suspects: Sequence[Suspect]) -> str:

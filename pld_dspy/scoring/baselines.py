@@ -106,8 +106,8 @@ class Baselines(Record):
         """How to read these before anything is compiled, a sentence or two each."""
         best, majority = self[CLASSIFIER].score, self[MAJORITY].score
         level = (
-            f"The classifier needs no language model and has macro-F1 {best.macro_f1:.3f}. A compile pays if rules bring "
-            "the student above that, or if people must read, edit or sign the logic. Its result shows both."
+            f"The classifier needs no language model and has macro-F1 {best.macro_f1:.3f}. A compile pays if rules "
+            "bring the student above that, or if people must read, edit or sign the logic. Its result shows both."
         )
         if best.interval[0] <= majority.macro_f1:
             return (

