@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from pld_dspy.ledger.keys import digest
+from pld_dspy.local.classifier import TextClassifier
 from pld_dspy.task.task import Task, input_text
 
 if TYPE_CHECKING:
@@ -17,15 +18,15 @@ if TYPE_CHECKING:
 
 
 class LinearClassifier(dspy.Module):
-    """A scikit-learn text classifier as a DSPy program.
+    """A fitted text classifier as a DSPy program.
 
     Args:
-        model: a fitted pipeline from text to label.
+        model: what predicts the label of a text.
         label_field: the output field.
         fingerprint: a digest of the training data.
     """
 
-    def __init__(self, model: Pipeline, label_field: str, fingerprint: str) -> None:
+    def __init__(self, model: Pipeline | TextClassifier, label_field: str, fingerprint: str) -> None:
         super().__init__()
         self.model = model
         self.label_field = label_field

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from .rules import Rule as Rule
     from .rules import RuleSet as RuleSet
     from .run.result import PLDResult as PLDResult
+    from .scoring.baselines import Baselines as Baselines
     from .search.search_config import SearchConfig as SearchConfig
     from .student.adapter import LabelAdapter as LabelAdapter
     from .task.splits import Splits as Splits
 
 _HOMES = {
     "PLD": "pld",
+    "Baselines": "scoring.baselines",
     "Budget": "ledger.budget",
     "Calibrated": "calibrate.calibrated",
     "InduceConfig": "induce.induce_config",

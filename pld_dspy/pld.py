@@ -26,6 +26,7 @@ from .run.outcome import keep_outcome
 from .run.progress import Progress
 from .run.result import PLDResult
 from .run.tracking import Recorder, recorder_for
+from .scoring.baselines import Baselines
 from .scoring.objective import Metric, Objective, SetMetric
 from .search.search_config import SearchConfig
 from .search.storage import find_study
@@ -204,6 +205,7 @@ class PLD(Teleprompter):
         if self.calibrate:
             stages.fit_calibration(context, error_rate=self.error_rate, precedents=self.precedents)
         stages.score_students(context)
+        stages.compare_baselines(context)
 
     def join(
         self,
@@ -260,6 +262,18 @@ class PLD(Teleprompter):
             calibrate=self.calibrate,
             budget=self.budget,
         )
+
+    def baselines(
+        self,
+        student: dspy.Module,
+        *,
+        trainset: Sequence[dspy.Example],
+        valset: Sequence[dspy.Example] | None = None,
+        testset: Sequence[dspy.Example] | None = None,
+    ) -> Baselines:
+        """Score simple classifiers on the labels that :meth:`compile` would have, split as there; no model is called."""
+        context = self._checked(student, trainset=trainset, valset=valset, testset=testset)
+        return stages.baselines_of_labels(context)
 
     def get_params(self) -> dict[str, Any]:
         """Return the settings as a fresh flat dict of plain values; MLflow's autologging adds to the dict it gets."""

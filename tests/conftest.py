@@ -15,12 +15,22 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import dspy
 from dspy.dsp.utils.settings import DEFAULT_CONFIG
 
+from pld_dspy.local import embedding
+
 
 @pytest.fixture(autouse=True, scope="session")
 def no_waiting_for_disks() -> Iterator[None]:
     """Optuna's journal waits for the disk after every line; tests kill processes, but pull no plugs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def vectors_without_weights() -> Iterator[None]:
+    """Every compile embeds its texts: here with TF-IDF, also where the encoder, which takes seconds, is installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embedding, "find_spec", lambda name: None)
         yield
 
 

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import DataError, PLDError, RunError
+from .baselines import baselines
 from .compile import compile_command, demo
 from .evaluate import evaluate
 from .options import RunArgument
@@ -55,7 +56,7 @@ app = typer.Typer(
 )
 app.command("compile")(compile_command)
 app.command("search")(search_command)
-for command in (demo, evaluate, rules):
+for command in (baselines, demo, evaluate, rules):
     app.command()(command)
 models_app = typer.Typer()
 app.add_typer(models_app, name="models")

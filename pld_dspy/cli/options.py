@@ -20,6 +20,9 @@ calls_option = partial(search_option, min=0)
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
 Student = Annotated[str, model_option(metavar="SPEC", help="local, local:NAME, a .gguf path, or PROVIDER/MODEL.")]
+Target = Annotated[str | None, model_option(help="The predictor that decides, if several could.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Storage = Annotated[
     str | None,
     search_option(metavar="URL", help="Shared Optuna storage.", show_default="a journal in the run folder"),
@@ -102,7 +105,7 @@ class RunOptions:
     ] = None
     tracking: Annotated[str, typer.Option(help="mlflow, none, or an MLflow tracking URI.")] = "mlflow"
     out: Annotated[Path | None, typer.Option(help="The run folder.", show_default="runs/NAME")] = None
-    seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0
+    seed: Seed = 0
     fresh: Annotated[bool, typer.Option("--fresh", help="Start anew: delete the results in the run folder.")] = False
     estimate: Annotated[bool, typer.Option("--estimate", help="Print what it takes at most; call nothing.")] = False
 

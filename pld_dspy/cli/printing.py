@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
 
 from ..calibrate.calibration import Abstention, Answered, Calibration, SavedCalibration
-from ..compile.estimate import Estimate
 from ..rules import Rule
 from ..run.result import PLDResult
+from ..scoring.baselines import Baselines
 from ..scoring.difference import AccuracyDifference, Difference
 from ..scoring.score import Score
 from .streams import escape_control_characters
+
+if TYPE_CHECKING:
+    from ..compile.estimate import Estimate
 
 
 def console() -> Console:
@@ -44,6 +48,8 @@ def print_result(out: Console, result: PLDResult) -> None:
             out.print(escape_control_characters(f"     shown: {demo.example_id}, {demo.label}"), soft_wrap=True)
     if result.calibration is not None:
         _print_calibration(out, result.calibration)
+    if result.baselines is not None:
+        out.print(_baseline_table(result.baselines))
     out.print(_cost_table(result))
     for note in result.notes:
         out.print(f"Note: {escape_control_characters(note)}", soft_wrap=True)
@@ -61,6 +67,18 @@ def print_estimate(out: Console, estimate: Estimate) -> None:
     out.print(f"At most {estimate.student_calls:,} student and {estimate.teacher_calls:,} teacher calls{caps}.")
     if estimate.money is not None:
         out.print(f"At most {estimate.money:.2f} in the currency of the prices.")
+
+
+def print_baselines(out: Console, found: Baselines) -> None:
+    """Print what simple ways make of the labels, the learning curve, and how to read both."""
+    out.print(f"Learned from {found.labels} labelled examples; texts to vectors by {found.embedder}.", soft_wrap=True)
+    out.print(_baseline_table(found))
+    curve = table_of([], ["labels", f"classifier's {found.split} macro-F1"])
+    for size, figure in found.curve:
+        curve.add_row(f"{size:,}", f"{figure:.3f}")
+    out.print(curve)
+    for sentence in found.advice:
+        out.print(sentence, soft_wrap=True)
 
 
 def print_score(out: Console, score: Score) -> None:
@@ -128,6 +146,19 @@ def _print_calibration(out: Console, found: Calibration) -> None:
             if split is not None:
                 out.print(f"{name}: {abstention_line(abstention, split)}", soft_wrap=True)
     out.print()
+
+
+def _baseline_table(found: Baselines) -> Table:
+    """Return the simple ways, below the student where there is one, with its lead over each."""
+    student = found.student
+    table = table_of([f"{found.split} macro-F1", ""], ["accuracy", "n"])
+    if student is not None:
+        table.add_column("student minus this")
+        table.add_row("student", _rate(student), f"{student.accuracy:.3f}", str(student.n), "")
+    for row in found.rows:
+        lead = [_gain(row.difference)] if row.difference is not None else []
+        table.add_row(row.name, _rate(row.score), f"{row.score.accuracy:.3f}", str(row.score.n), *lead)
+    return table
 
 
 def _cost_table(result: PLDResult) -> Table:

@@ -18,6 +18,7 @@ from ..ledger.ledger import Ledger
 from ..resolve.records import Resolution
 from ..rules import MicroRule, RuleSet
 from ..run.folder import RunFolder
+from ..scoring.baselines import Baselines
 from ..scoring.objective import Objective
 from ..search.search_result import SearchResult
 from ..student.evaluator import Evaluation, Evaluator
@@ -63,6 +64,7 @@ class CompileContext:
     test: Pair | None = field(init=False, default=None)
     precedents: Precedents | None = field(init=False, default=None)  # without weights; None where none are wanted
     calibration: Calibration | None = field(init=False, default=None)
+    baselines: Baselines = field(init=False)
 
     def open(self, folder: RunFolder, ledger: Ledger, *, objective: Objective, adapter: dspy.Adapter | None) -> None:
         """Set where files and answers go; student and teacher are asked through the same ledger."""

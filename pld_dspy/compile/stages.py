@@ -26,6 +26,7 @@ from ..resolve.resolve_config import ResolveConfig
 from ..rules import RuleSet
 from ..run.progress import Progress, bar, timed, write_trials
 from ..run.result import OWN_CODE
+from ..scoring.baselines import Baselines, score_baselines
 from ..scoring.difference import difference
 from ..search.applicability import applicability
 from ..search.demonstrations import draw_demonstrations
@@ -34,8 +35,9 @@ from ..search.space import Space
 from ..search.storage import open_study, publish_space
 from ..search.study import RuleSearch
 from ..student.adapter import LabelAdapter
+from ..student.evaluator import Evaluation
 from ..student.frames import frames_for, with_frame
-from ..student.redecide import redecide_to_match_gold
+from ..student.redecide import decision_of, redecide, redecide_to_match_gold
 from ..task.task import example_id
 from .context import CompileContext, Pair
 
@@ -239,6 +241,48 @@ def score_students(context: CompileContext) -> None:
             precedents=context.precedents,
             texts=context.texts(splits.test),
         )
+
+
+def compare_baselines(context: CompileContext) -> None:
+    """Compare the student that the user gets, calibrated where that was fitted, with what the labels alone give."""
+    task, evaluator, examples = context.task, context.evaluator, context.splits.test or context.splits.val
+    _, student = context.test or context.validation
+    with timed(context.seconds, "baselines"):
+        student = _as_delivered(context, examples, student)
+        context.baselines = baselines_of_labels(context).compared(
+            student.score, student.labels, golds=task.golds(examples), labels=task.labels, seed=context.seed
+        )
+
+
+def _as_delivered(context: CompileContext, examples: Sequence[dspy.Example], own: Evaluation) -> Evaluation:
+    """Return the compiled student's answers to ``examples`` as the program that the user gets decides them."""
+    evaluator, answers = context.evaluator, own.answers
+    decision = decision_of(evaluator)
+    if context.calibration is None or decision is None:
+        return own
+    if (precedents := context.weighed_precedents) is not None:
+        answers = precedents.weigh(answers, precedents.evidence(context.texts(examples)), context.task, decision)
+    return evaluator.scored(examples, redecide(answers, context.calibration.used.offsets, evaluator))
+
+
+def baselines_of_labels(context: CompileContext) -> Baselines:
+    """Score simple classifiers on exactly the labels that the compile has; no call is made.
+
+    They learn from training and validation, and are scored on test; without a test set, from training alone, and are
+    scored on validation.
+    """
+    task, splits = context.task, context.splits
+    known, new = ([*splits.train, *splits.val], splits.test) if splits.test else (splits.train, splits.val)
+    return score_baselines(
+        context.texts(known),
+        task.golds(known),
+        new_texts=context.texts(new),
+        new_golds=task.golds(new),
+        labels=task.labels,
+        split="test" if splits.test else "validation",
+        embedder=embedder_of("auto"),
+        seed=context.seed,
+    )
 
 
 def _score_both(context: CompileContext, split: str, examples: Sequence[dspy.Example], *, stage: str) -> Pair:

@@ -45,6 +45,20 @@ class TextClassifier:
         """Return m x C natural log-probabilities of labels, for m vectors."""
         return _log_probabilities(self._model, vectors, self.labels)
 
+    def decide(self, vectors: Floats) -> list[str]:
+        """Return the likeliest label for each of m vectors."""
+        return [self.labels[place] for place in self.log_probabilities(vectors).argmax(axis=1)]
+
+    def predict(self, texts: Sequence[str]) -> list[str]:
+        """Return the likeliest label of each of m texts."""
+        return self.decide(self.embed(texts))
+
+    def part(self, rows: Sequence[int]) -> TextClassifier:
+        """Return a classifier on some of the labelled texts."""
+        return TextClassifier(
+            self.labels, tuple(self.golds[row] for row in rows), self.vectors[list(rows)], self.embedder
+        )
+
     def nearest(self, vectors: Floats, count: int) -> NDArray[np.int64]:
         """Return the rows of the ``count`` nearest labelled texts for each of m vectors, the nearest first."""
         return np.argsort(-(vectors @ self.vectors.T), axis=1, kind="stable")[:, :count]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from threading import Lock
 from typing import Any, Literal, TypeAlias
@@ -48,9 +48,14 @@ def sentence_encoder(texts: list[str]) -> Floats:
 
     Source: Wang et al. 2024, "Multilingual E5 text embeddings", arXiv 2402.05672.
     """
-    cut = [text if len(text) <= 2 * HALF else f"{text[:HALF]} ... {text[-HALF:]}" for text in texts]
+    return np.array([_sentence_vector(text) for text in texts], dtype=np.float64).reshape(len(texts), -1)
+
+
+@lru_cache(maxsize=20_000)  # the stages of a compile look at the same texts; a vector takes 3 KB
+def _sentence_vector(text: str) -> Floats:
+    cut = text if len(text) <= 2 * HALF else f"{text[:HALF]} ... {text[-HALF:]}"
     with _one_at_a_time:
-        return np.asarray(_e5().encode(cut, is_query=True), dtype=np.float64).reshape(len(texts), -1)
+        return np.asarray(_e5().encode([cut], is_query=True), dtype=np.float64)[0]
 
 
 @cache

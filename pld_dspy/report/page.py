@@ -17,7 +17,7 @@ from ..run.folder import RunFolder
 from ..run.progress import read_trials
 from ..run.result import Comparison, PLDResult
 from ..scoring.score import NO_ANSWER, Score
-from .plots import plot_labels, plot_progress, plot_reliability, plot_risk_coverage
+from .plots import plot_labels, plot_learning_curve, plot_progress, plot_reliability, plot_risk_coverage
 
 EXAMPLES_SHOWN = 30
 """Supporting examples that the page shows in full per rule; of the others it gives the ids."""
@@ -44,6 +44,7 @@ def write_report(folder: Path) -> Path:
         confusions=[(title, _confusion(score, result.labels)) for title, score in _students(shown)],
         progress=plot_progress(trials) if trials else None,
         bars=plot_labels(_students(shown), result.labels),
+        curve=plot_learning_curve(result.baselines) if result.baselines else None,
         **_calibration_plots(result.calibration),
         patches=read_jsonl(run.patches, PatchRecord) if run.patches.is_file() else [],
         settings=run.config.read_text(encoding="utf-8") if run.config.is_file() else None,

@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ..calibrate.calibration import Grade
 from ..run.progress import TrialLine
+from ..scoring.baselines import Baselines
 from ..scoring.score import Score
 
 BLUE, GREY, ORANGE = "#0072b2", "#767676", "#d55e00"  # told apart in all common forms of colour blindness
@@ -68,6 +69,20 @@ def plot_labels(students: Sequence[tuple[str, Score]], labels: Sequence[str]) ->
         axes.invert_yaxis()
         axes.set(xlim=(0, 1.08), xlabel="F1")
     return _svg(figure, "labels", "F1 of each label, before and after; the table below gives the figures.")
+
+
+def plot_learning_curve(found: Baselines) -> Markup:
+    """Draw the classifier's macro-F1 by its number of labels, with the student's as a line."""
+    sizes, figures = zip(*found.curve, strict=True)
+    with _axes(3.0) as (figure, axes):
+        axes.plot(sizes, figures, "o-", color=BLUE, markersize=5, label="classifier")
+        if found.student is not None:
+            axes.axhline(found.student.macro_f1, color=ORANGE, linestyle="--", label="student")
+        axes.set(xlim=(0, None), ylim=(0, 1.02), xlabel="labels to learn from", ylabel=f"macro-F1 on {found.split}")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(axis="y", alpha=0.3)
+    ends = "; ".join(f"{size} labels: {value:.3f}" for size, value in found.curve)
+    return _svg(figure, "curve", f"Macro-F1 of the classifier by the number of its labels. {ends}.")
 
 
 def plot_risk_coverage(

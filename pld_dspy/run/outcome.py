@@ -58,6 +58,10 @@ def _figures(result: PLDResult) -> Iterator[tuple[str, float | None]]:
             yield f"{split}_macro_f1_compiled", comparison.compiled.macro_f1
             yield f"{split}_macro_f1_gain", comparison.difference.macro_f1
             yield f"{split}_accuracy_gain", comparison.compiled.accuracy - comparison.baseline.accuracy
+    if result.baselines is not None:
+        split = "test" if result.baselines.split == "test" else "val"
+        for row in result.baselines.rows:
+            yield f"{split}_macro_f1_{row.name.replace(' ', '_')}", row.score.macro_f1
     if result.calibration is not None:
         if result.calibration.difference_to_baseline is not None:
             yield "test_macro_f1_gain_calibrated", result.calibration.difference_to_baseline.macro_f1

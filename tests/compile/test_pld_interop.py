@@ -120,9 +120,12 @@ def test_the_recorder_is_told_of_every_trial_and_of_the_outcome(tmp_path):
     best = [value for _, value in notes.metrics("val_macro_f1")]
     assert best == sorted(best)
     assert notes.metrics("test_macro_f1_compiled") == [(0, result.test.compiled.macro_f1)]
+    for row in result.baselines.rows:
+        assert notes.metrics(f"test_macro_f1_{row.name.replace(' ', '_')}") == [(0, row.score.macro_f1)]
+    assert notes.metrics("test_macro_f1_classifier")
     assert notes.metrics("count_micro_rules") == [(0, len(TRAIN))]
     seconds = {one[1] for one in notes.told if one[0] == "metric" and one[1].startswith("seconds_")}
-    stages = ("baseline", "explain", "audit", "induce", "search", "test")
+    stages = ("baseline", "explain", "audit", "induce", "search", "test", "baselines")
     assert seconds == {f"seconds_{stage}" for stage in stages}
     assert notes.metrics("search_own_code_seconds") == [(0, result.seconds["search_own_code"])]
     assert {one[1] for one in notes.told if one[0] == "artifact"} >= {"rules.yaml", "result.json", "program.json"}

