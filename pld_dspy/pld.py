@@ -271,7 +271,7 @@ class PLD(Teleprompter):
         valset: Sequence[dspy.Example] | None = None,
         testset: Sequence[dspy.Example] | None = None,
     ) -> Baselines:
-        """Score simple classifiers on the labels that :meth:`compile` would have, split as there; no model is called."""
+        """Score simple classifiers on the labels that :meth:`compile` would have, split as there, without a model."""
         context = self._checked(student, trainset=trainset, valset=valset, testset=testset)
         return stages.baselines_of_labels(context)
 

@@ -131,7 +131,8 @@ class Calibrated(dspy.Module):
         predictor = dict(self.program.named_predictors())[self.target]
         calls = [(read, given) for module, read, given in trace if module is predictor]
         logprobs = calls[-1][1].get(LABEL_LOGPROBS) if calls else None
-        own, cited = label_text(prediction.get(self.label_field)), {}
+        own = label_text(prediction.get(self.label_field))
+        cited: dict[str, Any] = {}
         if logprobs is None or own not in self.labels:
             calibrated = prediction.copy(confidence=None, abstained=self.threshold is not None)
         else:

@@ -36,7 +36,7 @@ DIGITS = 5
 RIDGE = 1e-3
 """Penalty on the weights: it keeps them finite where few examples are all decided right."""
 
-_NAMES = {sentence_encoder: "encoder", tfidf_svd: "tfidf"}
+_NAMES: dict[Embedder, str] = {sentence_encoder: "encoder", tfidf_svd: "tfidf"}
 
 
 class Precedents(Record):

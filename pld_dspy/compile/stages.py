@@ -245,7 +245,7 @@ def score_students(context: CompileContext) -> None:
 
 def compare_baselines(context: CompileContext) -> None:
     """Compare the student that the user gets, calibrated where that was fitted, with what the labels alone give."""
-    task, evaluator, examples = context.task, context.evaluator, context.splits.test or context.splits.val
+    task, examples = context.task, context.splits.test or context.splits.val
     _, student = context.test or context.validation
     with timed(context.seconds, "baselines"):
         student = _as_delivered(context, examples, student)

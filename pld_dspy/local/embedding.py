@@ -55,7 +55,7 @@ def sentence_encoder(texts: list[str]) -> Floats:
 def _sentence_vector(text: str) -> Floats:
     cut = text if len(text) <= 2 * HALF else f"{text[:HALF]} ... {text[-HALF:]}"
     with _one_at_a_time:
-        return np.asarray(_e5().encode([cut], is_query=True), dtype=np.float64)[0]
+        return np.asarray(_e5().encode([cut], is_query=True)[0], dtype=np.float64)
 
 
 @cache

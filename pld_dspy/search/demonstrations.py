@@ -45,7 +45,7 @@ def draw_demonstrations(
     for draw in range(DRAWS if most else 0):
         shuffled = np.random.default_rng([seed, draw]).permutation(len(known))
         turns: dict[str, int] = {}
-        order = []
+        order: list[tuple[int, int, Demonstration]] = []
         for place in shuffled:
             turns[known[place].label] = turn = turns.get(known[place].label, -1) + 1
             order.append((turn, len(order), known[place]))
