@@ -51,7 +51,7 @@ def draw_demonstrations(
             order.append((turn, len(order), known[place]))
         shown = _short_enough([demo for _, _, demo in sorted(order, key=lambda one: one[:2])][:most])
         choices += [shown[: len(shown) // 2], shown]
-    return tuple(dict.fromkeys(choice for choice in choices if choice or choice is choices[0]))
+    return tuple({tuple(demo.example_id for demo in choice): choice for choice in choices}.values())
 
 
 def _short_enough(demos: Sequence[Demonstration]) -> tuple[Demonstration, ...]:

@@ -105,7 +105,7 @@ def test_precedents_are_the_nearest_by_cosine_and_survive_a_file():
     cosines = (made.classifier.vectors @ vectors[0]).round(4)
     assert [one["similarity"] for one in near] == sorted(cosines, reverse=True)[:3]
     loaded = Precedents.model_validate_json(made.model_dump_json())
-    assert loaded == made
+    assert loaded.model_dump() == made.model_dump()
     np.testing.assert_allclose(loaded.evidence(["Mail 7 about the dinner"]), made.evidence(["Mail 7 about the dinner"]))
 
 
@@ -150,9 +150,10 @@ def test_saved_and_loaded_asynchronously_and_copied_it_decides_the_same(done, tm
     lm, _, program, folder = done
     program.save(tmp_path / "program.json")
     loaded = Calibrated(student())
-    loaded.load(tmp_path / "program.json")
+    loaded.load(tmp_path / "program.json", allow_unsafe_lm_state=True)
     stored = Precedents.model_validate_json(folder.precedents.read_text())
-    assert loaded.precedents == stored == program.precedents
+    for found in (loaded.precedents, stored):
+        assert found.model_dump() == program.precedents.model_dump()
     text = TEST[1].text
     with dspy.context(lm=lm, adapter=LabelAdapter()):
         told = program(text=text).toDict()

@@ -40,7 +40,7 @@ def test_labels_take_turns_halves_are_nested_and_draws_differ():
         assert whole[:3] == half
         assert sorted(demo.label for demo in half) == sorted(LABELS)
         assert sorted(demo.label for demo in whole) == sorted([*LABELS, *LABELS])
-    assert len({choice for choice in choices[2::2]}) == 3
+    assert len({tuple(demo.example_id for demo in choice) for choice in choices[2::2]}) == 3
     assert all(demo.inputs == READS[demo.example_id] for choice in choices for demo in choice)
     assert draw_demonstrations(READS, GOLDS, most=6, seed=0) == choices
     assert draw_demonstrations(READS, GOLDS, most=6, seed=1) != choices
