@@ -19,6 +19,7 @@ from .errors import DataError
 from .induce.induce_config import InduceConfig
 from .ledger.budget import Budget
 from .ledger.ledger import Ledger
+from .local.embedding import EmbedderChoice, embedder_of
 from .local.lm import LocalLM
 from .resolve.resolve_config import ResolveConfig
 from .run.folder import RunFolder
@@ -47,6 +48,9 @@ class PLD(Teleprompter):
         metric: a per-example DSPy or GEPA metric instead: its mean is maximized, and the teacher gets its feedback
             when errors are resolved.
         target: name of the deciding predictor or its output field, if more than one could be meant.
+        embedder: what turns texts into vectors to compare. "auto": the sentence encoder where it pays, if it is
+            installed and a stage has at most 5,000 texts, else TF-IDF; "encoder" or "tfidf": always that one where the
+            encoder pays; or any ``dspy.Embedder`` or function of texts, which all stages then use.
         induce, search: how rules are made, and how student calls are spent.
         resolve: how remaining errors are given to the teacher after the search, to patch rules; without a teacher,
             rules may still be removed, reworded or swapped with the bench. None leaves this stage out.
@@ -83,6 +87,7 @@ class PLD(Teleprompter):
         objective: str | SetMetric = "macro_f1",
         metric: Metric | None = None,
         target: str | None = None,
+        embedder: EmbedderChoice = "auto",
         induce: InduceConfig | None = None,
         search: SearchConfig | None = None,
         resolve: ResolveConfig | None = None,
@@ -101,7 +106,7 @@ class PLD(Teleprompter):
         seed: int = 0,
     ) -> None:
         self.teacher, self.target, self.origin = teacher, target, origin
-        self.objective = Objective(objective, metric)
+        self.objective, self.embedder = Objective(objective, metric), embedder
         self.induce, self.search, self.resolve = induce or InduceConfig(), search or SearchConfig(), resolve
         self.calibrate, self.error_rate = calibrate, error_rate
         self.budget, self.max_errors = budget or Budget(), max_errors
@@ -117,6 +122,7 @@ class PLD(Teleprompter):
                 f"error_rate={error_rate} needs confidences, and calibrate is off. Turn it on (calibrate=True, "
                 "--calibrate), or leave out the error rate."
             )
+        embedder_of(embedder)
         recorder_for(tracking)
 
     def compile(
@@ -247,6 +253,7 @@ class PLD(Teleprompter):
             teacher=self.teacher if teacher is None else teacher,
             target=self.target,
             context_tokens=self.context_tokens,
+            embedder=self.embedder,
             seed=self.seed,
             **data,
         )
