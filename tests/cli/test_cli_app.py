@@ -26,6 +26,16 @@ def test_options_default_to_what_the_library_defaults_to() -> None:
         assert getattr(options[name].default, "value", options[name].default) == getattr(induce, name)
 
 
+def test_the_embedder_has_an_option_in_compile_and_demo() -> None:
+    import inspect
+
+    for name in ("compile", "demo"):
+        option = next(one for one in typer.main.get_command(app).commands[name].params if one.name == "embedder")
+        default = inspect.signature(PLD).parameters["embedder"].default
+        assert getattr(option.default, "value", option.default) == default
+        assert list(option.type.choices) == ["auto", "encoder", "tfidf"]
+
+
 def test_threads_of_student_and_teacher_have_options_of_their_own(
     task: Path, student: dspy.LM, monkeypatch: pytest.MonkeyPatch
 ) -> None:

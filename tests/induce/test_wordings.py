@@ -68,3 +68,33 @@ def test_one_wording_is_a_micro_rule():
     from test_induce import RECORDS, induced
 
     assert all(len(rule.wordings) == 1 and "is about" not in rule.text for rule in induced(RECORDS, wordings=1).rules)
+
+
+GERMAN = {
+    "Karte": ["Der Automat hat die Kreditkarte eingezogen", "Die Kreditkarte ist gesperrt und der Schalter zu"],
+    "Konto": ["Der Kontostand ist falsch und die Bank schweigt", "Die Bank zeigt den Kontostand nicht"],
+}
+SPANISH = {
+    "tarjeta": ["El cajero se quedó con la Visa", "La Visa está bloqueada y el cajero cerrado"],
+    "cuenta": ["El saldo es falso y la oficina calla", "La oficina no muestra el saldo"],
+}
+
+
+@pytest.mark.parametrize(
+    ("examples", "form", "expected"),
+    [
+        (GERMAN, "Wenn der Text sagt: die Kunde, {text}, und so weiter, dann ist es {label}.", ["kreditkarte", "kontostand"]),
+        (SPANISH, "Si el texto dice: la nota, {text}, y todo lo que sigue, entonces es {label}.", ["visa", "saldo"]),
+    ],
+)
+def test_words_that_all_labels_have_are_no_cues_in_other_languages(examples, form, expected):
+    clusters = [
+        Cluster([said(f"{label}{row}", text, label, form.format(text=text, label=label)) for row, text in enumerate(texts)])
+        for label, texts in examples.items()
+    ]
+    wordings = cue_wordings(clusters, tuple(examples), subject="text", reads={})
+    function_words = {"der", "die", "und", "ist", "el", "la", "y", "es", "no"}
+    for wording, first in zip(wordings, expected, strict=True):
+        cues = wording.removeprefix("If the text is about ").partition(", answer")[0].replace(" or ", ", ").split(", ")
+        assert cues[0] == first
+        assert not function_words & set(cues)
