@@ -92,7 +92,11 @@ def main(
         known = tuple(sorted({item.label for item in items}))
         doubtful = {item.example_id for item in items if item.doubtful}
         bare = [item.model_copy(update={"rationale": ""}) for item in items]
-        typer.echo(_row(path.stem, len(items), len(known), "doubted by the author", [_found(bare, known, doubtful, embedder)[1]]))
+        typer.echo(
+            _row(
+                path.stem, len(items), len(known), "doubted by the author", [_found(bare, known, doubtful, embedder)[1]]
+            )
+        )
 
 
 def audited(

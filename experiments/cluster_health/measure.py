@@ -110,9 +110,7 @@ def recorded(path: Path) -> Collection:
     return Collection(micro_rules, [NONE] * len(micro_rules), task)
 
 
-def _induced(
-    given: Collection, config: InduceConfig, embedder: Embedder = tfidf_svd
-) -> tuple[list[list[int]], str]:
+def _induced(given: Collection, config: InduceConfig, embedder: Embedder = tfidf_svd) -> tuple[list[list[int]], str]:
     rows = {rule.example_id: row for row, rule in enumerate(given.micro_rules)}
     found = induce(given.micro_rules, given.task, config=config, embedder=embedder)
     return [[rows[example_id] for example_id in rule.support] for rule in found.rules], found.diagnosis

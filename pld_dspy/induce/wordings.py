@@ -87,10 +87,7 @@ def cue_wordings(
     if not is_english([*texts.values(), *(rule.rule for rule in members)]):
         common = _common_words(members, texts)
     shared = [
-        [
-            _shared_words(rule, texts[id(rule)], label_words | common.get(rule.label, set()))
-            for rule in cluster.members
-        ]
+        [_shared_words(rule, texts[id(rule)], label_words | common.get(rule.label, set())) for rule in cluster.members]
         for cluster in clusters
     ]
     by_label: defaultdict[str, Counter[str]] = defaultdict(Counter)

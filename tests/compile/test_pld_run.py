@@ -21,11 +21,10 @@ from engine import Failure, calls, rule_following_lm, timeout_error
 from tasks import TRAIN, VAL, compiled, good_rules, mail, mail_teacher, micro_rules, pld, student, student_lm
 
 from pld_dspy.compile.context import nested_settings
-from pld_dspy.errors import RunError
+from pld_dspy.errors import DataError, RunError
 from pld_dspy.induce.induce_config import InduceConfig
 from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.pld import PLD
-from pld_dspy.errors import DataError
 from pld_dspy.resolve.resolve_config import ResolveConfig
 from pld_dspy.rules import MicroRule, RuleSet
 from pld_dspy.run.folder import RunFolder

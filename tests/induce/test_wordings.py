@@ -83,13 +83,19 @@ SPANISH = {
 @pytest.mark.parametrize(
     ("examples", "form", "expected"),
     [
-        (GERMAN, "Wenn der Text sagt: die Kunde, {text}, und so weiter, dann ist es {label}.", ["kreditkarte", "kontostand"]),
+        (
+            GERMAN,
+            "Wenn der Text sagt: die Kunde, {text}, und so weiter, dann ist es {label}.",
+            ["kreditkarte", "kontostand"],
+        ),
         (SPANISH, "Si el texto dice: la nota, {text}, y todo lo que sigue, entonces es {label}.", ["visa", "saldo"]),
     ],
 )
 def test_words_that_all_labels_have_are_no_cues_in_other_languages(examples, form, expected):
     clusters = [
-        Cluster([said(f"{label}{row}", text, label, form.format(text=text, label=label)) for row, text in enumerate(texts)])
+        Cluster(
+            [said(f"{label}{row}", text, label, form.format(text=text, label=label)) for row, text in enumerate(texts)]
+        )
         for label, texts in examples.items()
     ]
     wordings = cue_wordings(clusters, tuple(examples), subject="text", reads={})
