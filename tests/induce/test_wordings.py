@@ -86,9 +86,9 @@ SPANISH = {
         (
             GERMAN,
             "Wenn der Text sagt: die Kunde, {text}, und so weiter, dann ist es {label}.",
-            ["kreditkarte", "kontostand"],
+            ["kreditkarte", "bank, kontostand"],
         ),
-        (SPANISH, "Si el texto dice: la nota, {text}, y todo lo que sigue, entonces es {label}.", ["visa", "saldo"]),
+        (SPANISH, "Si el texto dice: la nota, {text}, y todo lo que sigue, entonces es {label}.", ["cajero, visa", "oficina, saldo"]),
     ],
 )
 def test_words_that_all_labels_have_are_no_cues_in_other_languages(examples, form, expected):
@@ -101,6 +101,7 @@ def test_words_that_all_labels_have_are_no_cues_in_other_languages(examples, for
     wordings = cue_wordings(clusters, tuple(examples), subject="text", reads={})
     function_words = {"der", "die", "und", "ist", "el", "la", "y", "es", "no"}
     for wording, first in zip(wordings, expected, strict=True):
-        cues = wording.removeprefix("If the text is about ").partition(", answer")[0].replace(" or ", ", ").split(", ")
-        assert cues[0] == first
+        listed = wording.removeprefix("If the text is about ").partition(", answer")[0]
+        cues = listed.replace(" or ", ", ").split(", ")
+        assert ", ".join(cues).startswith(first)
         assert not function_words & set(cues)
