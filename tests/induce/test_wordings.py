@@ -70,38 +70,32 @@ def test_one_wording_is_a_micro_rule():
     assert all(len(rule.wordings) == 1 and "is about" not in rule.text for rule in induced(RECORDS, wordings=1).rules)
 
 
-GERMAN = {
-    "Karte": ["Der Automat hat die Kreditkarte eingezogen", "Die Kreditkarte ist gesperrt und der Schalter zu"],
-    "Konto": ["Der Kontostand ist falsch und die Bank schweigt", "Die Bank zeigt den Kontostand nicht"],
-}
-SPANISH = {
-    "tarjeta": ["El cajero se quedó con la Visa", "La Visa está bloqueada y el cajero cerrado"],
-    "cuenta": ["El saldo es falso y la oficina calla", "La oficina no muestra el saldo"],
-}
+GERMAN = [
+    ("Karte", "Die Kreditkarte ist weg", "Geht es um eine Kreditkarte, und nicht um Geld, dann Karte."),
+    ("Karte", "Die Kreditkarte geht nicht in der Stadt", "Eine Kreditkarte ist das Zeichen, dann Karte."),
+    ("Konto", "Der Kontostand ist nicht richtig", "Ist der Kontostand nicht richtig, dann Konto."),
+    ("Konto", "Es ist nicht der alte Kontostand", "Der Kontostand ist nicht der alte, dann Konto."),
+]
+SPANISH = [
+    ("tarjeta", "La Visa no funciona en el cajero", "Una Visa es la seña, y entonces es tarjeta."),
+    ("tarjeta", "La Visa es nueva", "Si se trata de una Visa, no de otra cosa, entonces tarjeta."),
+    ("cuenta", "El saldo no es correcto", "Cuando el saldo no es correcto, es la cuenta."),
+    ("cuenta", "No es el saldo antiguo", "El saldo no es el antiguo, entonces cuenta."),
+]
 
 
 @pytest.mark.parametrize(
-    ("examples", "form", "expected"),
-    [
-        (
-            GERMAN,
-            "Wenn der Text sagt: die Kunde, {text}, und so weiter, dann ist es {label}.",
-            ["kreditkarte", "bank, kontostand"],
-        ),
-        (SPANISH, "Si el texto dice: la nota, {text}, y todo lo que sigue, entonces es {label}.", ["cajero, visa", "oficina, saldo"]),
-    ],
+    ("records", "cues"),
+    [(GERMAN, ["kreditkarte", "kontostand"]), (SPANISH, ["visa", "saldo"])],
 )
-def test_words_that_all_labels_have_are_no_cues_in_other_languages(examples, form, expected):
+def test_words_that_are_common_under_other_labels_are_no_cues_in_other_languages(records, cues):
+    labels = tuple(dict.fromkeys(label for label, _, _ in records))
     clusters = [
-        Cluster(
-            [said(f"{label}{row}", text, label, form.format(text=text, label=label)) for row, text in enumerate(texts)]
-        )
-        for label, texts in examples.items()
+        Cluster([said(text, text, label, rule) for label, text, rule in records if label == own]) for own in labels
     ]
-    wordings = cue_wordings(clusters, tuple(examples), subject="text", reads={})
-    function_words = {"der", "die", "und", "ist", "el", "la", "y", "es", "no"}
-    for wording, first in zip(wordings, expected, strict=True):
+    wordings = cue_wordings(clusters, labels, subject="text", reads={})
+    for wording, cue in zip(wordings, cues, strict=True):
         listed = wording.removeprefix("If the text is about ").partition(", answer")[0]
-        cues = listed.replace(" or ", ", ").split(", ")
-        assert ", ".join(cues).startswith(first)
-        assert not function_words & set(cues)
+        words = listed.replace(" or ", ", ").split(", ")
+        assert words[0] == cue
+        assert not {"die", "der", "ist", "nicht", "es", "no", "la"} & set(words)
