@@ -23,7 +23,7 @@ PURITY = 0.75
 """Least share of the micro-rules with a cue word that are for the label."""
 COMMON = 0.05
 """Where a language's stop words are unknown, a word in this share of other labels' micro-rules and examples is no cue.
-On the demo and three recorded sets without the English list, the share of stop words among cues falls from 18% to 8%."""
+On the demo and three recorded sets without the English list, that takes stop words from 18% of the cues to 8%."""
 _WORD = re.compile(r"[^\W\d_][\w'-]+")
 
 
