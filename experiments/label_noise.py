@@ -13,11 +13,12 @@ labels it is fitted in half a second, logistic regression in six, and each draw 
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import typer
@@ -30,7 +31,7 @@ from sklearn.svm import LinearSVC
 
 from pld_dspy.audit import suspects
 from pld_dspy.ledger.jsonl import read_jsonl
-from pld_dspy.local.embedding import embed, tfidf_svd
+from pld_dspy.local.embedding import EmbedderChoice, embed, tfidf_svd
 from pld_dspy.rules import MicroRule
 from pld_dspy.task.tables import read_rows
 from pld_dspy.task.task import Task
@@ -69,25 +70,38 @@ def main(
     stereoset: Annotated[Path | None, typer.Option(help="stereoset.jsonl in its published form.")] = None,
     banking77: Annotated[Path | None, typer.Option(help="The training messages of BANKING77, a CSV file.")] = None,
     rationales: Annotated[list[Path] | None, typer.Option(help="Recorded micro-rules, once or more.")] = None,
+    embedder: Annotated[
+        Literal["auto", "encoder", "tfidf"], typer.Option(help="Of the audit; tfidf: it judges words alone.")
+    ] = "tfidf",
+    most: Annotated[int | None, typer.Option(min=100, help="Most texts per data set, drawn at random.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Draws of the flips; counts are summed.")] = 3,
 ) -> None:
     """Print precision and recall of the audit as a table."""
     typer.echo(HEADER)
     for path, read in ((stereoset, _stereoset), (banking77, _banking77)):
         if path is not None:
-            texts, labels = read(path)
+            texts, labels = _drawn(*read(path), most)
             for kind in ("any other label", "the nearest label"):
-                found = [audited(texts, labels, near=kind == "the nearest label", seed=seed) for seed in range(seeds)]
+                found = [
+                    audited(texts, labels, near=kind == "the nearest label", seed=seed, embedder=embedder)
+                    for seed in range(seeds)
+                ]
                 typer.echo(_row(path.stem, len(texts), len(set(labels)), f"flipped to {kind}", found))
     for path in rationales or ():
         items = read_jsonl(path, MicroRule)
         known = tuple(sorted({item.label for item in items}))
         doubtful = {item.example_id for item in items if item.doubtful}
         bare = [item.model_copy(update={"rationale": ""}) for item in items]
-        typer.echo(_row(path.stem, len(items), len(known), "doubted by the author", [_found(bare, known, doubtful)[1]]))
+        typer.echo(
+            _row(
+                path.stem, len(items), len(known), "doubted by the author", [_found(bare, known, doubtful, embedder)[1]]
+            )
+        )
 
 
-def audited(texts: Sequence[str], labels: Sequence[str], *, near: bool, seed: int) -> Found:
+def audited(
+    texts: Sequence[str], labels: Sequence[str], *, near: bool, seed: int, embedder: EmbedderChoice = "tfidf"
+) -> Found:
     """Flip a share of the labels and audit them.
 
     Args:
@@ -95,6 +109,7 @@ def audited(texts: Sequence[str], labels: Sequence[str], *, near: bool, seed: in
         labels: their true labels.
         near: flip to the label whose texts are most similar to those of the true one, instead of any label.
         seed: of the draw.
+        embedder: of the audit.
     """
     known = tuple(sorted(set(labels)))
     given = np.array([known.index(label) for label in labels])
@@ -107,7 +122,7 @@ def audited(texts: Sequence[str], labels: Sequence[str], *, near: bool, seed: in
         MicroRule(example_id=str(row), inputs={"text": text}, label=label, rationale="", rule=label)
         for row, (text, label) in labelled
     ]
-    doubted, found = _found(items, known, {str(row) for row in np.flatnonzero(flipped != true)})
+    doubted, found = _found(items, known, {str(row) for row in np.flatnonzero(flipped != true)}, embedder)
     sound = [row for row in range(len(told)) if str(row) not in doubted]
     unseen = [texts[row] for row in test]
 
@@ -152,10 +167,12 @@ def _nearest(texts: Sequence[str], given: NDArray[np.int64]) -> NDArray[np.int64
     return np.asarray(similar.argmax(axis=1))
 
 
-def _found(items: Sequence[MicroRule], labels: tuple[str, ...], wrong: set[str]) -> tuple[set[str], Found]:
+def _found(
+    items: Sequence[MicroRule], labels: tuple[str, ...], wrong: set[str], embedder: EmbedderChoice
+) -> tuple[set[str], Found]:
     task = Task(predictor="self", label_field="label", labels=labels, inputs=("text",))
     started = time.process_time()
-    doubted = {suspect.example_id for suspect in suspects(items, task)}
+    doubted = {suspect.example_id for suspect in suspects(items, task, embedder=embedder)}
     return doubted, Found(len(wrong), len(doubted), len(doubted & wrong), time.process_time() - started)
 
 
@@ -169,6 +186,12 @@ def _row(name: str, n: int, labels: int, kind: str, found: Sequence[Found]) -> s
         f"| {name} | {n:,} | {labels} | {kind} | {wrong / len(found) / n_audited:.0%} | {doubted / len(found):.0f} "
         f"| {precision} | {right / wrong:.2f} | {figures} | {sum(one.seconds for one in found) / len(found):.1f} |"
     )
+
+
+def _drawn(texts: list[str], labels: list[str], most: int | None) -> tuple[list[str], list[str]]:
+    """Return at most ``most`` of the texts, in order, with their labels."""
+    rows = sorted(random.Random(0).sample(range(len(texts)), min(most or len(texts), len(texts))))
+    return [texts[row] for row in rows], [labels[row] for row in rows]
 
 
 def _stereoset(path: Path) -> tuple[list[str], list[str]]:

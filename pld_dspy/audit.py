@@ -3,7 +3,10 @@
 From the data, by confident learning (Northcutt et al. 2021, arXiv 1911.00068): a classifier that has not seen an
 example gives the probability of each label; the example is suspect if another label is likelier than usual for
 examples of that label. It is done for the texts, and for the micro-rules without the names of labels. These were
-written for the label given, but speak against it where it does not fit.
+written for the label given, but speak against it where it does not fit. Texts are judged by their words and, unless
+their vectors are those of TF-IDF, by these too: the mean of two classifiers that err differently. With a tenth of the
+labels of 2,000 texts wrong, precision and recall are 0.94 and 0.66 with the sentence encoder and 0.92 and 0.63 without
+(StereoSet), and 0.76 and 0.61 on the 77 labels of BANKING77, where words alone are not trusted.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.naive_bayes import MultinomialNB
 
 from .ledger.answer import Answer
+from .local.classifier import TextClassifier
+from .local.embedding import Embedder, EmbedderChoice, embedder_of, tfidf_svd
 from .rules import MicroRule
 from .task.answers import label_names, match_label
 from .task.task import Task, input_text
@@ -64,15 +69,17 @@ def audit(
     task: Task,
     *,
     texts: Mapping[str, str] | None = None,
+    embedder: EmbedderChoice = "tfidf",
     teacher: Teacher | None = None,
     on_answer: Callable[[], object] | None = None,
 ) -> Audit:
     """Find labels that the data doubts or the teacher, if there is one, contradicts; a label may be both.
 
     The teacher is first asked about what the data doubts most, so that a cap on calls leaves out the rest. ``texts``
-    has what the student reads, by example id; the example's inputs count where there is none.
+    has what the student reads, by example id; the example's inputs count where there is none. ``embedder`` gives the
+    vectors of these texts; with "tfidf" they are judged by their words alone.
     """
-    found = {suspect.example_id: suspect for suspect in suspects(micro_rules, task, texts=texts)}
+    found = {one.example_id: one for one in suspects(micro_rules, task, texts=texts, embedder=embedder)}
     unreadable = 0
     if teacher is not None:
         scores = {name: suspect.score for name, suspect in found.items()}
@@ -86,8 +93,14 @@ def audit(
     return Audit(sorted(found.values(), key=_most_doubtful_first), unreadable)
 
 
-def suspects(micro_rules: Sequence[MicroRule], task: Task, *, texts: Mapping[str, str] | None = None) -> list[Suspect]:
-    """Return the labels that the data doubts, the most doubtful first, without any call; ``texts`` as for ``audit``.
+def suspects(
+    micro_rules: Sequence[MicroRule],
+    task: Task,
+    *,
+    texts: Mapping[str, str] | None = None,
+    embedder: EmbedderChoice = "tfidf",
+) -> list[Suspect]:
+    """Return the labels that the data doubts, the most doubtful first, without any call; arguments as for ``audit``.
 
     They are contradicted by a classifier, or marked as doubtful in their rationale; only the latter if no classifier
     can be trusted on this data, or examples have several labels.
@@ -98,7 +111,7 @@ def suspects(micro_rules: Sequence[MicroRule], task: Task, *, texts: Mapping[str
         if rule.doubtful
     ]
     # A text with several labels reads like each of them, so that a classifier would doubt them all.
-    contradicted = [] if task.several else list(_contradicted_by_data(micro_rules, task, texts or {}))
+    contradicted = [] if task.several else list(_contradicted_by_data(micro_rules, task, texts or {}, embedder))
     found = {(suspect.example_id, suspect.label): suspect for suspect in (*contradicted, *marked)}
     return sorted(found.values(), key=_most_doubtful_first)
 
@@ -149,7 +162,9 @@ def _without_labels(rule: str, labels: Sequence[str]) -> str:
     return label_names(tuple(labels)).sub(" ", rule)
 
 
-def _contradicted_by_data(micro_rules: Sequence[MicroRule], task: Task, texts: Mapping[str, str]) -> Iterator[Suspect]:
+def _contradicted_by_data(
+    micro_rules: Sequence[MicroRule], task: Task, texts: Mapping[str, str], embedder: EmbedderChoice
+) -> Iterator[Suspect]:
     """Yield the examples whose label the texts and micro-rules contradict, on average over those to be trusted."""
     sizes = Counter(rule.label for rule in micro_rules)
     labels = [label for label in task.labels if sizes[label] >= FOLDS]
@@ -164,7 +179,9 @@ def _contradicted_by_data(micro_rules: Sequence[MicroRule], task: Task, texts: M
     trusted: dict[str, NDArray[np.float64]] = {}
     for name, view in views.items():
         if any(text.strip() for text in view):
-            beliefs = _unseen_probabilities(view, given)
+            beliefs = _by_words(view, given)
+            if name == "text" and (own := embedder_of(embedder, len(view))) is not tfidf_svd:
+                beliefs = (beliefs + _by_vectors(view, given, own)) / 2
             agreement = float((beliefs.argmax(axis=1) == given).mean())
             logger.info("Audit by %s: the classifier predicts %.2f of the labels.", name, agreement)
             if agreement >= TRUST:
@@ -183,8 +200,8 @@ def _contradicted_by_data(micro_rules: Sequence[MicroRule], task: Task, texts: M
         yield Suspect(rule.example_id, rule.label, other, round(float(margins[row]), 4), reason)
 
 
-def _unseen_probabilities(texts: Sequence[str], given: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the probability of each label, n x L, by a classifier that has not seen the example."""
+def _by_words(texts: Sequence[str], given: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the probability of each label, n x L, by naive Bayes that has not seen the example."""
     words = CountVectorizer(ngram_range=(1, 2), token_pattern=r"\w+").build_analyzer()
     parts = CountVectorizer(analyzer="char_wb", ngram_range=(2, 4)).build_analyzer()
     vectorizer = TfidfVectorizer(
@@ -197,3 +214,10 @@ def _unseen_probabilities(texts: Sequence[str], given: NDArray[np.int64]) -> NDA
         beliefs[unseen] = classifier.predict_log_proba(matrix[unseen])
     soft = np.exp(beliefs / SOFTENING)
     return np.asarray(soft / soft.sum(axis=1, keepdims=True))
+
+
+def _by_vectors(texts: Sequence[str], given: NDArray[np.int64], embedder: Embedder) -> NDArray[np.float64]:
+    """Return the same by logistic regression on the texts' vectors."""
+    labels = [str(number) for number in range(int(given.max()) + 1)]
+    classifier = TextClassifier.of(texts, [labels[number] for number in given], labels, embedder)
+    return np.exp(classifier.out_of_fold(texts))

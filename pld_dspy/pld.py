@@ -19,6 +19,7 @@ from .errors import DataError
 from .induce.induce_config import InduceConfig
 from .ledger.budget import Budget
 from .ledger.ledger import Ledger
+from .local.embedding import EmbedderChoice, embedder_of
 from .local.lm import LocalLM
 from .resolve.resolve_config import ResolveConfig
 from .run.folder import RunFolder
@@ -50,6 +51,9 @@ class PLD(Teleprompter):
         target: name of the deciding predictor or its output field, if more than one could be meant.
         frames: first choose what stands around the example (its bare text, or the question again behind it) by the
             answers of the unchanged student to training and validation examples, under a ``LabelAdapter``.
+        embedder: what turns texts into vectors to compare. "auto": the sentence encoder where it pays, if it is
+            installed and a stage has at most 5,000 texts, else TF-IDF; "encoder" or "tfidf": always that one where the
+            encoder pays; or any ``dspy.Embedder`` or function of texts, which all stages then use.
         induce, search: how rules are made, and how student calls are spent.
         resolve: how remaining errors are given to the teacher after the search, to patch rules; without a teacher,
             rules may still be removed, reworded or swapped with the bench. None leaves this stage out.
@@ -89,6 +93,7 @@ class PLD(Teleprompter):
         metric: Metric | None = None,
         target: str | None = None,
         frames: bool = False,
+        embedder: EmbedderChoice = "auto",
         induce: InduceConfig | None = None,
         search: SearchConfig | None = None,
         resolve: ResolveConfig | None = None,
@@ -108,7 +113,7 @@ class PLD(Teleprompter):
         seed: int = 0,
     ) -> None:
         self.teacher, self.target, self.origin = teacher, target, origin
-        self.objective = Objective(objective, metric)
+        self.objective, self.embedder = Objective(objective, metric), embedder
         self.induce, self.search, self.resolve = induce or InduceConfig(), search or SearchConfig(), resolve
         self.frames, self.calibrate, self.precedents, self.error_rate = frames, calibrate, precedents, error_rate
         self.budget, self.max_errors = budget or Budget(), max_errors
@@ -129,6 +134,7 @@ class PLD(Teleprompter):
                 f"error_rate={error_rate} needs confidences, and calibrate is off. Turn it on (calibrate=True, "
                 "--calibrate), or leave out the error rate."
             )
+        embedder_of(embedder)
         recorder_for(tracking)
 
     def compile(
@@ -285,6 +291,7 @@ class PLD(Teleprompter):
             teacher=self.teacher if teacher is None else teacher,
             target=self.target,
             context_tokens=self.context_tokens,
+            embedder=self.embedder,
             seed=self.seed,
             **data,
         )

@@ -197,7 +197,13 @@ SEARCH = SearchConfig(screen_calls=0, trials=2)
 def pld(folder: Path | None = None, **settings: Any) -> PLD:
     """A quick compile that learns from :func:`mail_teacher`; ``settings`` are those of PLD."""
     given = {"search": SEARCH, "induce": InduceConfig(wordings=1), "num_threads": 1, "teacher_threads": 1}
-    given |= {"run_dir": folder, "adapter": LabelAdapter(), "teacher": mail_teacher(), "tracking": None}
+    given |= {
+        "run_dir": folder,
+        "adapter": LabelAdapter(),
+        "teacher": mail_teacher(),
+        "tracking": None,
+        "embedder": "tfidf",
+    }
     return PLD(**{**given, **settings})
 
 

@@ -73,6 +73,21 @@ class TestFromTheData:
     def test_labels_that_contradict_like_texts_are_suspect(self):
         found = suspects(bare(relabelled()), mail_task())
         assert {one.example_id for one in found} == {f"m{row}" for row in WRONG}
+
+    def test_an_embedder_sees_likeness_where_no_two_texts_share_a_word(self):
+        # Unrelated words: only the vectors say which mails are alike.
+        strange = [
+            mail.copy(text=f"{chr(97 + row % 26)}{row * 7919:x}").with_inputs("text")
+            for row, mail in enumerate(relabelled())
+        ]
+        kinds = {mail.text: LABELS.index(MAILS[row].label) for row, mail in enumerate(strange)}
+
+        def embedder(texts: Sequence[str]) -> np.ndarray:
+            return np.eye(len(LABELS))[[kinds[text] for text in texts]]
+
+        assert suspects(bare(strange), mail_task()) == []
+        found = suspects(bare(strange), mail_task(), embedder=embedder)
+        assert {one.example_id for one in found} == {f"m{row}" for row in WRONG}
         for one in found:
             true = MAILS[int(one.example_id[1:])].label
             assert one.suggested == true != one.label

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -24,6 +24,9 @@ def main(
     size: Annotated[list[int] | None, typer.Option(min=1000, help="Micro-rules to generate, once or more.")] = None,
     rationales: Annotated[list[Path] | None, typer.Option(help="Recorded micro-rules, once or more.")] = None,
     seed: Annotated[int, typer.Option(help="Of the generator.")] = 0,
+    embedder: Annotated[
+        Literal["auto", "encoder", "tfidf"], typer.Option(help="What compares micro-rules; each method encodes anew.")
+    ] = "tfidf",
     dbscan_up_to: Annotated[int, typer.Option(help="Most micro-rules to run plain DBSCAN on.")] = DBSCAN_UP_TO,
 ) -> None:
     """Compare induction, with and without its check of clusterings, to plain DBSCAN over all labels."""
@@ -36,7 +39,7 @@ def main(
             if method == "DBSCAN" and isinstance(source, int) and source > dbscan_up_to:
                 notes.append(f"{name}, {method}: not run, {source**2 / 2:.0e} pairs. See --dbscan-up-to.")
                 continue
-            health = measured(method, source, seed)
+            health = measured(method, source, seed, embedder)
             rows.append(_row(name, method, health))
             if health.note:
                 notes.append(f"{name}, {method}: {health.note}")

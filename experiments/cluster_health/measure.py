@@ -18,7 +18,7 @@ from pld_dspy.induce.cluster import dbscan
 from pld_dspy.induce.induce import induce
 from pld_dspy.induce.induce_config import InduceConfig
 from pld_dspy.ledger.jsonl import read_jsonl
-from pld_dspy.local.embedding import embed, tfidf_svd
+from pld_dspy.local.embedding import Embedder, EmbedderChoice, embed, embedder_of, tfidf_svd
 from pld_dspy.rules import MicroRule
 from pld_dspy.task.task import Task
 
@@ -57,46 +57,47 @@ class Health:
     note: str = ""
 
 
-Method = Callable[[Collection], tuple[list[list[int]], str]]
-"""A collection -> groups of its rows, and what there is to say."""
+Method = Callable[[Collection, Embedder], tuple[list[list[int]], str]]
+"""A collection and what compares its texts -> groups of its rows, and what there is to say."""
 
 
-def with_check(given: Collection) -> tuple[list[list[int]], str]:
+def with_check(given: Collection, embedder: Embedder) -> tuple[list[list[int]], str]:
     """Induce as PLD does by default."""
-    return _induced(given, InduceConfig())
+    return _induced(given, InduceConfig(), embedder)
 
 
-def without_check(given: Collection) -> tuple[list[list[int]], str]:
+def without_check(given: Collection, embedder: Embedder) -> tuple[list[list[int]], str]:
     """Induce with every label's clusters left as HDBSCAN finds them."""
-    return _induced(given, InduceConfig(band=None))
+    return _induced(given, InduceConfig(band=None), embedder)
 
 
-def plain_dbscan(given: Collection) -> tuple[list[list[int]], str]:
+def plain_dbscan(given: Collection, embedder: Embedder) -> tuple[list[list[int]], str]:
     """Cluster all labels together by DBSCAN as in PLD (arXiv 2602.21103), on the embedding that the others use."""
-    numbers = dbscan()(embed([rule.rule for rule in given.micro_rules], tfidf_svd))
+    numbers = dbscan()(embed([rule.rule for rule in given.micro_rules], embedder))
     return [np.flatnonzero(numbers == number).tolist() for number in range(numbers.max() + 1)], ""
 
 
 METHODS: dict[str, Method] = {"checked": with_check, "unchecked": without_check, "DBSCAN": plain_dbscan}
 
 
-def measured(method: str, source: int | Path, seed: int) -> Health:
+def measured(method: str, source: int | Path, seed: int, embedder: EmbedderChoice = "tfidf") -> Health:
     """Measure a method on a collection, in a process of its own; forked, since its imports take longer than its work.
 
     Args:
         method: a key of ``METHODS``.
         source: how many micro-rules to generate, or a file of recorded ones.
         seed: of the generator.
+        embedder: what compares micro-rules.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
-        return pool.submit(measure, method, source, seed).result()
+        return pool.submit(measure, method, source, seed, embedder).result()
 
 
-def measure(method: str, source: int | Path, seed: int) -> Health:
+def measure(method: str, source: int | Path, seed: int, embedder: EmbedderChoice = "tfidf") -> Health:
     """Measure in this process; arguments as for :func:`measured`."""
     given = collection(source, seed=seed) if isinstance(source, int) else recorded(source)
     before, started = _peak(), time.process_time()
-    groups, note = METHODS[method](given)
+    groups, note = METHODS[method](given, embedder_of(embedder))
     seconds, peak = time.process_time() - started, _peak() - before
     return replace(_quality(given, groups), seconds=seconds, peak=peak, note=note)
 
@@ -109,9 +110,9 @@ def recorded(path: Path) -> Collection:
     return Collection(micro_rules, [NONE] * len(micro_rules), task)
 
 
-def _induced(given: Collection, config: InduceConfig) -> tuple[list[list[int]], str]:
+def _induced(given: Collection, config: InduceConfig, embedder: Embedder = tfidf_svd) -> tuple[list[list[int]], str]:
     rows = {rule.example_id: row for row, rule in enumerate(given.micro_rules)}
-    found = induce(given.micro_rules, given.task, config=config)
+    found = induce(given.micro_rules, given.task, config=config, embedder=embedder)
     return [[rows[example_id] for example_id in rule.support] for rule in found.rules], found.diagnosis
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from .options import (
     DataOptions,
+    Embedding,
     RunOptions,
     SearchOptions,
     Storage,
@@ -27,6 +28,7 @@ def compile_command(
     server: StudentServer,
     teacher: TeacherOptions,
     adapter: Annotated[Literal["label", "chat", "json"], model_option(help="How the student is prompted.")] = "label",
+    embedder: Embedding = "auto",
     target: Target = None,
     search: SearchOptions,
     threads: Threads = None,
@@ -50,6 +52,7 @@ def compile_command(
     pld = PLD(
         objective=search.objective,
         target=target,
+        embedder=embedder,
         induce=InduceConfig(wordings=search.wordings, draws=search.draws, suspects=search.suspects, audit=search.audit),
         search=SearchConfig(screen_calls=search.screen_calls, trials=search.trials, demos=search.demos),
         resolve=ResolveConfig(max_rounds=search.resolve_rounds) if search.resolve_rounds else None,
@@ -63,7 +66,7 @@ def compile_command(
 
 
 @with_option_groups
-def demo(*, student: Student = "local", run: RunOptions) -> None:
+def demo(*, student: Student = "local", embedder: Embedding = "auto", run: RunOptions) -> None:
     """Compile the packaged demo task: claims at an expense desk, with written rationales and no teacher."""
     from ..pld import PLD
     from ..search.search_config import SearchConfig
@@ -74,4 +77,4 @@ def demo(*, student: Student = "local", run: RunOptions) -> None:
     source = Program(module="pld_dspy.demo")
     spec = RunSpec(source=source, student=ModelSpec(spec=student), seed=run.seed)
     search = SearchConfig(screen_calls=144, trials=4)  # some minutes on two CPU cores
-    run_compile(spec, PLD(search=search, **run.of_pld(source.name)), teacher=None, run=run)
+    run_compile(spec, PLD(search=search, embedder=embedder, **run.of_pld(source.name)), teacher=None, run=run)

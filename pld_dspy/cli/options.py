@@ -27,6 +27,9 @@ Storage = Annotated[
     str | None,
     search_option(metavar="URL", help="Shared Optuna storage.", show_default="a journal in the run folder"),
 ]
+Embedding = Annotated[
+    Literal["auto", "encoder", "tfidf"], search_option(help="What compares texts; auto: the encoder where it pays.")
+]
 Threads = Annotated[
     int | None, search_option(min=1, help="Student calls at once.", show_default="1 for a local model, else DSPy's")
 ]

@@ -15,6 +15,7 @@ from ..explain import Explanations
 from ..induce.induce import Induction
 from ..ledger.keys import adapter_settings, digest, lm_settings, plain, program_state
 from ..ledger.ledger import Ledger
+from ..local.embedding import Embedder, EmbedderChoice, tfidf_svd
 from ..resolve.records import Resolution
 from ..rules import MicroRule, RuleSet
 from ..run.folder import RunFolder
@@ -27,7 +28,7 @@ from ..task.splits import Splits
 from ..task.task import Task, example_id, input_text
 from ..teacher.teacher import Teacher
 
-OWN = ("target", "frames", "calibrate", "precedents", "error_rate", "max_errors", "context_tokens", "seed")
+OWN = ("target", "embedder", "frames", "calibrate", "precedents", "error_rate", "max_errors", "context_tokens", "seed")
 CONFIGS = ("search", "induce", "resolve")
 
 Pair: TypeAlias = tuple[Evaluation, Evaluation]
@@ -49,6 +50,7 @@ class CompileContext:
     teacher: Teacher | None
     instructions: str  # the student's own, above any rules
     reader: Reader
+    embedder: EmbedderChoice
     seed: int
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)  # stage -> wall seconds
@@ -73,6 +75,15 @@ class CompileContext:
         self.evaluator = Evaluator(
             student=self.student, task=self.task, ledger=ledger, objective=objective, adapter=adapter, seed=self.seed
         )
+
+    @property
+    def plain_embedder(self) -> Embedder:
+        """The user's own function, else TF-IDF: for the stages to which the sentence encoder brings nothing.
+
+        Clustering: of 120 known groups, 58 are found by the encoder and 73 by TF-IDF. Which examples a rule is about:
+        the cross-validated error on log-probabilities is 0.797 and 0.774, and 0.771 without either (StereoSet).
+        """
+        return self.embedder if callable(self.embedder) else tfidf_svd
 
     @property
     def reads_by_id(self) -> dict[str, dict[str, Any]]:
@@ -156,6 +167,8 @@ def nested_settings(pld: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """
     settings: dict[str, Any] = {name: plain(value) for name, value in _own(pld).items()}
     code = dict(pld["objective"].code)
+    if callable(pld["embedder"]):
+        code["embedder"] = settings.pop("embedder")
     for config in CONFIGS:
         fields = dict(pld[config] or ())
         data = {name: value for name, value in fields.items() if _is_data(value)}

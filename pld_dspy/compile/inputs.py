@@ -12,6 +12,7 @@ from ..errors import DataError
 from ..explain import match_records
 from ..induce.induce_config import InduceConfig
 from ..ledger.jsonl import read_jsonl
+from ..local.embedding import EmbedderChoice
 from ..local.lm import LocalLM
 from ..rules import MicroRule, strip_rules
 from ..student.predictor_inputs import Reader
@@ -34,6 +35,7 @@ def check_inputs(
     rationales: Rationales = None,
     target: str | None = None,
     context_tokens: int | None = None,
+    embedder: EmbedderChoice = "auto",
     seed: int = 0,
 ) -> CompileContext:
     """Return the context of a compile, after every check that needs no call; arguments as those of ``PLD``."""
@@ -69,6 +71,7 @@ def check_inputs(
         teacher=Teacher.of(teacher, task=instructions),
         instructions=instructions,
         reader=reader,
+        embedder=embedder,
         seed=seed,
         notes=notes,
     )

@@ -101,14 +101,15 @@ def explain_examples(context: CompileContext) -> None:
 
 def audit_labels(context: CompileContext, config: InduceConfig) -> None:
     """Find training labels in doubt, from the data and, if ``config`` wants that, by the teacher."""
-    task, texts, micro_rules = context.task, context.texts_by_id, context.explanations.micro_rules
+    task, micro_rules = context.task, context.explanations.micro_rules
+    given: dict[str, Any] = {"texts": context.texts_by_id, "embedder": context.embedder}
     with timed(context.seconds, "audit"):
         if config.audit == "data":
             decisive = [rule for rule in micro_rules if not about_format(rule.rule, task.labels)]
-            context.audit = audit(decisive, task, texts=texts)
+            context.audit = audit(decisive, task, **given)
             return
         with bar("audit", "example", total=len(micro_rules)) as shown:
-            context.audit = audit(micro_rules, task, texts=texts, teacher=context.teacher, on_answer=shown.update)
+            context.audit = audit(micro_rules, task, **given, teacher=context.teacher, on_answer=shown.update)
 
 
 def induce_rules(context: CompileContext, config: InduceConfig) -> None:
@@ -120,6 +121,7 @@ def induce_rules(context: CompileContext, config: InduceConfig) -> None:
             doubted=[(suspect.example_id, suspect.label) for suspect in context.audit.suspects],
             reads=context.reads_by_id,
             config=config,
+            embedder=context.plain_embedder,
             teacher=context.teacher,
             on_answer=shown.update,
         )
@@ -169,7 +171,7 @@ def rule_search(
         study=study,
         config=config,
         demos=space.demos,
-        about=applicability(space.rules, context.texts_by_id, context.texts(val)),
+        about=applicability(space.rules, context.texts_by_id, context.texts(val), context.plain_embedder),
         seed=context.seed,
         count_tokens=lm.count_tokens if isinstance(lm, LocalLM) else None,
         **options,
@@ -189,6 +191,7 @@ def resolve_errors(context: CompileContext, config: ResolveConfig, *, calibrated
             texts=context.texts([*train, *val]),
             teacher=context.teacher,
             config=config,
+            embedder=context.embedder,
             calibrated=calibrated,
             seed=context.seed,
             on_patch=lambda _: shown.update(),
@@ -209,7 +212,7 @@ def fit_calibration(context: CompileContext, *, error_rate: float | None, preced
             context.task.golds([*val, *train]),
             [example_id(example, row) for row, example in rows],
             context.task.labels,
-            embedder_of("auto"),
+            embedder_of(context.embedder, len(rows)),
             cited=precedents,
         )
     with timed(context.seconds, "calibrate"), bar("calibrate", "call", total=2 * (len(train) + len(val))) as shown:
@@ -280,7 +283,7 @@ def baselines_of_labels(context: CompileContext) -> Baselines:
         new_golds=task.golds(new),
         labels=task.labels,
         split="test" if splits.test else "validation",
-        embedder=embedder_of("auto"),
+        embedder=embedder_of(context.embedder, len(known) + len(new)),
         seed=context.seed,
     )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import DataError
+from ..local.embedding import Embedder, tfidf_svd
 from ..rules import MicroRule, Rule, label_slug
 from ..task.task import Task
 from ..teacher.teacher import Teacher
@@ -59,6 +60,7 @@ def induce(
     doubted: Collection[tuple[str, str]] = (),
     reads: Mapping[str, Mapping[str, Any]] | None = None,
     config: InduceConfig | None = None,
+    embedder: Embedder = tfidf_svd,
     teacher: Teacher | None = None,
     on_answer: Callable[[], object] | None = None,
 ) -> Induction:
@@ -71,6 +73,7 @@ def induce(
         doubted: example id and label of each label in doubt, to which ``config.suspects`` is applied.
         reads: example id -> what the student reads of it, by field, where that is not what its micro-rule holds.
         config: how to cluster, and how many wordings.
+        embedder: micro-rules -> vectors to cluster.
         teacher: writes the wordings. None: the micro-rules nearest a cluster's centre, and its cue words.
         on_answer: called once per answer of the teacher.
     """
@@ -78,7 +81,7 @@ def induce(
     decisive = _about_decision(micro_rules, task)
     usable, down_weighted = _apply_policy(decisive, doubted, config.suspects)
     check = ClusterCheck(config)
-    clusters = clusters_of(usable, task, check, down_weighted)
+    clusters = clusters_of(usable, task, check, down_weighted, embedder)
     draws = [
         generalize(clusters, task, config.teacher_wordings, teacher, draw=number, on_answer=on_answer)
         for number in range(config.draws)

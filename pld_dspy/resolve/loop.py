@@ -11,6 +11,7 @@ import dspy
 import numpy as np
 
 from ..errors import BudgetExceeded
+from ..local.embedding import EmbedderChoice
 from ..rules import Rule, RuleSet
 from ..scoring.offsets import Offsets
 from ..student.evaluator import Evaluator
@@ -41,6 +42,7 @@ def resolve(
     texts: Sequence[str],
     teacher: Teacher | None,
     config: ResolveConfig,
+    embedder: EmbedderChoice = "tfidf",
     calibrated: bool = False,
     seed: int = 0,
     on_patch: Callable[[PatchRecord], object] | None = None,
@@ -63,6 +65,7 @@ def resolve(
         texts: what the student reads of each example of ``train``, then of ``val``.
         teacher: proposes patches; None: patches without a teacher.
         config: how to spend calls.
+        embedder: what compares the texts of examples.
         calibrated: whether answers will be decided with offsets. Then errors are those that offsets leave, and what a
             patch does to the student's preference for a label does not count.
         seed: of all random choices.
@@ -73,7 +76,7 @@ def resolve(
     cap = evaluator.ledger.budget.student_calls
     if cap is not None:  # what was left when the loop began, also in a resumed run
         config = config.within(max(cap - evaluator.ledger.total("student", stages=("baseline", "search")).calls, 0))
-    pool = Pool.of(train, val, evaluator.task, texts=texts, sample=config.sample, seed=seed)
+    pool = Pool.of(train, val, evaluator.task, texts=texts, sample=config.sample, seed=seed, embedder=embedder)
     found = Resolution(rules=rules, bench=list(bench), on_patch=on_patch)
     _Loop(found, pool, val, evaluator, teacher, config, calibrated, seed).run()
     return found

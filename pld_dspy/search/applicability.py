@@ -7,17 +7,22 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..local.embedding import embed, tfidf_svd
+from ..local.embedding import Embedder, embed, tfidf_svd
 from ..rules import Rule
 
 
-def applicability(rules: Sequence[Rule], texts_by_id: Mapping[str, str], texts: Sequence[str]) -> NDArray[np.float64]:
+def applicability(
+    rules: Sequence[Rule],
+    texts_by_id: Mapping[str, str],
+    texts: Sequence[str],
+    embedder: Embedder = tfidf_svd,
+) -> NDArray[np.float64]:
     """Return n x K cosine similarities in [0, 1] of n texts to the nearest example that supports each of K rules.
 
     ``texts_by_id`` holds the training examples' input texts; a rule without support gets 0.
     """
     ids = list(texts_by_id)
-    vectors = embed([*texts_by_id.values(), *texts], tfidf_svd)
+    vectors = embed([*texts_by_id.values(), *texts], embedder)
     known, new = vectors[: len(ids)], vectors[len(ids) :]
     near = np.clip(new @ known.T, 0.0, 1.0)
     row_of = {example_id: row for row, example_id in enumerate(ids)}

@@ -13,7 +13,18 @@ from pld_dspy.cli.app import app
 ROOT = Path(__file__).parents[2]
 SIGNS = {"food": ("soup", "bread", "recipe", "oven"), "sport": ("match", "goal", "team", "coach")}
 TABLES = ("--train", "train.csv", "--val", "val.csv", "--test", "test.csv", "--input", "text", "--label", "topic")
-COMPILE = ("compile", *TABLES, "--rationales", "rationales.jsonl", "--out", "run", "--tracking", "none")
+COMPILE = (
+    "compile",
+    *TABLES,
+    "--rationales",
+    "rationales.jsonl",
+    "--out",
+    "run",
+    "--tracking",
+    "none",
+    "--embedder",
+    "tfidf",
+)
 SMALL = ("--screen-calls", "24", "--trials", "1", "--threads", "1")
 
 Rows = list[dict[str, Any]]

@@ -26,6 +26,15 @@ def test_options_default_to_what_the_library_defaults_to() -> None:
         assert getattr(options[name].default, "value", options[name].default) == getattr(induce, name)
 
 
+def test_the_embedder_has_an_option_in_compile_and_demo() -> None:
+    for command in ("compile", "demo"):
+        option = next(one for one in typer.main.get_command(app).commands[command].params if one.name == "embedder")
+        assert getattr(option.default, "value", option.default) == PLD().embedder
+        refused = run(command, "--embedder", "bert")
+        assert refused.exit_code == 2
+        assert "'bert' is not one of 'auto', 'encoder', 'tfidf'" in " ".join(refused.output.replace("│", " ").split())
+
+
 def test_threads_of_student_and_teacher_have_options_of_their_own(
     task: Path, student: dspy.LM, monkeypatch: pytest.MonkeyPatch
 ) -> None:

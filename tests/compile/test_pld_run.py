@@ -21,7 +21,7 @@ from engine import Failure, calls, rule_following_lm, timeout_error
 from tasks import TRAIN, VAL, compiled, good_rules, mail, mail_teacher, micro_rules, pld, student, student_lm
 
 from pld_dspy.compile.context import nested_settings
-from pld_dspy.errors import RunError
+from pld_dspy.errors import DataError, RunError
 from pld_dspy.induce.induce_config import InduceConfig
 from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.pld import PLD
@@ -71,6 +71,36 @@ def test_the_constructors_read_the_settings_back(tmp_path):
         assert SearchConfig(**settings["search"]) == optimizer.search
         assert InduceConfig(**settings["induce"]) == optimizer.induce
         assert (settings["resolve"] and ResolveConfig(**settings["resolve"])) == resolve
+
+
+def test_the_embedder_is_recorded_and_a_function_by_its_name():
+    def own(texts):
+        return np.ones((len(texts), 1))
+
+    given = nested_settings(vars(pld(embedder="auto")))
+    assert given["settings"]["embedder"] == "auto"
+    assert pld(embedder="tfidf").get_params()["embedder"] == "tfidf"
+    given = nested_settings(vars(pld(embedder=own)))
+    assert (given["code"]["embedder"], "embedder" in given["settings"]) == ("own", False)
+    assert pld(embedder=own).get_params()["embedder"] == "own"
+
+
+def test_an_unknown_embedder_is_refused_before_anything_starts():
+    with pytest.raises(DataError, match=r"embedder='word2vec' is unknown\. Give auto, encoder, tfidf or a function"):
+        pld(embedder="word2vec")
+
+
+def test_all_stages_compare_texts_by_a_function_of_the_users_own(tmp_path):
+    """Each stage has its own texts: the audit and the search examples, induction micro-rules, the last stage a pool."""
+    seen: list[int] = []
+
+    def own(texts):
+        seen.append(len(texts))
+        return np.array([[1.0 + ("lottery" in text), len(text)] for text in texts])
+
+    optimizer = pld(tmp_path, embedder=own, resolve=ResolveConfig(max_rounds=1))
+    compiled(optimizer, student(student_lm()))
+    assert seen == [len(TRAIN), len(TRAIN), len(TRAIN) + len(VAL), len(TRAIN) + len(VAL)]
 
 
 def test_confusion_counts_every_example(run):

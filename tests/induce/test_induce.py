@@ -30,7 +30,7 @@ from pld_dspy.induce.induce import Induction, induce
 from pld_dspy.induce.induce_config import InduceConfig
 from pld_dspy.ledger.budget import Budget
 from pld_dspy.ledger.ledger import Ledger
-from pld_dspy.local.embedding import embed, tfidf_svd
+from pld_dspy.local.embedding import Embedder, embed, tfidf_svd
 from pld_dspy.rules import DOUBT_MARK, MicroRule
 from pld_dspy.task.task import Task
 
@@ -38,9 +38,15 @@ RECORDS = micro_rules(mails(60))
 
 
 def induced(
-    records: list[MicroRule] = RECORDS, *, lm: dspy.LM | None = None, task: Task | None = None, **config: object
+    records: list[MicroRule] = RECORDS,
+    *,
+    lm: dspy.LM | None = None,
+    task: Task | None = None,
+    embedder: Embedder = tfidf_svd,
+    **config: object,
 ) -> Induction:
-    return induce(records, task or mail_task(), config=InduceConfig(**config), teacher=as_teacher(lm))
+    settings = InduceConfig(**config)
+    return induce(records, task or mail_task(), config=settings, embedder=embedder, teacher=as_teacher(lm))
 
 
 def labelled(n: int, label: str, *, prefix: str = "m") -> list[MicroRule]:

@@ -68,3 +68,34 @@ def test_one_wording_is_a_micro_rule():
     from test_induce import RECORDS, induced
 
     assert all(len(rule.wordings) == 1 and "is about" not in rule.text for rule in induced(RECORDS, wordings=1).rules)
+
+
+GERMAN = [
+    ("Karte", "Die Kreditkarte ist weg", "Geht es um eine Kreditkarte, und nicht um Geld, dann Karte."),
+    ("Karte", "Die Kreditkarte geht nicht in der Stadt", "Eine Kreditkarte ist das Zeichen, dann Karte."),
+    ("Konto", "Der Kontostand ist nicht richtig", "Ist der Kontostand nicht richtig, dann Konto."),
+    ("Konto", "Es ist nicht der alte Kontostand", "Der Kontostand ist nicht der alte, dann Konto."),
+]
+SPANISH = [
+    ("tarjeta", "La Visa no funciona en el cajero", "Una Visa es la seña, y entonces es tarjeta."),
+    ("tarjeta", "La Visa es nueva", "Si se trata de una Visa, no de otra cosa, entonces tarjeta."),
+    ("cuenta", "El saldo no es correcto", "Cuando el saldo no es correcto, es la cuenta."),
+    ("cuenta", "No es el saldo antiguo", "El saldo no es el antiguo, entonces cuenta."),
+]
+
+
+@pytest.mark.parametrize(
+    ("records", "cues"),
+    [(GERMAN, ["kreditkarte", "kontostand"]), (SPANISH, ["visa", "saldo"])],
+)
+def test_words_that_are_common_under_other_labels_are_no_cues_in_other_languages(records, cues):
+    labels = tuple(dict.fromkeys(label for label, _, _ in records))
+    clusters = [
+        Cluster([said(text, text, label, rule) for label, text, rule in records if label == own]) for own in labels
+    ]
+    wordings = cue_wordings(clusters, labels, subject="text", reads={})
+    for wording, cue in zip(wordings, cues, strict=True):
+        listed = wording.removeprefix("If the text is about ").partition(", answer")[0]
+        words = listed.replace(" or ", ", ").split(", ")
+        assert words[0] == cue
+        assert not {"die", "der", "ist", "nicht", "es", "no", "la"} & set(words)

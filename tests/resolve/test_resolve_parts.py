@@ -35,6 +35,17 @@ def pool(train: list[dspy.Example] = TRAIN, val: list[dspy.Example] = VAL, *, sa
     return Pool.of(train, val, task, texts=texts, sample=sample, seed=seed)
 
 
+def test_neighbours_are_found_by_the_embedder_that_is_given():
+    def by_length(texts: list[str]) -> np.ndarray:
+        return np.array([[1.0, len(text)] for text in texts])
+
+    task = mail_task()
+    texts = ["a", "bb", "c" * 50, "d" * 60]
+    found = Pool.of(TRAIN[:4], [], task, texts=texts, sample=9, seed=0, embedder=by_length)
+    assert found.nearest([0], [1, 2, 3], 1) == [1]
+    assert found.nearest([3], [0, 1, 2], 1) == [2]
+
+
 def mistake(row: int, gold: str = "home", answer: str = "spam", blamed: str | None = None) -> Mistake:
     return Mistake(
         row=row,
