@@ -11,26 +11,19 @@ fitted where that classifier has not seen the example. No call is made.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PrivateAttr
-from pydantic_core import to_jsonable_python
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 from ..errors import DataError
-from ..ledger.answer import Answer
 from ..local.classifier import TextClassifier
 from ..local.embedding import Embedder, embed, embedder_of, sentence_encoder, tfidf_svd
 from ..scoring.f1 import Floats, Ints, Record
-from ..student.decision import Decision
-from ..student.redecide import logprobs_of
-from ..task.labels import LABEL_LOGPROBS
-from ..task.task import Task
 
 DIGITS = 5
 RIDGE = 1e-3
@@ -116,19 +109,6 @@ class Precedents(Record):
         """Return m x C log-probabilities of both sides together; rows of NaN stay so."""
         weighed = self.student_weight * logprobs + self.classifier_weight * evidence
         return np.asarray(log_softmax(weighed, axis=-1))
-
-    def weigh(self, answers: Sequence[Answer], evidence: Floats, task: Task, decision: Decision) -> list[Answer]:
-        """Return m answers as both sides decide them; an answer without log-probabilities stays."""
-        found = []
-        for answer, row in zip(answers, self.combined(logprobs_of(answers, task), evidence), strict=True):
-            if np.isnan(row).any():
-                found.append(answer)
-                continue
-            value = to_jsonable_python(decision.values[task.labels[int(row.argmax())]])
-            scores = dict(zip(task.labels, row.tolist(), strict=True))
-            outputs = {**(answer.outputs or {}), decision.field: value, LABEL_LOGPROBS: scores}
-            found.append(replace(answer, outputs=outputs))
-        return found
 
     def cite(self, vectors: Floats) -> list[dict[str, Any]]:
         """Return the nearest precedents of one text, given 1 x d: id, label and cosine similarity."""

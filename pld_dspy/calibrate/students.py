@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import dspy
 import numpy as np
+from pydantic_core import to_jsonable_python
 
 from ..errors import BudgetExceeded
 from ..ledger.answer import Answer
@@ -16,6 +18,7 @@ from ..scoring.f1 import Floats
 from ..scoring.offsets import Offsets, replace_answers
 from ..student.evaluator import Evaluation, Evaluator
 from ..student.redecide import decision_of, logprobs_of, redecide
+from ..task.labels import LABEL_LOGPROBS
 from ..task.splits import identity
 from ..task.task import Task, example_id
 from .calibration import Bin, Calibration, Grade, StudentCalibration, Weighed
@@ -60,8 +63,7 @@ def fit_students(
     since rules that were searched for their offsets are worth little without any; then there is no threshold, since
     the same examples chose the rules.
     """
-    decision = decision_of(evaluator)
-    if decision is None:
+    if decision_of(evaluator) is None:
         return None
     task, students, capped = evaluator.task, (None, rules), None
     on_val = [evaluator.answers(student, val, stage=STAGE, on_answer=on_answer) for student in students]
@@ -91,7 +93,7 @@ def fit_students(
     for given in answers:
         weights = fit_weights(logprobs_of(given, task), evidence, gold)
         side = precedents.with_weights(*weights)
-        weighed.append((weights, fit(side.weigh(given, evidence, task, decision))))
+        weighed.append((weights, fit(weigh(side, given, evidence, evaluator))))
     (first, unchanged), (second, ruled) = weighed
     gain = difference(golds, compiled[1], ruled[1], task.labels, seed=evaluator.seed)
     return found.model_copy(
@@ -121,12 +123,12 @@ def grade_students(
     compiled_side, calibrated = _grade_student(calibration.compiled, examples, compiled, evaluator)
     more: dict[str, Weighed] = {}
     if precedents is not None:
-        evidence, decision = precedents.evidence(texts), decision_of(evaluator)
+        evidence = precedents.evidence(texts)
         for name, own in (("baseline_weighed", baseline), ("compiled_weighed", compiled)):
             weighed: Weighed | None = getattr(calibration, name)
-            if weighed is not None and decision is not None:
+            if weighed is not None:
                 side = precedents.with_weights(*weighed.weights)
-                answers = side.weigh(own.answers, evidence, task, decision)
+                answers = weigh(side, own.answers, evidence, evaluator)
                 student, final = _grade_student(
                     weighed.student, examples, evaluator.scored(examples, answers), evaluator
                 )
@@ -142,6 +144,23 @@ def grade_students(
             "difference_to_baseline": difference(golds, baseline.labels, calibrated.labels, task.labels, seed=seed),
         }
     )
+
+
+def weigh(precedents: Precedents, answers: Sequence[Answer], evidence: Floats, evaluator: Evaluator) -> list[Answer]:
+    """Return m answers as both sides decide them, given the m x C evidence of the precedents; no call is made.
+
+    An answer without log-probabilities stays.
+    """
+    task, decision, found = evaluator.task, decision_of(evaluator), []
+    for answer, row in zip(answers, precedents.combined(logprobs_of(answers, task), evidence), strict=True):
+        if decision is None or np.isnan(row).any():
+            found.append(answer)
+            continue
+        value = to_jsonable_python(decision.values[task.labels[int(row.argmax())]])
+        scores = dict(zip(task.labels, row.tolist(), strict=True))
+        outputs = {**(answer.outputs or {}), decision.field: value, LABEL_LOGPROBS: scores}
+        found.append(replace(answer, outputs=outputs))
+    return found
 
 
 def _fit_student(

@@ -11,7 +11,7 @@ from optuna import Study
 
 from ..audit import audit
 from ..calibrate.precedents import Precedents
-from ..calibrate.students import NO_LOGPROBS, fit_students, grade_students
+from ..calibrate.students import NO_LOGPROBS, fit_students, grade_students, weigh
 from ..explain import explain
 from ..induce.formats import about_format
 from ..induce.induce import induce
@@ -37,7 +37,7 @@ from ..search.study import RuleSearch
 from ..student.adapter import LabelAdapter
 from ..student.evaluator import Evaluation
 from ..student.frames import frames_for, with_frame
-from ..student.redecide import decision_of, redecide, redecide_to_match_gold
+from ..student.redecide import redecide, redecide_to_match_gold
 from ..task.task import example_id
 from .context import CompileContext, Pair
 
@@ -260,11 +260,10 @@ def compare_baselines(context: CompileContext) -> None:
 def _as_delivered(context: CompileContext, examples: Sequence[dspy.Example], own: Evaluation) -> Evaluation:
     """Return the compiled student's answers to ``examples`` as the program that the user gets decides them."""
     evaluator, answers = context.evaluator, own.answers
-    decision = decision_of(evaluator)
-    if context.calibration is None or decision is None:
+    if context.calibration is None:
         return own
     if (precedents := context.weighed_precedents) is not None:
-        answers = precedents.weigh(answers, precedents.evidence(context.texts(examples)), context.task, decision)
+        answers = weigh(precedents, answers, precedents.evidence(context.texts(examples)), evaluator)
     return evaluator.scored(examples, redecide(answers, context.calibration.used.offsets, evaluator))
 
 

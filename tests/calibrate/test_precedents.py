@@ -8,10 +8,11 @@ import dspy
 import numpy as np
 import pytest
 from scipy.special import log_softmax
-from tasks import LABELS, TEST, TRAIN, VAL, compiled, leaning_lm, mail_task, pld, student
+from tasks import LABELS, TEST, TRAIN, VAL, compiled, leaning_lm, mail_evaluator, pld, student, student_lm
 
 from pld_dspy.calibrate.calibrated import Calibrated
 from pld_dspy.calibrate.precedents import Precedents, fit_weights
+from pld_dspy.calibrate.students import weigh
 from pld_dspy.errors import DataError
 from pld_dspy.ledger.answer import Answer
 from pld_dspy.local.classifier import TextClassifier
@@ -19,7 +20,6 @@ from pld_dspy.local.embedding import tfidf_svd
 from pld_dspy.run.folder import RunFolder
 from pld_dspy.scoring.figures import macro_f1
 from pld_dspy.student.adapter import LabelAdapter
-from pld_dspy.student.decision import Decision
 from pld_dspy.student.redecide import logprobs_of
 
 EXAMPLES = [*VAL, *TRAIN]
@@ -67,22 +67,18 @@ def test_answers_without_log_probabilities_are_left_out_of_the_fit_and_stay():
         one, other, gold
     )
     silent = Answer(outputs={"label": "spam"}, error=None)
-    kept = (
-        precedents()
-        .with_weights(1, 1)
-        .weigh([silent], np.zeros((1, 3)), mail_task(), Decision.required(student().signature))
-    )
+    kept = weigh(precedents().with_weights(1, 1), [silent], np.zeros((1, 3)), mail_evaluator(student_lm()))
     assert kept == [silent]
 
 
 def test_a_decision_is_that_of_the_larger_sum():
     answer = Answer(outputs={"label": "spam", "label_logprobs": {"spam": -0.1, "work": -3.0, "home": -5.0}}, error=None)
     evidence = np.array([[-9.0, -0.2, -9.0]])
-    task, decision = mail_task(), Decision.required(student().signature)
+    evaluator = mail_evaluator(student_lm())
     for weights, label in (((1.0, 0.0), "spam"), ((1.0, 1.0), "work"), ((1.0, 0.2), "spam")):
-        [found] = precedents().with_weights(*weights).weigh([answer], evidence, task, decision)
+        [found] = weigh(precedents().with_weights(*weights), [answer], evidence, evaluator)
         assert found.outputs["label"] == label
-        assert np.exp(logprobs_of([found], task)).sum() == pytest.approx(1)
+        assert np.exp(logprobs_of([found], evaluator.task)).sum() == pytest.approx(1)
     assert answer.outputs["label"] == "spam"
     assert replace(answer) == answer
 

