@@ -13,6 +13,7 @@ from pld_dspy.cli.app import FAILED, INTERRUPTED
 from pld_dspy.cli.data_source import Program
 from pld_dspy.cli.streams import silence_libraries, stdout_to_stderr
 
+from .classifiers import classifiers as compare_classifiers
 from .command import run_app
 from .config import Experiment
 from .flipped import flipped
@@ -49,6 +50,12 @@ def run(config: Config, *, data: Data = None, rationales: Rationales = None) -> 
     typer.echo(markdown(experiment))
     if failed:
         raise typer.Exit(FAILED)
+
+
+@app.command()
+def classifiers(runs: list[Path]) -> None:
+    """Print what students, rules, precedents and classifiers have on test in finished runs."""
+    typer.echo(compare_classifiers(runs))
 
 
 @app.command()
