@@ -126,3 +126,19 @@ def test_a_plain_search_sees_what_the_runs_search_saw(run, lm, monkeypatch):
     text = experiment(lm, monkeypatch, "plain", str(run), "--times", "1")
     own = {float(row["objective"]) for row in csv.DictReader((run / "trials.csv").open()) if row["objective"]}
     assert min(abs(float(cells(text.splitlines()[2])[3]) - value) for value in own) < 5e-4, "with matched offsets"
+
+
+def test_classifiers_stand_beside_the_students_of_one_run_and_of_several(run, lm, monkeypatch):
+    result = PLDResult.load(run)
+    lines = experiment(lm, monkeypatch, "classifiers", str(run)).splitlines()
+    found = {row[1].split(",")[0]: row for row in map(cells, lines[2:])}
+    assert found["unchanged"][2].startswith(f"{result.test.baseline.macro_f1:.3f} ")
+    assert found["compiled"][3].startswith(f"{result.calibration.compiled.calibrated.score.macro_f1:.3f} ")
+    row = result.baselines["classifier"]
+    assert found["classifier"][2].startswith(f"{row.score.macro_f1:.3f} ")
+    assert found["classifier"][4].startswith(f"{row.difference.macro_f1:+.3f} ")
+    assert "all rules" in lines[-1]
+    *_, last = experiment(lm, monkeypatch, "classifiers", str(run), str(run)).splitlines()
+    low, high = row.difference.interval
+    assert f"mean of 2: {row.difference.macro_f1:+.3f} " in last
+    assert f"[{row.difference.macro_f1 - (high - low) / 2 / 2**0.5:+.3f}, " in last
