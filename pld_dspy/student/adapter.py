@@ -185,7 +185,8 @@ class LabelAdapter(dspy.Adapter):
         bare = len(signature.input_fields) == 1 and all(given.values())
         names = {name: set_prefix(signature, name) or ("" if bare else f"{name}:") for name in given}
         text = "\n".join(f"{names[name]} {value}" if names[name] else value for name, value in given.items())
-        behind = set_prefix(signature, Decision.required(signature).field)
+        decision = Decision.of(signature)  # DSPy's agents format their trajectories with the configured adapter too
+        behind = set_prefix(signature, decision.field) if decision else ""
         return "\n\n".join(part for part in (prefix, text, behind, suffix) if part)
 
     def format_assistant_message_content(

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import yaml
 from engine import Failure, calls, rule_following_lm, timeout_error
-from tasks import TRAIN, VAL, compiled, good_rules, mail, mail_teacher, micro_rules, pld, student, student_lm
+from tasks import TEST, TRAIN, VAL, compiled, good_rules, mail, mail_teacher, micro_rules, pld, student, student_lm
 
 from pld_dspy.compile.context import nested_settings
 from pld_dspy.errors import DataError, RunError
@@ -91,7 +91,7 @@ def test_an_unknown_embedder_is_refused_before_anything_starts():
 
 
 def test_all_stages_compare_texts_by_a_function_of_the_users_own(tmp_path):
-    """Each stage has its own texts: the audit and the search examples, induction micro-rules, the last stage a pool."""
+    """Each stage has its own texts: audit and search examples, induction micro-rules, resolving a pool."""
     seen: list[int] = []
 
     def own(texts):
@@ -100,7 +100,8 @@ def test_all_stages_compare_texts_by_a_function_of_the_users_own(tmp_path):
 
     optimizer = pld(tmp_path, embedder=own, resolve=ResolveConfig(max_rounds=1))
     compiled(optimizer, student(student_lm()))
-    assert seen == [len(TRAIN), len(TRAIN), len(TRAIN) + len(VAL), len(TRAIN) + len(VAL)]
+    known = len(TRAIN) + len(VAL)
+    assert seen == [len(TRAIN), len(TRAIN), known, known, known, len(TEST)]
 
 
 def test_confusion_counts_every_example(run):

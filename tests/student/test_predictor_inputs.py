@@ -355,7 +355,7 @@ def test_a_compile_shows_nobody_what_the_predictor_does_not_read(optimizer, monk
         "patches",
     }
     assert "postscript" not in "".join(call.user for call in [*asked, *calls(lm)])
-    ((_, texts_by_id, texts),) = compared
+    ((_, texts_by_id, texts, _),) = compared
     assert texts_by_id == {one.id: one.text for one in TRAIN}
     assert texts == [one.text for one in VAL]
 
