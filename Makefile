@@ -26,8 +26,9 @@ dev: .venv/.dev  ## install the tools for tests and checks as well
 demo: install  ## compile the demo task on the local 1.5B model and print what came out
 	$(BIN)/pld-dspy demo --out runs/demo
 
-test: dev  ## run all tests, also those on a real local model
-	$(BIN)/python -m pytest
+test: dev  ## run all tests, then those on a real local model, which needs the processor for itself
+	$(BIN)/python -m pytest -m "not model" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m model
 
 lint: dev  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
 
 from ..calibrate.calibration import Abstention, Answered, Calibration, SavedCalibration
-from ..compile.estimate import Estimate
 from ..rules import Rule
 from ..run.result import PLDResult
 from ..scoring.difference import AccuracyDifference, Difference
 from ..scoring.score import Score
 from .streams import escape_control_characters
+
+if TYPE_CHECKING:
+    from ..compile.estimate import Estimate
 
 
 def console() -> Console:
