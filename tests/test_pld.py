@@ -18,6 +18,7 @@ from tasks import (
     mail,
     mail_task,
     mail_teacher,
+    mails,
     micro_rules,
     pld,
     student,
@@ -272,3 +273,13 @@ def test_a_budget_that_holds_the_patched_rules_gives_these(tmp_path):
     from_nothing = patched.model_copy(update={"searched": RuleSet()})
     assert from_nothing.at_budget(tokens=int(longest) + 20) == rules
     assert from_nothing.at_budget(tokens=int(longest) + 19) == RuleSet()
+
+
+def test_few_validation_examples_come_with_a_warning_and_many_do_not(tmp_path):
+    few, many = tmp_path / "few", tmp_path / "many"
+    for folder, size, warned in ((few, 24, True), (many, 120, False)):
+        optimizer = pld(folder)
+        compiled(optimizer, student(student_lm()), valset=mails(size, start=1000))
+        assert (
+            any(note.startswith(f"Only {size} examples chose the rules") for note in optimizer.result.notes) == warned
+        )
