@@ -1,6 +1,7 @@
 """An experiment as a user runs it, with a deterministic student in place of the model."""
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,8 +23,9 @@ TESTED = 84
 
 
 @pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def config(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
     path = tmp_path / "experiment.yaml"
     path.write_text(
         "name: tiny\nprogram: pld_dspy.demo\noptimizers: [zero_shot, tfidf_logistic]\nseeds: [0, 1]\n"

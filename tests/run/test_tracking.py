@@ -22,16 +22,6 @@ from pld_dspy.errors import DataError
 from pld_dspy.run.tracking import COMPILE_TAG, MLflowRecorder, Recorder, recorder_for
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with its tables made, which takes seconds; each test copies the file."""
-    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(path.parent)
-        mlflow.MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
 def uri(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A fresh store; artifacts land beside it, since MLflow puts them under the current folder."""
