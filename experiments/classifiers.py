@@ -11,7 +11,8 @@ from pld_dspy.errors import DataError
 from pld_dspy.run.folder import RunFolder
 from pld_dspy.run.progress import read_trials
 from pld_dspy.run.result import PLDResult
-from pld_dspy.scoring.score import Score
+
+from .run_student import score_text
 
 HEADER = (
     "| run | student or classifier | test macro-F1 [95%] | calibrated | the program less this |\n|---|---|---|---|---|"
@@ -36,7 +37,7 @@ def classifiers(runs: Sequence[Path]) -> str:
     known = [one for one in differences if one is not None]
     if len(known) > 1:  # examples of different runs are taken for independent draws
         mean = float(np.mean([one.macro_f1 for one in known]))
-        error = float(np.sqrt(sum(((one.interval[1] - one.interval[0]) / 3.92) ** 2 for one in known)) / len(known))
+        error = float(np.linalg.norm([one.standard_error for one in known])) / len(known)
         low, high = mean - 1.96 * error, mean + 1.96 * error
         line = (
             f"The compiled programs less the classifier, mean of {len(known)}: {mean:+.3f} [{low:+.3f}, {high:+.3f}]."
@@ -53,11 +54,12 @@ def _rows(run: str, result: PLDResult) -> Iterator[str]:
     for name in plain | students:
         calibrated = students[name].calibrated if name in students else None
         own = plain.get(name)
-        yield f"| {run} | {name} | {_text(own)} | {_text(calibrated.score if calibrated else None)} | |"
+        graded = score_text(calibrated.score if calibrated else None)
+        yield f"| {run} | {name} | {score_text(own)} | {graded} | |"
     for row in result.baselines.rows:
         gain = row.difference
         above = "" if gain is None else f"{gain.macro_f1:+.3f} [{gain.interval[0]:+.2f}, {gain.interval[1]:+.2f}]"
-        yield f"| {run} | {row.name}, {result.baselines.labels} labels | {_text(row.score)} | | {above} |"
+        yield f"| {run} | {row.name}, {result.baselines.labels} labels | {score_text(row.score)} | | {above} |"
 
 
 def _searched(run: Path, result: PLDResult) -> str:
@@ -68,7 +70,3 @@ def _searched(run: Path, result: PLDResult) -> str:
     kinds = ", ".join(f"{kind} {value:.3f}" for kind, value in first.items() if kind not in ("race", "confirm"))
     chosen = f"{len(result.rules)} rules, {len(result.rules.demos)} demonstrations"
     return f"| {run.name} | on validation: {kinds}; best {best:.3f}; chosen {chosen} | | | |"
-
-
-def _text(score: Score | None) -> str:
-    return "" if score is None else f"{score.macro_f1:.3f} [{score.interval[0]:.2f}, {score.interval[1]:.2f}]"

@@ -119,6 +119,11 @@ class RuleSet(BaseModel):
     def __bool__(self) -> bool:
         return bool(self.rules or self.demos)
 
+    @property
+    def shown(self) -> frozenset[str]:
+        """Ids of the examples that the student sees as demonstrations."""
+        return frozenset(demo.example_id for demo in self.demos)
+
     def with_rules(self, rules: Iterable[Rule]) -> RuleSet:
         """Return ``rules`` in place of these, with the same demonstrations."""
         return RuleSet(rules=tuple(rules), demos=self.demos)

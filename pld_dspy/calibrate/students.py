@@ -69,7 +69,7 @@ def fit_students(
     on_val = [evaluator.answers(student, val, stage=STAGE, on_answer=on_answer) for student in students]
     if any(np.isnan(logprobs_of(answers, task)).any(axis=1).all() for answers in on_val):
         return None
-    shown = {demo.example_id for demo in (rules.demos if rules else ())}
+    shown = rules.shown if rules else frozenset()
     rows = [row for row, example in enumerate(train) if example_id(example, row) not in shown]
     try:
         more = [train[row] for row in rows]

@@ -101,7 +101,7 @@ class CompileContext:
 
     def unshown(self, rules: RuleSet | None, *, but: Collection[str] = ()) -> list[dspy.Example]:
         """Return the training examples ``but`` some, and but those that the student sees as demonstrations."""
-        left_out = {*but, *(demo.example_id for demo in (rules.demos if rules else ()))}
+        left_out = {*but, *(rules.shown if rules else ())}
         if not left_out:
             return self.splits.train
         # An example without an id is known by its row: it gets that as its id before other rows go.

@@ -52,6 +52,9 @@ def choose_frame(context: CompileContext, *, calibrated: bool) -> None:
         context.notes.append("No frame was chosen: only a LabelAdapter shows frames.")
         return
     frames = frames_for(context.student, context.task)
+    if len(frames) < 2:
+        context.notes.append("No frame was chosen: the program has prefixes of its own, or does not answer a label.")
+        return
     examples = [*context.splits.val, *context.splits.train]
     golds, labels = context.task.golds(examples), context.task.labels
     bare, found = context.evaluator, {}
@@ -258,13 +261,18 @@ def compare_baselines(context: CompileContext) -> None:
 
 
 def _as_delivered(context: CompileContext, examples: Sequence[dspy.Example], own: Evaluation) -> Evaluation:
-    """Return the compiled student's answers to ``examples`` as the program that the user gets decides them."""
-    evaluator, answers = context.evaluator, own.answers
-    if context.calibration is None:
+    """Return the compiled student's answers to ``examples`` as the program that the user gets decides them.
+
+    Without a test set they are decided without precedents, among which the validation examples are themselves.
+    """
+    evaluator, answers, found = context.evaluator, own.answers, context.calibration
+    if found is None:
         return own
-    if (precedents := context.weighed_precedents) is not None:
+    offsets = found.compiled.offsets
+    if context.splits.test and (precedents := context.weighed_precedents) is not None:
         answers = weigh(precedents, answers, precedents.evidence(context.texts(examples)), evaluator)
-    return evaluator.scored(examples, redecide(answers, context.calibration.used.offsets, evaluator))
+        offsets = found.used.offsets
+    return evaluator.scored(examples, redecide(answers, offsets, evaluator))
 
 
 def baselines_of_labels(context: CompileContext) -> Baselines:

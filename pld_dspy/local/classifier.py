@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 
@@ -84,7 +85,7 @@ class TextClassifier:
         return found
 
     @cached_property
-    def _model(self) -> LogisticRegression | str:
+    def _model(self) -> LogisticRegression | DummyClassifier:
         return _fitted_model(self.vectors, np.array(self.golds))
 
 
@@ -97,18 +98,15 @@ def vote(golds: Sequence[str], nearest: NDArray[np.int64]) -> list[str]:
     return found
 
 
-def _fitted_model(vectors: Floats, golds: NDArray[np.str_]) -> LogisticRegression | str:
-    """Return the fitted model; the label itself where there is but one."""
+def _fitted_model(vectors: Floats, golds: NDArray[np.str_]) -> LogisticRegression | DummyClassifier:
+    """Return the fitted model; logistic regression needs two labels, so a single one is taken for certain."""
     if len(set(golds)) < 2:
-        return str(golds[0])
+        return DummyClassifier().fit(vectors, golds)
     return LogisticRegression(C=PENALTY, max_iter=2000, class_weight="balanced").fit(vectors, golds)
 
 
-def _log_probabilities(model: LogisticRegression | str, vectors: Floats, labels: Sequence[str]) -> Floats:
+def _log_probabilities(model: LogisticRegression | DummyClassifier, vectors: Floats, labels: Sequence[str]) -> Floats:
     found = np.full((len(vectors), len(labels)), FLOOR)
-    if isinstance(model, str):
-        found[:, labels.index(model)] = 0.0
-        return found
     columns = [labels.index(label) for label in model.classes_]
     found[:, columns] = np.maximum(model.predict_log_proba(vectors), FLOOR)
     return found

