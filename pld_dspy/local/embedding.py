@@ -90,7 +90,7 @@ def fitted(embedder: Embedder, texts: Sequence[str]) -> tuple[Floats, Embedder]:
     if embedder is not tfidf_svd:
         return embed(texts, embedder), embedder
     vectors, further = _fit_tfidf_svd(list(texts))
-    return np.asarray(normalize(vectors)), further
+    return _unit(vectors), further
 
 
 def _fit_tfidf_svd(texts: list[str]) -> tuple[Floats, Embedder]:
@@ -123,4 +123,10 @@ def embed(texts: Sequence[str], embedder: Embedder) -> Floats:
             f"The embedder returned an array of shape {vectors.shape} for {len(texts)} texts. It must return one "
             "finite vector per text."
         )
-    return np.asarray(normalize(vectors))
+    return _unit(vectors)
+
+
+def _unit(vectors: Floats) -> Floats:
+    # The last digits depend on the processor and on how many cores share a sum. They would decide between equally near
+    # texts, of which there are many, and the same command would give other rules on another machine.
+    return np.asarray(normalize(vectors).round(6))

@@ -65,10 +65,10 @@ class TestOffsets:
         assert offsets.gain.macro_f1 == pytest.approx(after - before, abs=0.1), "what the check says holds"
 
     def test_nothing_is_kept_where_nothing_is_to_be_won(self):
-        kept = [fit_offsets(*draw(120, seed=seed), LABELS) is not None for seed in range(20)]
-        assert sum(kept) <= 4
-        noise = [fit_offsets(*draw(60, skill=0.0, seed=seed), LABELS) is not None for seed in range(20)]
-        assert sum(noise) <= 4
+        kept = [fit_offsets(*draw(120, seed=seed), LABELS) is not None for seed in range(10)]
+        assert sum(kept) <= 2
+        noise = [fit_offsets(*draw(60, skill=0.0, seed=seed), LABELS) is not None for seed in range(10)]
+        assert sum(noise) <= 2
 
     def test_an_example_has_no_part_in_the_offsets_that_decide_it_out_of_fold(self):
         scores, golds = draw(60, bias=(2.5, 0, -1))
@@ -129,7 +129,9 @@ class TestOffsets:
             scores, golds = draw(40, bias=(1.0, 0), skill=1.0, seed=seed)
             gold = np.array([LABELS.index(label) for label in golds])
             found = Offsets(labels=LABELS[:2], values=ascend(scores, gold, tolerance=0, seed=0))
-            tried = [Offsets(labels=LABELS[:2], values=(0, offset)) for offset in np.linspace(-8, 8, 2001)]
+            steps = np.sort(scores[:, 0] - scores[:, 1])  # a decision changes there and nowhere else
+            between = [-9.0, *(steps[:-1] + steps[1:]) / 2, 9.0]
+            tried = [Offsets(labels=LABELS[:2], values=(0, offset)) for offset in between]
             best = max(macro_f1(golds, offsets.decide(scores), LABELS[:2]) for offsets in tried)
             assert macro_f1(golds, found.decide(scores), LABELS[:2]) >= best - 1e-12
 
@@ -471,20 +473,3 @@ class TestCalibrated:
         kept = [(a.outputs["label"], g) for a, g in zip(answers, more_golds, strict=True) if not a.outputs["abstained"]]
         assert len(kept) > 100
         assert np.mean([label != gold for label, gold in kept]) <= 0.2
-
-
-@pytest.mark.model
-def test_a_real_model_is_moved_by_offsets_and_saved_with_them(tmp_path: Path):
-    pytest.importorskip("xllamacpp")
-    from pld_dspy.local.connect import local_lm
-
-    texts = ["You won a prize!", "Lunch at noon?", "Potatoes, eggs and ham."]
-    moved = Calibrated(dspy.Predict(Sort), Offsets(labels=LABELS, values=(0.0, 0.0, 30.0)))
-    moved.save(tmp_path / "x.json")
-    loaded = Calibrated(dspy.Predict(Sort))
-    with dspy.context(lm=local_lm("local:smollm2-135m"), adapter=LabelAdapter()):
-        own = [loaded(text=text) for text in texts]
-        assert [prediction.label for prediction in own] == [dspy.Predict(Sort)(text=text).label for text in texts]
-        assert all(0 < prediction.confidence < 1 for prediction in own)
-        loaded.load(tmp_path / "x.json")
-        assert [loaded(text=text).label for text in texts] == ["eggs"] * 3

@@ -5,8 +5,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,7 +13,6 @@ import pytest
 import yaml
 from command_line import (
     COMPILE,
-    ROOT,
     SMALL,
     TABLES,
     refused,
@@ -23,7 +20,6 @@ from command_line import (
     run,
     write_csv,
     write_program,
-    write_task,
 )
 from engine import calls
 
@@ -240,37 +236,3 @@ class TestSuspects:
 )
 def test_the_line_on_mlflow_holds_no_password(uri: str, said: str) -> None:
     assert mlflow_line(uri) == f"MLflow: mlflow ui --backend-store-uri {said}"
-
-
-@pytest.mark.model
-def test_a_real_student_from_compile_to_rules(tmp_path: Path) -> None:
-    write_task(tmp_path)
-
-    def shell(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "pld_dspy", *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    compiled = shell(*COMPILE, *SMALL, "--student", "local:smollm2-135m")
-    assert compiled.returncode == 0, compiled.stderr
-    assert "Traceback" not in compiled.stderr
-
-    found = shell("evaluate", "run", "--json")
-    assert found.returncode == 0, found.stderr
-    score = json.loads(found.stdout)
-    assert (score["n"], score["failures"]) == (8, 0)
-    result = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
-    assert score["macro_f1"] == pytest.approx(result["test"]["compiled"]["macro_f1"])
-
-    baseline = json.loads(shell("evaluate", "run", "--json", "--baseline").stdout)
-    assert baseline["macro_f1"] == pytest.approx(result["test"]["baseline"]["macro_f1"])
-
-    assert shell("rules", "run", "--format", "prompt").stdout.startswith("Decide the topic of the text.")
-    refusal = shell("evaluate", "nowhere")
-    assert (refusal.returncode, refusal.stdout) == (2, "")
-    assert refusal.stderr.count("\n") == 1

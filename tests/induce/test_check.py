@@ -247,7 +247,6 @@ class TestSize:
         assert checked.labels_lost == 0
         assert checked.rand > plain.rand
 
-    @pytest.mark.slow
     def test_20000_micro_rules_take_seconds(self) -> None:
         given = collection(20_000)
         started = time.thread_time()

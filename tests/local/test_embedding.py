@@ -4,11 +4,15 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
+from pld_dspy import demo
 from pld_dspy.errors import DataError
+from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.local import embedding
 from pld_dspy.local.embedding import MOST_ENCODED, embed, embedder_of, sentence_encoder, tfidf_svd
 from pld_dspy.local.language import is_english
+from pld_dspy.rules import MicroRule
 
 GERMAN = [
     "Meine Kreditkarte wurde vom Automaten eingezogen.",
@@ -69,3 +73,13 @@ def test_words_of_one_family_make_texts_alike_in_other_languages(texts):
 )
 def test_english_is_known_by_its_stop_words(text):
     assert is_english([text])
+
+
+def test_the_same_texts_have_the_same_vectors_on_any_number_of_cores():
+    """Sums shared between cores end in other last digits, which would decide between equally near texts."""
+    rules = [record.rule for record in read_jsonl(demo.rationales_file(), MicroRule)]
+    vectors = []
+    for cores in (1, 2):
+        with threadpool_limits(cores):
+            vectors.append(embed(rules, tfidf_svd))
+    assert np.array_equal(*vectors)

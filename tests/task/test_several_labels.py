@@ -594,17 +594,3 @@ def test_the_command_line_takes_lists_of_labels(tmp_path, monkeypatch, style):
 
 def test_a_set_of_labels_has_one_fingerprint_in_every_process():
     assert digest({"tags": {"spam", "work", "home"}}) == digest({"tags": ["home", "spam", "work"]})
-
-
-@pytest.mark.model
-def test_a_real_model_answers_lists_within_the_label_set():
-    """A 135M model knows nothing of lists; under the grammar each answer is one, in one call."""
-    pytest.importorskip("xllamacpp")
-    from pld_dspy.local.connect import local_lm
-
-    lm = local_lm("local:smollm2-135m")
-    texts = ["You won a prize!", "The invoice is due, and dinner is at eight.", "Say 'maybe'.", "[]"]
-    answers = [ask(lm, text=text) for text in texts]
-    assert all(isinstance(found, list) and set(found) <= set(LABELS) for found in answers)
-    assert len(lm.history) == len(texts)
-    assert all("grammar" in entry["kwargs"]["extra_body"] for entry in lm.history)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from pld_dspy.cli.app import app
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 SIGNS = {"food": ("soup", "bread", "recipe", "oven"), "sport": ("match", "goal", "team", "coach")}
 TABLES = ("--train", "train.csv", "--val", "val.csv", "--test", "test.csv", "--input", "text", "--label", "topic")
 COMPILE = (

@@ -1,0 +1,38 @@
+"""The command as a user runs it, in processes of its own, with the real test model."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import COMPILE, ROOT, SMALL, write_task
+
+
+def test_a_compiled_student_answers_as_it_was_scored(cache: Path, tmp_path: Path) -> None:
+    write_task(tmp_path)
+
+    def shell(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "pld_dspy", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    compiled = shell(*COMPILE, *SMALL, "--student", "local:smollm2-135m")
+    assert compiled.returncode == 0, compiled.stderr
+    assert "Traceback" not in compiled.stderr
+
+    found = shell("evaluate", "run", "--json")
+    assert found.returncode == 0, found.stderr
+    score = json.loads(found.stdout)
+    assert (score["n"], score["failures"]) == (8, 0)
+    result = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
+    assert score["macro_f1"] == pytest.approx(result["test"]["compiled"]["macro_f1"])
+
+    baseline = json.loads(shell("evaluate", "run", "--json", "--baseline").stdout)
+    assert baseline["macro_f1"] == pytest.approx(result["test"]["baseline"]["macro_f1"])
