@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import dspy
+import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -18,6 +21,10 @@ from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.ledger.keys import digest
 from pld_dspy.rules import MicroRule
 from pld_dspy.task.splits import Splits
+from pld_dspy.task.task import Task
+
+CELLS = ("optimizers", "seeds", "labels")
+"""Settings of which each cell has one."""
 
 
 class Experiment(BaseModel):
@@ -31,7 +38,8 @@ class Experiment(BaseModel):
         student: the model, as the command line takes it.
         adapter: "label" or "chat".
         optimizers: names from ``optimizers.OPTIMIZERS``.
-        seeds: one cell per optimizer and seed.
+        seeds: one cell per optimizer, seed and number of labels.
+        labels: labelled examples per class, half of them to learn from and half to choose by; null for all there are.
         objective: "macro_f1" or "accuracy": what optimizers maximize, and the table shows with its interval.
         budget: approximate number of student calls that compiling may take.
         tracking: MLflow tracking URI.
@@ -48,6 +56,7 @@ class Experiment(BaseModel):
     adapter: Literal["label", "chat"] = "label"
     optimizers: list[str] = Field(min_length=1)
     seeds: list[int] = [0]
+    labels: list[Annotated[int, Field(ge=2)] | None] = [None]
     objective: Literal["macro_f1", "accuracy"] = "macro_f1"
     budget: int = Field(default=1200, gt=0)
     tracking: str = "sqlite:///mlflow.db"
@@ -102,36 +111,59 @@ class Experiment(BaseModel):
             path = self.module.rationales_file()
         return [] if path is None else read_jsonl(path, MicroRule)
 
-    def splits(self, micro_rules: Sequence[MicroRule], seed: int) -> Splits:
-        """Load the program's data; the examples of ``micro_rules`` become the training set."""
+    def splits(self, micro_rules: Sequence[MicroRule], seed: int, labels: int | None = None) -> Splits:
+        """Load the program's data; the examples of ``micro_rules`` become the training set.
+
+        With ``labels`` per class, half of these are drawn from training examples and half from validation examples; a
+        smaller draw is part of a larger one.
+        """
         splits: Splits = self.module.load(self.data, rationales=micro_rules, seed=seed)
-        return splits
+        if labels is None:
+            return splits
+        task = Task.of(self.module.student(), [*splits.train, *splits.val])
+        train, val = (_drawn(part, task.golds(part), labels // 2, seed) for part in (splits.train, splits.val))
+        return Splits(train, val, splits.test)
 
     def cells(self) -> Iterator[Cell]:
-        """Yield every combination of optimizer and seed."""
+        """Yield every combination of optimizer, seed and number of labels."""
         for seed in self.seeds:
-            for optimizer in self.optimizers:
-                yield Cell(self, optimizer, seed)
+            for labels in self.labels:
+                for optimizer in self.optimizers:
+                    yield Cell(self, optimizer, seed, labels)
+
+
+def _drawn(examples: Sequence[dspy.Example], golds: Sequence[str], per_class: int, seed: int) -> list[dspy.Example]:
+    left = Counter(dict.fromkeys(golds, per_class))
+    taken = []
+    for row in np.random.default_rng(seed).permutation(len(examples)).tolist():
+        if left[golds[row]]:
+            left[golds[row]] -= 1
+            taken.append(row)
+    return [examples[row] for row in sorted(taken)]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One optimizer with one seed on the experiment's program."""
+    """One optimizer with one seed and number of labels on the experiment's program."""
 
     experiment: Experiment
     optimizer: str
     seed: int
+    labels: int | None = None  # per class; None for all
 
     def __str__(self) -> str:
-        return f"{self.optimizer} (seed {self.seed})"
+        labels = "" if self.labels is None else f", {self.labels} labels per class"
+        return f"{self.optimizer} (seed {self.seed}{labels})"
 
     @property
     def key(self) -> str:
         """A digest of all that decides the cell's result; cells with the same key are run once."""
-        fixed = self.experiment.model_dump(mode="json", exclude={"optimizers", "seeds", "tracking", "folder", "name"})
-        return digest({**fixed, "optimizer": self.optimizer, "seed": self.seed})
+        fixed = self.experiment.model_dump(mode="json", exclude={*CELLS, "tracking", "folder", "name"})
+        drawn = {} if self.labels is None else {"labels": self.labels}
+        return digest({**fixed, "optimizer": self.optimizer, "seed": self.seed, **drawn})
 
     @property
     def folder(self) -> Path:
         """Where the cell keeps its files."""
-        return self.experiment.folder / self.experiment.name / f"{self.optimizer}-{self.seed}-{self.key[:6]}"
+        labels = "" if self.labels is None else f"-{self.labels}"
+        return self.experiment.folder / self.experiment.name / f"{self.optimizer}-{self.seed}{labels}-{self.key[:6]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import fmean
 
 import matplotlib as mpl
 import mlflow
@@ -23,13 +24,15 @@ NAMES = {
     "tfidf_logistic": "TF-IDF + logistic regression",
     "encoder_logistic": "sentence encoder + logistic regression",
     "pld": "PLD, rules",
+    "pld_calibrated": "PLD, rules, calibrated",
+    "pld_precedents": "PLD, rules and precedents",
 }
 OURS, MODEL, CLASSIFIER = "#b3261e", "#1a4f8b", "#777777"
 """Colours: PLD, other ways to use the language model, classifiers without one."""
 
 
 def plot(experiment: Experiment, path: Path) -> Path:
-    """Draw one row per finished cell, the best last: the score and its 95% interval.
+    """Draw one row per finished cell, the best last: the score and its 95% interval; with labels, learning curves.
 
     Args:
         experiment: its cells are looked up in the MLflow store.
@@ -42,8 +45,42 @@ def plot(experiment: Experiment, path: Path) -> Path:
     found = [(cell, run) for cell in experiment.cells() if (run := newest_run(cell)) is not None]
     if not found:
         raise DataError(f"No cell of {experiment.name} has finished. Run it first: python -m experiments run CONFIG.")
+    figure = (_curves if len(experiment.labels) > 1 else _rows)(experiment, found)
+    # Without a salt and a date the same figures give the same file.
+    with mpl.rc_context({"svg.hashsalt": experiment.name, "svg.fonttype": "none"}):
+        figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
+    return path
+
+
+def _curves(experiment: Experiment, found: list[tuple[Cell, Run]]) -> Figure:
+    """Draw one line per optimizer over the number of labels per class: means over the seeds."""
     name = f"test_{experiment.objective}"
-    found.sort(key=lambda pair: float(pair[1].data.metrics[name]))
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    places = {labels: place for place, labels in enumerate(experiment.labels)}
+    for optimizer in experiment.optimizers:
+        values: dict[int, list[float]] = {}
+        for cell, run in found:
+            if cell.optimizer == optimizer:
+                values.setdefault(places[cell.labels], []).append(float(run.data.metrics[name]))
+        if values:
+            line = sorted((place, fmean(scores)) for place, scores in values.items())
+            axes.plot(*zip(*line, strict=True), marker="o", label=NAMES.get(optimizer, optimizer))
+    axes.set_xticks(list(places.values()), ["all" if labels is None else str(labels) for labels in places])
+    n, seeds = found[0][1].data.metrics["test_n"], len(experiment.seeds)
+    axes.set(xlabel="labelled examples per class, training and validation together", ylim=(0, 1))
+    axes.set_ylabel(
+        f"test {TITLES[experiment.objective]}, n = {n:.0f}" + (f", mean of {seeds} seeds" if seeds > 1 else "")
+    )
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=9, frameon=False)
+    return figure
+
+
+def _rows(experiment: Experiment, found: list[tuple[Cell, Run]]) -> Figure:
+    name = f"test_{experiment.objective}"
+    found = sorted(found, key=lambda pair: float(pair[1].data.metrics[name]))
     figure = Figure(figsize=(8, 0.6 + 0.42 * len(found)), layout="constrained")
     axes = figure.add_subplot()
     for row, (cell, run) in enumerate(found):
@@ -53,10 +90,7 @@ def plot(experiment: Experiment, path: Path) -> Path:
     axes.set_xlabel(f"test {TITLES[experiment.objective]}, n = {found[0][1].data.metrics['test_n']:.0f}, 95% interval")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", alpha=0.3)
-    # Without a salt and a date the same figures give the same file.
-    with mpl.rc_context({"svg.hashsalt": experiment.name, "svg.fonttype": "none"}):
-        figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
-    return path
+    return figure
 
 
 def _draw(axes: Axes, row: int, cell: Cell, run: Run, name: str) -> None:

@@ -30,7 +30,7 @@ from pld_dspy.task.checks import check_disjoint
 from pld_dspy.task.splits import Splits
 from pld_dspy.task.task import Task
 
-from .config import Cell, Experiment
+from .config import CELLS, Cell, Experiment
 from .table import ERROR, newest_run
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,8 @@ def run_experiment(experiment: Experiment) -> list[Cell]:
     if not waiting:
         return []
     micro_rules = experiment.micro_rules()
-    splits = {seed: experiment.splits(micro_rules, seed) for seed in dict.fromkeys(cell.seed for cell in waiting)}
+    drawn = dict.fromkeys((cell.seed, cell.labels) for cell in waiting)
+    splits = {draw: experiment.splits(micro_rules, *draw) for draw in drawn}
     lm = resolve_lm(experiment.student)
     adapter = LabelAdapter() if experiment.adapter == "label" else dspy.ChatAdapter()
     dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=False)
@@ -66,17 +67,17 @@ def run_experiment(experiment: Experiment) -> list[Cell]:
     with dspy.context(lm=lm, adapter=adapter):
         for number, cell in enumerate(waiting, start=1):
             logger.info("%d of %d: %s", number, len(waiting), cell)
-            if not _recorded(cell, splits[cell.seed], micro_rules):
+            if not _recorded(cell, splits[cell.seed, cell.labels], micro_rules):
                 failed.append(cell)
     return failed
 
 
 def _recorded(cell: Cell, splits: Splits, micro_rules: Sequence[MicroRule]) -> bool:
     """Run a cell as an MLflow run, and return whether it finished."""
-    settings = cell.experiment.model_dump(mode="json", exclude={"optimizers", "seeds", "tracking", "folder"})
-    with mlflow.start_run(run_name=f"{cell.optimizer}-{cell.seed}"):
+    settings = cell.experiment.model_dump(mode="json", exclude={*CELLS, "tracking", "folder"})
+    with mlflow.start_run(run_name=str(cell)):
         mlflow.set_tags({"cell": cell.key, "optimizer": cell.optimizer, "program": cell.experiment.program})
-        mlflow.log_params({"seed": cell.seed, **settings})
+        mlflow.log_params({"seed": cell.seed, "labels": cell.labels, **settings})
         mlflow.log_params({f"version_{name}": value for name, value in versions().items()})
         try:
             metrics = _run_cell(cell, splits, micro_rules)

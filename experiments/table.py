@@ -50,6 +50,7 @@ def _header(experiment: Experiment) -> str:
     columns = [
         "optimizer",
         "seed",
+        *(["labels per class"] if experiment.labels != [None] else []),
         f"test {TITLES[experiment.objective]} [95% interval]",
         TITLES[_other(experiment.objective)],
         "seconds per call",
@@ -61,8 +62,9 @@ def _header(experiment: Experiment) -> str:
 
 def _row(cell: Cell, run: Run) -> str:
     m, name = run.data.metrics, f"test_{cell.experiment.objective}"
+    labels = "" if cell.experiment.labels == [None] else f"{cell.labels or 'all'} | "
     return (
-        f"| {cell.optimizer} | {cell.seed} | {m[name]:.3f} [{m[f'{name}_low']:.3f}, {m[f'{name}_high']:.3f}] "
+        f"| {cell.optimizer} | {cell.seed} | {labels}{m[name]:.3f} [{m[f'{name}_low']:.3f}, {m[f'{name}_high']:.3f}] "
         f"| {m[f'test_{_other(cell.experiment.objective)}']:.3f} | {m['seconds_per_call']:.3f} "
         f"| {m['prompt_tokens']:.0f} | {m['compile_calls']:.0f} |"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import dspy
@@ -54,6 +55,8 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "tfidf_logistic": linear.tfidf_logistic,
     "encoder_logistic": encoder.encoder_logistic,
     "pld": rules.pld,
+    "pld_calibrated": partial(rules.pld, calibrate=True),
+    "pld_precedents": partial(rules.pld, calibrate=True, precedents=4),
 }
 
 

@@ -1,4 +1,4 @@
-"""Rules in the prompt: PLD."""
+"""Rules in the prompt: PLD, as it answers; calibrated; and weighed against precedents."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from . import Setting
 
 
-def pld(setting: Setting) -> dspy.Module:
-    """Distil recorded rationales into rules, and search them within the budget."""
+def pld(setting: Setting, *, calibrate: bool = False, precedents: int = 0) -> dspy.Module:
+    """Distil recorded rationales into rules, and search them within the budget, what calibration costs included."""
+    calibration = 2 * len(setting.trainset) if calibrate else 0
     optimizer = PLD(
         objective=setting.objective,
-        search=SearchConfig.within(setting.budget, len(setting.valset)),
+        search=SearchConfig.within(setting.budget - calibration, len(setting.valset)),
+        calibrate=calibrate,
+        precedents=precedents,
         budget=Budget(student_calls=setting.budget),
         run_dir=setting.folder,
         tracking=None,

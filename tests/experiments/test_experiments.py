@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from experiments import runner
 from experiments.__main__ import app
 from experiments.config import Experiment
 from experiments.table import newest_run
+from pld_dspy import demo
 from pld_dspy.errors import DataError
 
 TESTED = 84
@@ -103,6 +105,29 @@ def test_accuracy_is_the_first_figure_where_it_is_the_objective(config: Path, lm
     value, low, high = map(float, re.findall(r"0\.\d+", by_accuracy[2]))
     assert low < value < high
     assert (by_accuracy[2].split()[0], by_accuracy[3]) == (by_f1[3], by_f1[2].split()[0])
+
+
+def test_learning_curves_draw_few_labels_of_each_class_and_more_of_the_same(config: Path, lm: dspy.LM) -> None:
+    change(config, optimizers="[zero_shot, tfidf_logistic]", labels="[4, 30, null]", seeds="[0]")
+    experiment = Experiment.load(config)
+    few, more, all_of_them = (experiment.splits(experiment.micro_rules(), 0, labels) for labels in experiment.labels)
+    for part in ("train", "val"):
+        assert Counter(one.budget for one in getattr(few, part)) == dict.fromkeys(demo.LABELS, 2)
+        texts = [{one.text for one in getattr(splits, part)} for splits in (few, more, all_of_them)]
+        assert texts[0] < texts[1] < texts[2]
+    assert [one.text for one in few.test] == [one.text for one in all_of_them.test]
+
+    table = command("run", config)
+    assert [row[:3] for row in rows(table)] == [
+        [name, "0", labels] for labels in ("4", "30", "all") for name in ("zero_shot", "tfidf_logistic")
+    ]
+    linear = [float(row[3].split()[0]) for row in rows(table)][1::2]
+    assert linear[0] < linear[1], "it learns from the labels that the cell has"
+    assert len(calls(lm)) == TESTED
+    drawn = command("plot", config, "--out", "curves.svg")
+    assert drawn.exit_code == 0, drawn.output
+    said = Path("curves.svg").read_text()
+    assert all(text in said for text in ("labelled examples per class", "TF-IDF + logistic regression", ">all<"))
 
 
 def test_a_failing_cell_is_reported_and_tried_again_and_the_others_go_on(
