@@ -56,7 +56,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "encoder_logistic": encoder.encoder_logistic,
     "pld": rules.pld,
     "pld_calibrated": partial(rules.pld, calibrate=True),
-    "pld_precedents": partial(rules.pld, calibrate=True, precedents=4),
+    "pld_precedents": partial(rules.pld, calibrate=True, precedents=10),
 }
 
 

@@ -61,7 +61,7 @@ class PLD(Teleprompter):
             adapter and server give log-probabilities; costs two calls per training example. :meth:`compile` then
             returns the compiled program within :class:`~pld_dspy.Calibrated`.
         precedents: with ``calibrate``, weigh the student's answer against the labelled examples, where that pays out of
-            fold: a decision then cites this many of the nearest. 0 leaves them out.
+            fold; this many of the nearest vote by themselves and are cited, 10 being a good number. 0: none.
         error_rate: with ``calibrate``, the error rate wanted among the answers given, over 0 and under 1: the program
             then abstains below a confidence threshold, if enough examples can promise that rate. None never abstains.
         budget: hard caps on calls and money.

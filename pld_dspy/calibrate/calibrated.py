@@ -34,7 +34,8 @@ class Calibrated(dspy.Module):
     - ``abstained``: whether the confidence is below the threshold. The label is given all the same;
     - ``label_logprobs``: the deciding predictor's, before the offsets;
     - with precedents, ``precedents``: the nearest labelled examples, each with id, label and cosine similarity;
-      ``evidence``: label -> log-probability by the labelled examples alone; and ``weights``, of student and evidence.
+      ``evidence``: "classifier" and "nearest" -> label -> log-probability by all labelled examples and by the nearest;
+      and ``weights``, of "student", "classifier" and "nearest".
 
     An answer without log-probabilities keeps its label and has the confidence None; it abstains if there is a
     threshold. ``save("x.json")`` and ``load`` keep the program's state and the calibration as plain JSON.
@@ -154,10 +155,12 @@ class Calibrated(dspy.Module):
         """Return the 1 x C log-probabilities of both sides, and what the prediction says of the precedents' side."""
         vectors = precedents.classifier.embed([text])
         columns = [precedents.labels.index(label) for label in self.labels]
-        evidence = precedents.classifier.log_probabilities(vectors)[:, columns]
-        said = dict(zip(self.labels, evidence[0].round(4).tolist(), strict=True))
-        weights = {"student": precedents.student_weight, "evidence": precedents.classifier_weight}
-        cited = {"precedents": precedents.cite(vectors), "evidence": said, "weights": weights}
+        evidence = precedents.evidence_of(vectors)[:, columns]
+        said = {
+            side: dict(zip(self.labels, row, strict=True))
+            for side, row in zip(("classifier", "nearest"), evidence[0].T.round(4).tolist(), strict=True)
+        }
+        cited = {"precedents": precedents.cite(vectors), "evidence": said, "weights": precedents.weights.model_dump()}
         return precedents.combined(logprobs, evidence), cited
 
 

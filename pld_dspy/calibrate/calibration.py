@@ -8,6 +8,7 @@ from ..scoring.difference import Difference
 from ..scoring.f1 import Record
 from ..scoring.offsets import Offsets
 from ..scoring.score import Score
+from .precedents import Weights
 
 
 class Bin(Record):
@@ -86,10 +87,10 @@ class StudentCalibration(Record):
 
 
 class Weighed(Record):
-    """A student weighed against precedents: the weights of student and classifier, and its calibration."""
+    """A student weighed against precedents: what each side weighs, and the calibration of all together."""
 
     student: StudentCalibration
-    weights: tuple[float, float]
+    weights: Weights
     gain: Difference | None = None  # out of fold, with precedents minus without
     difference: Difference | None = None  # on the test set, the same
 

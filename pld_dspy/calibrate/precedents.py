@@ -2,10 +2,11 @@
 
 As in law: rules say what decides in general, precedents how it was decided in the nearest cases. A label's score is
 
-    a * log p(label | the student under its rules) + b * log p(label | the labelled examples) + an offset
+    a * log p(label | the student under its rules) + b * log p(label | all labelled examples)
+        + c * log p(label | the nearest labelled examples) + an offset
 
-The second probability is that of a logistic regression on the vectors of the labelled texts. The weights a and b are
-fitted where that classifier has not seen the example. No call is made.
+The second probability is that of a logistic regression on the vectors of the labelled texts, the third that of a vote.
+The weights are fitted where neither has seen the example. No call is made.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ..errors import DataError
 from ..local.classifier import TextClassifier
 from ..local.embedding import Embedder, embed, embedder_of, sentence_encoder, tfidf_svd
 from ..scoring.f1 import Floats, Ints, Record
+from ..task.splits import identity
 
 DIGITS = 5
 RIDGE = 1e-3
@@ -32,8 +34,16 @@ RIDGE = 1e-3
 _NAMES: dict[Embedder, str] = {sentence_encoder: "encoder", tfidf_svd: "tfidf"}
 
 
+class Weights(Record):
+    """What each side of a decision weighs."""
+
+    student: float = Field(default=1.0, ge=0)
+    classifier: float = Field(default=0.0, ge=0)
+    nearest: float = Field(default=0.0, ge=0)
+
+
 class Precedents(Record):
-    """Labelled examples to cite, and the weights of both sides; precedents.json holds this, texts and all.
+    """Labelled examples to vote and to cite, and the weights of all sides; precedents.json holds this, texts and all.
 
     Vectors are stored, so that loading embeds nothing again. An embedder of your own has to be given again after
     loading, with :meth:`with_embedder`.
@@ -45,9 +55,8 @@ class Precedents(Record):
     golds: tuple[str, ...]
     embedder: str  # "encoder", "tfidf" or "custom"
     vectors: tuple[tuple[float, ...], ...] = Field(default=(), repr=False)  # n unit vectors; none for "tfidf"
-    student_weight: float = Field(default=1.0, ge=0)
-    classifier_weight: float = Field(default=0.0, ge=0)
-    cited: int = Field(default=4, ge=1)  # precedents that a decision cites
+    weights: Weights = Weights()
+    count: int = Field(default=10, ge=1)  # nearest examples that vote, and that a decision cites
 
     _embedder: Embedder | None = PrivateAttr(default=None)
 
@@ -60,7 +69,7 @@ class Precedents(Record):
         labels: Sequence[str],
         embedder: Embedder,
         *,
-        cited: int,
+        count: int,
     ) -> Precedents:
         """Return n labelled texts as precedents, which weigh nothing yet."""
         stateless = embedder is not tfidf_svd
@@ -72,7 +81,7 @@ class Precedents(Record):
             golds=tuple(golds),
             embedder=_NAMES.get(embedder, "custom"),
             vectors=tuple(map(tuple, vectors)),
-            cited=cited,
+            count=count,
         )
         return made.with_embedder(embedder)
 
@@ -82,9 +91,9 @@ class Precedents(Record):
         made._embedder = embedder
         return made
 
-    def with_weights(self, student: float, classifier: float) -> Precedents:
+    def with_weights(self, weights: Weights) -> Precedents:
         """Return these precedents with other weights."""
-        return self.model_copy(update={"student_weight": student, "classifier_weight": classifier})
+        return self.model_copy(update={"weights": weights})
 
     @cached_property
     def classifier(self) -> TextClassifier:
@@ -102,17 +111,30 @@ class Precedents(Record):
         return TextClassifier(self.labels, self.golds, np.array(self.vectors), embedder)
 
     def evidence(self, texts: Sequence[str]) -> Floats:
-        """Return m x C log-probabilities by the classifier."""
-        return self.classifier.log_probabilities(self.classifier.embed(texts))
+        """Return m x C x 2 log-probabilities: by the classifier, and by the nearest examples."""
+        return self.evidence_of(self.classifier.embed(texts))
+
+    def evidence_of(self, vectors: Floats) -> Floats:
+        """Return the evidence on m texts, given their m x d vectors."""
+        return np.stack(
+            [self.classifier.log_probabilities(vectors), self.classifier.votes(vectors, self.count)], axis=-1
+        )
+
+    def evidence_out_of_fold(self, *, seed: int = 0) -> Floats:
+        """Return the evidence on the n examples themselves, for each from examples with other texts."""
+        groups = [identity(text) for text in self.texts]
+        found = self.classifier.out_of_fold(groups, seed=seed)
+        return np.stack([found, self.classifier.votes_out_of_group(groups, self.count)], axis=-1)
 
     def combined(self, logprobs: Floats, evidence: Floats) -> Floats:
-        """Return m x C log-probabilities of both sides together; rows of NaN stay so."""
-        weighed = self.student_weight * logprobs + self.classifier_weight * evidence
+        """Return m x C log-probabilities of all sides together; rows of NaN stay so."""
+        known = self.weights
+        weighed = known.student * logprobs + evidence @ np.array([known.classifier, known.nearest])
         return np.asarray(log_softmax(weighed, axis=-1))
 
     def cite(self, vectors: Floats) -> list[dict[str, Any]]:
         """Return the nearest precedents of one text, given 1 x d: id, label and cosine similarity."""
-        rows = self.classifier.nearest(vectors, self.cited)[0]
+        rows = self.classifier.nearest(vectors, self.count)[0]
         near = self.classifier.vectors[rows] @ vectors[0]
         return [
             {"id": self.ids[row], "label": self.golds[row], "similarity": round(float(cosine), 4)}
@@ -120,8 +142,8 @@ class Precedents(Record):
         ]
 
 
-def fit_weights(logprobs: Floats, evidence: Floats, gold: Ints) -> tuple[float, float]:
-    """Return the weights of two n x C tables of log-probabilities under which n gold labels are likeliest.
+def fit_weights(logprobs: Floats, evidence: Floats, gold: Ints) -> Weights:
+    """Return the weights of the student's n x C log-probabilities and of n x C x 2 evidence that suit n gold labels.
 
     A conditional logit with an intercept per label, which is thrown away: offsets are fitted to macro-F1 afterwards.
     Labels weigh the same, however rare. Rows with NaN are left out.
@@ -129,20 +151,20 @@ def fit_weights(logprobs: Floats, evidence: Floats, gold: Ints) -> tuple[float, 
     Source: McFadden 1974, "Conditional logit analysis of qualitative choice behavior".
     """
     known = ~np.isnan(logprobs).any(axis=1)
-    sides, gold = np.stack([logprobs[known], evidence[known]], axis=-1), gold[known]
-    n, c, _ = sides.shape
+    sides, gold = np.concatenate([logprobs[:, :, None], evidence], axis=-1)[known], gold[known]
+    n, c, count = sides.shape
     weights = 1.0 / np.bincount(gold, minlength=c)[gold]
     weights /= weights.sum()
     truth = np.eye(c)[gold]
 
     def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        scores = sides @ parameters[:2] + parameters[2:]
+        scores = sides @ parameters[:count] + parameters[count:]
         wrong = softmax(scores, axis=1) - truth
         likelihood = -float(weights @ log_softmax(scores, axis=1)[np.arange(n), gold])
         gradient = np.append(np.einsum("n,nc,ncs->s", weights, wrong, sides), weights @ wrong)
         return likelihood + RIDGE * float(parameters @ parameters), gradient + 2 * RIDGE * parameters
 
-    start = np.concatenate([[0.5, 0.5], np.zeros(c)])
-    bounds = [(0.0, None), (0.0, None), *[(None, None)] * c]
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
-    return float(found[0]), float(found[1])
+    start = np.concatenate([np.full(count, 0.5), np.zeros(c)])
+    bounds = [(0.0, None)] * count + [(None, None)] * c
+    student, classifier, nearest = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x[:count].tolist()
+    return Weights(student=student, classifier=classifier, nearest=nearest)

@@ -19,7 +19,6 @@ from ..scoring.offsets import Offsets, replace_answers
 from ..student.evaluator import Evaluation, Evaluator
 from ..student.redecide import decision_of, logprobs_of, redecide
 from ..task.labels import LABEL_LOGPROBS
-from ..task.splits import identity
 from ..task.task import Task, example_id
 from .calibration import Bin, Calibration, Grade, StudentCalibration, Weighed
 from .confidence import (
@@ -85,14 +84,14 @@ def fit_students(
     found = Calibration(baseline=baseline[0], compiled=compiled[0], n=len(examples), capped=capped)
     if precedents is None:
         return found
-    evidence = precedents.classifier.out_of_fold([identity(text) for text in precedents.texts], seed=evaluator.seed)
+    evidence = precedents.evidence_out_of_fold(seed=evaluator.seed)
     evidence = evidence[[*range(len(val)), *(len(val) + row for row in rows)]]
     golds = task.golds(examples)
     gold = np.array([task.labels.index(label) for label in golds])
     weighed = []
     for given in answers:
         weights = fit_weights(logprobs_of(given, task), evidence, gold)
-        side = precedents.with_weights(*weights)
+        side = precedents.with_weights(weights)
         weighed.append((weights, fit(weigh(side, given, evidence, evaluator))))
     (first, unchanged), (second, ruled) = weighed
     gain = difference(golds, compiled[1], ruled[1], task.labels, seed=evaluator.seed)
@@ -127,7 +126,7 @@ def grade_students(
         for name, own in (("baseline_weighed", baseline), ("compiled_weighed", compiled)):
             weighed: Weighed | None = getattr(calibration, name)
             if weighed is not None:
-                side = precedents.with_weights(*weighed.weights)
+                side = precedents.with_weights(weighed.weights)
                 answers = weigh(side, own.answers, evidence, evaluator)
                 student, final = _grade_student(
                     weighed.student, examples, evaluator.scored(examples, answers), evaluator
@@ -147,7 +146,7 @@ def grade_students(
 
 
 def weigh(precedents: Precedents, answers: Sequence[Answer], evidence: Floats, evaluator: Evaluator) -> list[Answer]:
-    """Return m answers as both sides decide them, given the m x C evidence of the precedents; no call is made.
+    """Return m answers as all sides decide them, given the m x C x 2 evidence of the precedents; no call is made.
 
     An answer without log-probabilities stays.
     """

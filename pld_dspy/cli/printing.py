@@ -136,10 +136,9 @@ def _print_calibration(out: Console, found: Calibration) -> None:
         line = f"Difference by calibration {_gain(found.difference)}; compiled and calibrated against the unchanged "
         out.print(f"{line}student {_gain(found.difference_to_baseline)}.", soft_wrap=True)
         if (weighed := found.compiled_weighed) is not None and weighed.gain and weighed.difference:
-            student_weight, weight = weighed.weights
             used = "used" if found.weighs else "not used, since they do not pay out of fold"
             line = f"Precedents, {used}: {_gain(weighed.gain)} out of fold, {_gain(weighed.difference)} on test; "
-            weights = f"{student_weight:.2f} (student), {weight:.2f} (labelled examples)"
+            weights = ", ".join(f"{value:.2f} ({side})" for side, value in weighed.weights)
             out.print(f"{line}weights {weights}.", soft_wrap=True)
     if (abstention := found.used.abstention) is not None:
         for name, split in (("Validation, out of fold", abstention.validation), ("Test", abstention.test)):

@@ -125,7 +125,7 @@ class CompileContext:
         found = self.calibration
         if self.precedents is None or found is None or found.compiled_weighed is None or not found.weighs:
             return None
-        return self.precedents.with_weights(*found.compiled_weighed.weights)
+        return self.precedents.with_weights(found.compiled_weighed.weights)
 
     @property
     def rules(self) -> RuleSet | None:

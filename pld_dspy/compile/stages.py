@@ -216,7 +216,7 @@ def fit_calibration(context: CompileContext, *, error_rate: float | None, preced
             [example_id(example, row) for row, example in rows],
             context.task.labels,
             embedder_of(context.embedder, len(rows)),
-            cited=precedents,
+            count=precedents,
         )
     with timed(context.seconds, "calibrate"), bar("calibrate", "call", total=2 * (len(train) + len(val))) as shown:
         context.calibration = fit_students(

@@ -10,11 +10,11 @@ from scipy.special import log_softmax
 from tasks import LABELS, TEST, TRAIN, VAL, compiled, leaning_lm, mail_evaluator, mail_task, pld, student, student_lm
 
 from pld_dspy.calibrate.calibrated import Calibrated
-from pld_dspy.calibrate.precedents import Precedents, fit_weights
+from pld_dspy.calibrate.precedents import Precedents, Weights, fit_weights
 from pld_dspy.calibrate.students import weigh
 from pld_dspy.errors import DataError
 from pld_dspy.ledger.answer import Answer
-from pld_dspy.local.classifier import TextClassifier
+from pld_dspy.local.classifier import UNSEEN, TextClassifier
 from pld_dspy.local.embedding import tfidf_svd
 from pld_dspy.run.folder import RunFolder
 from pld_dspy.scoring.figures import macro_f1
@@ -23,6 +23,9 @@ from pld_dspy.student.compose import with_rules
 from pld_dspy.student.redecide import logprobs_of
 
 EXAMPLES = [*VAL, *TRAIN]
+EQUAL = Weights(student=1, classifier=1, nearest=1)
+AROUND = np.stack([np.cos([0.0, 0.2, 0.25, 0.6]), np.sin([0.0, 0.2, 0.25, 0.6])], axis=1)
+"""Four unit vectors."""
 TEXTS, GOLDS = [one.text for one in EXAMPLES], [one.label for one in EXAMPLES]
 
 
@@ -31,52 +34,63 @@ def said(gold: np.ndarray, skill: float, rng: np.random.Generator) -> np.ndarray
     return log_softmax(rng.normal(size=(len(gold), 3)) + skill * np.eye(3)[gold], axis=1)
 
 
-def precedents(cited: int = 3, embedder=tfidf_svd) -> Precedents:
-    return Precedents.of(TEXTS, GOLDS, [one.id for one in EXAMPLES], LABELS, embedder, cited=cited)
+def sides(
+    gold: np.ndarray, skills: tuple[float, float, float], rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """What student, classifier and neighbours say: n x C log-probabilities of the one, n x C x 2 of the others."""
+    student, *others = (said(gold, skill, rng) for skill in skills)
+    return student, np.stack(others, axis=-1)
 
 
-@pytest.mark.parametrize(("student_skill", "classifier_skill"), [(0.0, 2.0), (2.0, 0.0), (1.5, 1.5)])
-def test_the_side_that_knows_more_weighs_more_and_both_are_best_together(student_skill, classifier_skill):
+def precedents(count: int = 3, embedder=tfidf_svd) -> Precedents:
+    return Precedents.of(TEXTS, GOLDS, [one.id for one in EXAMPLES], LABELS, embedder, count=count)
+
+
+@pytest.mark.parametrize("skills", [(0.0, 2.0, 1.0), (2.0, 0.0, 1.0), (0.0, 1.0, 2.0), (1.5, 1.5, 1.5)])
+def test_the_side_that_knows_more_weighs_more_and_all_are_best_together(skills):
     rng = np.random.default_rng(0)
     gold = rng.integers(3, size=300)
-    one, other = said(gold, student_skill, rng), said(gold, classifier_skill, rng)
-    a, b = fit_weights(one, other, gold)
-    assert min(a, b) >= 0
-    if student_skill != classifier_skill:
-        assert (a > b) == (student_skill > classifier_skill)
+    found = fit_weights(*sides(gold, skills, rng), gold)
+    weights = np.array([found.student, found.classifier, found.nearest])
+    assert min(weights) >= 0
+    if len(set(skills)) == 3:
+        assert np.argsort(weights).tolist() == np.argsort(skills).tolist()
     unseen = rng.integers(3, size=3000)
-    one, other = said(unseen, student_skill, rng), said(unseen, classifier_skill, rng)
-    right = [(table.argmax(axis=1) == unseen).mean() for table in (a * one + b * other, one, other)]
+    student, others = sides(unseen, skills, rng)
+    made = precedents().with_weights(found).combined(student, others)
+    tables = (made, student, others[..., 0], others[..., 1])
+    right = [(table.argmax(axis=1) == unseen).mean() for table in tables]
     assert right[0] >= max(right[1:]) - 0.01
-    if student_skill == classifier_skill:
-        assert right[0] > max(right[1:]) + 0.05
+    if len(set(skills)) == 1:
+        assert right[0] > max(right[1:]) + 0.1
 
 
 def test_a_side_that_speaks_against_the_labels_weighs_nothing():
     rng = np.random.default_rng(1)
     gold = rng.integers(3, size=300)
-    assert fit_weights(said(gold, -2.0, rng), said(gold, 1.0, rng), gold)[0] == 0
+    assert fit_weights(*sides(gold, (-2.0, 1.0, 1.0), rng), gold).student == 0
 
 
 def test_answers_without_log_probabilities_are_left_out_of_the_fit_and_stay():
     rng = np.random.default_rng(2)
     gold = rng.integers(3, size=100)
-    one, other = said(gold, 1.0, rng), said(gold, 1.0, rng)
+    one, others = sides(gold, (1.0, 1.0, 1.0), rng)
     gaps = np.vstack([one, np.full((20, 3), np.nan)])
-    assert fit_weights(gaps, np.vstack([other, other[:20]]), np.append(gold, gold[:20])) == fit_weights(
-        one, other, gold
+    assert fit_weights(gaps, np.vstack([others, others[:20]]), np.append(gold, gold[:20])) == fit_weights(
+        one, others, gold
     )
     silent = Answer(outputs={"label": "spam"}, error=None)
-    kept = weigh(precedents().with_weights(1, 1), [silent], np.zeros((1, 3)), mail_evaluator(student_lm()))
+    kept = weigh(precedents().with_weights(EQUAL), [silent], np.zeros((1, 3, 2)), mail_evaluator(student_lm()))
     assert kept == [silent]
 
 
 def test_a_decision_is_that_of_the_larger_sum():
     answer = Answer(outputs={"label": "spam", "label_logprobs": {"spam": -0.1, "work": -3.0, "home": -5.0}}, error=None)
-    evidence = np.array([[-9.0, -0.2, -9.0]])
+    evidence = np.zeros((1, 3, 2))
+    evidence[0, :, 1] = -9.0, -0.2, -9.0
     evaluator = mail_evaluator(student_lm())
-    for weights, label in (((1.0, 0.0), "spam"), ((1.0, 1.0), "work"), ((1.0, 0.2), "spam")):
-        [found] = weigh(precedents().with_weights(*weights), [answer], evidence, evaluator)
+    for nearest, label in ((0.0, "spam"), (1.0, "work"), (0.2, "spam")):
+        [found] = weigh(precedents().with_weights(Weights(student=1, nearest=nearest)), [answer], evidence, evaluator)
         assert found.outputs["label"] == label
         assert np.exp(logprobs_of([found], evaluator.task)).sum() == pytest.approx(1)
     assert answer.outputs["label"] == "spam"
@@ -97,8 +111,21 @@ def test_no_example_is_judged_by_a_copy_of_its_text():
     np.testing.assert_allclose(np.exp(alone.out_of_fold(["same", "same"])), 0.5)
 
 
+def test_the_nearest_vote_by_cosine_and_no_copy_of_a_text_votes():
+    found = TextClassifier(("spam", "home"), ("spam", "home", "home", "spam"), AROUND, tfidf_svd)
+    votes = np.exp(found.votes(AROUND[:1], 2))[0]
+    cosine = AROUND[0] @ AROUND[1]
+    second = np.exp((cosine - 1) / found._reach(2))
+    np.testing.assert_allclose(votes, np.array([1 + UNSEEN, second + UNSEEN]) / (1 + second + 2 * UNSEEN))
+    assert np.exp(found.votes(AROUND[:1], 1))[0, 0] > 0.99
+    own = np.exp(found.votes_out_of_group([0, 1, 1, 2], 1))
+    assert own[0, 1] > 0.99, "the nearest other text is of home"
+    assert own[1, 0] > 0.99, "its copy is nearer and has no vote"
+    np.testing.assert_allclose(np.exp(found.votes_out_of_group([0, 0, 0, 0], 3)), 0.5)
+
+
 def test_precedents_are_the_nearest_by_cosine_and_survive_a_file():
-    made = precedents(cited=3).with_weights(0.7, 0.4)
+    made = precedents(count=3).with_weights(Weights(student=0.7, classifier=0.4, nearest=0.2))
     vectors = made.classifier.embed([TEXTS[5]])
     near = made.cite(vectors)
     assert near[0] == {"id": EXAMPLES[5].id, "label": GOLDS[5], "similarity": 1.0}
@@ -141,9 +168,11 @@ def test_precedents_that_pay_decide_and_are_cited(done):
     assert all(len(answer.precedents) == 2 for answer in answers)
     by_id = {one.id: one.label for one in EXAMPLES}
     assert all(by_id[near["id"]] == near["label"] for answer in answers for near in answer.precedents)
-    assert set(answers[0].evidence) == set(LABELS)
-    weights = found.compiled_weighed.weights
-    assert answers[0].weights == {"student": weights[0], "evidence": weights[1]}
+    assert answers[0].weights == found.compiled_weighed.weights.model_dump()
+    for answer in answers:
+        classifier, nearest = answer.evidence["classifier"], answer.evidence["nearest"]
+        assert set(classifier) == set(nearest) == set(LABELS)
+        assert max(nearest, key=nearest.get) in {near["label"] for near in answer.precedents}
 
 
 def test_saved_and_loaded_asynchronously_and_copied_it_decides_the_same(done, tmp_path):
