@@ -10,6 +10,7 @@ from typing import Any
 import dspy
 
 from ..local.lm import LocalLM
+from .content import content
 
 # LM settings for the connection; they decide no answer, and some are secret. They never enter a key or a file.
 _CONNECTION = frozenset(
@@ -63,7 +64,7 @@ def program_state(program: dspy.Module, *, lm: dspy.BaseLM | None) -> dict[str, 
                     for name, info in module.signature.fields.items()
                 ],
                 "instructions": module.signature.instructions,
-                "demos": [dict(demo) for demo in module.demos],
+                "demos": [content(dict(demo)) for demo in module.demos],
                 "config": {k: v for k, v in module.config.items() if k not in _CONNECTION},
                 "fields": module.fields,
                 "lm": lm_settings(module.lm or lm),
