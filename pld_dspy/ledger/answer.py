@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import dspy
-from dspy.utils.usage_tracker import UsageTracker
 
+from ..dspy_names import UsageTracker
 from ..errors import ModelError
 from .call_program import call_program
 from .content import as_json

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum
 from functools import partial
 from typing import Any
@@ -43,23 +43,28 @@ def content(value: Any, _within: frozenset[int] = frozenset()) -> Any:
         value = [type(value).__qualname__, value.value]
     if value is None or isinstance(value, (str, int, float)):
         return value
-    if isinstance(value, bytes):
-        return value.hex()
-    if hasattr(value, "__qualname__"):  # a class or a function
-        return f"{value.__module__}.{value.__qualname__}"
     if id(value) in _within:
         return "(itself)"
-    inner, kind = partial(content, _within=_within | {id(value)}), type(value).__qualname__
+    inner = partial(content, _within=_within | {id(value)})
     if isinstance(value, dict):
         return {str(name): inner(part) for name, part in value.items()}
     if isinstance(value, (list, tuple)):
         return [inner(part) for part in value]
     if isinstance(value, (set, frozenset)):
         return sorted(map(inner, value), key=str)
-    if isinstance(value, (BaseModel, dspy.Example)):
-        return [kind, inner(dict(value))]
+    return _object(value, inner)
+
+
+def _object(value: Any, inner: Callable[[Any], Any]) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    if hasattr(value, "__qualname__"):  # a class or a function
+        return f"{value.__module__}.{value.__qualname__}"
     if hasattr(value, "tolist"):
         return inner(value.tolist())
+    kind = type(value).__qualname__
+    if isinstance(value, (BaseModel, dspy.Example)):
+        return [kind, inner(dict(value))]
     try:
         state = value.__reduce_ex__(4)
     except Exception:  # noqa: BLE001 - any object may refuse, with an error of its own

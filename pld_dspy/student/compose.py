@@ -10,6 +10,7 @@ from typing import Any
 
 import dspy
 
+from ..dspy_names import BOOKKEEPING
 from ..errors import DataError
 from ..rules import RULES_LEAD, RULES_LEAD_SEVERAL, RuleSet
 from ..task.task import Task
@@ -86,7 +87,7 @@ def _leaves(part: Any, visited: set[int], *, into_objects: bool = False) -> Iter
 def _parts(part: Any) -> list[Any] | None:
     """Return what a module, list, tuple or dict holds; None for anything else."""
     if isinstance(part, dspy.Module):  # DSPy leaves history and callbacks out of its copies
-        return [value for name, value in vars(part).items() if name not in ("history", "callbacks")]
+        return [value for name, value in vars(part).items() if name not in BOOKKEEPING]
     if isinstance(part, dict):
         return list(part.values())
     return list(part) if isinstance(part, (list, tuple)) else None

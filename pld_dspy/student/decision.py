@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import dspy
-from dspy.signatures.signature import infer_prefix
 
+from ..dspy_names import infer_prefix
 from ..errors import DataError
 from ..task.answers import check_joinable, match_label, match_labels
 from ..task.labels import (

@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import Any, NoReturn
 
 import dspy
-from dspy.utils.callback import BaseCallback
 from pydantic_core import PydanticUndefined
 
+from ..dspy_names import BaseCallback
 from ..ledger.call_program import call_program
 from ..task.task import Task, input_text
 from .compose import copied

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import dspy
-from dspy.utils.callback import BaseCallback
 
+from ..dspy_names import BaseCallback
 from ..errors import DataError
 from ..task.task import Task
 

@@ -1,4 +1,4 @@
-"""What a program takes as inputs, by its ``forward`` and its predictors: which names, and which of them may be empty."""
+"""What a program takes as inputs, by its ``forward`` and its predictors, and which of them may be empty."""
 
 from __future__ import annotations
 

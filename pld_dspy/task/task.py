@@ -205,7 +205,8 @@ def _gold_labels(examples: Sequence[dspy.Example], field: str, *, several: bool)
     if not golds or (several and listed and not found):
         raise DataError(f"No example has a label in {field!r}. Label the rows.")
     odd = (found or golds)[0]
+    wanted = "list of labels" if several else "label"
     raise DataError(
-        f"{field!r} holds {shorten(repr(odd), 60)}, a {type(odd).__name__}, which is no "
-        f"{'list of labels' if several else 'label'}. Give texts, whole numbers, bools or members of an Enum, or declare the labels in the output field's type."
+        f"{field!r} holds {shorten(repr(odd), 60)}, a {type(odd).__name__}, which is no {wanted}. Give texts, whole "
+        "numbers, bools or members of an Enum, or declare the labels in the output field's type."
     )
