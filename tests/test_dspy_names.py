@@ -1,4 +1,4 @@
-"""What the library takes from within DSPy is as it was written for; with another version, what has changed is listed."""
+"""What the library takes from within DSPy is as it was; with another version, what has changed is listed."""
 
 import importlib
 import inspect
@@ -54,7 +54,7 @@ def test_names_within_dspy_are_as_the_library_was_written_for():
     for path, expected in TAKEN.items():
         try:
             found = parameters(path)
-        except (ImportError, AttributeError) as error:
+        except (ImportError, AttributeError) as error:  # noqa: PERF203 - a short list
             changed.append(f"{path} is gone: {error}")
         else:
             changed += [f"{path} takes ({found}), where it took ({expected})"] * (found != expected)

@@ -11,6 +11,7 @@ from engine import calls
 from pydantic import BaseModel
 from tasks import INSTRUCTIONS, LABELS, WORDS, Mail, good_rules, mail_evaluator, rule_set, student_lm
 
+from pld_dspy.calibrate.calibrated import Calibrated
 from pld_dspy.compile.inputs import check_inputs
 from pld_dspy.errors import DataError
 from pld_dspy.explain import match_records
@@ -101,6 +102,13 @@ def test_a_program_with_aforward_alone_runs_where_an_event_loop_runs_already():
         ).labels(None, rows[:2], stage="baseline")
 
     assert asyncio.run(labels()) == ["home", "home"]
+
+
+def test_a_calibrated_program_with_aforward_alone_can_be_called_both_ways():
+    program = Calibrated(Waiting())
+    with dspy.context(lm=student_lm("home"), adapter=LabelAdapter()):
+        letter = Letter(subject="a mail")
+        assert program(mail=letter).label == asyncio.run(program.acall(mail=letter)).label == "home"
 
 
 def test_metrics_see_the_objects_in_a_trace():
