@@ -28,10 +28,15 @@ def call_program(program: dspy.Module, inputs: Mapping[str, Any]) -> Any:
 
 
 def only_async(program: dspy.Module) -> bool:
-    """Whether ``program`` has ``aforward`` and no ``forward``."""
+    """Whether ``program`` has ``aforward`` and neither ``forward`` nor a ``__call__`` of its own."""
     # Not looked up on the program itself: DSPy warns whoever takes its forward.
     names = {*dir(type(program)), *vars(program)}
-    return "aforward" in names and "forward" not in names
+    return "aforward" in names and "forward" not in names and not has_own_call(program)
+
+
+def has_own_call(program: dspy.Module) -> bool:
+    """Whether a user's class says what a call does, in place of DSPy."""
+    return not type(program).__call__.__module__.startswith("dspy.")
 
 
 def _copied(value: Any) -> Any:

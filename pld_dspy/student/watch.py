@@ -22,8 +22,8 @@ def watched(program: dspy.Module, *, student: dspy.Module, task: Task) -> Iterat
     ``program`` is a copy of ``student``, whose own predictor it may still call; or it may make one while it runs.
     """
     name = type(student).__name__
-    original, own = dict(student.named_predictors())[task.predictor], dict(program.named_predictors())[task.predictor]
-    watch = _Watch(original, task.label_field)
+    own = dict(program.named_predictors()).get(task.predictor)  # none in a program that is no language model's
+    watch = _Watch(dict(student.named_predictors()).get(task.predictor), task.label_field)
     try:
         with dspy.context(callbacks=[*dspy.settings.callbacks, watch]):
             yield
@@ -35,7 +35,7 @@ def watched(program: dspy.Module, *, student: dspy.Module, task: Task) -> Iterat
         ) from error
     # Compared by instructions: modules such as dspy.BestOfN copy their predictors for each call.
     known = {module.signature.instructions for _, module in program.named_sub_modules(dspy.Predict)}
-    if watch.seen - known and own.signature.instructions not in watch.seen:
+    if watch.seen - known and own is not None and own.signature.instructions not in watch.seen:
         raise DataError(
             f"The program {name} answers with a predictor that it makes while it runs, not with its own "
             f"{task.predictor!r}, {_NO_EFFECT}. Make it once, in __init__, as an attribute of self."
@@ -49,7 +49,7 @@ class _Shared(BaseException):
 class _Watch(BaseCallback):
     """Collects the instructions of the predictors that are called for the label."""
 
-    def __init__(self, original: dspy.Predict, label_field: str) -> None:
+    def __init__(self, original: dspy.Predict | None, label_field: str) -> None:
         self.original, self.label_field = original, label_field
         self.seen: set[str] = set()
 

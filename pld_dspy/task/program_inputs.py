@@ -11,7 +11,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import dspy
 
 from ..errors import DataError
-from ..ledger.call_program import only_async
+from ..ledger.call_program import has_own_call, only_async
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -78,6 +78,8 @@ def check_program(program: dspy.Module, given: Collection[str]) -> None:
 
 def _entry(program: dspy.Module) -> Any:
     """Return the function that a call runs, without ``self``; None where there is none."""
+    if has_own_call(program):
+        return program.__call__
     method = "aforward" if only_async(program) else "forward"
     if (own := vars(program).get(method)) is not None:
         return own

@@ -26,6 +26,7 @@ from pld_dspy.local.lm import LocalLM
 from pld_dspy.student import attempt as attempt_module
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.student.attempt import label_grammar
+from pld_dspy.student.decision import Decision
 
 
 class Spam(dspy.Signature):
@@ -596,3 +597,8 @@ def test_a_real_model_gives_the_labels_probabilities_under_the_grammar():
     assert all(list(given) == ["spam", "ham", "ham_salad"] for given in found)
     assert all(sum(map(math.exp, given.values())) == pytest.approx(1) for given in found)
     assert len({round(given["spam"], 3) for given in found}) == len(texts), "they depend on the text"
+
+
+@pytest.mark.parametrize(("said", "label"), [("1.0", "1"), ('{"label": 0.0}', "0"), ("1.5", None)])
+def test_a_whole_number_with_decimals_is_its_label(said, label):
+    assert Decision.required(dspy.Signature("text -> label: Literal[1, 0]")).match(said) == label

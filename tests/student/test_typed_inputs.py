@@ -56,6 +56,11 @@ class ByArray(Sorter):
         return self.decide(text=bytes(mail.astype("uint8")).decode())
 
 
+class Called(Sorter):
+    def __call__(self, mail: Letter) -> dspy.Prediction:
+        return self.decide(text=mail.subject)
+
+
 class Waiting(Sorter):
     async def aforward(self, mail: Letter) -> dspy.Prediction:
         await asyncio.sleep(0)
@@ -68,6 +73,7 @@ KINDS = {
     "history": (ByHistory, lambda text: dspy.History(messages=[{"said": text}])),
     "image": (ByUrl, lambda text: dspy.Image(url="http://host/" + text.replace(" ", "_"))),
     "array": (ByArray, lambda text: np.frombuffer(text.encode(), dtype="uint8")),
+    "own call": (Called, lambda text: Letter(subject=text)),
     "async": (Waiting, lambda text: Letter(subject=text)),
 }
 
