@@ -12,10 +12,10 @@ from typing import Any
 import dspy
 import mlflow
 import numpy as np
-from dspy.utils.callback import BaseCallback
 from scipy.stats import binomtest
 
 from optimizers import compile_with
+from pld_dspy.dspy_names import BaseCallback
 from pld_dspy.errors import PLDError
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.local.connect import resolve_lm

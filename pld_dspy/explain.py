@@ -11,9 +11,10 @@ import dspy
 
 from .errors import BudgetExceeded, DataError
 from .ledger.answer import Answer
+from .ledger.content import as_json
 from .rules import MicroRule
 from .task.splits import identity
-from .task.task import Task, example_id, input_text
+from .task.task import Task, example_id, input_text, own_id
 from .teacher.signatures import ExplainExample, is_unfilled
 from .teacher.teacher import Teacher
 
@@ -98,7 +99,7 @@ def _ask(
     return {
         (row, label): MicroRule(
             example_id=example_id(trainset[row], row),
-            inputs=trainset[row].inputs().toDict(),
+            inputs=as_json(task.arguments(trainset[row])),
             label=label,
             rationale=str((answer.outputs or {}).get("rationale") or ""),
             rule=rule,
@@ -126,7 +127,7 @@ def match_records(
     row and label are ignored. Return training row and gold label -> its record, with the row's example id; and the ids
     of the records that match no row. DataError: a record's label is none of its example's.
     """
-    rows_of = _row_finder(trainset)
+    rows_of = _row_finder(trainset, task)
     matched: dict[LabelledRow, MicroRule] = {}
     unmatched = []
     for record in recorded:
@@ -147,16 +148,16 @@ def match_records(
     return matched, unmatched
 
 
-def _row_finder(trainset: Sequence[dspy.Example]) -> Callable[[MicroRule], list[int]]:
+def _row_finder(trainset: Sequence[dspy.Example], task: Task) -> Callable[[MicroRule], list[int]]:
     """Return a function: record -> the rows that it may be about."""
     by_id: dict[str, list[int]] = {}
     by_text: dict[str, list[int]] = {}
     by_number: dict[str, list[int]] = {}
     for row, example in enumerate(trainset):
         # The row number comes last: it names the right example only as long as the rows stay in order.
-        own = by_number if example.get("id") is None else by_id
+        own = by_number if own_id(example) is None else by_id
         own[example_id(example, row)] = [row]
-        by_text.setdefault(_text_key(example.inputs().toDict()), []).append(row)
+        by_text.setdefault(_text_key(task.arguments(example)), []).append(row)
 
     def rows_of(record: MicroRule) -> list[int]:
         name = record.example_id

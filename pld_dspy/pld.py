@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import dspy
-from dspy.teleprompt import Teleprompter
 
 from .calibrate.calibrated import Calibrated
 from .compile import stages
@@ -15,6 +14,7 @@ from .compile.build_result import build_result
 from .compile.context import CompileContext, flat_settings
 from .compile.estimate import Estimate, estimate
 from .compile.inputs import Rationales, check_inputs, check_teacher
+from .dspy_names import Teleprompter
 from .errors import DataError
 from .induce.induce_config import InduceConfig
 from .ledger.budget import Budget

@@ -31,11 +31,11 @@ ROOMS = (
     ("ledger",),
     ("local",),
     ("rules",),
-    ("errors",),
+    ("errors", "dspy_names"),
 )
 """The library's rooms from the roof down. A room imports from later lines only; those on one line are apart."""
 
-MOST_LEVELS, MOST_LINES, MEDIAN_LINES, MOST_ENTRIES = 12, 350, 130, 20
+MOST_LEVELS, MOST_LINES, MEDIAN_LINES, MOST_ENTRIES = 12, 350, 130, 21
 MAY_PRINT = {"cli"}
 LIBRARY = sorted((ROOT / "pld_dspy").rglob("*.py"))
 

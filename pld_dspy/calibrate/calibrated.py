@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from ..errors import DataError
+from ..ledger.call_program import call_program
 from ..ledger.keys import digest
 from ..scoring.f1 import Floats
 from ..scoring.offsets import Offsets
@@ -81,7 +82,7 @@ class Calibrated(dspy.Module):
     def forward(self, **inputs: Any) -> dspy.Prediction:
         """Run the program and calibrate its decision."""
         with _asking_logprobs() as trace:
-            prediction = self.program(**inputs)
+            prediction = call_program(self.program, inputs)
         return self._calibrate(prediction, trace)
 
     async def aforward(self, **inputs: Any) -> dspy.Prediction:

@@ -101,7 +101,10 @@ class RunOptions:
     frames: Annotated[bool, typer.Option("--frames", help="First choose what stands around the example.")] = False
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Fit offsets and confidences at the end.")] = False
     precedents: Annotated[
-        int, typer.Option(min=0, metavar="K", help="With --calibrate: weigh labelled examples; the K nearest vote and are cited.")
+        int,
+        typer.Option(
+            min=0, metavar="K", help="With --calibrate: weigh labelled examples; the K nearest vote and are cited."
+        ),
     ] = 0
     error_rate: Annotated[
         float | None, typer.Option(metavar="RATE", help="With --calibrate: abstain to err at most this often.")

@@ -13,6 +13,7 @@ from ..calibrate.calibration import Calibration
 from ..calibrate.precedents import Precedents
 from ..explain import Explanations
 from ..induce.induce import Induction
+from ..ledger.content import as_json, content
 from ..ledger.keys import adapter_settings, digest, lm_settings, plain, program_state
 from ..ledger.ledger import Ledger
 from ..local.embedding import Embedder, EmbedderChoice, tfidf_svd
@@ -87,8 +88,9 @@ class CompileContext:
 
     @property
     def reads_by_id(self) -> dict[str, dict[str, Any]]:
-        """Training example id -> what the deciding predictor reads, by field."""
-        return {example_id(example, row): self.reader.inputs(example) for row, example in enumerate(self.splits.train)}
+        """Training example id -> what the deciding predictor reads, by field, as JSON values."""
+        rows = enumerate(self.splits.train)
+        return {example_id(example, row): as_json(self.reader.inputs(example)) for row, example in rows}
 
     @property
     def texts_by_id(self) -> dict[str, str]:
@@ -151,7 +153,7 @@ class CompileContext:
 
 def fingerprint(examples: Sequence[dspy.Example]) -> str:
     """Return a digest of examples, and their number."""
-    return f"{digest([example.toDict() for example in examples])} ({len(examples)} rows)"
+    return f"{digest([content(dict(example)) for example in examples])} ({len(examples)} rows)"
 
 
 def flat_settings(pld: Mapping[str, Any]) -> dict[str, str | int | float | bool | None]:

@@ -17,6 +17,7 @@ from ..local.lm import LocalLM
 from ..rules import MicroRule, strip_rules
 from ..student.predictor_inputs import Reader
 from ..task.checks import check_disjoint, check_examples, check_training_labels
+from ..task.program_inputs import check_program
 from ..task.splits import Splits, identity, stratified_halves
 from ..task.task import Task
 from ..teacher.teacher import Teacher, TeacherLike
@@ -45,6 +46,7 @@ def check_inputs(
     context_tokens = context_tokens or (lm.context_tokens if isinstance(lm, LocalLM) else None)
     train, notes = list(trainset), []
     task = Task.of(student, [*train, *(valset or ()), *(testset or ())] if train else [], target=target)
+    check_program(student, task.inputs)
     reader = Reader(student, task)
     check_examples(task, train, split="training", context_tokens=context_tokens, text=reader.text)
     if valset is None:

@@ -81,6 +81,7 @@ def score_baseline(context: CompileContext) -> None:
     evaluator, val = context.evaluator, context.splits.val
     first = max(context.ledger.max_errors, 10) + 1
     with timed(context.seconds, "baseline"), bar("baseline", "call", total=len(val)) as shown:
+        evaluator.check_program(val[0])
         answers = evaluator.answers(None, val[:first], stage="baseline", on_answer=shown.update)
         if len(answers) == first:
             evaluator.check_readable(answers)

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import dspy
-from dspy.utils.exceptions import AdapterParseError
-from dspy.utils.usage_tracker import UsageTracker
-from pydantic import TypeAdapter
 
+from ..dspy_names import UsageTracker
 from ..errors import ModelError
+from .call_program import call_program
+from .content import as_json
 
 LOST = "lost: "
 """Begins the error of a call that gave no answer at all (time-out, transport); a resumed compile makes it again."""
 
-_FATAL = (dspy.LMAuthError, dspy.LMBillingError, dspy.LMConfigurationError, dspy.LMUnsupportedModelError)
+NO_PREDICTION = f"{LOST}the program returned "
+"""Begins the error of a call that gave no prediction, such as a text."""
 
-as_json = partial(TypeAdapter(Any).dump_python, mode="json", fallback=str)
-"""Return a value as JSON types; what has no JSON form becomes its text."""
+_FATAL = (dspy.LMAuthError, dspy.LMBillingError, dspy.LMConfigurationError, dspy.LMUnsupportedModelError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +51,16 @@ def call_once(program: dspy.Module, row: dict[str, Any]) -> Answer:
     outputs, error, raw = None, None, None
     try:
         with dspy.context(usage_tracker=tracker):
-            prediction = program(**row)
-        outputs = as_json(prediction.toDict())
+            prediction = call_program(program, row)
+        if isinstance(prediction, dspy.Example):
+            outputs = as_json(prediction)
+        else:
+            error = f"{NO_PREDICTION}a {type(prediction).__name__}, not a dspy.Prediction"
     except _FATAL as failure:
         raise ModelError(
             f"The model refuses: {_first_line(failure)}. Check its name, key and settings, then run again."
         ) from failure
-    except AdapterParseError as failure:
+    except dspy.AdapterParseError as failure:
         error, raw = f"malformed answer: {_first_line(failure)}", str(failure.lm_response)[:300]
     except Exception as failure:  # noqa: BLE001 - a user's program may raise anything: counted, reported, capped
         error = f"{LOST}{type(failure).__name__}: {_first_line(failure)}"

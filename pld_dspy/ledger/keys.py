@@ -9,13 +9,14 @@ from typing import Any
 
 import dspy
 
+from ..dspy_names import BOOKKEEPING, default_adapter
 from ..local.lm import LocalLM
+from .content import content
 
 # LM settings for the connection; they decide no answer, and some are secret. They never enter a key or a file.
 _CONNECTION = frozenset(
     {"api_key", "api_base", "base_url", "api_version", "headers", "extra_headers", "model_list", "azure_ad_token"}
 )
-_BOOKKEEPING = frozenset({"history", "callbacks", "_compiled"})  # attributes of a module that DSPy writes
 _SCALARS = (str, int, float, bool, type(None))
 
 
@@ -40,8 +41,7 @@ def lm_settings(lm: dspy.BaseLM | None) -> dict[str, Any]:
 
 def adapter_settings(adapter: dspy.Adapter | None) -> str:
     """Return an adapter's class and plain settings as text."""
-    if adapter is None:
-        return "ChatAdapter()"
+    adapter = adapter or default_adapter()
     if "__repr__" in vars(type(adapter)):
         return repr(adapter)
     plain = {key: value for key, value in sorted(vars(adapter).items()) if isinstance(value, _SCALARS)}
@@ -54,7 +54,7 @@ def program_state(program: dspy.Module, *, lm: dspy.BaseLM | None) -> dict[str, 
     for name, module in program.named_sub_modules(dspy.Module):
         state: dict[str, Any] = {"code": _source(type(module))}
         if not isinstance(module, dspy.Predict):
-            settings = {key: value for key, value in vars(module).items() if key not in _BOOKKEEPING}
+            settings = {key: value for key, value in vars(module).items() if key not in BOOKKEEPING}
             state["settings"] = {key: value for key, value in settings.items() if _is_plain(value)}
         else:  # its other attributes decide no answer; one is a random id
             state |= {
@@ -63,7 +63,7 @@ def program_state(program: dspy.Module, *, lm: dspy.BaseLM | None) -> dict[str, 
                     for name, info in module.signature.fields.items()
                 ],
                 "instructions": module.signature.instructions,
-                "demos": [dict(demo) for demo in module.demos],
+                "demos": [content(dict(demo)) for demo in module.demos],
                 "config": {k: v for k, v in module.config.items() if k not in _CONNECTION},
                 "fields": module.fields,
                 "lm": lm_settings(module.lm or lm),

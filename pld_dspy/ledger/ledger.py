@@ -16,8 +16,9 @@ import dspy
 
 from ..errors import BudgetExceeded, TooManyErrors
 from ..local.lm import LocalLM
-from .answer import NOT_ASKED, Answer, as_json, call_once
+from .answer import NOT_ASKED, Answer, call_once
 from .budget import UNCAPPED, Budget, Cost, Role
+from .content import content
 from .jsonl import Journal
 from .keys import adapter_settings, digest, program_state
 
@@ -81,7 +82,7 @@ class Ledger:
 
         Args:
             program: any DSPy module.
-            inputs: keyword arguments, one dict per call.
+            inputs: keyword arguments, one dict per call; each call gets copies of the values.
             role: whose budget and threads the calls use.
             stage: name under which they are reported.
             lm: for predictors bound to none; the configured one where None.
@@ -96,7 +97,7 @@ class Ledger:
         """
         lm, adapter = lm or dspy.settings.lm, adapter or dspy.settings.adapter
         state = digest({"program": program_state(program, lm=lm), "adapter": adapter_settings(adapter)})
-        keys = [digest([state, as_json(row)]) for row in inputs]
+        keys = [digest([state, content(row)]) for row in inputs]
         self._read_new()
         missing = {key: row for key, row in zip(keys, inputs, strict=True) if key not in self._answers}
         with self._lock:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import dspy
-from dspy.utils.saving import get_dependency_versions
 
 from ..calibrate.calibration import StudentCalibration
 from ..calibrate.precedents import Precedents
+from ..dspy_names import get_dependency_versions
 from ..ledger.jsonl import write_whole
 from .folder import RunFolder, write_csv
 from .result import OWN_CODE, PLDResult

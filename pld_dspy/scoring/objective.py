@@ -90,7 +90,7 @@ class Objective:
         """
         if self.metric is None:
             return ""
-        trace = [(predictor, example.inputs().toDict(), prediction)]
+        trace = [(predictor, dict(example.inputs()), prediction)]
         accepted = extra_arguments(self.metric)
         # With a trace, a metric of three arguments is in DSPy's bootstrapping mode and answers yes or no.
         result = self.metric(example, prediction, *((trace, name, trace) if 3 in accepted else [None] * min(accepted)))

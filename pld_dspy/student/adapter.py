@@ -8,10 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 import dspy
-from dspy.adapters.utils import format_field_value
-from dspy.utils.callback import BaseCallback
-from dspy.utils.exceptions import AdapterParseError
 
+from ..dspy_names import BaseCallback, default_adapter, format_field_value
 from ..errors import DataError
 from ..ledger.keys import adapter_settings
 from .attempt import REFUSALS, Attempt, Constrain
@@ -44,7 +42,7 @@ class LabelAdapter(dspy.Adapter):
             ``"none"``: not at all.
             ``"auto"``: a grammar for a local model, a JSON schema for an LM that declares
             ``supports_response_schema``, else none. For a llama.cpp server of your own, use ``"grammar"``.
-        fallback: ``dspy.ChatAdapter()`` where None.
+        fallback: DSPy's default adapter where None.
         logprobs: predictions carry ``label_logprobs``: label text -> natural logarithm of its probability, normalized
             over the label set. A server that gives none is named in one warning.
         callbacks: called around ``format`` and ``parse``.
@@ -65,7 +63,7 @@ class LabelAdapter(dspy.Adapter):
             raise DataError(f"constrain={constrain!r} is unknown. Give one of {', '.join(get_args(Constrain))}.")
         super().__init__(callbacks=callbacks)
         self.constrain: Constrain = constrain
-        self.fallback = dspy.ChatAdapter() if fallback is None else fallback
+        self.fallback = default_adapter() if fallback is None else fallback
         self.logprobs = logprobs
         self._wrong_answer: str | None = None  # the answer that a copy made by _correcting() corrects
 
@@ -97,7 +95,7 @@ class LabelAdapter(dspy.Adapter):
                 answers = super(LabelAdapter, self._correcting(attempt.wrong_answer)).__call__(
                     lm, {**attempt.settings, **attempt.request}, signature, demos, inputs
                 )
-            except (AdapterParseError, *REFUSALS) as error:  # noqa: PERF203 - two tries at most
+            except (dspy.AdapterParseError, *REFUSALS) as error:  # noqa: PERF203 - two tries at most
                 attempt = attempt.after(error)
             else:
                 return attempt.finished(answers)
@@ -121,7 +119,7 @@ class LabelAdapter(dspy.Adapter):
                 answers = await super(LabelAdapter, self._correcting(attempt.wrong_answer)).acall(
                     lm, {**attempt.settings, **attempt.request}, signature, demos, inputs
                 )
-            except (AdapterParseError, *REFUSALS) as error:  # noqa: PERF203 - two tries at most
+            except (dspy.AdapterParseError, *REFUSALS) as error:  # noqa: PERF203 - two tries at most
                 attempt = attempt.after(error)
             else:
                 return attempt.finished(answers)
@@ -143,13 +141,11 @@ class LabelAdapter(dspy.Adapter):
         asking.logprobs = True
         return asking
 
-    def format(
-        self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]
-    ) -> list[Message]:
-        """Return system message, demos as turns, the example, and in a second try the correction."""
+    def format(self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]) -> Any:
+        """Return DSPy's messages: system message, demos as turns, the example, and in a second try the correction."""
         if Decision.of(signature) is None:
-            return list(self.fallback.format(signature, demos, inputs))
-        messages: list[Message] = super().format(signature, demos, inputs)
+            return self.fallback.format(signature, demos, inputs)
+        messages = super().format(signature, demos, inputs)
         if self._wrong_answer is None:
             return messages
         shown = self._wrong_answer.strip()
@@ -222,7 +218,7 @@ class LabelAdapter(dspy.Adapter):
         label = decision.match(completion)
         if label is None:
             tried = ", even after one correction" if self._wrong_answer is not None else ""
-            raise AdapterParseError(
+            raise dspy.AdapterParseError(
                 adapter_name=type(self).__name__,
                 signature=signature,
                 lm_response=completion,

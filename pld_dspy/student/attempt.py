@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import dspy
-from dspy.utils.exceptions import AdapterParseError
 
 from ..local.lm import LocalLM
 from ..task.labels import LABEL_LOGPROBS, NO_LABEL, SEPARATOR, label_text
@@ -64,9 +63,9 @@ class Attempt:
 
     def after(self, error: Exception) -> Attempt:
         """Return the try that follows ``error``; raise the error if nothing is left to try."""
-        if isinstance(error, AdapterParseError) and self.wrong_answer is None:
+        if isinstance(error, dspy.AdapterParseError) and self.wrong_answer is None:
             return replace(self, wrong_answer=error.lm_response)
-        if not isinstance(error, AdapterParseError) and self.request:
+        if not isinstance(error, dspy.AdapterParseError) and self.request:
             return replace(self, request={}, is_refused=True)
         raise error
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from functools import partial
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import dspy
 
+from ..dspy_names import BOOKKEEPING
 from ..errors import DataError
 from ..rules import RULES_LEAD, RULES_LEAD_SEVERAL, RuleSet
 from ..task.task import Task
@@ -41,14 +44,16 @@ def with_rules(student: dspy.Module, task: Task, rules: RuleSet | None) -> dspy.
 def copied(program: dspy.Module, *, lm: dspy.BaseLM | None = None) -> dspy.Module:
     """Return a deep copy of ``program`` that shares its LMs, or has ``lm`` in place of every one, frozen or not.
 
-    What cannot be copied (a lock, a client) is shared as well. DSPy's own ``deepcopy`` would then share the whole
-    list or dict that holds it, predictors included; here that is a DataError.
+    What cannot be copied (a lock, a client) is shared as well, and no more than that: DSPy's own ``deepcopy`` would
+    then share the whole list, dict or object that holds it, predictors included. DataError if a predictor is shared.
     """
     leaves = list(_leaves(program, set()))  # a copied LM would take its call history along
     shared: dict[int, Any] = {id(leaf): lm or leaf for leaf in leaves if isinstance(leaf, dspy.BaseLM)}
     try:
         duplicate = copy.deepcopy(program, dict(shared))
     except Exception:  # noqa: BLE001 - any attribute of a user's program may refuse, with an error of its own
+        leaves = [leaf for leaf in _leaves(program, set(), into_objects=True) if id(leaf) not in shared]
+        shared |= {id(leaf): lm or leaf for leaf in leaves if isinstance(leaf, dspy.BaseLM)}
         shared |= {id(leaf): leaf for leaf in leaves if id(leaf) not in shared and not _can_be_copied(leaf)}
         try:
             duplicate = copy.deepcopy(program, shared)
@@ -63,21 +68,47 @@ def copied(program: dspy.Module, *, lm: dspy.BaseLM | None = None) -> dspy.Modul
     return duplicate
 
 
-def _leaves(part: Any, visited: set[int]) -> Iterator[Any]:
-    """Yield what the modules, lists, tuples and dicts within ``part`` hold that is none of these itself."""
-    if isinstance(part, dspy.Module):  # DSPy leaves history and callbacks out of its copies
-        children = [value for name, value in vars(part).items() if name not in ("history", "callbacks")]
-    elif isinstance(part, dict):
-        children = list(part.values())
-    elif isinstance(part, (list, tuple)):
-        children = list(part)
-    else:
+def _leaves(part: Any, visited: set[int], *, into_objects: bool = False) -> Iterator[Any]:
+    """Yield what the modules, lists, tuples and dicts within ``part`` hold that is none of these itself.
+
+    With ``into_objects``, objects that hold a module are taken apart as well.
+    """
+    parts = _parts(part)
+    if parts is None and into_objects and _holds_module(part, set()):
+        parts = _attributes(part)
+    if parts is None:
         yield part
-        return
-    if id(part) not in visited:
+    elif id(part) not in visited:
         visited.add(id(part))
-        for child in children:
-            yield from _leaves(child, visited)
+        for child in parts:
+            yield from _leaves(child, visited, into_objects=into_objects)
+
+
+def _parts(part: Any) -> list[Any] | None:
+    """Return what a module, list, tuple or dict holds; None for anything else."""
+    if isinstance(part, dspy.Module):  # DSPy leaves history and callbacks out of its copies
+        return [value for name, value in vars(part).items() if name not in BOOKKEEPING]
+    if isinstance(part, dict):
+        return list(part.values())
+    return list(part) if isinstance(part, (list, tuple)) else None
+
+
+def _attributes(part: Any) -> list[Any]:
+    """Return what an object refers to, of what a deep copy of it would copy."""
+    if isinstance(part, (type, ModuleType, FunctionType, dspy.BaseLM)):
+        return []
+    if isinstance(part, partial):
+        return [part.func, *part.args, *part.keywords.values()]
+    return [part.__self__] if isinstance(part, MethodType) else list(getattr(part, "__dict__", {}).values())
+
+
+def _holds_module(part: Any, visited: set[int]) -> bool:
+    if isinstance(part, dspy.Module):
+        return True
+    if id(part) in visited:
+        return False
+    visited.add(id(part))
+    return any(_holds_module(child, visited) for child in _parts(part) or _attributes(part))
 
 
 def _can_be_copied(value: Any) -> bool:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import dspy
-from dspy.signatures.signature import infer_prefix
 
+from ..dspy_names import infer_prefix
 from ..errors import DataError
 from ..task.answers import check_joinable, match_label, match_labels
 from ..task.labels import (
@@ -91,7 +91,8 @@ class Decision:
             value = value[self.field]
         if self.several:
             return match_labels(value if isinstance(value, (str, list)) else completion, self.labels)
-        return match_label(value if isinstance(value, str) else completion, self.labels)
+        found = match_label(value if isinstance(value, str) else completion, self.labels)
+        return match_label(label_text(value), self.labels) if found is None and isinstance(value, float) else found
 
     def text(self, value: Any) -> str:
         """Return a value of the field as text."""

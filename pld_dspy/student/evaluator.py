@@ -10,8 +10,8 @@ from typing import Any
 
 import dspy
 
-from ..errors import TooManyErrors
-from ..ledger.answer import Answer
+from ..errors import DataError, TooManyErrors
+from ..ledger.answer import NO_PREDICTION, Answer
 from ..ledger.ledger import Ledger
 from ..rules import RuleSet
 from ..scoring.objective import Objective
@@ -19,6 +19,7 @@ from ..scoring.score import Score, score
 from ..task.labels import COLLECTIONS, LABEL_LOGPROBS
 from ..task.task import Task
 from .compose import with_rules
+from .watch import watched
 
 
 @dataclass(frozen=True)
@@ -50,16 +51,36 @@ class Evaluator:
         stage: str,
         on_answer: Callable[[], object] | None = None,
     ) -> list[Answer]:
-        """Return the student's answers to ``examples`` under ``rules`` (None: the student as it came)."""
-        return self.ledger.ask(
-            self.student if rules is None else with_rules(self.student, self.task, rules),
-            [example.inputs().toDict() for example in examples],
-            role="student",
-            stage=stage,
-            lm=self.lm,
-            adapter=self.adapter,
-            on_answer=on_answer,
-        )
+        """Return the student's answers to ``examples`` under ``rules`` (None: the student as it came).
+
+        A copy is asked in any case, so that nothing which the program keeps from one call reaches another rule set.
+        """
+        program = with_rules(self.student, self.task, rules)
+        with watched(program, student=self.student, task=self.task):
+            return self.ledger.ask(
+                program,
+                [self.task.arguments(example) for example in examples],
+                role="student",
+                stage=stage,
+                lm=self.lm,
+                adapter=self.adapter,
+                on_answer=on_answer,
+            )
+
+    def check_program(self, example: dspy.Example) -> None:
+        """Ask one example; DataError if the program does not give a prediction with the label field."""
+        [answer] = self.answers(None, [example], stage="baseline")
+        field, name = self.task.label_field, type(self.student).__name__
+        if (answer.error or "").startswith(NO_PREDICTION):
+            raise DataError(
+                f"The program {name} returned {(answer.error or '').removeprefix(NO_PREDICTION)}. Return "
+                f"dspy.Prediction({field}=...) from it, or what a predictor returned."
+            )
+        if answer.outputs is not None and field not in answer.outputs:
+            raise DataError(
+                f"The prediction of the program {name} has the fields {', '.join(answer.outputs) or '(none)'}, and "
+                f"the label field {field!r} is not among them. Return dspy.Prediction({field}=...) from it."
+            )
 
     def check_readable(self, answers: Sequence[Answer]) -> None:
         """Raise TooManyErrors, before more calls are paid for, if none of the student's ``answers`` is a label."""

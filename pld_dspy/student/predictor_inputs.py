@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, NoReturn
 
 import dspy
-from dspy.utils.callback import BaseCallback
+from pydantic_core import PydanticUndefined
 
+from ..dspy_names import BaseCallback
+from ..ledger.call_program import call_program
 from ..task.task import Task, input_text
 from .compose import copied
 
@@ -32,7 +35,7 @@ class Reader:
     def inputs(self, example: dspy.Example) -> dict[str, Any]:
         """Return the predictor's inputs by name, as the program passes them; not to be changed."""
         if id(example) not in self._known:
-            self._known[id(example)] = (example, self._find(example.inputs().toDict()))
+            self._known[id(example)] = (example, self._find(self._task.arguments(example)))
         return self._known[id(example)][1]
 
     def text(self, example: dspy.Example) -> str:
@@ -40,17 +43,17 @@ class Reader:
         return input_text(self.inputs(example))
 
     def _find(self, given: dict[str, Any]) -> dict[str, Any]:
+        fields = dict(self._student.named_predictors())[self._task.predictor].signature.input_fields
         if isinstance(self._student, dspy.Predict):
-            return given
+            return _with_defaults(given, fields)
         try:
             # With the caller's trace and callbacks, an autologger would record these runs.
             with dspy.context(lm=_NoLM(), trace=[], callbacks=[_NoCalls()]):
-                self._program(**given)
+                call_program(self._program, given)
             why = "it never calls the predictor"
         except _Reached as reached:
-            fields = dict(self._student.named_predictors())[self._task.predictor].signature.input_fields
             if found := {name: value for name, value in reached.args[0].items() if name in fields}:
-                return found
+                return _with_defaults(found, fields)
             why = "it gives the predictor none of its input fields"
         except (KeyboardInterrupt, SystemExit):
             raise
@@ -69,6 +72,12 @@ class Reader:
         deciding = dict(program.named_predictors())[self._task.predictor]
         deciding.forward, deciding.aforward = _stop, _astop
         return program
+
+
+def _with_defaults(given: dict[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a predictor's inputs as it completes them itself."""
+    absent = {name: info for name, info in fields.items() if name not in given}
+    return given | {name: info.default for name, info in absent.items() if info.default is not PydanticUndefined}
 
 
 # These two are no Exceptions: programs and DSPy's executors catch those and go on.

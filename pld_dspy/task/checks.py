@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -10,9 +11,10 @@ from typing import Any
 import dspy
 
 from ..errors import DataError
-from .labels import COLLECTIONS, label_text
+from ..ledger.content import as_json
+from .labels import COLLECTIONS, is_missing, label_text, plain_value
 from .splits import Splits, identity
-from .task import CHARACTERS_PER_TOKEN, Task
+from .task import CHARACTERS_PER_TOKEN, Task, own_id
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +33,7 @@ def check_examples(
     read = text or task.text
     row_of: dict[str, int] = {}
     for row, example in enumerate(examples):
-        identifier = example.get("id")
+        identifier = own_id(example)
         where = f"{split} row {row}" + (f" (id {identifier!r})" if identifier is not None else "")
         _check_inputs(task, example, where)
         _check_label(task, example, where)
@@ -40,9 +42,9 @@ def check_examples(
                 f"{where} is about {tokens} tokens long, more than the student's context of {context_tokens}. "
                 "Shorten it, drop the row, or serve the student with a larger context."
             )
-        if identifier is not None and row_of.setdefault(str(identifier), row) != row:
+        if identifier is not None and row_of.setdefault(identifier, row) != row:
             raise DataError(
-                f"{split} rows {row_of[str(identifier)]} and {row} have the same id {identifier!r}. "
+                f"{split} rows {row_of[identifier]} and {row} have the same id {identifier!r}. "
                 "Give every example its own id, or leave ids out."
             )
 
@@ -66,7 +68,7 @@ def check_disjoint(task: Task, splits: Splits) -> None:
     owners: dict[str, tuple[str, int]] = {}
     for split, examples in splits.non_empty():
         for row, example in enumerate(examples):
-            keys = {} if example.get("id") is None else {"id": str(example["id"])}
+            keys = {} if (own := own_id(example)) is None else {"id": own}
             for kind, key in (keys | {"text": identity(task.text(example))}).items():
                 other, other_row = owners.setdefault(f"{kind} {key}", (split, row))
                 if other != split:
@@ -77,15 +79,17 @@ def check_disjoint(task: Task, splits: Splits) -> None:
 
 
 def _check_inputs(task: Task, example: dspy.Example, where: str) -> None:
-    for field in task.inputs:
-        value = example.get(field)
-        if value is None:
-            raise DataError(f"{where} has no value for the input field {field!r}. Fill it in or drop the row.")
-        if isinstance(value, float) and value != value:
-            raise DataError(f"{where}: the input field {field!r} is NaN. Fill it in or drop the row.")
+    given = example.inputs()
+    empty = [field for field in task.inputs if is_missing(given.get(field))]
+    for field in empty:
+        if field not in (*task.nullable, *task.omittable) or len(empty) == len(task.inputs):
+            raise DataError(
+                f"{where} has no value for the input field {field!r}. Fill it in, drop the row, or let the program do "
+                "without it (Optional[...] or a default)."
+            )
     try:
         for field in ("id", *task.inputs, task.label_field):
-            str(example.get(field)).encode()
+            json.dumps(as_json(example.get(field)), ensure_ascii=False).encode()
     except UnicodeEncodeError as error:  # half of a surrogate pair: JSON may hold one, but no file or server can
         raise DataError(
             f"{where}: the field {field!r} is no Unicode text at character {error.start}. Correct or drop the row."
@@ -93,7 +97,7 @@ def _check_inputs(task: Task, example: dspy.Example, where: str) -> None:
 
 
 def _check_label(task: Task, example: dspy.Example, where: str) -> None:
-    gold, field = example.get(task.label_field), f"the label field {task.label_field!r}"
+    gold, field = plain_value(example.get(task.label_field)), f"the label field {task.label_field!r}"
     choices = ", ".join(task.labels)
     if _is_blank(gold):
         raise DataError(f"{where} has no value for {field}. Label or drop the row.")
@@ -117,4 +121,4 @@ def _check_label(task: Task, example: dspy.Example, where: str) -> None:
 
 
 def _is_blank(label: Any) -> bool:
-    return label is None or (isinstance(label, str) and not label.strip())
+    return is_missing(label) or (isinstance(label, str) and not label.strip())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from enum import Enum, EnumMeta
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -35,8 +37,31 @@ def label_values(annotation: Any) -> dict[str, Any] | None:
 
 
 def label_text(value: Any) -> str:
-    """Return a label value as text: an Enum member by its value, anything else by ``str``."""
-    return str(value.value if isinstance(value, Enum) else value)
+    """Return a label value as text: an Enum member by its value, a whole number without decimals.
+
+    A column of whole numbers with a gap holds floats: 1.0 is the label 1.
+    """
+    value = plain_value(value.value if isinstance(value, Enum) else value)
+    return str(int(value) if isinstance(value, (float, Decimal)) and is_label(value) else value)
+
+
+def is_label(value: Any) -> bool:
+    """Whether a value can be a label that no type declares: a text, an Enum member, a bool or a whole number."""
+    if isinstance(value, (float, Decimal)):
+        return math.isfinite(value) and value % 1 == 0
+    return isinstance(value, (str, int, Enum))
+
+
+def plain_value(value: Any) -> Any:
+    """Return a number, array or column of numpy, pandas or PyTorch as Python's own; any other value as it is."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value stands for none: None, NaN, or pandas' NA and NaT."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
 
 
 def bare_type(annotation: Any) -> Any:

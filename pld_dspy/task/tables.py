@@ -13,7 +13,7 @@ import dspy
 
 from ..errors import DataError
 from ..ledger.jsonl import read_jsonl
-from .labels import NO_LABEL
+from .labels import NO_LABEL, is_label, is_missing, label_text
 
 Row = dict[str, Any]
 
@@ -71,8 +71,12 @@ def examples(
 def label_set(examples: Sequence[dspy.Example], label: str) -> tuple[tuple[str, ...], bool]:
     """Return the gold label texts of ``examples`` in alphabetical order, and whether any label is a list."""
     golds = [example.get(label) for example in examples]
-    texts = (text for gold in golds for text in (gold if isinstance(gold, list) else [gold]))
-    return tuple(sorted({text for text in texts if isinstance(text, str)})), any(isinstance(g, list) for g in golds)
+    cells = [cell for gold in golds for cell in (gold if isinstance(gold, list) else [gold]) if cell is not None]
+    texts = {cell for cell in cells if isinstance(cell, str)}
+    if cells and not texts:
+        kind = type(cells[0]).__name__
+        raise DataError(f"The column {label!r} holds a {kind} ({cells[0]!r}), no label. Give texts or whole numbers.")
+    return tuple(sorted(texts)), any(isinstance(gold, list) for gold in golds)
 
 
 def classifier(
@@ -107,7 +111,7 @@ def _example(row: Row, inputs: Sequence[str], label: str, separator: str | None)
     if separator is not None and isinstance(gold, str):
         gold = [] if gold.strip() == NO_LABEL else (gold.split(separator) if gold.strip() else None)
     fields = {
-        **({"id": row["id"]} if row.get("id") is not None else {}),
+        **({"id": row["id"]} if not is_missing(row.get("id")) else {}),
         **{name: row.get(name) for name in inputs},
         label: [_label(item) for item in gold] if isinstance(gold, list) else _label(gold),
     }
@@ -117,7 +121,9 @@ def _example(row: Row, inputs: Sequence[str], label: str, separator: str | None)
 def _label(cell: Any) -> Any:
     if isinstance(cell, str):
         return cell.strip() or None
-    return str(cell) if isinstance(cell, int) else cell
+    if is_missing(cell):
+        return None
+    return label_text(cell) if is_label(cell) else cell
 
 
 def _csv_rows(path: Path) -> Iterator[Row]:
@@ -169,13 +175,16 @@ def _plain_rows(dataset: Any) -> list[Row]:
     """Return the rows of a ``datasets.Dataset``, with class labels by name; -1 stands for no label."""
     import datasets
 
-    rows: list[Row] = dataset.to_list()
-    for column, feature in dataset.features.items():
-        if isinstance(feature, datasets.ClassLabel):
-            for row in rows:
-                number = row[column]
-                row[column] = feature.names[number] if number is not None and number >= 0 else None
-    return rows
+    def named(value: Any, feature: Any) -> Any:
+        if isinstance(value, list):  # a list's feature holds that of its items; an array's holds none
+            item = feature[0] if isinstance(feature, list) else getattr(feature, "feature", None)
+            return [named(one, item) for one in value]
+        if isinstance(feature, datasets.ClassLabel) and value is not None:
+            return feature.names[value] if value >= 0 else None
+        return value
+
+    features = dataset.features
+    return [{column: named(value, features[column]) for column, value in row.items()} for row in dataset.to_list()]
 
 
 _READERS: dict[str, Callable[[Path], Iterable[Row]]] = {

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from textwrap import shorten
 from typing import Any
 
 import dspy
 
 from ..errors import DataError
+from ..ledger.content import as_json
 from .answers import check_joinable, check_readable, match_label, match_labels
-from .labels import COLLECTIONS, collection_of, element_type, join_labels, label_text, label_values, labels_in
+from .labels import (
+    COLLECTIONS,
+    collection_of,
+    element_type,
+    is_label,
+    is_missing,
+    join_labels,
+    label_text,
+    label_values,
+    labels_in,
+    plain_value,
+)
+from .program_inputs import ProgramInputs
 
 CHARACTERS_PER_TOKEN = 4
 """English text in current tokenizers; for estimates only."""
@@ -31,6 +44,8 @@ class Task:
     inputs: tuple[str, ...]  # names of the example's input fields
     untouched: tuple[str, ...] = ()  # the program's other predictors, which PLD does not change
     several: bool = False  # whether an answer may hold several labels at once, or none
+    nullable: tuple[str, ...] = ()  # inputs that may be None
+    omittable: tuple[str, ...] = ()  # inputs that a call may leave out
 
     @classmethod
     def of(cls, student: dspy.Module, examples: Sequence[dspy.Example], *, target: str | None = None) -> Task:
@@ -53,6 +68,7 @@ class Task:
         several = element is not None
         kind = element if several else annotation
         labels = tuple(label_values(kind) or _gold_labels(examples, field, several=several))
+        takes = ProgramInputs.of(student)
         check_readable(kind, labels, field=field)
         if several:
             check_joinable(labels)
@@ -63,11 +79,28 @@ class Task:
             inputs=inputs,
             untouched=tuple(name for name in predictors if name != predictor),
             several=several,
+            nullable=takes.nullable(inputs),
+            omittable=takes.omittable(inputs),
         )
+
+    def arguments(self, example: dspy.Example) -> dict[str, Any]:
+        """Return what the program is called with for ``example``: the very objects, and None for a missing value.
+
+        Left out is what the example does not have and the program need not be given, or has a default for.
+        """
+        given = example.inputs()
+        names = dict.fromkeys((*given.keys(), *self.inputs))
+        found = {name: None if is_missing(given.get(name)) else given[name] for name in names}
+        left_out = {
+            name
+            for name, value in found.items()
+            if value is None and name in self.omittable and not (name in given and name in self.nullable)
+        }
+        return {name: value for name, value in found.items() if name not in left_out}
 
     def gold(self, example: dspy.Example) -> str:
         """Return the example's gold label, or its labels joined in one text."""
-        value = example[self.label_field]
+        value = plain_value(example[self.label_field])
         return join_labels(map(label_text, value), self.labels) if self.several else label_text(value)
 
     def golds(self, examples: Sequence[dspy.Example]) -> list[str]:
@@ -96,19 +129,25 @@ class Task:
 
     def text(self, example: dspy.Example) -> str:
         """Return the example's inputs as one text: the bare value, or ``name: value`` lines."""
-        return input_text(example.inputs().toDict())
+        return input_text(self.arguments(example))
+
+
+def own_id(example: dspy.Example) -> str | None:
+    """Return the id that the example was given, as text; None without one."""
+    return None if is_missing(own := example.get("id")) else label_text(own)
 
 
 def example_id(example: dspy.Example, row: int) -> str:
     """Return the example's id, or "row-N" for row N of the training set; rules list their support by it."""
-    return str(f"row-{row}" if (own := example.get("id")) is None else own)
+    return f"row-{row}" if (own := own_id(example)) is None else own
 
 
-def input_text(inputs: dict[str, Any]) -> str:
-    """Return input values as one text: the bare value where there is one, else ``name: value`` lines."""
+def input_text(inputs: Mapping[str, Any]) -> str:
+    """Return input values as one text: the bare value where there is one, else ``name: value`` lines; None has none."""
+    texts = {name: str(as_json(value)) for name, value in inputs.items() if value is not None}
     if len(inputs) == 1:
-        return str(next(iter(inputs.values())))
-    return "\n".join(f"{name}: {value}" for name, value in inputs.items())
+        return "".join(texts.values())
+    return "\n".join(f"{name}: {text}" for name, text in texts.items())
 
 
 def _field_names(examples: Sequence[dspy.Example]) -> tuple[tuple[str, ...], set[str]]:
@@ -156,10 +195,18 @@ def _label_field(student: dspy.Module, names: set[str], target: str | None) -> t
 
 
 def _gold_labels(examples: Sequence[dspy.Example], field: str, *, several: bool) -> tuple[str, ...]:
-    """Return the label texts found in the data, in alphabetical order; values of other types are no labels."""
-    golds = [example.get(field) for example in examples]
-    if several:
-        golds = [label for gold in golds if isinstance(gold, COLLECTIONS) for label in gold]
-    else:
-        golds = [gold for gold in golds if isinstance(gold, (str, int, Enum))]
-    return tuple(sorted({label_text(gold) for gold in golds}))
+    """Return the label texts found in the data, in alphabetical order; DataError if there are none."""
+    golds = [plain_value(gold) for one in examples if not is_missing(gold := one.get(field))]
+    listed = [gold for gold in golds if isinstance(gold, COLLECTIONS)]
+    found = [plain_value(label) for gold in listed for label in gold] if several else golds
+    usable = {label_text(one) for one in found if is_label(one)}
+    if usable:
+        return tuple(sorted(usable))
+    if not golds or (several and listed and not found):
+        raise DataError(f"No example has a label in {field!r}. Label the rows.")
+    odd = (found or golds)[0]
+    wanted = "list of labels" if several else "label"
+    raise DataError(
+        f"{field!r} holds {shorten(repr(odd), 60)}, a {type(odd).__name__}, which is no {wanted}. Give texts, whole "
+        "numbers, bools or members of an Enum, or declare the labels in the output field's type."
+    )

@@ -26,6 +26,7 @@ from pld_dspy.local.lm import LocalLM
 from pld_dspy.student import attempt as attempt_module
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.student.attempt import label_grammar
+from pld_dspy.student.decision import Decision
 
 
 class Spam(dspy.Signature):
@@ -566,3 +567,8 @@ def server() -> Iterator[Server]:
     yield running
     running.http.shutdown()
     running.http.server_close()
+
+
+@pytest.mark.parametrize(("said", "label"), [("1.0", "1"), ('{"label": 0.0}', "0"), ("1.5", None)])
+def test_a_whole_number_with_decimals_is_its_label(said, label):
+    assert Decision.required(dspy.Signature("text -> label: Literal[1, 0]")).match(said) == label

@@ -60,6 +60,26 @@ def test_parquet_class_labels_are_named_and_no_cache_is_left(tmp_path: Path, mon
     assert not (tmp_path / "cache").exists()
 
 
+def test_lists_of_class_labels_are_named_too(tmp_path: Path) -> None:
+    kind = datasets.ClassLabel(names=["no", "yes"])
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.Sequence(kind)})
+    table = datasets.Dataset.from_dict({"text": ["a", "b", "c"], "label": [[1, 0], [], None]}, features=features)
+    source = str(tmp_path / "t.parquet")
+    table.to_parquet(source)
+
+    assert [row["label"] for row in read_rows(source)] == [["yes", "no"], [], None]
+
+
+def test_whole_numbers_of_a_column_with_a_gap_are_labels(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"t": "a", "n": 1.0}\n{"t": "b", "n": NaN}\n{"t": "c", "n": 0.0}\n')
+    found = examples(read_rows(str(tmp_path / "t.jsonl")), ["t"], "n")
+
+    assert [one.n for one in found] == ["1", None, "0"]
+    assert label_set(found, "n") == (("0", "1"), False)
+    with pytest.raises(DataError, match=r"The column 'n' holds a float \(0.5\), no label"):
+        label_set(examples([{"t": "a", "n": 0.5}], ["t"], "n"), "n")
+
+
 def test_a_hub_name_is_asked_for_its_split(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 

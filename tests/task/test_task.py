@@ -2,17 +2,20 @@
 
 import logging
 import math
+from decimal import Decimal
 from enum import Enum
 from typing import Any, Literal, Optional
 
 import dspy
+import numpy as np
+import pandas as pd
 import pytest
 from tasks import Mail, mail, mail_task, mails, student
 
 from pld_dspy.compile.inputs import check_inputs
 from pld_dspy.errors import DataError
 from pld_dspy.task.checks import check_examples, check_training_labels
-from pld_dspy.task.task import Task
+from pld_dspy.task.task import Task, example_id
 
 
 class Team(Enum):
@@ -45,13 +48,20 @@ class Pipeline(dspy.Module):
     [
         (Literal["spam", "ham", "unseen"], ["ham", "spam"], ("spam", "ham", "unseen")),
         (Literal[3, 1], [1, 3], ("3", "1")),
-        (Literal[0.5, 2.0], [0.5, 2.0], ("0.5", "2.0")),
+        (Literal[0.5, 2.0], [0.5, 2.0], ("0.5", "2")),
         (Optional[Literal["spam", "ham"]], ["ham", "spam"], ("spam", "ham")),  # noqa: UP045
         (Team, [Team.TECH, "billing"], ("billing", "tech")),
         (bool, [True, False], ("True", "False")),
         (str, ["spam", "ham", "spam"], ("ham", "spam")),
         (str, [Team.TECH, "billing"], ("billing", "tech")),
         (int, [2, 1, 3], ("1", "2", "3")),
+        (int, [np.int64(2), 1.0, np.float32(3)], ("1", "2", "3")),
+        (str, [Decimal("1.00"), np.array(-1), 0], ("-1", "0", "1")),
+        (float, [1.0, 0], ("0", "1")),
+        (bool, [np.bool_(True), False], ("True", "False")),
+        (Literal[1, 0], [1.0, np.int64(0)], ("1", "0")),
+        (Literal["1", "0"], [1.0, np.int64(0)], ("1", "0")),
+        (list[Literal["a", "b"]], [np.array(["b"]), {"a"}, pd.Series(["a", "b"])], ("a", "b")),
     ],
 )
 def test_the_label_set_comes_from_the_type_else_from_the_gold_labels(kind, golds, labels):
@@ -60,6 +70,25 @@ def test_the_label_set_comes_from_the_type_else_from_the_gold_labels(kind, golds
     check_examples(task, examples, split="training")
     assert task.labels == labels
     assert [task.read({"label": task.gold(one)}) for one in examples] == task.golds(examples)
+
+
+@pytest.mark.parametrize(
+    ("gold", "said"),
+    [
+        (None, "No example has a label in 'label'"),
+        (pd.NA, "No example has a label in 'label'"),
+        (0.37, "'label' holds 0.37, a float, which is no label"),
+        (["a"], r"'label' holds \['a'\], a list, which is no label"),
+    ],
+)
+def test_values_that_can_be_no_labels_are_shown(gold, said):
+    with pytest.raises(DataError, match=said):
+        Task.of(predict(str), [example(gold)])
+
+
+def test_ids_of_a_column_with_a_gap_are_those_of_the_file():
+    rows = [dspy.Example(mails(1)[0], id=number) for number in (1.0, np.int64(2), math.nan)]
+    assert [example_id(one, row) for row, one in enumerate(rows)] == ["1", "2", "row-2"]
 
 
 def test_answers_are_read_as_labels_or_as_none():
@@ -163,9 +192,11 @@ def test_an_empty_training_set_is_refused():
         ({"label": " "}, "no value for the label field 'label'"),
         ({"label": ["spam"]}, "label field 'label' is a list, not a single label"),
         ({"label": {"spam": 1}}, "label field 'label' is a dict"),
-        ({"label": math.nan}, "label field 'label' is a float"),
+        ({"label": math.nan}, "no value for the label field 'label'"),
+        ({"label": pd.NA}, "no value for the label field 'label'"),
+        ({"label": pd.NaT}, "no value for the label field 'label'"),
         ({"text": None}, "no value for the input field 'text'"),
-        ({"text": math.nan}, "input field 'text' is NaN"),
+        ({"text": math.nan}, "no value for the input field 'text'"),
         ({"text": "long " * 400}, "about 500 tokens long, more than the student's context of 100"),
     ],
 )
