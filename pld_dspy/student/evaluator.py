@@ -13,6 +13,7 @@ import dspy
 from ..errors import TooManyErrors
 from ..ledger.answer import Answer
 from ..ledger.ledger import Ledger
+from ..ledger.recorded import CUT
 from ..rules import RuleSet
 from ..scoring.objective import Objective
 from ..scoring.score import Score, score
@@ -59,6 +60,7 @@ class Evaluator:
             lm=self.lm,
             adapter=self.adapter,
             on_answer=on_answer,
+            plainer=None if rules is None else self.student,
         )
 
     def check_readable(self, answers: Sequence[Answer]) -> None:
@@ -76,6 +78,8 @@ class Evaluator:
 
     def _shown(self, answer: Answer) -> str:
         outputs = answer.outputs or {}
+        if answer.error and CUT in answer.error:
+            return f"({answer.error})"
         given = answer.raw or outputs.get(self.task.label_field) or outputs
         return repr(str(given)[:200]) if given else f"({answer.error or 'nothing'})"
 
