@@ -7,8 +7,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from .answer import Answer
+if TYPE_CHECKING:
+    from .answer import Answer
 
 logger = logging.getLogger(__name__)
 
