@@ -75,7 +75,7 @@ class ModelServer:
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     self.close_connection = True
                 elif fault == "silent":
-                    time.sleep(1.0)
+                    time.sleep(1.2)
                     self.close_connection = True
                 else:
                     if fault == "slow":
@@ -96,6 +96,7 @@ class ModelServer:
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.http.daemon_threads = True
+        self.http.handle_error = lambda *connection: None  # type: ignore[method-assign] # a client that gave up
         threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
 
     def __enter__(self) -> ModelServer:

@@ -14,6 +14,7 @@ from dspy.utils.usage_tracker import UsageTracker
 from pydantic import TypeAdapter
 
 from ..errors import ModelError
+from .completion import answer_part, holds_thought
 from .recorded import CUT, ROOM, completions, recorded_calls
 
 LOST, REFUSED, FAILED = "lost: ", "refused: ", "failed: "
@@ -59,6 +60,11 @@ class Answer:
         return self.error is not None and self.error.startswith(LOST)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether the model said nothing at all: perhaps a fault on the way, perhaps its answer."""
+        return self.raw in ("", "None")
+
+    @property
     def is_refused(self) -> bool:
         """Whether the server refuses this one request, so that another try does no better."""
         return self.error is not None and self.error.startswith(REFUSED)
@@ -82,6 +88,8 @@ def call_once(
         with dspy.context(usage_tracker=tracker), recorded_calls() as records:
             prediction = program(**row)
         outputs = as_json(prediction.toDict())
+        if records and any(holds_thought(text) and not answer_part(text) for text, *_ in completions(records[-1])):
+            outputs, error = None, f"malformed answer: a thought that {CUT}. {ROOM}"
     except _FATAL as failure:
         if not (is_known and failure.status == HTTPStatus.FORBIDDEN):
             raise ModelError(

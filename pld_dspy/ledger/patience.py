@@ -43,6 +43,8 @@ class Patience:
         began = time.monotonic()
         for count in itertools.count(1):
             answer, now = call(), time.monotonic()
+            if answer.is_empty and count == 1 and self.seconds:
+                continue
             if not answer.is_lost:
                 self._silent_since, self._heard, self._is_said = None, now, False
                 return answer
@@ -56,6 +58,6 @@ class Patience:
                 logger.warning(
                     "%s does not answer and is waited for, %.0f s at most: %s", model, self.seconds, answer.error
                 )
-            if stop.wait(min(0.1 * 2**count, 15.0, self.seconds - silent)):
+            if stop.wait(min(0.05 * 2**count, 15.0, self.seconds - silent)):
                 return answer
         raise AssertionError

@@ -11,9 +11,9 @@ from typing import Any
 import dspy
 from dspy.utils.exceptions import AdapterParseError
 
+from ..ledger.completion import answer_part, holds_thought
 from ..ledger.recorded import CUT, ROOM, Record, completions
 from ..local.lm import LocalLM
-from ..task.completion import answer_part, holds_thought
 from ..task.labels import LABEL_LOGPROBS, NO_LABEL, label_text
 from .constraints import Constrain, constrained
 from .decision import Decision
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 Outputs = list[dict[str, Any]]
 
 # Wishes: settings that the adapter adds of its own accord, and does without where a server refuses them.
-LOGPROBS, CONSTRAINT, LIMIT = "log-probabilities", "a constraint to the labels", "a token limit"
+_WISHES = LOGPROBS, CONSTRAINT, LIMIT = "log-probabilities", "a constraint to the labels", "a token limit"
 
 _HICCUPS = (dspy.LMServerError, dspy.LMUnexpectedError)
 """Errors that may have nothing to do with what was wished for."""
@@ -139,14 +139,16 @@ class Attempt:
 
     def _doubted(self, error: Exception) -> tuple[frozenset[str], ...]:
         """Return the sets of wishes to leave out in turn, since they may be why a request was refused."""
-        unsure = [name for name in self.wishes if _key(self.lm, name) not in _granted]
-        if isinstance(error, dspy.ContextWindowExceededError):
+        unsure = [name for name in _WISHES if name in self.wishes and _key(self.lm, name) not in _granted]
+        if not unsure or isinstance(error, dspy.ContextWindowExceededError):
             return ()
         blamed = [name for name in unsure if any(setting in str(error) for setting in self.wishes[name])]
-        # A server that fails for another reason is not to be asked for ever: only for what fails most often.
-        others = [LOGPROBS] if isinstance(error, _HICCUPS) and not blamed else unsure
-        single = [frozenset({name}) for name in dict.fromkeys((*blamed, *others)) if name in unsure]
-        return tuple(dict.fromkeys((*single, frozenset(unsure)))) if unsure else ()
+        first = [{name} for name in blamed]
+        if isinstance(error, _HICCUPS):  # a server that fails for another reason is asked for the likeliest alone
+            first += [{LOGPROBS}] if LOGPROBS in unsure and not blamed else []
+        else:
+            first += [{LOGPROBS}, {CONSTRAINT}, {LOGPROBS, CONSTRAINT}, {LIMIT}]
+        return tuple(dict.fromkeys(frozenset(one) for one in (*first, {*unsure}) if one <= {*unsure}))
 
     def _finished(self, outputs: Outputs, *, thinks: bool = False) -> Attempt:
         """Remember what the LM refused and granted; return the end, with ``label_logprobs`` if wanted and known."""
@@ -162,7 +164,11 @@ class Attempt:
             return
         _refused.add(key)
         if name == LIMIT and self.refusal is None:
-            logger.warning("%s thinks before it answers, so it is asked without a token limit. %s", self.lm.model, ROOM)
+            logger.warning(
+                "%s thinks before it answers, so it is asked without the adapter's token limit. Turn its reasoning "
+                "off where you can: thoughts cost tokens.",
+                self.lm.model,
+            )
         elif name != LOGPROBS:
             cause = str(self.refusal).splitlines()[0][:200]
             logger.warning("%s refuses %s, so it is asked without: %s", self.lm.model, name, cause)

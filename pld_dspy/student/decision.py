@@ -10,8 +10,8 @@ import dspy
 from dspy.signatures.signature import infer_prefix
 
 from ..errors import DataError
+from ..ledger.completion import MISSING, answer_part, json_field
 from ..task.answers import check_joinable, match_label, match_labels, match_truth
-from ..task.completion import MISSING, answer_part, json_field
 from ..task.labels import (
     COLLECTIONS,
     NO_LABEL,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..task.completion import thought_end
+from ..ledger.completion import thought_end
 
 Fold = Callable[[bytes], bytes]
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_origin
 from pydantic import TypeAdapter
 
 from ..errors import DataError
-from .completion import answer_part, statements
+from ..ledger.completion import answer_part, statements
 from .labels import COLLECTIONS, NO_LABEL, bare_type, join_labels, label_text, label_values
 
 _DELIMITERS = re.compile(r"[,;|\n]")  # stand between labels in a model's text
