@@ -27,7 +27,8 @@ def run_compile(spec: RunSpec, pld: PLD, *, teacher: ModelSpec | None, run: RunO
     """Compile, or only print the estimate; write the report and what ``evaluate`` needs, and print the result.
 
     Raises:
-        DataError: a model, the adapter or the data is unusable; raised before the first call and before any weights are fetched.
+        DataError: a model, the adapter or the data is unusable; raised before the first call and before any weights
+            are fetched.
     """
     silence_libraries()
     adapter = spec.dspy_adapter()

@@ -64,7 +64,7 @@ def json_field(text: str, name: str) -> Any:
 
 
 def statements(text: str, names: Sequence[str] = ()) -> Iterator[str]:
-    """Yield what follows "label:", "The answer is" and the like, to the end of the text; ``names`` are further nouns."""
+    """Yield what follows "label:", "The answer is" and the like, to the text's end; ``names`` are further nouns."""
     nouns = "|".join(re.escape(name).replace("_", "[ _]") for name in (*names, *_NAMES))
     for stated in re.finditer(rf"(?<!\w)(?:{nouns})[\"'`*]*\s*(?:[:=]|\bis\b:?)", text, re.IGNORECASE):
         yield text[stated.end() :]

@@ -33,9 +33,7 @@ class Patience:
         self._heard = 0.0
         self._is_said = False
 
-    def ask(
-        self, call: Callable[[], Answer], *, stop: threading.Event, once: bool = False, model: str = ""
-    ) -> Answer:
+    def ask(self, call: Callable[[], Answer], *, stop: threading.Event, once: bool = False, model: str = "") -> Answer:
         """Return the first answer of ``call`` that is not lost; the last one where patience ends, or if only ``once``.
 
         ``stop`` ends the waiting at once.

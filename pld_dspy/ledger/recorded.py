@@ -18,7 +18,7 @@ ROOM = "Give the model a larger max_tokens (a reasoning model thinks first), or 
 
 @contextmanager
 def recorded_calls() -> Iterator[list[Record]]:
-    """Yield a list that gets DSPy's record of each LM call made within; it stays empty if ``disable_history`` is set."""
+    """Yield a list that gets DSPy's record of each LM call made within; it stays empty under ``disable_history``."""
     own = SimpleNamespace(history=[])
     with dspy.context(caller_modules=[*(dspy.settings.caller_modules or ()), own]):
         yield own.history

@@ -98,8 +98,9 @@ class LabelAdapter(dspy.Adapter):
         while attempt.outputs is None:
             with recorded_calls() as records:
                 try:
-                    asking = super(LabelAdapter, self._correcting(attempt.wrong_answer))
-                    answers = asking.__call__(lm, attempt.request, signature, demos, inputs)
+                    answers = super(LabelAdapter, self._correcting(attempt.wrong_answer)).__call__(
+                        lm, attempt.request, signature, demos, inputs
+                    )
                 except (AdapterParseError, dspy.LMError) as error:
                     attempt = attempt.after(error, records)
                 else:
@@ -122,17 +123,16 @@ class LabelAdapter(dspy.Adapter):
         while attempt.outputs is None:
             with recorded_calls() as records:
                 try:
-                    asking = super(LabelAdapter, self._correcting(attempt.wrong_answer))
-                    answers = await asking.acall(lm, attempt.request, signature, demos, inputs)
+                    answers = await super(LabelAdapter, self._correcting(attempt.wrong_answer)).acall(
+                        lm, attempt.request, signature, demos, inputs
+                    )
                 except (AdapterParseError, dspy.LMError) as error:
                     attempt = attempt.after(error, records)
                 else:
                     attempt = attempt.answered(answers, records)
         return attempt.outputs
 
-    def _first_attempt(
-        self, lm: dspy.BaseLM, lm_kwargs: dict[str, Any], signature: type[dspy.Signature]
-    ) -> Attempt:
+    def _first_attempt(self, lm: dspy.BaseLM, lm_kwargs: dict[str, Any], signature: type[dspy.Signature]) -> Attempt:
         return Attempt.first(lm, lm_kwargs, signature, constrain=self.constrain, logprobs=self.logprobs)
 
     def _correcting(self, wrong_answer: str | None) -> LabelAdapter:

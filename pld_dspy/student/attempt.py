@@ -93,8 +93,8 @@ class Attempt:
         """Return the try that follows ``error``, given DSPy's records of its calls; raise it if nothing is left."""
         if isinstance(error, AdapterParseError):
             # Without a history, the text that could not be read is in the error.
-            [*_, last] = completions(records[-1]) if records else [(error.lm_response, False, False)]
-            return self._after_answer(*last, error)
+            [*_, (text, thinks, cut)] = completions(records[-1]) if records else [(error.lm_response, False, False)]
+            return self._after_answer(text, thinks, cut, error)
         is_refusal = isinstance(error, _REFUSALS)
         if self.spare is not None:  # refused once more: it is the wish
             outputs, left_out = self.spare

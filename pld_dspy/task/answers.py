@@ -64,7 +64,7 @@ def match_label(text: str, labels: Sequence[str], *, names: Sequence[str] = (), 
 
 
 def match_truth(text: str, *, names: Sequence[str] = (), cut: bool = False) -> str | None:
-    """Return "True" or "False" for a text that says so in another way, as pydantic reads it: "yes", "Label: no, ..."."""
+    """Return "True" or "False" for a text that says so in another way, as pydantic reads it: "yes", "Label: no"."""
     answer = answer_part(text)
     said = [_bare(part) for part in (answer, *statements(answer, names))]
     if not cut:

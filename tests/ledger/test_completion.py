@@ -44,7 +44,9 @@ def test_a_thought_that_does_not_end_or_has_nothing_behind_it_is_no_answer(text)
     assert holds_thought(text)
 
 
-@pytest.mark.parametrize("text", ["ham", "I think it is ham", "[reasoning]", "analysis of ham", "a < b > c", "think: ham"])
+@pytest.mark.parametrize(
+    "text", ["ham", "I think it is ham", "[reasoning]", "analysis of ham", "a < b > c", "think: ham"]
+)
 def test_an_answer_without_marks_is_left_as_it_is(text):
     assert answer_part(f" {text}\n") == text
     assert not holds_thought(text)

@@ -1,4 +1,4 @@
-"""What LabelAdapter does where a server refuses a wish, or an answer is a thought or was cut; over a real connection."""
+"""LabelAdapter where a server refuses a wish, or an answer is a thought or was cut; over a real connection."""
 
 import asyncio
 import itertools
@@ -52,7 +52,8 @@ class Asked:
 
 
 @pytest.mark.parametrize(
-    ("thought", "tries"), [(f"<think>\n{MUSING}</think>\n\n", 2), (f"[THINK]{MUSING}[/THINK]", 2), (f"{MUSING}</think>", 3)]
+    ("thought", "tries"),
+    [(f"<think>\n{MUSING}</think>\n\n", 2), (f"[THINK]{MUSING}[/THINK]", 2), (f"{MUSING}</think>", 3)],
 )
 def test_a_model_that_thinks_gets_room_at_once_and_for_good(thought, tries, caplog):
     with caplog.at_level(logging.WARNING, logger="pld_dspy"):
@@ -178,6 +179,6 @@ def test_a_thought_beside_an_empty_answer_gets_room_too():
         assert len(server.bodies) == 3
         with (
             dspy.context(lm=server.lm(f"openai/attempt-{next(NAMES)}", max_tokens=30), adapter=LabelAdapter()),
-            pytest.raises(AdapterParseError, match="was cut at its limit of tokens.*reasoning off"),
+            pytest.raises(AdapterParseError, match=r"was cut at its limit of tokens.*reasoning off"),
         ):
             dspy.Predict(Mail)(text="a")
