@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import random
@@ -29,8 +30,8 @@ class ModelServer:
     Args:
         fn: a function of the prompt, without demonstrations and corrections.
         refuses: request body -> the status and message with which it is refused; None where it is answered.
-        faults: in place of answers, drawn from these for the share ``rate`` of the requests.
-        rate: how many requests get a fault.
+        faults: what comes in place of answers, in turn.
+        rate: the share of the requests that get a fault.
         listed: token -> probability, as the list at the answer, where a request asks for log-probabilities.
         seed: of the draws.
     """
@@ -46,7 +47,7 @@ class ModelServer:
         seed: int = 0,
     ) -> None:
         self.fn, self.refuses, self.listed = fn, refuses, listed
-        self.faults, self.rate, self.chance = list(faults), rate, random.Random(seed)
+        self.faults, self.rate, self.chance = itertools.cycle(faults), rate, random.Random(seed)
         self.bodies: list[Body] = []
         self.failed: list[str] = []
         self.is_down = False
@@ -60,7 +61,7 @@ class ModelServer:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 with outer.lock:
                     outer.bodies.append(body)
-                    fault = outer.chance.choice(outer.faults) if outer.chance.random() < outer.rate else ""
+                    fault = next(outer.faults) if outer.chance.random() < outer.rate else ""
                     fault = "reset" if outer.is_down else fault
                     outer.failed += [fault] if fault else []
                 self.reply(body, fault)
