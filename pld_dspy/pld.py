@@ -19,6 +19,7 @@ from .errors import DataError
 from .induce.induce_config import InduceConfig
 from .ledger.budget import Budget
 from .ledger.ledger import Ledger
+from .ledger.patience import PATIENCE
 from .local.embedding import EmbedderChoice, embedder_of
 from .local.lm import LocalLM
 from .resolve.resolve_config import ResolveConfig
@@ -71,9 +72,13 @@ class PLD(Teleprompter):
         tracking: "mlflow" (the configured store, else a local SQLite one), a tracking URI, a recorder, or None.
         num_threads: student calls at once; where None, 1 for the local model, else DSPy's setting.
         teacher_threads: teacher calls at once; a local teacher always gets one at a time.
-        max_errors: failed calls after which the compile stops. A student's answer that is not a label is wrong, not
-            failed; but if the unchanged student's first answers, more than ``max_errors`` (and than 10) of them,
-            contain no label at all, the compile stops at once.
+        max_errors: the compile stops after more than so many failed calls without an answer between them, or on so many
+            different inputs. A student's answer that is not a label is wrong, not failed; but if the unchanged
+            student's first answers, more than ``max_errors`` (and than 10) of them, contain no label at all, the
+            compile stops at once. Inputs that a model refuses while it answers others (a content filter, a text that
+            is too long) do not count: they are wrong for their gold label, and the result's notes name them.
+        patience: seconds for which a model that does not answer (no connection, time-outs, 429, 5xx) is asked again
+            before its calls count as failed.
         context_tokens: the student's context; longer texts are refused before the first call. None: not checked,
             except for the local model.
         storage: Optuna storage URL of the search, such as one of PostgreSQL, so that other machines can join; a
@@ -107,6 +112,7 @@ class PLD(Teleprompter):
         num_threads: int | None = None,
         teacher_threads: int = 8,
         max_errors: int = 20,
+        patience: float = PATIENCE,
         context_tokens: int | None = None,
         storage: str | None = None,
         origin: Mapping[str, Any] | None = None,
@@ -116,7 +122,7 @@ class PLD(Teleprompter):
         self.objective, self.embedder = Objective(objective, metric), embedder
         self.induce, self.search, self.resolve = induce or InduceConfig(), search or SearchConfig(), resolve
         self.frames, self.calibrate, self.precedents, self.error_rate = frames, calibrate, precedents, error_rate
-        self.budget, self.max_errors = budget or Budget(), max_errors
+        self.budget, self.max_errors, self.patience = budget or Budget(), max_errors, patience
         self.num_threads, self.teacher_threads = num_threads, teacher_threads
         self.adapter, self.context_tokens = adapter, context_tokens
         self.run_dir, self.storage, self.tracking = run_dir, storage, tracking
@@ -134,6 +140,8 @@ class PLD(Teleprompter):
                 f"error_rate={error_rate} needs confidences, and calibrate is off. Turn it on (calibrate=True, "
                 "--calibrate), or leave out the error rate."
             )
+        if patience < 0:
+            raise DataError(f"patience={patience} is out of range. Give seconds, from 0.")
         embedder_of(embedder)
         recorder_for(tracking)
 
@@ -310,6 +318,7 @@ class PLD(Teleprompter):
             folder.predictions,
             budget=self.budget,
             max_errors=self.max_errors,
+            patience=self.patience,
             num_threads=self.num_threads or (1 if local else dspy.settings.num_threads),
             teacher_threads=self.teacher_threads,
             reserved={"search": self.resolve.reserved_calls(calls, **sizes)} if self.resolve else {},

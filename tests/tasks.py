@@ -198,6 +198,7 @@ def pld(folder: Path | None = None, **settings: Any) -> PLD:
     """A quick compile that learns from :func:`mail_teacher`; ``settings`` are those of PLD."""
     given = {"search": SEARCH, "induce": InduceConfig(wordings=1), "num_threads": 1, "teacher_threads": 1}
     given |= {
+        "patience": 0.0,
         "run_dir": folder,
         "adapter": LabelAdapter(),
         "teacher": mail_teacher(),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from ..ledger.patience import PATIENCE
 from .options import (
     DataOptions,
     Embedding,
+    Patience,
     RunOptions,
     SearchOptions,
     Storage,
@@ -28,10 +30,15 @@ def compile_command(
     server: StudentServer,
     teacher: TeacherOptions,
     adapter: Annotated[Literal["label", "chat", "json"], model_option(help="How the student is prompted.")] = "label",
+    constrain: Annotated[
+        Literal["auto", "grammar", "json_schema", "choice", "none"],
+        model_option(help="How the server is made to answer with a label, under --adapter label."),
+    ] = "auto",
     embedder: Embedding = "auto",
     target: Target = None,
     search: SearchOptions,
     threads: Threads = None,
+    patience: Patience = PATIENCE,
     storage: Storage = None,
     run: RunOptions,
 ) -> None:
@@ -47,7 +54,14 @@ def compile_command(
 
     source = chosen_source(data)
     model = ModelSpec(spec=student).at(server.student_api_base, server.student_api_key_env)
-    spec = RunSpec(source=source, rationales=data.rationales, student=model, adapter=adapter, seed=run.seed)
+    spec = RunSpec(
+        source=source,
+        rationales=data.rationales,
+        student=model,
+        adapter=adapter,
+        constrain=constrain,
+        seed=run.seed,
+    )
     teaching = ModelSpec(spec=teacher.teacher or "").at(teacher.teacher_api_base, teacher.teacher_api_key_env)
     pld = PLD(
         objective=search.objective,
@@ -59,6 +73,7 @@ def compile_command(
         budget=Budget(student_calls=search.max_student_calls, teacher_calls=search.max_teacher_calls),
         num_threads=threads,
         teacher_threads=teacher.teacher_threads,
+        patience=patience,
         storage=storage,
         **run.of_pld(source.name),
     )

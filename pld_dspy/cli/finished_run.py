@@ -20,6 +20,7 @@ from ..calibrate.precedents import Precedents
 from ..compile.context import fingerprint
 from ..errors import DataError, RunError
 from ..ledger.ledger import Ledger
+from ..ledger.patience import PATIENCE
 from ..run.folder import RunFolder
 from ..run.result import PLDResult
 from ..student.evaluator import Evaluation, Evaluator
@@ -116,7 +117,7 @@ class FinishedRun:
     ) -> Evaluation:
         """Score a program on ``model``; answers are kept in the run folder, so that no call is repeated."""
         threads = 1 if model.is_local else dspy.settings.num_threads
-        ledger = Ledger(self.folder.path / "evaluations.jsonl", num_threads=threads)
+        ledger = Ledger(self.folder.path / "evaluations.jsonl", num_threads=threads, patience=PATIENCE)
         with dspy.context(lm=model.lm(), adapter=self.spec.dspy_adapter()):
             evaluator = Evaluator(student=student, task=self.task, ledger=ledger, seed=self.spec.seed)
             return evaluator.evaluate(None, examples, stage="evaluate", on_answer=on_answer)

@@ -30,6 +30,9 @@ Storage = Annotated[
 Embedding = Annotated[
     Literal["auto", "encoder", "tfidf"], search_option(help="What compares texts; auto: the encoder where it pays.")
 ]
+Patience = Annotated[
+    float, search_option(min=0, metavar="SECONDS", help="How long a model that does not answer is waited for.")
+]
 Threads = Annotated[
     int | None, search_option(min=1, help="Student calls at once.", show_default="1 for a local model, else DSPy's")
 ]

@@ -27,9 +27,11 @@ def run_compile(spec: RunSpec, pld: PLD, *, teacher: ModelSpec | None, run: RunO
     """Compile, or only print the estimate; write the report and what ``evaluate`` needs, and print the result.
 
     Raises:
-        DataError: a model or the data is unusable; raised before the first call and before any weights are fetched.
+        DataError: a model, the adapter or the data is unusable; raised before the first call and before any weights
+            are fetched.
     """
     silence_libraries()
+    adapter = spec.dspy_adapter()
     for model in filter(None, (spec.student, teacher)):
         model.check()
     spec, arguments = spec.load()
@@ -42,7 +44,7 @@ def run_compile(spec: RunSpec, pld: PLD, *, teacher: ModelSpec | None, run: RunO
     if run.estimate:
         print_estimate(out, upper_bounds)
         return
-    with dspy.context(lm=spec.student.lm(), adapter=spec.dspy_adapter()):
+    with dspy.context(lm=spec.student.lm(), adapter=adapter):
         pld.compile(student, teacher=teacher and teacher.lm(), resume=not run.fresh, **arguments)
     folder = RunFolder(pld.run_dir)
     page = write_report(folder.path)

@@ -17,6 +17,7 @@ from ..local.models import find, is_path
 from ..rules import MicroRule
 from ..run.folder import RunFolder
 from ..student.adapter import LabelAdapter
+from ..student.constraints import Constrain
 from .data_source import Program, Tables
 
 
@@ -72,6 +73,7 @@ class RunSpec(BaseModel):
     rationales: str | None = None  # file of micro-rules; None takes those that come with the program
     student: ModelSpec
     adapter: Literal["label", "chat", "json"] = "label"
+    constrain: Constrain = "auto"
     seed: int = 0
 
     @classmethod
@@ -90,7 +92,13 @@ class RunSpec(BaseModel):
 
     def dspy_adapter(self) -> dspy.Adapter:
         """Return the adapter of student calls."""
-        return {"label": LabelAdapter, "chat": dspy.ChatAdapter, "json": dspy.JSONAdapter}[self.adapter]()
+        if self.adapter == "label":
+            return LabelAdapter(constrain=self.constrain)
+        if self.constrain != "auto":
+            raise DataError(
+                f"--constrain {self.constrain} needs --adapter label, not {self.adapter}. Leave one of them out."
+            )
+        return {"chat": dspy.ChatAdapter, "json": dspy.JSONAdapter}[self.adapter]()
 
     def load(self) -> tuple[RunSpec, dict[str, Any]]:
         """Return this spec with the label set of its tables filled in, and data and rationales for ``PLD.compile``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import dspy
 import numpy as np
@@ -15,10 +15,11 @@ from ..rules import RuleSet
 from ..run.result import Comparison, PLDResult, versions
 from ..scoring.difference import difference
 from ..student.evaluator import Evaluation
+from ..task.task import example_id
 from .context import CompileContext, Pair
 
 INDUCED = ("about_format", "suspects_dropped", "suspects_down_weighted", "in_parts", "labels_without_rule")
-SUSPECTS_SHOWN = 5
+SUSPECTS_SHOWN, FAILURES_SHOWN = 5, 20
 FEW_EXAMPLES = 100  # of validation: differences of 0.05 to 0.13 seen on 60 to 120 examples were gone on test
 
 
@@ -91,6 +92,7 @@ def _notes(context: CompileContext) -> Iterator[str]:
         yield induction.diagnosis
     for stage, cause in context.ledger.stopped.items():
         yield f"The stage {stage!r} stopped early: {cause}"
+    yield from _failure_notes(context)
     if context.teacher is None:
         yield "No teacher: each rule's wordings are the micro-rules nearest its cluster's centre, and its cue words."
     if induction.fallbacks:
@@ -111,6 +113,27 @@ def _notes(context: CompileContext) -> Iterator[str]:
         yield from _calibration_notes(context.calibration)
     if found.stopped:
         yield f"The search stopped early: {found.stopped}"
+
+
+def _failure_notes(context: CompileContext) -> Iterator[str]:
+    """Yield which examples a model never answered, and why."""
+    errors: dict[str, str] = {}
+    for split, examples in context.splits.non_empty():
+        failed = context.ledger.failed("student", [context.task.arguments(example) for example in examples])
+        errors |= {f"{split} {example_id(examples[row], row)}": error for row, error in failed.items()}
+    if errors:
+        yield (
+            f"Not answered by the student's model, at least under one prompt, and wrong there: {_listed(errors)} "
+            f"({len(errors)} in all). First causes: {_listed(dict.fromkeys(errors.values()), most=2)}. Mend the cause, "
+            "or leave these examples out."
+        )
+    unexplained = context.explanations.unexplained
+    if context.teacher is not None and unexplained and "explain" not in context.ledger.stopped:
+        yield f"The teacher gave no usable micro-rule for {_listed(unexplained)} ({len(unexplained)} in all)."
+
+
+def _listed(names: Collection[str], *, most: int = FAILURES_SHOWN) -> str:
+    return ", ".join([*names][:most]) + (", ..." if len(names) > most else "")
 
 
 def _search_notes(context: CompileContext) -> Iterator[str]:

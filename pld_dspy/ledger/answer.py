@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import dspy
@@ -11,13 +12,26 @@ import dspy
 from ..dspy_names import UsageTracker
 from ..errors import ModelError
 from .call_program import call_program
+from .completion import answer_part, holds_thought
 from .content import as_json
+from .recorded import CUT, ROOM, completions, recorded_calls
 
-LOST = "lost: "
-"""Begins the error of a call that gave no answer at all (time-out, transport); a resumed compile makes it again."""
+LOST, REFUSED, FAILED = "lost: ", "refused: ", "failed: "
+"""How the error of a call begins that gave no answer: on the way (time-out, transport, a server's fault), since the
+server refuses this one request (a content filter, a text that is too long), or since the program raised an error. They
+are not kept, so that a resumed compile makes these calls again."""
 
-NO_PREDICTION = f"{LOST}the program returned "
+NO_PREDICTION = f"{FAILED}the program returned "
 """Begins the error of a call that gave no prediction, such as a text."""
+
+_ON_THE_WAY = (
+    dspy.LMProviderError,
+    dspy.LMTransportError,
+    dspy.LMLockTimeoutError,
+    dspy.LMUnexpectedError,
+    ConnectionError,
+    TimeoutError,
+)
 
 _FATAL = (dspy.LMAuthError, dspy.LMBillingError, dspy.LMConfigurationError, dspy.LMUnsupportedModelError)
 
@@ -36,34 +50,61 @@ class Answer:
     tokens_cached: int = 0  # prompt tokens that the server had read before
 
     @property
+    def is_kept(self) -> bool:
+        """Whether the call gave an answer, be it malformed."""
+        return self.error is None or not self.error.startswith((LOST, REFUSED, FAILED))
+
+    @property
     def is_lost(self) -> bool:
-        """Whether the call gave no answer, so that another try may do better."""
+        """Whether the answer was lost on the way, so that another try may do better at once."""
         return self.error is not None and self.error.startswith(LOST)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the model said nothing at all: perhaps a fault on the way, perhaps its answer."""
+        return self.raw in ("", "None")
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the server refuses this one request, so that another try does no better."""
+        return self.error is not None and self.error.startswith(REFUSED)
 
 
 NOT_ASKED = Answer(outputs=None, error="not asked: a cap was reached", calls=0)
 
 
-def call_once(program: dspy.Module, row: dict[str, Any]) -> Answer:
-    """Call ``program`` with the keyword arguments ``row``; raise ModelError if the model refuses key or settings."""
-    tracker = UsageTracker()
+def call_once(
+    program: dspy.Module, row: dict[str, Any], tracker: UsageTracker | None = None, *, is_known: bool = False
+) -> Answer:
+    """Call ``program`` with the keyword arguments ``row``; raise ModelError if the model refuses key or settings.
+
+    A ``tracker`` that earlier tries have used adds their calls and tokens to those of this one. Of a model that
+    ``is_known`` to answer, HTTP 403 refuses the one request: gateways answer so what they moderate.
+    """
+    tracker = tracker or UsageTracker()
     started = time.perf_counter()
     outputs, error, raw = None, None, None
     try:
-        with dspy.context(usage_tracker=tracker):
+        with dspy.context(usage_tracker=tracker), recorded_calls() as records:
             prediction = call_program(program, row)
-        if isinstance(prediction, dspy.Example):
-            outputs = as_json(prediction)
-        else:
+        if not isinstance(prediction, dspy.Example):
             error = f"{NO_PREDICTION}a {type(prediction).__name__}, not a dspy.Prediction"
+        elif records and any(holds_thought(text) and not answer_part(text) for text, *_ in completions(records[-1])):
+            error = f"malformed answer: a thought that {CUT}. {ROOM}"
+        else:
+            outputs = as_json(prediction)
     except _FATAL as failure:
-        raise ModelError(
-            f"The model refuses: {_first_line(failure)}. Check its name, key and settings, then run again."
-        ) from failure
+        if not (is_known and failure.status == HTTPStatus.FORBIDDEN):
+            raise ModelError(
+                f"The model refuses: {_first_line(failure)}. Check its name, key and settings, then run again."
+            ) from failure
+        error = f"{REFUSED}{_first_line(failure)}"
     except dspy.AdapterParseError as failure:
         error, raw = f"malformed answer: {_first_line(failure)}", str(failure.lm_response)[:300]
+        if CUT not in error and any(cut for *_, cut in completions(records[-1]) if records):
+            error = f"malformed answer: it {CUT}. {ROOM}"
     except Exception as failure:  # noqa: BLE001 - a user's program may raise anything: counted, reported, capped
-        error = f"{LOST}{type(failure).__name__}: {_first_line(failure)}"
+        error = f"{_kind(failure)}{type(failure).__name__}: {_first_line(failure)}"
     calls = [call for calls in tracker.usage_data.values() for call in calls]
     return Answer(
         outputs=outputs,
@@ -75,6 +116,17 @@ def call_once(program: dspy.Module, row: dict[str, Any]) -> Answer:
         tokens_out=sum(call.get("completion_tokens") or 0 for call in calls),
         tokens_cached=sum((call.get("prompt_tokens_details") or {}).get("cached_tokens") or 0 for call in calls),
     )
+
+
+def _kind(failure: Exception) -> str:
+    """Say whose fault it is that a call gave no answer."""
+    if isinstance(failure, dspy.LMInvalidRequestError):
+        return REFUSED
+    status = getattr(failure, "status", None) or 0
+    if isinstance(failure, dspy.LMProviderError) and 400 <= status < 500 and not dspy.is_retryable_lm_error(failure):
+        return REFUSED
+    # An answer that is no JSON, say, comes from something between here and the model.
+    return LOST if isinstance(failure, _ON_THE_WAY) else FAILED
 
 
 def _first_line(error: Exception) -> str:

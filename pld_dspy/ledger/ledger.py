@@ -9,18 +9,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import dspy
 
+from ..dspy_names import UsageTracker
 from ..errors import BudgetExceeded, TooManyErrors
 from ..local.lm import LocalLM
-from .answer import NOT_ASKED, Answer, call_once
+from .answer import NOT_ASKED, REFUSED, Answer, call_once
 from .budget import UNCAPPED, Budget, Cost, Role
 from .content import content
 from .jsonl import Journal
 from .keys import adapter_settings, digest, program_state
+from .patience import Patience
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +36,10 @@ class Ledger:
     Args:
         path: the file, which gets each answer at once; None keeps answers in memory only.
         budget: hard caps, checked before each call.
-        max_errors: failed calls after which the compile stops. A student's answer that is no label is not counted:
-            a weak student gives some.
+        max_errors: a compile stops after more than so many failed calls without an answer between them, or on so many
+            different inputs. Not counted are a student's answers that are no label (a weak student gives some) and,
+            once the model has answered, inputs that it refuses.
+        patience: seconds for which a model that does not answer is asked again before a call counts as failed.
         num_threads: student calls made at once.
         teacher_threads: teacher calls made at once; a local model always gets one at a time.
         reserved: stage -> student calls under the cap that this stage must leave for later ones.
@@ -46,6 +51,7 @@ class Ledger:
         *,
         budget: Budget | None = None,
         max_errors: int = 20,
+        patience: float = 0.0,
         num_threads: int = 1,
         teacher_threads: int = 1,
         reserved: Mapping[str, int] | None = None,
@@ -58,7 +64,10 @@ class Ledger:
         self.spent: defaultdict[tuple[Role, str], Cost] = defaultdict(Cost)
         self.stopped: dict[str, str] = {}  # stage that went on with fewer answers -> the cap that ended its calls
         self._answers: dict[str, Answer] = {}
-        self._errors: list[str] = []
+        self._patience: dict[Role, Patience] = {"student": Patience(patience), "teacher": Patience(patience)}
+        self._failed: dict[Role, dict[str, str]] = {"student": {}, "teacher": {}}  # digest of an input -> last error
+        self._in_a_row: dict[Role, list[str]] = {"student": [], "teacher": []}  # errors since the last answer
+        self._has_answered: set[Role] = set()
         self._under_way: dict[Role, int] = {"student": 0, "teacher": 0}
         self._lock = threading.Lock()
         self._journal = None if path is None else Journal(path)
@@ -75,6 +84,7 @@ class Ledger:
         adapter: dspy.Adapter | None = None,
         on_answer: Callable[[], object] | None = None,
         allow_partial: bool = False,
+        plainer: dspy.Module | None = None,
     ) -> list[Answer]:
         """Return the program's answers to ``inputs``, in order; only those not in the ledger are called for.
 
@@ -89,6 +99,7 @@ class Ledger:
             adapter: the configured one where None.
             on_answer: called once per answer, for progress.
             allow_partial: where a cap ends the calls, return ``NOT_ASKED`` for the remaining inputs.
+            plainer: the same program with a shorter prompt; an input that was refused under it is not asked again.
 
         Raises:
             BudgetExceeded: the next call would exceed a cap, unless ``allow_partial``. Finished calls are kept.
@@ -96,9 +107,11 @@ class Ledger:
             ModelError: the model rejects the credentials or the configuration.
         """
         lm, adapter = lm or dspy.settings.lm, adapter or dspy.settings.adapter
-        state = digest({"program": program_state(program, lm=lm), "adapter": adapter_settings(adapter)})
-        keys = [digest([state, content(row)]) for row in inputs]
+        keys = _keys(program, inputs, lm, adapter)
         self._read_new()
+        if plainer is not None and any(error.startswith(REFUSED) for error in self._failed[role].values()):
+            plain = zip(keys, _keys(plainer, inputs, lm, adapter), strict=True)
+            keys = [other if self._answers.get(other, NOT_ASKED).is_refused else key for key, other in plain]
         missing = {key: row for key, row in zip(keys, inputs, strict=True) if key not in self._answers}
         with self._lock:
             self.spent[role, stage].reused += len(keys) - len(missing)
@@ -106,20 +119,28 @@ class Ledger:
         for _ in range(len(keys) - len(missing)):
             notify()
 
+        stop = threading.Event()
+
         def call(key: str, row: Row) -> None:
             with dspy.context(lm=lm, adapter=adapter):
-                self._call(key, program, row, role=role, stage=stage, model=getattr(lm, "model", ""))
+                self._call(key, program, row, role=role, stage=stage, model=getattr(lm, "model", ""), stop=stop)
             notify()
 
         threads = 1 if role == "teacher" and isinstance(lm, LocalLM) else self.threads[role]
         try:
-            _call_all(call, missing, threads)
+            _call_all(call, missing, threads, stop)
         except BudgetExceeded as error:
             if not allow_partial:
                 raise
             self.stopped[stage] = str(error)
             logger.warning("%s stopped early: %s", stage, error)
         return [self._answers.get(key, NOT_ASKED) for key in keys]
+
+    def failed(self, role: Role, inputs: Sequence[Row]) -> dict[int, str]:
+        """Return number of an input -> its last error, for those whose last call in this process had no answer."""
+        errors = self._failed[role]
+        found = enumerate(digest(content(row)) for row in inputs) if errors else ()
+        return {number: errors[key] for number, key in found if key in errors}
 
     def total(self, role: Role, *, stages: Iterable[str] | None = None) -> Cost:
         """Return what ``role`` has cost over ``stages`` (all but the test stage where None)."""
@@ -130,16 +151,30 @@ class Ledger:
                 total.add(spent)
         return total
 
-    def _call(self, key: str, program: dspy.Module, row: Row, *, role: Role, stage: str, model: str) -> None:
-        """Make one call under the caps and add its answer."""
+    def _call(
+        self,
+        key: str,
+        program: dspy.Module,
+        row: Row,
+        *,
+        role: Role,
+        stage: str,
+        model: str,
+        stop: threading.Event,
+    ) -> None:
+        """Make one call under the caps, again where it is lost, and add its answer."""
         with self._lock:
             if stage != UNCAPPED:
                 reserved = self.reserved.get(stage, 0) if role == "student" else 0
                 money = self.total("student").money + self.total("teacher").money
                 self.budget.check(role, self.total(role).calls + self._under_way[role], money, reserved=reserved)
             self._under_way[role] += 1
+        tracker, is_known = UsageTracker(), role in self._has_answered
+        once = digest(content(row)) in self._failed[role]
         try:
-            answer = call_once(program, row)
+            answer = self._patience[role].ask(
+                partial(call_once, program, row, tracker, is_known=is_known), stop=stop, once=once, model=model
+            )
         except BaseException:
             with self._lock:
                 self._under_way[role] -= 1
@@ -147,18 +182,34 @@ class Ledger:
         line = {"key": key, "role": role, "stage": stage, "model": model, **asdict(answer)}
         with self._lock:
             self._under_way[role] -= 1  # together with the count: no thread sees the call twice, or not at all
-            # A lost call is not stored: another try may do better.
-            earlier = [] if self._journal is None or answer.is_lost else self._journal.append(line)
+            # Of a call without an answer nothing is stored: another try may do better.
+            earlier = [] if self._journal is None or not answer.is_kept else self._journal.append(line)
             for each in (*earlier, line):
                 self._add(each)
-            if answer.is_lost or (answer.error is not None and role == "teacher"):
-                self._errors.append(answer.error or "")
-                if len(self._errors) > self.max_errors:
-                    causes = "; ".join(dict.fromkeys(self._errors[:5]))
-                    raise TooManyErrors(
-                        f"{len(self._errors)} calls failed, more than max_errors={self.max_errors}. First causes: "
-                        f"{causes}. Correct the cause and run again (finished calls are kept), or raise max_errors."
-                    )
+            self._count_failure(answer, row, role)
+
+    def _count_failure(self, answer: Answer, row: Row, role: Role) -> None:
+        """Count an answer if it is a failure; raise TooManyErrors where there are more than ``max_errors``."""
+        failed = self._failed[role]
+        if answer.is_kept:
+            self._has_answered.add(role)
+            failed.pop(digest(content(row)), None)
+        else:
+            failed[digest(content(row))] = str(answer.error)
+        if answer.error is None or (answer.is_kept and role == "student"):
+            self._in_a_row[role].clear()
+            return
+        if answer.is_refused and role in self._has_answered:
+            return
+        self._in_a_row[role].append(answer.error)
+        lost = [error for error in failed.values() if not error.startswith(REFUSED)]
+        errors = max(self._in_a_row[role], lost, key=len)
+        if len(errors) > self.max_errors:
+            causes = "; ".join(dict.fromkeys(errors[:5]))
+            raise TooManyErrors(
+                f"{len(errors)} calls failed, more than max_errors={self.max_errors}. First causes: "
+                f"{causes}. Correct the cause and run again (finished calls are kept), or raise max_errors."
+            )
 
     def _add(self, line: Mapping[str, Any]) -> None:
         """Count what a line of the file cost, and keep its answer unless there is one already."""
@@ -169,7 +220,7 @@ class Ledger:
         # Two processes may pay for the same answer at once, and a model may answer in two ways: the first line of the
         # file stands for all of them.
         known = self._answers.get(line["key"])
-        if known is None or known.is_lost:
+        if known is None or not known.is_kept:
             self._answers[line["key"]] = Answer(**given)
 
     def _read_new(self) -> None:
@@ -180,7 +231,17 @@ class Ledger:
                     self._add(line)
 
 
-def _call_all(call: Callable[[str, Row], None], rows: Mapping[str, Row], num_threads: int) -> None:
+def _keys(
+    program: dspy.Module, inputs: Sequence[Row], lm: dspy.BaseLM | None, adapter: dspy.Adapter | None
+) -> list[str]:
+    """Return one key per input: a digest of everything that decides the program's answer."""
+    state = digest({"program": program_state(program, lm=lm), "adapter": adapter_settings(adapter)})
+    return [digest([state, content(row)]) for row in inputs]
+
+
+def _call_all(
+    call: Callable[[str, Row], None], rows: Mapping[str, Row], num_threads: int, stop: threading.Event
+) -> None:
     """Make the first call alone, then the rest in parallel, each in a copy of the caller's DSPy context."""
     items = list(rows.items())
     alone = 1 if num_threads > 1 else len(items)
@@ -191,6 +252,7 @@ def _call_all(call: Callable[[str, Row], None], rows: Mapping[str, Row], num_thr
         futures: list[Future[None]] = [pool.submit(copy_context().run, call, key, row) for key, row in items[alone:]]
         done, _ = wait(futures, return_when=FIRST_EXCEPTION)
     finally:  # after a failure or an interrupt, queued calls are neither made nor paid for
+        stop.set()
         pool.shutdown(cancel_futures=True)
     for future in done:
         future.result()

@@ -100,7 +100,7 @@ def _read(answer: Answer, conflict: Conflict, so_far: Resolution, task: Task) ->
     usable: list[Patch] = []
     unusable: list[PatchRecord] = []
     if answer.outputs is None:
-        if answer != NOT_ASKED and not answer.is_lost:
+        if answer != NOT_ASKED and answer.is_kept:
             unusable.append(so_far.unused(conflict, None, answer.error or ""))
         return usable, unusable
     rows = answer.outputs.get("patches") or ()

@@ -12,7 +12,9 @@ import dspy
 from ..dspy_names import BaseCallback, default_adapter, format_field_value
 from ..errors import DataError
 from ..ledger.keys import adapter_settings
-from .attempt import REFUSALS, Attempt, Constrain
+from ..ledger.recorded import recorded_calls
+from .attempt import Attempt
+from .constraints import Constrain
 from .decision import Decision, set_prefix
 
 Message = dict[str, Any]
@@ -31,7 +33,9 @@ class LabelAdapter(dspy.Adapter):
     set or tuple of any number of these. All other signatures (with reasoning, say) are left to ``fallback``.
 
     An answer that is no label, however spelled, is corrected once in a short further turn. If the second answer is no
-    label either, the call fails with DSPy's ``AdapterParseError``.
+    label either, the call fails with DSPy's ``AdapterParseError``. A thought is no answer, and of an answer that was
+    cut at a token limit only what its missing end could not change is one. The adapter asks for a short answer, for
+    one within the label set and for log-probabilities; what a server refuses is left out, with one warning.
 
     Args:
         constrain: how the server is made to answer with a label and nothing else. A constraint that the caller sets
@@ -86,19 +90,20 @@ class LabelAdapter(dspy.Adapter):
         inputs: dict[str, Any],
     ) -> list[dict[str, Any]]:
         """Return one dict per completion: the output field's value, and ``label_logprobs`` if wanted and given."""
-        decision = Decision.of(signature)
-        if decision is None:
+        if Decision.of(signature) is None:
             return list(self.fallback(lm, lm_kwargs, signature, demos, inputs))
-        attempt = self._first_attempt(lm, lm_kwargs, decision)
-        while True:
-            try:
-                answers = super(LabelAdapter, self._correcting(attempt.wrong_answer)).__call__(
-                    lm, {**attempt.settings, **attempt.request}, signature, demos, inputs
-                )
-            except (dspy.AdapterParseError, *REFUSALS) as error:  # noqa: PERF203 - two tries at most
-                attempt = attempt.after(error)
-            else:
-                return attempt.finished(answers)
+        attempt = self._first_attempt(lm, lm_kwargs, signature)
+        while attempt.outputs is None:
+            with recorded_calls() as records:
+                try:
+                    answers = super(LabelAdapter, self._correcting(attempt.wrong_answer)).__call__(
+                        lm, attempt.request, signature, demos, inputs
+                    )
+                except (dspy.AdapterParseError, dspy.LMError) as error:
+                    attempt = attempt.after(error, records)
+                else:
+                    attempt = attempt.answered(answers, records)
+        return attempt.outputs
 
     async def acall(
         self,
@@ -109,23 +114,24 @@ class LabelAdapter(dspy.Adapter):
         inputs: dict[str, Any],
     ) -> list[dict[str, Any]]:
         """Ask as :meth:`__call__` does, without blocking."""
-        decision = Decision.of(signature)
-        if decision is None:
+        if Decision.of(signature) is None:
             return list(await self.fallback.acall(lm, lm_kwargs, signature, demos, inputs))
         # To find out what an LM supports may take the import of a whole backend.
-        attempt = await asyncio.to_thread(self._first_attempt, lm, lm_kwargs, decision)
-        while True:
-            try:
-                answers = await super(LabelAdapter, self._correcting(attempt.wrong_answer)).acall(
-                    lm, {**attempt.settings, **attempt.request}, signature, demos, inputs
-                )
-            except (dspy.AdapterParseError, *REFUSALS) as error:  # noqa: PERF203 - two tries at most
-                attempt = attempt.after(error)
-            else:
-                return attempt.finished(answers)
+        attempt = await asyncio.to_thread(self._first_attempt, lm, lm_kwargs, signature)
+        while attempt.outputs is None:
+            with recorded_calls() as records:
+                try:
+                    answers = await super(LabelAdapter, self._correcting(attempt.wrong_answer)).acall(
+                        lm, attempt.request, signature, demos, inputs
+                    )
+                except (dspy.AdapterParseError, dspy.LMError) as error:
+                    attempt = attempt.after(error, records)
+                else:
+                    attempt = attempt.answered(answers, records)
+        return attempt.outputs
 
-    def _first_attempt(self, lm: dspy.BaseLM, lm_kwargs: dict[str, Any], decision: Decision) -> Attempt:
-        return Attempt.first(lm, lm_kwargs, decision, constrain=self.constrain, logprobs=self.logprobs)
+    def _first_attempt(self, lm: dspy.BaseLM, lm_kwargs: dict[str, Any], signature: type[dspy.Signature]) -> Attempt:
+        return Attempt.first(lm, lm_kwargs, signature, constrain=self.constrain, logprobs=self.logprobs)
 
     def _correcting(self, wrong_answer: str | None) -> LabelAdapter:
         """Return a copy that shows the model its wrong answer; this adapter where there is none."""
@@ -148,11 +154,10 @@ class LabelAdapter(dspy.Adapter):
         messages = super().format(signature, demos, inputs)
         if self._wrong_answer is None:
             return messages
-        shown = self._wrong_answer.strip()
         return [
             *messages,
             # Some servers refuse an empty turn.
-            {"role": "assistant", "content": shown if shown not in ("", "None") else "(no answer)"},
+            {"role": "assistant", "content": self._wrong_answer.strip() or "(no answer)"},
             {"role": "user", "content": f"That is not one of the labels. {Decision.required(signature).request}"},
         ]
 

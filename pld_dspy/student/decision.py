@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,8 @@ import dspy
 
 from ..dspy_names import infer_prefix
 from ..errors import DataError
-from ..task.answers import check_joinable, match_label, match_labels
+from ..ledger.completion import MISSING, answer_part, json_field
+from ..task.answers import check_joinable, match_label, match_labels, match_truth
 from ..task.labels import (
     COLLECTIONS,
     NO_LABEL,
@@ -81,18 +82,27 @@ class Decision:
             wanted = "Answer with exactly one label"
         return f"{wanted}: {self.listed}"
 
-    def match(self, completion: str) -> str | None:
-        """Return the text of the labels that a model's text means, bare or as JSON; None if one is unknown."""
-        try:
-            value = json.loads(completion)
-        except ValueError:
+    def match(self, completion: str, *, cut: bool = False) -> str | None:
+        """Return the text of the labels that a model's text means, bare or as JSON; None if one is unknown.
+
+        Thoughts are no answers; of a text that was ``cut`` at a limit, only what the missing end could not change is.
+        """
+        value = json_field(answer_part(completion), self.field)
+        if value is MISSING or value is None:
             value = completion
-        if isinstance(value, dict) and self.field in value:
-            value = value[self.field]
+        else:
+            cut = False
         if self.several:
-            return match_labels(value if isinstance(value, (str, list)) else completion, self.labels)
-        found = match_label(value if isinstance(value, str) else completion, self.labels)
-        return match_label(label_text(value), self.labels) if found is None and isinstance(value, float) else found
+            listed = value if isinstance(value, (str, list)) else completion
+            return None if cut else match_labels(listed, self.labels)
+        text = label_text(value) if isinstance(value, (str, int, float)) else completion
+        found = match_label(text, self.labels, names=(self.field,), cut=cut)
+        if found is None:
+            with suppress(ValueError):  # 1.0 is the label 1
+                found = match_label(label_text(float(text)), self.labels)
+        if found is None and tuple(self.values.values()) == (True, False):
+            return match_truth(text, names=(self.field,), cut=cut)
+        return found
 
     def text(self, value: Any) -> str:
         """Return a value of the field as text."""

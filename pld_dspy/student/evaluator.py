@@ -13,6 +13,7 @@ import dspy
 from ..errors import DataError, TooManyErrors
 from ..ledger.answer import NO_PREDICTION, Answer
 from ..ledger.ledger import Ledger
+from ..ledger.recorded import CUT
 from ..rules import RuleSet
 from ..scoring.objective import Objective
 from ..scoring.score import Score, score
@@ -65,6 +66,7 @@ class Evaluator:
                 lm=self.lm,
                 adapter=self.adapter,
                 on_answer=on_answer,
+                plainer=None if rules is None else self.student,
             )
 
     def check_program(self, example: dspy.Example) -> None:
@@ -97,6 +99,8 @@ class Evaluator:
 
     def _shown(self, answer: Answer) -> str:
         outputs = answer.outputs or {}
+        if answer.error and CUT in answer.error:
+            return f"({answer.error})"
         given = answer.raw or outputs.get(self.task.label_field) or outputs
         return repr(str(given)[:200]) if given else f"({answer.error or 'nothing'})"
 

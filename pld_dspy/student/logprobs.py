@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from ..ledger.completion import thought_end
+
 Fold = Callable[[bytes], bytes]
 
 _UNLISTED = -9999.0  # OpenAI's figure for a token outside its list
 _SEPARATORS = bytes.maketrans(b"_-", b"  ")
-_REASONED = b"</think>"
 
 
 def label_logprobs(logprobs: Any, *, labels: Sequence[str], answer: str) -> dict[str, float] | None:
@@ -69,7 +70,7 @@ def _step(entry: Any) -> _Step:
 def _from_label(steps: Sequence[_Step], fold: Fold, answer: str) -> list[_Step]:
     """Return the folded steps from the one that begins the answered label, without the text before the label."""
     written = b"".join(step.token for step in steps)
-    begin = max(written.rfind(_REASONED), 0)
+    begin = thought_end(written)
     # In JSON the label is last, after the field's name.
     find = bytes.rfind if written[begin:].lstrip().startswith(b"{") else bytes.find
     place = find(fold(written), fold(answer.encode()), begin)

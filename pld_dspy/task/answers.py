@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from enum import EnumMeta
 from functools import lru_cache
 from typing import Any, Literal, get_origin
 
+from pydantic import TypeAdapter
+
 from ..errors import DataError
+from ..ledger.completion import answer_part, statements
 from .labels import COLLECTIONS, NO_LABEL, bare_type, join_labels, label_text, label_values
 
 _DELIMITERS = re.compile(r"[,;|\n]")  # stand between labels in a model's text
@@ -19,29 +23,56 @@ _SEPARATORS = re.compile(r"[\s_-]+")
 _INNER_BREAK = re.compile(r"(?<=[^\W_])[\s_-]+(?=[^\W_])|(?<=[a-z])(?=[A-Z])")
 # "non-spam", "C++" (for C) and "2.5" (for 2) mention no label.
 _BEFORE, _AFTER = r"(?<![\w+#-])(?<!\d\.)", r"(?![\w+#-]|[.,]\d)"
-_END = re.compile(r"[\"'`*]*(?:$|\s*[.!\n(]|\s+-\s|,?\s+(?:because|since|as)\b)")
+_MORE = r"\s*[.!\n(]|\s+-\s|,?\s+(?:because|since|as)\b|\s*[,}]\s*[\"'}]"
+_END = re.compile(rf"[\"'`*]*(?:[\s\"'`*_.,:;!?)\]}}>]*$|{_MORE})")
+_GOES_ON = re.compile(rf"[\"'`*]+$|[\"'`*]*(?:{_MORE})")
+_YES_NO = re.compile(r"(yes|no)(?!\w|\s+(?!because|since|as\b)\w)", re.IGNORECASE)
+_TRUTH = TypeAdapter(bool)
 _NEGATION = re.compile(r"\b(?:not|no|non|never|neither|nor|cannot|without)\b|n['\u2019]t\b")
 
 
-def match_label(text: str, labels: Sequence[str]) -> str | None:
+def match_label(text: str, labels: Sequence[str], *, names: Sequence[str] = (), cut: bool = False) -> str | None:
     """Return the label that a model's text means, or None if that is unknown or ambiguous.
 
-    Rules, tried in this order: the label itself; the label but for case, quotes, punctuation, Markdown and the kind
-    of separator between its words; a label that opens the answer, followed by a full stop, a line break or a reason;
-    the start of exactly one label; exactly one label mentioned as a whole word, unless the text holds a negation.
+    Rules, tried in this order: the label itself; after thoughts are left out, the label but for case, quotes,
+    punctuation, Markdown and the kind of separator between its words; a label that opens the answer, followed by a full
+    stop, a line break or a reason; the same behind "label:", "the answer is" or one of ``names``; the start of exactly
+    one label; exactly one label mentioned as a whole word, unless the text holds a negation.
+
+    If the text was ``cut`` at a limit, only what its missing end could not change counts: a label that is complete at
+    the beginning of the answer, or the start of exactly one label.
     """
-    bare = _BULLET.sub("", text, count=1).strip(_EDGES)
-    for candidate in (text.strip(), bare):
-        if candidate in labels:
-            return candidate
+    answer = answer_part(text)
+    bare = _bare(answer)
+    if not cut:
+        for candidate in (text.strip(), _bare(text), answer, bare):
+            if candidate in labels:
+                return candidate
     pattern, owners = _mentions(tuple(labels))
     bare = bare.casefold()
-    if whole := pattern.fullmatch(bare):
+    going_on = _going_on(bare, labels)
+    if (whole := pattern.fullmatch(bare)) and (not cut or len(going_on) == 1):
         return owners[whole.lastindex]
-    opening = pattern.match(bare)
-    if opening and _END.match(bare, opening.end()):
+    if opening := _opening(answer, pattern, cut=cut):
         return owners[opening.lastindex]
-    return _only_prefixed(bare, labels) or _only_mentioned(text.casefold(), pattern, owners)
+    stated = (_opening(said, pattern, cut=cut) for said in statements(answer, names))
+    if found := {owners[opening.lastindex] for opening in stated if opening}:
+        return found.pop() if len(found) == 1 else None
+    if len(bare) >= 3 and len(going_on) == 1:  # "B" alone is rather the letter of an option than the start of a label
+        return going_on[0]
+    return None if cut else _only_mentioned(answer.casefold(), pattern, owners)
+
+
+def match_truth(text: str, *, names: Sequence[str] = (), cut: bool = False) -> str | None:
+    """Return "True" or "False" for a text that says so in another way, as pydantic reads it: "yes", "Label: no"."""
+    answer = answer_part(text)
+    said = [_bare(part) for part in (answer, *statements(answer, names))]
+    if not cut:
+        for part in said:
+            with suppress(ValueError):
+                return str(_TRUTH.validate_python(part))
+    found = {start[1].casefold() for part in said if (start := _YES_NO.match(part))}
+    return {"yes": "True", "no": "False"}[found.pop()] if len(found) == 1 else None
 
 
 def match_labels(answer: Any, labels: Sequence[str]) -> str | None:
@@ -93,7 +124,8 @@ def check_joinable(labels: Sequence[str]) -> None:
 
 
 def _parts(text: str) -> list[Any] | None:
-    """Split a text into its labels; None for an empty text."""
+    """Split a model's text into its labels; None for an empty text."""
+    text = answer_part(text)
     try:
         listed = json.loads(text)
     except ValueError:
@@ -122,12 +154,22 @@ def _mentions(labels: tuple[str, ...]) -> tuple[re.Pattern[str], dict[int | None
     )
 
 
-def _only_prefixed(bare: str, labels: Sequence[str]) -> str | None:
-    if len(bare) < 3:  # no abbreviation: "B" alone is rather the letter of an option than the start of a label
-        return None
+def _bare(text: str) -> str:
+    return _BULLET.sub("", text, count=1).strip(_EDGES)
+
+
+def _opening(text: str, pattern: re.Pattern[str], *, cut: bool) -> re.Match[str] | None:
+    """Return the label that begins ``text`` and ends there; in a text that was cut, more must follow it."""
+    text = _BULLET.sub("", text, count=1).lstrip(_EDGES).casefold()
+    opening = pattern.match(text)
+    ends = opening and (_GOES_ON if cut else _END).match(text, opening.end())
+    return opening if ends else None
+
+
+def _going_on(bare: str, labels: Sequence[str]) -> list[str]:
+    """Return the labels that begin with ``bare``."""
     start = _SEPARATORS.sub(" ", bare)
-    found = [label for label in labels if _SEPARATORS.sub(" ", label.casefold()).startswith(start)]
-    return found[0] if len(found) == 1 else None
+    return [label for label in labels if _SEPARATORS.sub(" ", label.casefold()).startswith(start)]
 
 
 def _only_mentioned(text: str, pattern: re.Pattern[str], owners: dict[int | None, str | None]) -> str | None:

@@ -24,6 +24,10 @@ class TestRefusals:
         write_csv(task / "train.csv", [])
         assert "train.csv has no rows" in refused(run(*COMPILE))
 
+    def test_a_constraint_that_the_adapter_cannot_set(self, task: Path) -> None:
+        message = refused(run(*COMPILE, "--adapter", "chat", "--constrain", "json_schema"))
+        assert "--constrain json_schema needs --adapter label, not chat" in message
+
     def test_one_label_only(self, task: Path) -> None:
         write_csv(task / "train.csv", [{**row, "topic": "food"} for row in rows_of("train")])
         assert "Every training example has the label 'food'" in refused(run(*COMPILE))

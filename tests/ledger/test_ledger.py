@@ -250,9 +250,9 @@ def test_one_call_tells_what_came_of_it_without_a_ledger():
         assert call_once(student(), row).outputs == {"label": "work"}
     with dspy.context(lm=fn_lm(lambda system, user: "x" * 999, cache=False), adapter=LabelAdapter()):
         malformed = call_once(student(), row)
-    assert (malformed.outputs, malformed.raw, malformed.is_lost) == (None, "x" * 300, False)
-    lost = call_once(Broken(), row)
-    assert (lost.outputs, lost.raw, lost.is_lost) == (None, None, True)
+    assert (malformed.outputs, malformed.raw, malformed.is_kept) == (None, "x" * 300, True)
+    failed = call_once(Broken(), row)
+    assert (failed.outputs, failed.raw, failed.is_kept) == (None, None, False)
 
 
 def test_a_lost_call_is_asked_again_next_time(tmp_path):
@@ -273,7 +273,7 @@ class Broken(dspy.Module):
 def test_a_program_that_raises_is_counted_not_swallowed():
     ledger = Ledger(max_errors=2)
     [answer] = ask(ledger, student_lm(), ROWS[:1], program=Broken())
-    assert answer.error == f"lost: KeyError: {ROWS[0]['text']!r}"
+    assert answer.error == f"failed: KeyError: {ROWS[0]['text']!r}"
     with pytest.raises(TooManyErrors, match=r"3 calls failed, more than max_errors=2.*KeyError.*Correct the cause"):
         ask(ledger, student_lm(), program=Broken())
 

@@ -25,7 +25,7 @@ from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.local.lm import LocalLM
 from pld_dspy.student import attempt as attempt_module
 from pld_dspy.student.adapter import LabelAdapter
-from pld_dspy.student.attempt import label_grammar
+from pld_dspy.student.constraints import label_grammar
 from pld_dspy.student.decision import Decision
 
 
@@ -151,6 +151,11 @@ class TestAnswers:
             (Route, '{"team": "billing"}', Team.BILLING),
             (Nli, "true", True),
             (Nli, "False.", False),
+            (Nli, "yes", True),
+            (Nli, '{"entailed": "no"}', False),
+            (Spam, '```json\n{"reason": "no ham", "label": "spam"}\n```', "spam"),
+            (Spam, "label: spam\nExplanation: it is not ham", "spam"),
+            (Spam, "<think>ham?</think>{'label': 'spam', 'why': 'no ham'}", "spam"),
             (Shelve, "2", 2),
             (Shelve, '{"shelf": "1"}', 1),
             (Shelve, '{"shelf": 1}', 1),
@@ -178,9 +183,11 @@ class TestAnswers:
         )
 
     def test_an_empty_answer_is_corrected_without_an_empty_turn(self):
-        lm = scripted_lm(["", "ham"])
+        lm = scripted_lm(["", "", "ham"], cache=False)
         assert ask(lm).label == "ham"
-        assert calls(lm)[1].messages[1] == ("assistant", "(no answer)")
+        first, again, corrected = calls(lm)
+        assert again.messages == first.messages, "an empty answer is rather a fault on the way"
+        assert corrected.messages[1] == ("assistant", "(no answer)")
 
     def test_two_unknown_answers_are_an_error_after_two_calls(self):
         lm = scripted_lm(["No idea", "spam or ham", "spam"])
@@ -379,8 +386,8 @@ class TestLogprobs:
 
     @pytest.fixture(autouse=True)
     def fresh_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(attempt_module, "_without", set())
-        monkeypatch.setattr(attempt_module, "_refused", set())
+        for memory in ("_without", "_refused", "_granted"):
+            monkeypatch.setattr(attempt_module, memory, set())
 
     def probabilities(self, prediction: dspy.Prediction) -> dict[str, float]:
         return {label: math.exp(value) for label, value in prediction.label_logprobs.items()}

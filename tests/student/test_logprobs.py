@@ -91,6 +91,7 @@ def test_an_answer_whose_end_is_not_listed_is_likelier_than_a_label_that_goes_on
         [('{"ham":', {'{"ham":': 0.9}), (" ", {" ": 0.9})],
         [("**", {"**": 1.0})],
         [("<think>", {"<think>": 1.0}), ("spam or ham?", {"spam or ham?": 1.0}), ("</think>\n", {"</think>\n": 1.0})],
+        [("[THINK]", {"[THINK]": 1.0}), ("spam or ham?", {"spam or ham?": 1.0}), ("[/THINK]", {"[/THINK]": 1.0})],
     ],
 )
 def test_what_stands_before_the_label_is_passed_over(steps):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Optional
 
 import pytest
 
-from pld_dspy.task.answers import label_names, match_label
+from pld_dspy.task.answers import label_names, match_label, match_truth
 from pld_dspy.task.labels import label_text, label_values
 
 NLI = ("Entailment", "Contradiction", "NotMentioned")
@@ -97,6 +97,16 @@ def test_values_are_those_of_the_type():
         ("[[ ## label ## ]]\nham", ("spam", "ham"), "ham"),
         ("The answer is no.", ("yes", "no"), "no"),
         ("I would say not entailment", ("entailment", "not_entailment"), "not_entailment"),
+        # stated
+        ("label: work\nExplanation: it is neither home nor spam", ("spam", "work", "home"), "work"),
+        ("**Label:** work - not spam", ("spam", "work"), "work"),
+        ("The answer is: work. Not spam.", ("spam", "work"), "work"),
+        ("It might be spam.\n\nFinal answer: work\n(not spam)", ("spam", "work"), "work"),
+        ('{"category": "work", "reason": "not spam"}', ("spam", "work"), "work"),
+        # after a thought
+        ("<think>spam? No, home.</think>\n\nwork", ("spam", "work", "home"), "work"),
+        ("spam? Rather home. </think>work", ("spam", "work", "home"), "work"),
+        ("[reasoning]", ("reasoning", "coding"), "reasoning"),
         # numbers and signs
         ("-1", ("-1", "0", "1"), "-1"),
         ("-1.", ("-1", "0", "1"), "-1"),
@@ -119,6 +129,11 @@ def test_an_answer_is_read_as_its_label(answer, labels, label):
         ("spam | ham", ("spam", "ham")),
         ("YES", ("Yes", "yes")),
         ("It is not spam", ("spam", "ham")),
+        ("label: not spam", ("spam", "ham")),
+        ("label: spam or ham", ("spam", "ham")),
+        ("label: spam\nlabel: ham", ("spam", "ham")),
+        ("<think>At first this could be spam", ("spam", "ham")),
+        ("<reasoning>spam</reasoning>", ("spam", "ham")),
         ("This isn't spam", ("spam", "ham")),
         ("spam is not it", ("spam", "ham")),
         ("non-spam", ("spam", "ham")),
@@ -133,6 +148,49 @@ def test_an_answer_is_read_as_its_label(answer, labels, label):
 )
 def test_an_unknown_or_ambiguous_answer_is_none(answer, labels):
     assert match_label(answer, labels) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "label"),
+    [
+        ("card lost", "card_lost"),
+        ("card", "card_lost"),
+        ("top_up_fa", "top_up_failed"),
+        ("top_up.", "top_up"),
+        ('"top_up"', "top_up"),
+        ("top_up\n\nThe text", "top_up"),
+        ("label: top_up\nBecau", "top_up"),
+        ('{"label": "top_up"', "top_up"),
+        ("top_up", None),
+        ("label: top", None),
+        ('{"label": "top_up', None),
+        ("The text says card lost, so", None),
+        ("Okay, card_lost could", None),
+        ("<think>card_lost.", None),
+    ],
+)
+def test_of_an_answer_that_was_cut_only_what_its_end_could_not_change_counts(answer, label):
+    assert match_label(answer, CARDS, cut=True) == label
+
+
+@pytest.mark.parametrize(
+    ("answer", "truth"),
+    [
+        ("yes", "True"),
+        ("Yes, it follows.", "True"),
+        ("No. It is not true that it follows.", "False"),
+        ("entailed: no, since it rains", "False"),
+        ("<think>yes?</think>no", "False"),
+        ("y", "True"),
+        ("0", "False"),
+        ("no idea", None),
+        ("I have no idea", None),
+        ("Yes and no: yes", None),
+        ("<think>yes", None),
+    ],
+)
+def test_truth_is_read_as_dspy_reads_it(answer, truth):
+    assert match_truth(answer, names=("entailed",)) == truth
 
 
 def test_every_label_is_read_as_itself_whatever_else_is_in_the_set():

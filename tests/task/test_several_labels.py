@@ -47,7 +47,7 @@ from pld_dspy.scoring.score import score
 from pld_dspy.search.correctness_model import own_labels
 from pld_dspy.search.search_config import SearchConfig
 from pld_dspy.student.adapter import LabelAdapter
-from pld_dspy.student.attempt import constrained
+from pld_dspy.student.constraints import constrained
 from pld_dspy.student.decision import Decision
 from pld_dspy.student.evaluator import Evaluator
 from pld_dspy.task.answers import match_labels
