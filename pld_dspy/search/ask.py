@@ -11,6 +11,7 @@ from functools import cached_property
 import dspy
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 
 from ..scoring.offsets import match_gold
 from ..student.evaluator import Evaluator
@@ -46,6 +47,18 @@ class Asker:
             logprobs=np.vstack([trial.logprobs.reshape(-1, table.shape[1]), table]),
         )
         return redecided(further, self._gold_numbers) if self.calibrated else further
+
+    def gold_logprob(self, trial: FinishedTrial) -> float:
+        """Return the mean log-probability of the gold label, all labels weighing the same; NaN where one is missing.
+
+        With the offsets that undo the student's leaning, if the search decides by them.
+        """
+        gold = self._gold_numbers[trial.rows]
+        sums = trial.logprobs
+        if self.calibrated and trial.has_logprobs.any():
+            sums = sums + match_gold(sums, gold)
+        own = log_softmax(sums, axis=1)[np.arange(len(gold)), gold] if sums.shape[1] > 1 else np.full(len(gold), np.nan)
+        return float(np.mean([own[gold == number].mean() for number in np.unique(gold)]))
 
     @cached_property
     def _gold_numbers(self) -> NDArray[np.int64]:

@@ -252,7 +252,11 @@ class RuleSearch:
         return [np.arange(n)]
 
     def _result(self, stopped: str | None) -> SearchResult:
-        """Choose among the sets asked in full; the model's view shrinks the luck of the best of many."""
+        """Choose among the sets asked in full; the model's view shrinks the luck of the best of many.
+
+        Some dozens of right and wrong answers cannot tell sets apart that differ by 0.1. Log-probabilities can tell
+        more: a set under which the gold labels are less likely than under all rules owes its place to luck.
+        """
         posterior = self.model.posterior(self.trials)
 
         def merit(trial: FinishedTrial) -> float:
@@ -262,7 +266,14 @@ class RuleSearch:
             return value + posterior.surrogate.value(trial.candidate) - self.config.parsimony * trial.candidate.size
 
         baseline = self.trials[0]
-        better = [one for one in asked_in_full(self.trials) if (one.objective or 0.0) > (baseline.objective or 0.0)]
+        full = asked_in_full(self.trials)
+        least = next((self.asker.gold_logprob(one) for one in full if one.kind == "all rules"), math.nan)
+        better = [
+            one
+            for one in full
+            # Where there are no log-probabilities, both are NaN, and nothing is less likely.
+            if (one.objective or 0.0) > (baseline.objective or 0.0) and not self.asker.gold_logprob(one) < least
+        ]
         best = max(better, key=merit, default=baseline)
         return SearchResult(
             best=None if best is baseline else self.space.rule_set(best.candidate),
