@@ -19,7 +19,7 @@ from ..scoring.offsets import Offsets, replace_answers
 from ..student.evaluator import Evaluation, Evaluator
 from ..student.redecide import decision_of, logprobs_of, redecide
 from ..task.labels import LABEL_LOGPROBS
-from ..task.splits import identity
+from ..task.splits import near_identity
 from ..task.task import Task, example_id
 from .calibration import Bin, Calibration, Grade, StudentCalibration, Weighed
 from .confidence import (
@@ -85,7 +85,9 @@ def fit_students(
     found = Calibration(baseline=baseline[0], compiled=compiled[0], n=len(examples), capped=capped)
     if precedents is None:
         return found
-    evidence = precedents.classifier.out_of_fold([identity(text) for text in precedents.texts], seed=evaluator.seed)
+    evidence = precedents.classifier.out_of_fold(
+        [near_identity(text) for text in precedents.texts], seed=evaluator.seed
+    )
     evidence = evidence[[*range(len(val)), *(len(val) + row for row in rows)]]
     golds = task.golds(examples)
     gold = np.array([task.labels.index(label) for label in golds])

@@ -47,11 +47,19 @@ def compile_command(
 
     source = chosen_source(data)
     model = ModelSpec(spec=student).at(server.student_api_base, server.student_api_key_env)
-    spec = RunSpec(source=source, rationales=data.rationales, student=model, adapter=adapter, seed=run.seed)
+    spec = RunSpec(
+        source=source,
+        rationales=data.rationales,
+        student=model,
+        adapter=adapter,
+        duplicates=data.duplicates,
+        seed=run.seed,
+    )
     teaching = ModelSpec(spec=teacher.teacher or "").at(teacher.teacher_api_base, teacher.teacher_api_key_env)
     pld = PLD(
         objective=search.objective,
         target=target,
+        duplicates=data.duplicates,
         embedder=embedder,
         induce=InduceConfig(wordings=search.wordings, draws=search.draws, suspects=search.suspects, audit=search.audit),
         search=SearchConfig(screen_calls=search.screen_calls, trials=search.trials, demos=search.demos),

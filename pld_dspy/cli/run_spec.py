@@ -17,6 +17,7 @@ from ..local.models import find, is_path
 from ..rules import MicroRule
 from ..run.folder import RunFolder
 from ..student.adapter import LabelAdapter
+from ..task.shared import Duplicates
 from .data_source import Program, Tables
 
 
@@ -72,6 +73,7 @@ class RunSpec(BaseModel):
     rationales: str | None = None  # file of micro-rules; None takes those that come with the program
     student: ModelSpec
     adapter: Literal["label", "chat", "json"] = "label"
+    duplicates: Duplicates = "refuse"
     seed: int = 0
 
     @classmethod

@@ -16,7 +16,7 @@ import dspy
 
 from ..errors import BudgetExceeded, TooManyErrors
 from ..local.lm import LocalLM
-from .answer import NOT_ASKED, Answer, as_json, call_once
+from .answer import NOT_ASKED, Answer, call_once
 from .budget import UNCAPPED, Budget, Cost, Role
 from .jsonl import Journal
 from .keys import adapter_settings, digest, program_state
@@ -96,7 +96,7 @@ class Ledger:
         """
         lm, adapter = lm or dspy.settings.lm, adapter or dspy.settings.adapter
         state = digest({"program": program_state(program, lm=lm), "adapter": adapter_settings(adapter)})
-        keys = [digest([state, as_json(row)]) for row in inputs]
+        keys = [digest([state, row]) for row in inputs]
         self._read_new()
         missing = {key: row for key, row in zip(keys, inputs, strict=True) if key not in self._answers}
         with self._lock:

@@ -52,7 +52,7 @@ class Evaluator:
     ) -> list[Answer]:
         """Return the student's answers to ``examples`` under ``rules`` (None: the student as it came)."""
         return self.ledger.ask(
-            self.student if rules is None else with_rules(self.student, self.task, rules),
+            with_rules(self.student, self.task, rules),  # a copy: a program may count its calls, which changes its key
             [example.inputs().toDict() for example in examples],
             role="student",
             stage=stage,

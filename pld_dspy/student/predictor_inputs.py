@@ -32,7 +32,7 @@ class Reader:
     def inputs(self, example: dspy.Example) -> dict[str, Any]:
         """Return the predictor's inputs by name, as the program passes them; not to be changed."""
         if id(example) not in self._known:
-            self._known[id(example)] = (example, self._find(example.inputs().toDict()))
+            self._known[id(example)] = (example, self._find(self._task.given(example)))
         return self._known[id(example)][1]
 
     def text(self, example: dspy.Example) -> str:

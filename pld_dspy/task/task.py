@@ -11,8 +11,10 @@ from typing import Any
 import dspy
 
 from ..errors import DataError
+from ..ledger.keys import value_text
 from .answers import check_joinable, check_readable, match_label, match_labels
 from .labels import COLLECTIONS, collection_of, element_type, join_labels, label_text, label_values, labels_in
+from .splits import identity
 
 CHARACTERS_PER_TOKEN = 4
 """English text in current tokenizers; for estimates only."""
@@ -28,7 +30,7 @@ class Task:
     predictor: str  # the deciding one's name in ``named_predictors()``
     label_field: str  # the output field that holds the label; examples have the gold label under this name
     labels: tuple[str, ...]  # fixed before the first call
-    inputs: tuple[str, ...]  # names of the example's input fields
+    inputs: tuple[str, ...]  # names of the example's input fields, in the predictor's order and then the alphabet's
     untouched: tuple[str, ...] = ()  # the program's other predictors, which PLD does not change
     several: bool = False  # whether an answer may hold several labels at once, or none
 
@@ -43,7 +45,8 @@ class Task:
         inputs, others = _field_names(examples)
         predictor, field = _label_field(student, others, target)
         predictors = dict(student.named_predictors())
-        annotation = predictors[predictor].signature.output_fields[field].annotation
+        signature = predictors[predictor].signature
+        annotation = signature.output_fields[field].annotation
         element = element_type(annotation)
         if collection_of(annotation) and element is None:
             raise DataError(
@@ -60,7 +63,10 @@ class Task:
             predictor=predictor,
             label_field=field,
             labels=labels,
-            inputs=inputs,
+            inputs=(
+                *(name for name in signature.input_fields if name in inputs),
+                *sorted(inputs - set(signature.input_fields)),
+            ),
             untouched=tuple(name for name in predictors if name != predictor),
             several=several,
         )
@@ -96,7 +102,12 @@ class Task:
 
     def text(self, example: dspy.Example) -> str:
         """Return the example's inputs as one text: the bare value, or ``name: value`` lines."""
-        return input_text(example.inputs().toDict())
+        return input_text(self.given(example))
+
+    def given(self, example: dspy.Example) -> dict[str, Any]:
+        """Return the example's inputs by name, in the order of ``inputs``, whatever the example's own."""
+        own = example.inputs().toDict()
+        return {name: own[name] for name in self.inputs if name in own} | own
 
 
 def example_id(example: dspy.Example, row: int) -> str:
@@ -107,13 +118,18 @@ def example_id(example: dspy.Example, row: int) -> str:
 def input_text(inputs: dict[str, Any]) -> str:
     """Return input values as one text: the bare value where there is one, else ``name: value`` lines."""
     if len(inputs) == 1:
-        return str(next(iter(inputs.values())))
-    return "\n".join(f"{name}: {value}" for name, value in inputs.items())
+        return value_text(next(iter(inputs.values())))
+    return "\n".join(f"{name}: {value_text(value)}" for name, value in inputs.items())
 
 
-def _field_names(examples: Sequence[dspy.Example]) -> tuple[tuple[str, ...], set[str]]:
+def inputs_key(inputs: dict[str, Any]) -> str:
+    """Return a key of inputs that a student reads alike, whatever the order of their fields."""
+    return identity(input_text(dict(sorted(inputs.items()))))
+
+
+def _field_names(examples: Sequence[dspy.Example]) -> tuple[set[str], set[str]]:
     """Return the names of the input fields and of the others, over all examples: a row may lack a field."""
-    inputs: dict[str, None] = {}
+    inputs: set[str] = set()
     others: set[str] = set()
     for number, example in enumerate(examples):
         if not isinstance(example, dspy.Example):
@@ -121,11 +137,11 @@ def _field_names(examples: Sequence[dspy.Example]) -> tuple[tuple[str, ...], set
                 f"Example {number} is a {type(example).__name__}. Give dspy.Example(...).with_inputs(...) only."
             )
         try:
-            inputs |= dict.fromkeys(example.inputs().keys())
+            inputs |= set(example.inputs().keys())
         except ValueError as error:
             raise DataError(f"Example {number} has no marked inputs. Call with_inputs(...) on it.") from error
         others |= set(example.labels().keys())
-    return tuple(inputs), others - {"id"}
+    return inputs, others - {"id"}
 
 
 def _label_field(student: dspy.Module, names: set[str], target: str | None) -> tuple[str, str]:
