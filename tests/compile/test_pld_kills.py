@@ -1,4 +1,4 @@
-"""A compile that is killed at any moment, alone or with a second worker on its search, loses and repeats nothing.
+"""A compile that is killed at any moment, or whose disk is full, loses nothing and repeats no finished call.
 
 The long drive: ``pytest -m long tests/compile/test_pld_kills.py``; ``-s`` prints how many kills there were and where.
 """
@@ -7,6 +7,8 @@ import csv
 import json
 import multiprocessing
 import random
+import resource
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -77,7 +79,7 @@ def join_it(folder: Path, calls: Path) -> None:
         time.sleep(0.02)
 
 
-def started(target: Any, *given: Path) -> BaseProcess:
+def started(target: Any, *given: Any) -> BaseProcess:
     child = multiprocessing.get_context("fork").Process(target=target, args=given)
     child.start()
     return child
@@ -177,6 +179,38 @@ def test_a_compile_killed_at_random_moments_gets_there(tmp_path, uninterrupted, 
         check_calls(path, calls, stages.total() - before, workers=workers)
         same += outcome(found) == outcome(result)
         assert found.counts == result.counts
-        print(f"{workers} worker(s): {stages.total()} kills, {number} compiles, {same} same: {dict(stages)}")
+        told = f"{workers} worker(s): {stages.total()} kills, {number} compiles, {same} same: {dict(stages)}"
+        print(told)  # noqa: T201 - what the long drive is run for
     if workers == 1:  # two workers' proposals depend on who was faster
         assert same == number
+
+
+def compile_on_a_small_disk(folder: Path, calls: Path, size: int) -> None:
+    """Compile where no file can be larger than ``size`` bytes; leave what the compile says in a file beside it."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then such a write fails as on a full disk, with a part written
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    try:
+        compile_it(folder, calls)
+    except RunError as error:
+        Path(f"{folder}.said").write_text(str(error))
+        raise SystemExit(3) from error
+
+
+@pytest.mark.parametrize(
+    ("size", "file"), [(700, "config.yaml"), (9_000, "predictions.jsonl"), (60_000, "study.log"), (64_000, "")]
+)
+def test_a_full_disk_is_a_clear_end_and_the_compile_goes_on_from_there(tmp_path, uninterrupted, size, file):
+    path, calls = tmp_path / "run", tmp_path / "calls"
+    child = started(compile_on_a_small_disk, path, calls, size)
+    child.join()
+    assert child.exitcode == 3
+    said = Path(f"{path}.said").read_text()
+    assert f"Cannot write {path / file}" in said
+    assert "File too large. Free space or give write permission, then run again: finished calls are kept." in said
+    assert not [one.name for one in path.iterdir() if one.suffix == ".new"]
+    assert calls.exists() == (file != "config.yaml")
+    child = started(compile_it, path, calls)
+    child.join()
+    assert child.exitcode == 0
+    check_calls(path, calls, 1, workers=1)
+    assert outcome(PLDResult.load(path)) == outcome(uninterrupted[0])
