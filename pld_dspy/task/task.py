@@ -106,7 +106,7 @@ class Task:
 
     def given(self, example: dspy.Example) -> dict[str, Any]:
         """Return the example's inputs by name, in the order of ``inputs``, whatever the example's own."""
-        own = example.inputs().toDict()
+        own: dict[str, Any] = example.inputs().toDict()
         return {name: own[name] for name in self.inputs if name in own} | own
 
 
