@@ -26,7 +26,7 @@ from pld_dspy.scoring.objective import Objective
 from pld_dspy.scoring.score import Score
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.student.evaluator import Evaluation, Evaluator
-from pld_dspy.task.checks import check_disjoint
+from pld_dspy.task.shared import check_disjoint
 from pld_dspy.task.splits import Splits
 from pld_dspy.task.task import Task
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import dspy
 
@@ -13,8 +13,8 @@ from .errors import BudgetExceeded, DataError
 from .ledger.answer import Answer
 from .ledger.content import as_json
 from .rules import MicroRule
-from .task.splits import identity
-from .task.task import Task, example_id, input_text, own_id
+from .task.splits import near_identity
+from .task.task import Task, example_id, inputs_key, own_id
 from .teacher.signatures import ExplainExample, is_unfilled
 from .teacher.teacher import Teacher
 
@@ -121,13 +121,14 @@ def _listed_labels(task: Task, example: dspy.Example) -> str:
 def match_records(
     trainset: Sequence[dspy.Example], task: Task, recorded: Sequence[MicroRule]
 ) -> tuple[dict[LabelledRow, MicroRule], list[str]]:
-    """Match records to training rows by the rows' own ids, else by normalized inputs, else by row number.
+    """Match records to training rows by the rows' own ids, else by equal inputs, by near copies, or by row number.
 
-    Among rows with equal inputs, a record belongs to one that has its label and no record yet; further records for a
-    row and label are ignored. Return training row and gold label -> its record, with the row's example id; and the ids
-    of the records that match no row. DataError: a record's label is none of its example's.
+    A near copy differs in case or signs, has the record's label, and no record of its own. Among rows with equal
+    inputs, a record belongs to one that has its label and no record yet; further records for a row and label are
+    ignored. Return training row and gold label -> its record, with the row's example id; and the ids of the records
+    that match no row. DataError: a record's label is none of its example's.
     """
-    rows_of = _row_finder(trainset, task)
+    rows_of = _row_finder(trainset, task, recorded)
     matched: dict[LabelledRow, MicroRule] = {}
     unmatched = []
     for record in recorded:
@@ -143,32 +144,35 @@ def match_records(
                 f"row {rows[0]} is labelled {task.gold(trainset[rows[0]])!r}. {correct}, or drop the record."
             )
         row = next((row for row in fitting if (row, record.label) not in matched), fitting[0])
-        renamed = record.model_copy(update={"example_id": example_id(trainset[row], row)})
-        matched.setdefault((row, record.label), renamed)
+        own = {"example_id": example_id(trainset[row], row), "inputs": as_json(record.inputs)}
+        matched.setdefault((row, record.label), record.model_copy(update=own))
     return matched, unmatched
 
 
-def _row_finder(trainset: Sequence[dspy.Example], task: Task) -> Callable[[MicroRule], list[int]]:
+def _row_finder(
+    trainset: Sequence[dspy.Example], task: Task, recorded: Sequence[MicroRule]
+) -> Callable[[MicroRule], list[int]]:
     """Return a function: record -> the rows that it may be about."""
     by_id: dict[str, list[int]] = {}
     by_text: dict[str, list[int]] = {}
     by_number: dict[str, list[int]] = {}
+    near: dict[tuple[str, str], list[int]] = {}
+    taken = {inputs_key(record.inputs) for record in recorded}
     for row, example in enumerate(trainset):
         # The row number comes last: it names the right example only as long as the rows stay in order.
         own = by_number if own_id(example) is None else by_id
         own[example_id(example, row)] = [row]
-        by_text.setdefault(_text_key(task.arguments(example)), []).append(row)
+        key = inputs_key(task.arguments(example))
+        by_text.setdefault(key, []).append(row)
+        for label in () if key in taken else task.labels_of(task.gold(example)):
+            near.setdefault((near_identity(key), label), []).append(row)
 
     def rows_of(record: MicroRule) -> list[int]:
-        name = record.example_id
-        return by_id.get(name) or by_text.get(_text_key(record.inputs)) or by_number.get(name) or []
+        name, key = record.example_id, inputs_key(record.inputs)
+        rows = by_id.get(name) or by_text.get(key) or near.get((near_identity(key), record.label))
+        return rows or by_number.get(name) or []
 
     return rows_of
-
-
-def _text_key(inputs: dict[str, Any]) -> str:
-    """Return the inputs as normalized text, whatever the order of their fields."""
-    return identity(input_text(dict(sorted(inputs.items()))))
 
 
 def _log(level: int, message: str, ids: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import dspy
 
@@ -15,7 +15,7 @@ from .compile.context import CompileContext, flat_settings
 from .compile.estimate import Estimate, estimate
 from .compile.inputs import Rationales, check_inputs, check_teacher
 from .dspy_names import Teleprompter
-from .errors import DataError
+from .errors import DataError, RunError
 from .induce.induce_config import InduceConfig
 from .ledger.budget import Budget
 from .ledger.ledger import Ledger
@@ -34,6 +34,7 @@ from .search.search_config import SearchConfig
 from .search.storage import find_study
 from .student.adapter import asking_for_logprobs
 from .student.compose import with_rules
+from .task.shared import Duplicates
 from .teacher.teacher import TeacherLike
 
 
@@ -50,6 +51,8 @@ class PLD(Teleprompter):
         metric: a per-example DSPy or GEPA metric instead: its mean is maximized, and the teacher gets its feedback
             when errors are resolved.
         target: name of the deciding predictor or its output field, if more than one could be meant.
+        duplicates: what happens to examples that stand in several splits, texts that the student reads alike: "refuse"
+            them; "drop" them from training, then from validation, and never from test; or "keep" them.
         frames: first choose what stands around the example (its bare text, or the question again behind it) by the
             answers of the unchanged student to training and validation examples, under a ``LabelAdapter``.
         embedder: what turns texts into vectors to compare. "auto": the sentence encoder where it pays, if it is
@@ -97,6 +100,7 @@ class PLD(Teleprompter):
         objective: str | SetMetric = "macro_f1",
         metric: Metric | None = None,
         target: str | None = None,
+        duplicates: Duplicates = "refuse",
         frames: bool = False,
         embedder: EmbedderChoice = "auto",
         induce: InduceConfig | None = None,
@@ -118,7 +122,7 @@ class PLD(Teleprompter):
         origin: Mapping[str, Any] | None = None,
         seed: int = 0,
     ) -> None:
-        self.teacher, self.target, self.origin = teacher, target, origin
+        self.teacher, self.target, self.origin, self.duplicates = teacher, target, origin, duplicates
         self.objective, self.embedder = Objective(objective, metric), embedder
         self.induce, self.search, self.resolve = induce or InduceConfig(), search or SearchConfig(), resolve
         self.frames, self.calibrate, self.precedents, self.error_rate = frames, calibrate, precedents, error_rate
@@ -142,6 +146,8 @@ class PLD(Teleprompter):
             )
         if patience < 0:
             raise DataError(f"patience={patience} is out of range. Give seconds, from 0.")
+        if duplicates not in get_args(Duplicates):
+            raise DataError(f"duplicates={duplicates!r} is unknown. Give one of {', '.join(get_args(Duplicates))}.")
         embedder_of(embedder)
         recorder_for(tracking)
 
@@ -241,6 +247,8 @@ class PLD(Teleprompter):
             RunError: the run folder holds no such compile, or its search has not begun.
         """
         context = self._checked(student, trainset=trainset, valset=valset, testset=testset, rationales=rationales)
+        if self.run_dir is None:
+            raise RunError("PLD(run_dir=...) names no run folder to join. Give that of the compile.")
         folder = RunFolder(self.run_dir)
         teacher = folder.settings().get("teacher")  # raises before a folder without a compile becomes one
         folder.open({**context.settings(vars(self)), "teacher": teacher}, resume=True)
@@ -298,6 +306,7 @@ class PLD(Teleprompter):
             student,
             teacher=self.teacher if teacher is None else teacher,
             target=self.target,
+            duplicates=self.duplicates,
             context_tokens=self.context_tokens,
             embedder=self.embedder,
             seed=self.seed,

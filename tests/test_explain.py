@@ -46,6 +46,15 @@ def test_records_match_by_inputs_where_ids_are_unknown(said):
     assert found.unexplained == [f"m{number}" for number in range(9) if number != 4]
 
 
+def test_records_of_texts_that_differ_in_signs_stay_apart():
+    """The records stand in another order than the rows, and one of them is about a text that is not there."""
+    rows = [dspy.Example(text=f"I know {name}", label="work").with_inputs("text") for name in ("C++", "C#")]
+    records = [micro_rule("x", row.text, "work", row.text[-1]) for row in reversed(rows)]
+    found = explained(trainset=rows, recorded=[micro_rule("y", "I know C", "work", "C"), *records])
+    assert [rule.inputs["text"] for rule in found.micro_rules] == ["I know C++", "I know C#"]
+    assert found.unmatched == ["y"]
+
+
 def test_records_match_several_inputs_in_any_order_of_fields():
     pairs = [
         dspy.Example(a=f"p{n}", b="h", label=label).with_inputs("a", "b") for n, label in enumerate(["spam", "work"])

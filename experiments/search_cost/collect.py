@@ -20,7 +20,7 @@ from pld_dspy.search.study import RuleSearch
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.student.evaluator import Evaluator
 from pld_dspy.student.predictor_inputs import Reader
-from pld_dspy.task.checks import check_disjoint
+from pld_dspy.task.shared import check_disjoint
 from pld_dspy.task.splits import Splits
 from pld_dspy.task.task import Task
 

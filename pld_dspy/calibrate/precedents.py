@@ -25,7 +25,7 @@ from ..errors import DataError
 from ..local.classifier import TextClassifier
 from ..local.embedding import Embedder, embed, embedder_of, sentence_encoder, tfidf_svd
 from ..scoring.f1 import Floats, Ints, Record
-from ..task.splits import identity
+from ..task.splits import near_identity
 
 DIGITS = 5
 RIDGE = 1e-3
@@ -122,7 +122,7 @@ class Precedents(Record):
 
     def evidence_out_of_fold(self, *, seed: int = 0) -> Floats:
         """Return the evidence on the n examples themselves, for each from examples with other texts."""
-        groups = [identity(text) for text in self.texts]
+        groups = [near_identity(text) for text in self.texts]
         found = self.classifier.out_of_fold(groups, seed=seed)
         return np.stack([found, self.classifier.votes_out_of_group(groups, self.count)], axis=-1)
 

@@ -23,7 +23,8 @@ def baselines(*, data: DataOptions, target: Target = None, seed: Seed = 0, as_js
         spec = RunSpec(source=source, rationales=data.rationales, student=ModelSpec(spec="local"), seed=seed)
         spec, arguments = spec.load()
         del arguments["rationales"]
-        found = PLD(target=target, seed=seed, tracking=None).baselines(spec.source.student(), **arguments)
+        pld = PLD(target=target, duplicates=data.duplicates, seed=seed, tracking=None)
+        found = pld.baselines(spec.source.student(), **arguments)
     if as_json:
         typer.echo(found.model_dump_json(exclude_none=True, exclude={"rows": {"__all__": {"answers"}}}))
         return

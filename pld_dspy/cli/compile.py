@@ -60,12 +60,14 @@ def compile_command(
         student=model,
         adapter=adapter,
         constrain=constrain,
+        duplicates=data.duplicates,
         seed=run.seed,
     )
     teaching = ModelSpec(spec=teacher.teacher or "").at(teacher.teacher_api_base, teacher.teacher_api_key_env)
     pld = PLD(
         objective=search.objective,
         target=target,
+        duplicates=data.duplicates,
         embedder=embedder,
         induce=InduceConfig(wordings=search.wordings, draws=search.draws, suspects=search.suspects, audit=search.audit),
         search=SearchConfig(screen_calls=search.screen_calls, trials=search.trials, demos=search.demos),

@@ -54,6 +54,9 @@ class DataOptions:
     ] = None
     instructions: Annotated[str | None, data_option(metavar="TEXT", help="What the student has to decide.")] = None
     rationales: Annotated[str | None, data_option(metavar="FILE", help="Recorded micro-rules, JSONL.")] = None
+    duplicates: Annotated[
+        Literal["refuse", "drop", "keep"], data_option(help="What to do with examples that stand in several splits.")
+    ] = "refuse"
 
 
 @dataclass(frozen=True, kw_only=True)

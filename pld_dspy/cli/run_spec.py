@@ -18,6 +18,7 @@ from ..rules import MicroRule
 from ..run.folder import RunFolder
 from ..student.adapter import LabelAdapter
 from ..student.constraints import Constrain
+from ..task.shared import Duplicates
 from .data_source import Program, Tables
 
 
@@ -74,6 +75,7 @@ class RunSpec(BaseModel):
     student: ModelSpec
     adapter: Literal["label", "chat", "json"] = "label"
     constrain: Constrain = "auto"
+    duplicates: Duplicates = "refuse"
     seed: int = 0
 
     @classmethod

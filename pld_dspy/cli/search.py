@@ -55,6 +55,6 @@ def unfinished_compile(path: Path) -> tuple[RunSpec, PLD]:
         configs = {"search": SearchConfig, "induce": InduceConfig, "resolve": ResolveConfig, "budget": Budget}
         for name, config in configs.items():
             given[name] = config(**given[name]) if given[name] is not None else None
-        return spec, PLD(**given, run_dir=path, tracking=None)
+        return spec, PLD(**given, duplicates=spec.duplicates, run_dir=path, tracking=None)
     except (KeyError, TypeError) as error:
         raise RunError(f"{folder.config} is damaged: {error!r} in its settings. Compile again.") from error

@@ -16,9 +16,10 @@ from ..local.embedding import EmbedderChoice
 from ..local.lm import LocalLM
 from ..rules import MicroRule, strip_rules
 from ..student.predictor_inputs import Reader
-from ..task.checks import check_disjoint, check_examples, check_training_labels
+from ..task.checks import check_examples, check_training_labels
 from ..task.program_inputs import check_program
-from ..task.splits import Splits, identity, stratified_halves
+from ..task.shared import Duplicates, without_shared
+from ..task.splits import Splits, near_identity, stratified_halves
 from ..task.task import Task
 from ..teacher.teacher import Teacher, TeacherLike
 from .context import CompileContext
@@ -35,6 +36,7 @@ def check_inputs(
     teacher: TeacherLike = None,
     rationales: Rationales = None,
     target: str | None = None,
+    duplicates: Duplicates = "refuse",
     context_tokens: int | None = None,
     embedder: EmbedderChoice = "auto",
     seed: int = 0,
@@ -50,17 +52,18 @@ def check_inputs(
     reader = Reader(student, task)
     check_examples(task, train, split="training", context_tokens=context_tokens, text=reader.text)
     if valset is None:
-        texts = [identity(task.text(example)) for example in train]  # equal texts stay on one side
+        texts = [near_identity(task.text(example)) for example in train]  # copies of a text stay on one side
         train, val = stratified_halves(train, task.strata(train), texts, share=0.4, seed=seed)
         notes.append(f"No validation set was given: {len(val)} training examples were set aside for it.")
     else:
         val = list(valset)
-    check_training_labels(task, train)
     splits = Splits(train, val, list(testset or ()))
     for name, examples in (("validation", splits.val), ("test", splits.test)):
         if examples or name == "validation":
             check_examples(task, examples, split=name, context_tokens=context_tokens, text=reader.text)
-    check_disjoint(task, splits)
+    splits, told = without_shared(task, splits, duplicates)
+    check_training_labels(task, splits.train)
+    notes += told
     if task.untouched:
         notes.append(f"Predictors left as they were: {', '.join(task.untouched)}.")
     instructions = strip_rules(dict(student.named_predictors())[task.predictor].signature.instructions)

@@ -210,13 +210,15 @@ def fit_calibration(context: CompileContext, *, error_rate: float | None, preced
     """
     train, val = context.splits.train, context.splits.val
     if precedents:
-        rows = [*enumerate(val, start=len(train)), *enumerate(train)]  # an id says which row, of both sets in turn
+        names = [example_id(example, row) for row, example in enumerate(train)]
+        rows = enumerate(val, start=len(train))  # an id says which row, of both sets in turn
+        ids = [name if (name := example_id(one, row)) not in names else f"validation {name}" for row, one in rows]
         context.precedents = Precedents.of(
             context.texts([*val, *train]),
             context.task.golds([*val, *train]),
-            [example_id(example, row) for row, example in rows],
+            [*ids, *names],
             context.task.labels,
-            embedder_of(context.embedder, len(rows)),
+            embedder_of(context.embedder, len(ids) + len(names)),
             count=precedents,
         )
     with timed(context.seconds, "calibrate"), bar("calibrate", "call", total=2 * (len(train) + len(val))) as shown:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from filelock import FileLock
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from ..errors import DataError
+from ..errors import DataError, RunError
 
 logger = logging.getLogger(__name__)
 
@@ -20,11 +22,28 @@ Line = dict[str, Any]
 T = TypeVar("T")
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the file system refuses while ``path`` is written into a RunError that says what to do."""
+    try:
+        yield
+    except (OSError, NotImplementedError) as error:  # the latter where no file can be locked
+        raise RunError(
+            f"Cannot write {path}: {error}. Free space or give write permission, then run again: finished calls are "
+            "kept. Or choose another run folder."
+        ) from error
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8 under another name, then rename it: a reader finds the old file or the new one."""
-    new = path.with_name(f"{path.name}.{os.getpid()}.new")  # several processes may write at once
-    new.write_text(text, encoding="utf-8", newline="")
-    os.replace(new, path)
+    new = path.with_name(f"{path.name}.{uuid4().hex}.new")  # several threads, processes and machines may write at once
+    with writing(path):
+        try:
+            new.write_text(text, encoding="utf-8", newline="")
+            os.replace(new, path)
+        except BaseException:
+            new.unlink(missing_ok=True)
+            raise
 
 
 def read_jsonl(path: Path, model: type[T]) -> list[T]:
@@ -71,7 +90,7 @@ class Journal:
     def append(self, line: Line) -> list[Line]:
         """Write a line; return the lines that other processes have written since the last call."""
         data = (json.dumps(line, ensure_ascii=False, default=str) + "\n").encode()
-        with self._lock:
+        with writing(self.path), self._lock:
             others = self.read_new()
             with self.path.open("ab") as file:
                 file.write(data)
@@ -82,7 +101,7 @@ class Journal:
         """Return the lines that other processes have written since the last call."""
         if not self.path.exists() or self.path.stat().st_size <= self._position:
             return []
-        with self._lock:  # so an incomplete last line is not one that is being written
+        with writing(self.path), self._lock:  # so an incomplete last line is not one that is being written
             with self.path.open("rb") as file:
                 file.seek(self._position)
                 data = file.read()

@@ -5,9 +5,15 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import re
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from functools import partial
 from typing import Any
 
 import dspy
+from pydantic import BaseModel
 
 from ..dspy_names import BOOKKEEPING, default_adapter
 from ..local.lm import LocalLM
@@ -18,23 +24,80 @@ _CONNECTION = frozenset(
     {"api_key", "api_base", "base_url", "api_version", "headers", "extra_headers", "model_list", "azure_ad_token"}
 )
 _SCALARS = (str, int, float, bool, type(None))
+_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 
 
 def digest(value: Any) -> str:
-    """Return a short digest of a JSON-like value; equal values give equal digests in every process."""
-
-    def as_json(part: Any) -> Any:  # a set's order differs from process to process
-        return sorted(map(str, part)) if isinstance(part, (set, frozenset)) else str(part)
-
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=as_json)
+    """Return a short digest of a value; equal values give equal digests in every process."""
+    text = json.dumps(canonical(value), sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def canonical(value: Any, *, within: tuple[int, ...] = ()) -> Any:
+    """Return a value as JSON types that are the same in every process, whatever the order of sets, and no addresses.
+
+    Code becomes its name and a digest of its source; an object whose text shows an address, what pickle would keep.
+    ``within`` are the ids of the objects around the value, which end a circle.
+    """
+    if isinstance(value, Enum):
+        value = value.value
+    if isinstance(value, _SCALARS):
+        return value
+    if id(value) in within:
+        return "..."
+    inner = partial(canonical, within=(*within, id(value)))
+    if isinstance(parts := _parts(value), dict):
+        return {key if isinstance(key, str) else json.dumps(inner(key)): inner(part) for key, part in parts.items()}
+    if isinstance(parts, (set, frozenset)):
+        return sorted(map(inner, parts), key=lambda part: json.dumps(part, sort_keys=True))
+    return [inner(part) for part in parts] if isinstance(parts, (list, tuple)) else parts
+
+
+def _parts(value: Any) -> Any:
+    """Return what an object holds as a dict, list, tuple or set, or its text."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {part.name: getattr(value, part.name) for part in fields(value)}
+    if isinstance(value, (dspy.Example, Mapping)):
+        return dict(value.items())
+    if isinstance(value, BaseModel):
+        return dict(value)
+    if isinstance(value, partial):
+        return value.func, value.args, value.keywords
+    if inspect.isroutine(value) or isinstance(value, type):
+        return f"{value.__module__}.{value.__qualname__}", code_digest(value)
+    if getattr(value, "ndim", 0) and hasattr(value, "tolist"):  # arrays of NumPy and others; their numbers have a text
+        return value.tolist()
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return value
+    text = str(value)
+    if not _ADDRESS.search(text):
+        return text
+    try:
+        content = value.__reduce_ex__(4)[1:3]  # what pickle would keep
+    except Exception:  # noqa: BLE001 - any object may refuse, with an error of its own
+        content = ()
+    return _ADDRESS.sub("", text), content
+
+
+def code_digest(code: Any) -> str:
+    """Return a digest of the source of a function, class or callable object; its name where there is no source."""
+    named = code if inspect.isroutine(code) or isinstance(code, type) else type(code)
+    try:
+        return digest(inspect.getsource(named))
+    except (OSError, TypeError):  # as at a Python prompt
+        return str(getattr(code, "__name__", named.__name__))
 
 
 def lm_settings(lm: dspy.BaseLM | None) -> dict[str, Any]:
     """Return the settings of an LM that decide its answers: model, type and sampling."""
     if lm is None:
         return {}
-    sampling = {key: value for key, value in lm.kwargs.items() if key not in _CONNECTION}
+    sampling = {
+        # By name alone what is no data, such as a function that gets a token: it may hold a secret.
+        key: value if _is_plain(value) or isinstance(value, type) else type(value).__qualname__
+        for key, value in lm.kwargs.items()
+        if key not in _CONNECTION
+    }
     server = {"server": "llama.cpp"} if isinstance(lm, LocalLM) else {}  # decides how answers are constrained
     return {"model": lm.model, "type": lm.model_type, **server, **sampling}
 
@@ -43,7 +106,7 @@ def adapter_settings(adapter: dspy.Adapter | None) -> str:
     """Return an adapter's class and plain settings as text."""
     adapter = adapter or default_adapter()
     if "__repr__" in vars(type(adapter)):
-        return repr(adapter)
+        return _ADDRESS.sub("", repr(adapter))
     plain = {key: value for key, value in sorted(vars(adapter).items()) if isinstance(value, _SCALARS)}
     return f"{type(adapter).__qualname__}({plain})"
 
@@ -59,7 +122,7 @@ def program_state(program: dspy.Module, *, lm: dspy.BaseLM | None) -> dict[str, 
         else:  # its other attributes decide no answer; one is a random id
             state |= {
                 "signature": [
-                    [name, repr(info.annotation), info.json_schema_extra]
+                    [name, _ADDRESS.sub("", repr(info.annotation)), info.json_schema_extra]
                     for name, info in module.signature.fields.items()
                 ],
                 "instructions": module.signature.instructions,
@@ -73,7 +136,9 @@ def program_state(program: dspy.Module, *, lm: dspy.BaseLM | None) -> dict[str, 
 
 
 def _is_plain(value: Any) -> bool:
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, dict):
+        return _is_plain([*value, *value.values()])
+    if isinstance(value, (list, tuple, set, frozenset)):
         return all(_is_plain(item) for item in value)
     return isinstance(value, _SCALARS)
 

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock
 
 from ..errors import RunError
-from ..ledger.jsonl import write_whole
-from ..ledger.keys import digest
+from ..ledger.jsonl import write_whole, writing
+from ..ledger.keys import canonical, digest
 
 
 class RunFolder:
-    """The files of one compile; without a path in ``runs/pld-DATE-TIME``, numbered if that exists."""
+    """The files of one compile; without a path, in a new folder ``runs/pld-DATE-TIME`` that no other compile has."""
 
     def __init__(self, path: Path | str | None = None) -> None:
-        if path is None:
-            path = new = Path("runs") / f"pld-{datetime.now():%Y%m%d-%H%M%S}"
-            numbers = count(2)
-            while path.exists():
-                path = new.with_name(f"{new.name}-{next(numbers)}")
-        self.path = Path(path)
+        self.path = _new_folder() if path is None else Path(path)
         self.config = self.path / "config.yaml"
         self.predictions = self.path / "predictions.jsonl"
         self.study = self.path / "study.log"
@@ -52,27 +48,34 @@ class RunFolder:
 
         ``settings`` decide the outcome and give the fingerprint; ``more`` are sections of config.yaml that do not.
         """
-        document = {"fingerprint": digest(settings), **settings}
-        if resume and self.config.exists():
-            new, document = document, self.settings()
-            if document["fingerprint"] != new["fingerprint"]:
-                plain = json.loads(json.dumps(settings, default=str))
-                changed = ", ".join(name for name in plain if document.get(name) != plain[name])
-                raise RunError(
-                    f"{self.path} holds another compile: {changed or 'its settings'} differ. Choose another run "
-                    "folder, or start this one anew with resume=False (--fresh), which deletes its results."
-                )
-            if not more:
-                return
-        try:
-            if not resume:  # delete this library's own files; anything else in the folder stays
-                for path in vars(self).values():
-                    if path != self.path:
-                        path.unlink(missing_ok=True)
+        plain = canonical(settings)
+        document = {"fingerprint": digest(settings), **plain}
+        with writing(self.config):
             self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(f"{self.config}.lock").acquire()  # where the folder cannot be used, this says so in time
+        with lock:  # two compiles may begin at once
+            if resume and self.config.exists():
+                new, document = document, self.settings()
+                if document["fingerprint"] != new["fingerprint"]:
+                    raise RunError(self._another(document, plain))
+            if not resume:  # delete this library's own files; anything else in the folder stays
+                with writing(self.path):
+                    for path in vars(self).values():
+                        if path != self.path:
+                            path.unlink(missing_ok=True)
+            # Also where nothing is new: a folder that became read-only, or a full disk, costs no call.
             write_whole(self.config, yaml.safe_dump({**document, **more}, sort_keys=False, allow_unicode=True))
-        except OSError as error:
-            raise RunError(f"Cannot write the run folder {self.path}: {error}. Choose another.") from error
+
+    def _another(self, document: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+        """Say how the compile in the folder, ``document``, differs from the one that was ``given``."""
+        changed = ", ".join(name for name in given if document.get(name) != given[name])
+        labels = [(one.get("task") or {}).get("labels", ()) for one in (document, given)]
+        shuffled = labels[0] != labels[1] and sorted(labels[0]) == sorted(labels[1])
+        hint = " The labels are the same in another order, as a Python set gives in each process: sort them."
+        return (
+            f"{self.path} holds another compile: {changed or 'its settings'} differ.{hint if shuffled else ''} Choose "
+            "another run folder, or start this one anew with resume=False (--fresh), which deletes its results."
+        )
 
     def settings(self) -> dict[str, Any]:
         """Return what config.yaml holds; RunError if there is none or it is damaged."""
@@ -88,6 +91,17 @@ class RunFolder:
                 "with resume=False (--fresh), which deletes the results in this one."
             )
         return found
+
+
+def _new_folder() -> Path:
+    """Make ``runs/pld-DATE-TIME``, numbered where another compile has made that."""
+    name = f"pld-{datetime.now():%Y%m%d-%H%M%S}"
+    for number in count(1):
+        path = Path("runs") / (name if number == 1 else f"{name}-{number}")
+        with writing(path), suppress(FileExistsError):
+            path.mkdir(parents=True)
+            break
+    return path
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

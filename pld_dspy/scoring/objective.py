@@ -16,7 +16,7 @@ import dspy
 import numpy as np
 
 from ..errors import DataError
-from ..ledger.keys import digest
+from ..ledger.keys import code_digest
 from ..task.labels import labels_in
 from ..task.task import Task
 from .f1 import Floats
@@ -150,14 +150,6 @@ def as_number(value: Any, source: Callable[..., Any]) -> float:
 def function_name(function: Callable[..., Any]) -> str:
     """Return the name of a function, or the class of a callable object."""
     return str(getattr(function, "__name__", type(function).__name__))
-
-
-def code_digest(function: Callable[..., Any]) -> str:
-    """Return a digest of a function's source; its name where there is no source, as in a Python prompt."""
-    try:
-        return digest(inspect.getsource(function if inspect.isroutine(function) else type(function)))
-    except (OSError, TypeError):
-        return function_name(function)
 
 
 def _binds(signature: inspect.Signature, count: int) -> bool:

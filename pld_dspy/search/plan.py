@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from .search_config import CONFIRMATIONS, SearchConfig
 from .space import Candidate, Space
-from .trials import KIND, STEP
+from .trials import KIND, SECONDS, STEP
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Plan:
         """Wait for trials that run at other workers; return whether a step waits again, since its worker was lost."""
         while running := self._running():
             complete = self._trials(TrialState.COMPLETE)
-            slowest = max((trial.duration.total_seconds() for trial in complete if trial.duration), default=0.0)
+            slowest = max((trial.user_attrs.get(SECONDS, 0.0) for trial in complete), default=0.0)
             patience = max(LOST_SECONDS, 5 * slowest)
             lost = [trial for trial, seconds in running if seconds >= patience and self._give_up(trial)]
             for trial in lost:

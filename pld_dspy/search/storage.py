@@ -4,41 +4,47 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import optuna
+from filelock import FileLock
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from ..errors import RunError
+from ..ledger.jsonl import writing
+from ..ledger.keys import canonical
 from ..rules import Demonstration, Rule
 from .space import Space
 
 logger = logging.getLogger(__name__)
 
 WAITS = (1.0, 3.0)  # seconds between tries to open a database
+_quietly = threading.Lock()  # Optuna's verbosity is the process's, and several compiles may begin at once
 _RULES, _DEMOS = "rules", "demos"
 
 
 def open_study(storage: Path | str | BaseStorage | None = None, *, name: str = "pld") -> optuna.Study:
     """Open or make a study in a journal file, at an Optuna storage URL or object, or in memory."""
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # not Optuna's own "study created"
-    try:
-        opened = None if storage is None else _opened(storage)
-        return optuna.create_study(study_name=name, storage=opened, direction="maximize", load_if_exists=True)
-    finally:
-        optuna.logging.set_verbosity(verbosity)
+    with _quietly:
+        verbosity = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # not Optuna's own "study created"
+        try:
+            opened = None if storage is None else _opened(storage)
+            return optuna.create_study(study_name=name, storage=opened, direction="maximize", load_if_exists=True)
+        finally:
+            optuna.logging.set_verbosity(verbosity)
 
 
 def publish_space(study: optuna.Study, space: Space) -> None:
     """Store the space in the study, for workers that join from elsewhere; the rules last, as a sign of all."""
     if _RULES not in study.user_attrs:
-        study.set_user_attr(_DEMOS, [[demo.model_dump(mode="json") for demo in choice] for choice in space.demos])
+        study.set_user_attr(_DEMOS, canonical([[demo.model_dump() for demo in choice] for choice in space.demos]))
         study.set_user_attr(_RULES, [rule.model_dump(mode="json") for rule in space.rules])
 
 
@@ -58,29 +64,31 @@ def find_study(storage: Path | str | BaseStorage, *, prefix: str) -> tuple[optun
 
 
 class RepairedJournal(JournalFileBackend):
-    """Optuna's journal file without a last line that a killed process left incomplete: Optuna never reads past it."""
+    """Optuna's journal file without a last line that a killed process left incomplete: Optuna never reads past it.
+
+    Its lock needs no symlinks, which some file systems lack, and ends with the process that holds it.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file_lock = JournalFileSymlinkLock(str(path))
-        super().__init__(str(path), self._file_lock)
-        self._repair()
+        self._file_lock = FileLock(f"{path}.lock")
+        with writing(path):
+            super().__init__(str(path), self._file_lock)  # type: ignore[arg-type] # it needs acquire and release alone
+            self._repair()
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append; first remove what another process left that was killed while it wrote."""
-        self._repair()
-        super().append_logs(logs)
+        with writing(self._path):
+            self._repair()
+            super().append_logs(logs)
 
     def _repair(self) -> None:
         if self._is_whole():
             return
-        self._file_lock.acquire()  # a process that is writing at the moment finishes its line
-        try:
+        with self._file_lock:  # a process that is writing at the moment finishes its line
             if not self._is_whole():
                 logger.warning("%s: the last line was cut short; its trial will be made again.", self._path.name)
                 os.truncate(self._path, self._path.read_bytes().rfind(b"\n") + 1)
-        finally:
-            self._file_lock.release()
 
     def _is_whole(self) -> bool:
         with self._path.open("rb") as file:

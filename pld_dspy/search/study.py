@@ -38,7 +38,7 @@ from .search_result import SearchResult
 from .space import Candidate, Space
 from .student_model import StudentModel
 from .surrogate import Floats, Posterior
-from .trials import KIND, STEP, FinishedTrial, asked_in_full, incumbent
+from .trials import KIND, SECONDS, STEP, FinishedTrial, asked_in_full, incumbent
 
 logger = logging.getLogger(__name__)
 
@@ -193,14 +193,15 @@ class RuleSearch:
 
     def _make(self, trial: Trial) -> None:
         """Ask the trial's candidate, and give Optuna the answers and their value."""
-        step, kind = trial.user_attrs[STEP], trial.user_attrs[KIND]
+        started, step, kind = time.perf_counter(), trial.user_attrs[STEP], trial.user_attrs[KIND]
         candidate = self.space.candidate(trial.params)
         rules = None if kind == "baseline" else self.space.rule_set(candidate)
         made = self._ask(FinishedTrial(step=step, kind=kind, candidate=candidate, rules=rules))
         if made.asked == len(self.valset):
             made = replace(made, objective=self._objective(rules))
         value = self.model.value(self.trials, made)
-        for name, attribute in made.encode(len(self.valset)).items():
+        attributes = {**made.encode(len(self.valset)), SECONDS: time.perf_counter() - started}
+        for name, attribute in attributes.items():
             trial.set_user_attr(name, attribute)  # raises where another worker gave the trial up, and tell does not
         self.study.tell(trial, value)
         self.made += 1

@@ -16,6 +16,8 @@ from ..rules import RuleSet
 from .space import Candidate, Space
 
 STEP, KIND = "step", "kind"
+SECONDS = "seconds"
+"""Attribute of a finished trial: how long it took, by a clock that never jumps, as Optuna's times do."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,4 +1,4 @@
-"""Checks of the data before the first call: every row can be used, and no two splits share an example."""
+"""Checks of the data before the first call: every row can be used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import dspy
 from ..errors import DataError
 from ..ledger.content import as_json
 from .labels import COLLECTIONS, is_missing, label_text, plain_value
-from .splits import Splits, identity
 from .task import CHARACTERS_PER_TOKEN, Task, own_id
 
 logger = logging.getLogger(__name__)
@@ -61,21 +60,6 @@ def check_training_labels(task: Task, trainset: Sequence[dspy.Example]) -> None:
     absent = [label for label in task.labels if label not in shown]
     if absent:
         logger.warning("No training example has the label %s: no rule can be learned for it.", absent)
-
-
-def check_disjoint(task: Task, splits: Splits) -> None:
-    """Refuse splits that share an example: the same id, or the same text but for case, spacing and punctuation."""
-    owners: dict[str, tuple[str, int]] = {}
-    for split, examples in splits.non_empty():
-        for row, example in enumerate(examples):
-            keys = {} if (own := own_id(example)) is None else {"id": own}
-            for kind, key in (keys | {"text": identity(task.text(example))}).items():
-                other, other_row = owners.setdefault(f"{kind} {key}", (split, row))
-                if other != split:
-                    raise DataError(
-                        f"{other} row {other_row} and {split} row {row} share the same {kind} ({key[:60]!r}). "
-                        "Remove one: an example in two splits makes every score too good."
-                    )
 
 
 def _check_inputs(task: Task, example: dspy.Example, where: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
@@ -83,5 +84,10 @@ def normalized(text: str) -> str:
 
 
 def identity(text: str) -> str:
-    """Return a key that copies of a text share: the normalized text, or the text itself where that is empty."""
-    return normalized(text) or " ".join(text.split())
+    """Return a key of texts that a student reads alike: they differ in spacing or Unicode composition only."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def near_identity(text: str) -> str:
+    """Return a key that near copies of a text share: the normalized text, or its identity where that is empty."""
+    return normalized(text) or identity(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from .labels import (
     plain_value,
 )
 from .program_inputs import ProgramInputs
+from .splits import identity
 
 CHARACTERS_PER_TOKEN = 4
 """English text in current tokenizers; for estimates only."""
@@ -41,7 +43,7 @@ class Task:
     predictor: str  # the deciding one's name in ``named_predictors()``
     label_field: str  # the output field that holds the label; examples have the gold label under this name
     labels: tuple[str, ...]  # fixed before the first call
-    inputs: tuple[str, ...]  # names of the example's input fields
+    inputs: tuple[str, ...]  # names of the example's input fields, in the predictor's order and then the alphabet's
     untouched: tuple[str, ...] = ()  # the program's other predictors, which PLD does not change
     several: bool = False  # whether an answer may hold several labels at once, or none
     nullable: tuple[str, ...] = ()  # inputs that may be None
@@ -58,7 +60,8 @@ class Task:
         inputs, others = _field_names(examples)
         predictor, field = _label_field(student, others, target)
         predictors = dict(student.named_predictors())
-        annotation = predictors[predictor].signature.output_fields[field].annotation
+        signature = predictors[predictor].signature
+        annotation = signature.output_fields[field].annotation
         element = element_type(annotation)
         if collection_of(annotation) and element is None:
             raise DataError(
@@ -76,7 +79,10 @@ class Task:
             predictor=predictor,
             label_field=field,
             labels=labels,
-            inputs=inputs,
+            inputs=(
+                *(name for name in signature.input_fields if name in inputs),
+                *sorted(inputs - set(signature.input_fields)),
+            ),
             untouched=tuple(name for name in predictors if name != predictor),
             several=several,
             nullable=takes.nullable(inputs),
@@ -144,15 +150,25 @@ def example_id(example: dspy.Example, row: int) -> str:
 
 def input_text(inputs: Mapping[str, Any]) -> str:
     """Return input values as one text: the bare value where there is one, else ``name: value`` lines; None has none."""
-    texts = {name: str(as_json(value)) for name, value in inputs.items() if value is not None}
+    texts = {name: _value_text(value) for name, value in inputs.items() if value is not None}
     if len(inputs) == 1:
         return "".join(texts.values())
     return "\n".join(f"{name}: {text}" for name, text in texts.items())
 
 
-def _field_names(examples: Sequence[dspy.Example]) -> tuple[tuple[str, ...], set[str]]:
+def _value_text(value: Any) -> str:
+    plain = as_json(value)
+    return json.dumps(plain, sort_keys=True, ensure_ascii=False) if isinstance(plain, (list, dict)) else str(plain)
+
+
+def inputs_key(inputs: Mapping[str, Any]) -> str:
+    """Return a key of inputs that a student reads alike, whatever the order of their fields."""
+    return identity(input_text(dict(sorted(inputs.items()))))
+
+
+def _field_names(examples: Sequence[dspy.Example]) -> tuple[set[str], set[str]]:
     """Return the names of the input fields and of the others, over all examples: a row may lack a field."""
-    inputs: dict[str, None] = {}
+    inputs: set[str] = set()
     others: set[str] = set()
     for number, example in enumerate(examples):
         if not isinstance(example, dspy.Example):
@@ -160,11 +176,11 @@ def _field_names(examples: Sequence[dspy.Example]) -> tuple[tuple[str, ...], set
                 f"Example {number} is a {type(example).__name__}. Give dspy.Example(...).with_inputs(...) only."
             )
         try:
-            inputs |= dict.fromkeys(example.inputs().keys())
+            inputs |= set(example.inputs().keys())
         except ValueError as error:
             raise DataError(f"Example {number} has no marked inputs. Call with_inputs(...) on it.") from error
         others |= set(example.labels().keys())
-    return tuple(inputs), others - {"id"}
+    return inputs, others - {"id"}
 
 
 def _label_field(student: dspy.Module, names: set[str], target: str | None) -> tuple[str, str]:

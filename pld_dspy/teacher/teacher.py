@@ -82,7 +82,8 @@ class Teacher:
             draw: number of the sample, from 0; each further draw gives new answers.
             on_answer: called once per input, for progress.
         """
-        program = resampled(self.programs.get(stage) or dspy.Predict(signature), draw, lm=self.lm)
+        own = self.programs.get(stage)  # asked as a copy: it may count its calls, which changes its key
+        program = resampled(_copied(own) if own else dspy.Predict(signature), draw, lm=self.lm)
         ask = partial(self.ledger.ask, program, role="teacher", stage=stage, lm=self.lm, allow_partial=True)
         answers = ask([{"task": self.task, **row} for row in inputs], on_answer=on_answer)
         if texts is None:
@@ -112,15 +113,22 @@ def resampled(program: dspy.Module, draw: int, *, lm: dspy.BaseLM | None) -> dsp
     """
     if not draw:
         return program
-    copied = program.deepcopy()
-    pairs = zip(program.named_sub_modules(dspy.Predict), copied.named_sub_modules(dspy.Predict), strict=True)
-    for (_, own), (_, predictor) in pairs:
-        predictor.lm = own.lm  # a copy of an LM would hold a copy of its history
-        settings = {**getattr(own.lm or lm or dspy.settings.lm, "kwargs", {}), **own.config}
+    copied = _copied(program)
+    for _, predictor in copied.named_sub_modules(dspy.Predict):
+        settings = {**getattr(predictor.lm or lm or dspy.settings.lm, "kwargs", {}), **predictor.config}
         sampling: dict[str, Any] = {"rollout_id": (settings.get("rollout_id") or 0) + draw}
         if settings.get("temperature") == 0:  # it would repeat itself; one that is not set is the provider's, above 0
             sampling["temperature"] = 0.7
         if settings.get("seed") is not None:
             sampling["seed"] = settings["seed"] + draw
-        predictor.config = {**own.config, **sampling}
+        predictor.config = {**predictor.config, **sampling}
+    return copied
+
+
+def _copied(program: dspy.Module) -> dspy.Module:
+    """Return a copy that shares its LMs: a copy of an LM would hold a copy of its history."""
+    copied = program.deepcopy()
+    pairs = zip(program.named_sub_modules(dspy.Predict), copied.named_sub_modules(dspy.Predict), strict=True)
+    for (_, own), (_, predictor) in pairs:
+        predictor.lm = own.lm
     return copied

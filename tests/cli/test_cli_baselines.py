@@ -64,3 +64,13 @@ def test_a_compile_shows_them_beside_the_student(finished: Path) -> None:
     assert re.search(r"Note: A classifier on the same 16 labels, .* level with the student's 1\.000", printed)
     report = (finished / "run" / "report.html").read_text(encoding="utf-8")
     assert "What the labels alone give" in report
+
+
+def test_examples_in_two_splits_are_refused_with_a_way_on_that_edits_no_file(task: Path) -> None:
+    with (task / "train.csv").open("a", encoding="utf-8") as file:
+        file.write((task / "test.csv").read_text(encoding="utf-8").splitlines()[1] + "\n")
+    said = refused(run("baselines", *TABLES))
+    assert "train row 8 and test row 0 share the same text" in said
+    assert "--duplicates drop" in said
+    found = json.loads(run("baselines", *TABLES, "--json", "--duplicates", "drop").stdout)
+    assert (found["labels"], found["rows"][0]["score"]["n"]) == (16, 8)

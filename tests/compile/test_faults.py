@@ -78,7 +78,7 @@ def test_a_third_of_all_calls_may_fail():
     assert evaluator.ledger.total("student").failures == 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_compile_comes_out_alike_with_and_without_faults(tmp_path):
     with ModelServer(follow_rules, listed=listed) as sound:
         expected = outcome(compile_over(sound, tmp_path / "sound-compile", search=SCREENED))

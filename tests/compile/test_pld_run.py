@@ -1,6 +1,7 @@
 """The run folder: complete, readable, free of secrets, and a compile killed anywhere goes on where it was."""
 
 import csv
+import errno
 import json
 import multiprocessing
 import os
@@ -8,10 +9,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import Any
+from threading import Barrier, Thread
+from typing import Any, Literal
 
 import dspy
 import numpy as np
@@ -342,3 +344,148 @@ def test_compiles_that_begin_within_one_second_have_folders_of_their_own(tmp_pat
         folders.append(folder.path)
     assert len(set(folders)) == 3
     assert all(folder.parent == Path("runs") for folder in folders)
+
+
+def test_compiles_that_begin_at_one_moment_have_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    gate = Barrier(8)
+
+    def begun(seed: int) -> Path:
+        gate.wait()
+        folder = RunFolder()
+        folder.open({"seed": seed}, resume=True)
+        assert folder.settings()["seed"] == seed
+        return folder.path
+
+    for _ in range(3):
+        with ThreadPoolExecutor(8) as pool:
+            assert len(set(pool.map(begun, range(8)))) == 8
+
+
+def test_of_compiles_that_begin_in_one_folder_at_one_moment_one_goes_on(tmp_path):
+    gate = Barrier(8)
+
+    def begun(seed: int) -> int | None:
+        gate.wait()
+        try:
+            RunFolder(tmp_path / "run").open({"seed": seed}, resume=True)
+        except RunError:
+            return None
+        return seed
+
+    with ThreadPoolExecutor(8) as pool:
+        [first] = [seed for seed in pool.map(begun, range(8)) if seed is not None]
+    assert RunFolder(tmp_path / "run").settings()["seed"] == first
+
+
+def test_a_folder_that_cannot_hold_symlinks_will_do(tmp_path, monkeypatch):
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "symlink", refuse)
+    optimizer = pld(tmp_path)
+    compiled(optimizer, student(student_lm()))
+    assert optimizer.result.counts["trials"] == 4
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_first_call(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "run" / "config.yaml.lock").mkdir(parents=True)
+    for path in (tmp_path / "file" / "run", tmp_path / "run"):
+        lm, teacher = student_lm(), mail_teacher()
+        with pytest.raises(RunError, match=rf"Cannot write {path}/config\.yaml.*choose another run folder"):
+            compiled(pld(path, teacher=teacher), student(lm))
+        assert calls(lm) == calls(teacher) == []
+
+
+def test_labels_in_another_order_are_named_as_such(tmp_path):
+    def program(labels: tuple[str, ...]) -> dspy.Module:
+        fields = {"text": (str, dspy.InputField()), "label": (Literal.__getitem__(labels), dspy.OutputField())}
+        made = dspy.Predict(dspy.Signature(fields, "Sort the mail."))
+        made.lm = student_lm()
+        return made
+
+    compiled(pld(tmp_path), program(("spam", "work", "home")))
+    with pytest.raises(RunError, match=r"task, student differ\. The labels are the same in another order.*sort them"):
+        compiled(pld(tmp_path), program(("work", "home", "spam")))
+
+
+ODD = """
+import os
+import sys
+from functools import partial
+from typing import Any
+
+import dspy
+from engine import calls
+from pydantic import BaseModel
+from tasks import Mail, keyword, mail_teacher, mails, pld, student_lm
+
+from pld_dspy.induce.induce_config import InduceConfig
+from pld_dspy.search.search_config import SearchConfig
+
+
+class Box:
+    def __init__(self, word):
+        self.word, self.more = word, {word, word + "1", word + "2"}
+
+
+class Meta(BaseModel):
+    words: set[str]
+
+
+class Counting(dspy.Module):  # it counts its calls, and holds what has no order and no text
+    def __init__(self, step):
+        super().__init__()
+        self.step, self.calls, self.seen, self.words, self.made = step, 0, {}, {"a", "b", "c"}, lambda x: x
+
+    def forward(self, **given):
+        self.calls += 1
+        self.seen[str(self.calls)] = self.calls
+        return self.step(**given)
+
+
+def examples(count, start):
+    for one in mails(count, start=start):
+        word = keyword(one)
+        odd = [{word, "x", "y"}, Box(word), Meta(words={word, "x"}), {name: 1 for name in {"a", "b", "c"}},
+               frozenset({frozenset({"a", word}), frozenset({"b", "c"})}), lambda x: x, word.encode(), 0.1 + 0.2]
+        fields = {"text": one.text, "odd": odd, "label": one.label, "id": one.id}
+        yield dspy.Example({name: fields[name] for name in set(fields)}).with_inputs("text", "odd")
+
+
+os.fsync = lambda descriptor: None
+teacher, lm = mail_teacher(), student_lm(stop={"one", "two", "three"})
+explains = dspy.Predict("task, labels, example, label -> rationale, rule")
+explains.lm = teacher
+optimizer = pld(
+    sys.argv[1],
+    teacher=Counting(explains),
+    adapter=dspy.ChatAdapter(),
+    metric=partial(lambda most, gold, given, trace=None: gold.label == given.get("label"), 1),
+    search=SearchConfig(screen_calls=0, trials=1),
+    induce=InduceConfig(wordings=1),
+    max_errors=3,
+)
+program = Counting(dspy.Predict(Mail.append("odd", dspy.InputField(), Any)))
+with dspy.context(lm=lm):
+    optimizer.compile(program, trainset=[*examples(12, 0)], valset=[*examples(15, 100)], testset=[*examples(6, 200)])
+print(len(calls(lm)), len(calls(teacher)), program.calls)
+"""
+"""A compile of data and programs whose order, addresses and counters differ in each process; prints the calls made."""
+
+
+def test_no_order_of_sets_and_no_address_makes_a_second_process_pay_again(tmp_path):
+    script = tmp_path / "odd.py"
+    script.write_text(ODD)
+    paths = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, sys.path)])
+    made = []
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": paths}
+        command = [sys.executable, str(script), str(tmp_path / "run")]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        made.append([int(number) for number in done.stdout.split()])
+    assert made[0][0] >= 4 * 12
+    assert made[0][1] >= 12
+    assert made[1] == [0, 0, 0]

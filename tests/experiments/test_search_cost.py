@@ -356,7 +356,6 @@ def test_the_space_decodes_its_guards() -> None:
 COMPARED = [("additive", 0), ("conflict", 0)]
 
 
-@pytest.mark.slow
 def test_ours_is_as_good_as_full_evaluations_at_a_third_of_the_calls() -> None:
     """A quick look at what the benchmark measures with care: on so few students, a point or two is chance."""
     spent, gained = [], []
@@ -476,7 +475,6 @@ def test_cells_of_other_code_are_run_again(tmp_path: Path, ran) -> None:
     assert ran == [*wanted, wanted[0]]
 
 
-@pytest.mark.slow
 def test_another_process_finds_the_same(tmp_path: Path) -> None:
     cell = Cell(family="chaotic", k=5, n=30, seed=0, method="tpe_minibatch")
     assert benchmark.run_cells([cell], tmp_path, jobs=2)[0].curve == benchmark.run_cell(cell).curve

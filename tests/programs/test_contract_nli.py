@@ -16,7 +16,8 @@ from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.rules import MicroRule
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.student.compose import with_rules
-from pld_dspy.task.checks import check_disjoint, check_examples
+from pld_dspy.task.checks import check_examples
+from pld_dspy.task.shared import check_disjoint
 from pld_dspy.task.task import Task
 from programs import contract_nli
 from programs.published import families

@@ -9,7 +9,8 @@ import pytest
 
 from pld_dspy.errors import DataError
 from pld_dspy.rules import MicroRule
-from pld_dspy.task.checks import check_disjoint, check_examples
+from pld_dspy.task.checks import check_examples
+from pld_dspy.task.shared import check_disjoint
 from pld_dspy.task.splits import normalized
 from pld_dspy.task.task import Task
 from programs import logiqa

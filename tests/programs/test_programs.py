@@ -11,7 +11,7 @@ import pytest
 from pld_dspy.errors import DataError
 from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.rules import MicroRule
-from pld_dspy.task.checks import check_disjoint
+from pld_dspy.task.shared import check_disjoint
 from pld_dspy.task.splits import Splits
 from pld_dspy.task.task import Task
 from programs import stereoset

@@ -203,6 +203,22 @@ def test_the_clock_of_another_worker_says_nothing(monkeypatch, hours, lost):
     assert len(waited) == 3
 
 
+def test_a_clock_that_jumps_makes_no_trial_look_slow(monkeypatch):
+    """Optuna notes a trial's times by the wall clock, which is set by a day while the trial runs."""
+    study, space, clock = open_study(), Space(tuple(good_rules()[:2])), [0.0]
+    monkeypatch.setattr(pld_dspy.search.plan.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(pld_dspy.search.plan.time, "sleep", lambda seconds: pytest.fail("it waits for a lost trial"))
+    attributes = {"step": 0, "kind": "baseline", "seconds": 2.0}
+    jumped = create_trial(state=TrialState.COMPLETE, value=0.5, user_attrs=attributes)
+    jumped.datetime_start = datetime.now() - timedelta(days=1)
+    study.add_trial(jumped)
+    study.add_trial(create_trial(state=TrialState.RUNNING, user_attrs={"step": 1, "kind": "all rules"}))
+    plan = Plan(study, space, SearchConfig(screen_calls=0, trials=1), seed=0)
+    plan.next()
+    clock[0] = LOST_SECONDS + 1
+    assert plan.wait_for_others()
+
+
 def test_trials_lost_while_the_search_works_are_all_given_up_at_once_when_it_waits(monkeypatch):
     study, space, clock = open_study(), Space(tuple(good_rules()[:2])), [0.0]
     monkeypatch.setattr(pld_dspy.search.plan.time, "monotonic", lambda: clock[0])

@@ -1,54 +1,14 @@
-"""Splits: nothing shared, labels in proportion, groups whole."""
+"""Splits: labels in proportion, groups whole."""
 
 import random
 from collections import Counter
 
-import dspy
 import numpy as np
 import pytest
-from tasks import LABELS, mail, mail_task, mails
+from tasks import LABELS, mail, mails
 
 from pld_dspy.errors import DataError
-from pld_dspy.task.checks import check_disjoint
 from pld_dspy.task.splits import Splits, normalized, stratified_halves, stratified_order
-
-
-def text(content: str, **fields: object) -> dspy.Example:
-    return dspy.Example(text=content, label="spam", **fields).with_inputs("text")
-
-
-def test_splits_that_share_nothing_pass():
-    check_disjoint(mail_task(), Splits(mails(9), mails(9, start=9), mails(9, start=18)))
-
-
-def test_a_shared_id_names_both_rows():
-    splits = Splits(mails(3), [*mails(3, start=9), mail(1, "spam", "other")])
-    with pytest.raises(DataError, match=r"train row 1 and validation row 3 share the same id \('m1'\)"):
-        check_disjoint(mail_task(), splits)
-
-
-def test_ids_of_another_type_are_the_same_ids():
-    with pytest.raises(DataError, match="same id"):
-        check_disjoint(mail_task(), Splits([text("a", id=7)], [text("b", id="7")]))
-
-
-def test_texts_of_signs_alone_are_told_apart():
-    check_disjoint(mail_task(), Splits([text(":-)")], [text(":-(")]))
-    with pytest.raises(DataError, match="share the same text"):
-        check_disjoint(mail_task(), Splits([text(":-)  !")], [text(" :-) !")]))
-
-
-@pytest.mark.parametrize("copy", ["Win a PRIZE, now!", "  win a prize\tnow ", "win—a 'prize' now", "win_a_prize_now"])
-def test_the_same_text_but_for_case_and_punctuation_names_both_rows(copy):
-    splits = Splits(
-        [text("first"), text("win a prize now", id=1)], [text("v")], [text("t"), text("u"), text(copy, id=2)]
-    )
-    with pytest.raises(DataError, match=r"train row 1 and test row 2 share the same text \('win a prize now'\)"):
-        check_disjoint(mail_task(), splits)
-
-
-def test_texts_twice_within_one_split_are_the_users_own_affair():
-    check_disjoint(mail_task(), Splits([text("a"), text("A")], [text("b")]))
 
 
 def test_normalizing_keeps_letters_and_digits_of_any_script():
