@@ -121,7 +121,7 @@ class PLDResult(BaseModel):
         if not path.is_file():
             raise RunError(f"{folder} has no {path.name}: not a run folder, or its compile has not finished.")
         try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+            return cls.model_validate_json(path.read_bytes())
         except ValidationError as error:
             raise RunError(f"{path} is damaged: {error.errors()[0]['msg']}. Compile again.") from error
 
