@@ -9,7 +9,7 @@ from typing import Any
 import dspy
 
 from ..dspy_names import UsageTracker
-from ..errors import ModelError
+from ..errors import ModelError, without_secrets
 from .call_program import call_program
 from .content import as_json
 
@@ -78,4 +78,4 @@ def call_once(program: dspy.Module, row: dict[str, Any]) -> Answer:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:300]
+    return without_secrets((str(error).strip().splitlines() or [""])[0])[:300]

@@ -5,18 +5,18 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import dspy
 
 from ..dspy_names import BOOKKEEPING, default_adapter
+from ..errors import is_secret, remember_secrets
 from ..local.lm import LocalLM
 from .content import content
 
 # LM settings for the connection; they decide no answer, and some are secret. They never enter a key or a file.
-_CONNECTION = frozenset(
-    {"api_key", "api_base", "base_url", "api_version", "headers", "extra_headers", "model_list", "azure_ad_token"}
-)
+_CONNECTION = frozenset({"api_base", "base_url", "api_version", "model_list", "azure_ad_token", "extra_query"})
 _SCALARS = (str, int, float, bool, type(None))
 
 
@@ -34,7 +34,8 @@ def lm_settings(lm: dspy.BaseLM | None) -> dict[str, Any]:
     """Return the settings of an LM that decide its answers: model, type and sampling."""
     if lm is None:
         return {}
-    sampling = {key: value for key, value in lm.kwargs.items() if key not in _CONNECTION}
+    remember_secrets(lm.kwargs)
+    sampling = _without_connection(lm.kwargs)
     server = {"server": "llama.cpp"} if isinstance(lm, LocalLM) else {}  # decides how answers are constrained
     return {"model": lm.model, "type": lm.model_type, **server, **sampling}
 
@@ -44,7 +45,8 @@ def adapter_settings(adapter: dspy.Adapter | None) -> str:
     adapter = adapter or default_adapter()
     if "__repr__" in vars(type(adapter)):
         return repr(adapter)
-    plain = {key: value for key, value in sorted(vars(adapter).items()) if isinstance(value, _SCALARS)}
+    settings = _without_connection(vars(adapter))
+    plain = {key: value for key, value in sorted(settings.items()) if isinstance(value, _SCALARS)}
     return f"{type(adapter).__qualname__}({plain})"
 
 
@@ -64,12 +66,21 @@ def program_state(program: dspy.Module, *, lm: dspy.BaseLM | None) -> dict[str, 
                 ],
                 "instructions": module.signature.instructions,
                 "demos": [content(dict(demo)) for demo in module.demos],
-                "config": {k: v for k, v in module.config.items() if k not in _CONNECTION},
+                "config": _without_connection(module.config),
                 "fields": module.fields,
                 "lm": lm_settings(module.lm or lm),
             }
         modules[name] = state
     return modules
+
+
+def _without_connection(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings without those of the connection, at any depth."""
+    return {
+        name: _without_connection(value) if isinstance(value, Mapping) else value
+        for name, value in settings.items()
+        if name not in _CONNECTION and not is_secret(str(name))
+    }
 
 
 def _is_plain(value: Any) -> bool:
