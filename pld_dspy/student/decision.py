@@ -85,7 +85,7 @@ class Decision:
         """Return the text of the labels that a model's text means, bare or as JSON; None if one is unknown."""
         try:
             value = json.loads(completion)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = completion
         if isinstance(value, dict) and self.field in value:
             value = value[self.field]

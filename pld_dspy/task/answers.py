@@ -96,7 +96,7 @@ def _parts(text: str) -> list[Any] | None:
     """Split a text into its labels; None for an empty text."""
     try:
         listed = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         listed = None
     if isinstance(listed, list):
         return listed
