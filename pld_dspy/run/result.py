@@ -8,7 +8,7 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ..audit import Suspect
 from ..calibrate.calibration import Calibration
@@ -85,6 +85,13 @@ class PLDResult(BaseModel):
     notes: list[str]
     seed: int
     versions: dict[str, str]
+
+    @model_validator(mode="after")
+    def _scores_fit(self) -> PLDResult:
+        for split in filter(None, (self.validation, self.test)):
+            if not set(self.labels) <= split.baseline.per_label.keys() & split.compiled.per_label.keys():
+                raise ValueError("a label has no score")
+        return self
 
     def at_budget(self, *, tokens: int) -> RuleSet:
         """Return the best rules whose rendered block takes at most ``tokens`` prompt tokens, without a call.

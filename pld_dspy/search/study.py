@@ -153,9 +153,9 @@ class RuleSearch:
             fresh = [trial for trial in complete if trial.user_attrs[STEP] not in known]
             first = {trial.user_attrs[STEP]: trial for trial in reversed(fresh)}
             new = [FinishedTrial.decode(one, self.space) for one in fresh if first[one.user_attrs[STEP]] is one]
+            self.trials = sorted([*self.trials, *new], key=lambda trial: trial.step)
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise damaged("The study of the search", error) from error
-        self.trials = sorted([*self.trials, *new], key=lambda trial: trial.step)
         for trial in new:
             self._on_trial(trial)
 

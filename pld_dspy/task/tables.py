@@ -163,7 +163,7 @@ def _parquet_rows(path: Path) -> list[Row]:
         return _plain_rows(datasets.Dataset(pyarrow.concat_tables([schema.empty_table(), *_unpacked(file, schema)])))
     except DataError as error:
         raise DataError(f"{path} {error}") from error
-    except (pyarrow.ArrowException, ValueError, TypeError, NotImplementedError) as error:  # a type without a reader
+    except (pyarrow.ArrowException, KeyError, NotImplementedError, TypeError, ValueError) as error:  # odd schemas
         raise DataError(f"{path} is not a Parquet file that can be read: {error}. Write it again.") from error
 
 
