@@ -12,7 +12,6 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-
 SHORTEST_SECRET = 8  # characters; shorter ones are placeholders such as "local" and "EMPTY"
 
 _SECRET_NAME = re.compile(
@@ -54,7 +53,7 @@ def remember_secrets(settings: Any, *, secret: bool = False) -> None:
 
 
 def without_secrets(text: str) -> str:
-    """Return ``text`` with ``***`` for known keys, for secrets in environment variables, and for what looks like one."""
+    """Return ``text`` with ``***`` for known secrets, those in environment variables, and what looks like one."""
     in_environment = {value for name, value in os.environ.items() if is_secret(name) and len(value) >= SHORTEST_SECRET}
     for value in sorted(_known | in_environment, key=len, reverse=True):  # one may be a part of another
         text = text.replace(value, "***")

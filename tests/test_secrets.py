@@ -101,7 +101,7 @@ def test_a_compile_that_fails_shows_no_key(
     refusal = Failure("", lm15.AuthError(said, provider="custom", status=401))
     lm = fn_lm(answer, failures=[refusal] if fault == "refused" else [])
     lm.kwargs["api_key"] = CANARY
-    optimizer = pld(tmp_path / "run", teacher=None, tracking=f"sqlite:///{tmp_path}/me:{CANARY}@no/x.db", max_errors=3)
+    optimizer = pld(tmp_path / "run", teacher=None, tracking=f"nope://me:{CANARY}@host", max_errors=3)
     with dspy.context(lm=lm), pytest.raises((ModelError, TooManyErrors)) as told:
         compiled(optimizer, student(), rationales=micro_rules(TRAIN))
     assert "***" in str(told.value)

@@ -35,9 +35,7 @@ def test_a_program_that_comes_in_the_run_folder_is_not_run(done: Path, module: s
     assert not (done / "ran").exists()
 
 
-def test_a_program_that_comes_in_the_current_run_folder_is_not_run(
-    done: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_program_that_comes_in_the_current_run_folder_is_not_run(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (done / "run" / "evil.py").write_text(CODE)
     changed_config(done, {"kind": "program", "module": "evil"})
     monkeypatch.chdir(done / "run")
@@ -102,9 +100,7 @@ def bomb(path: Path) -> None:
     pyarrow.parquet.write_table(pyarrow.table({"text": rows, "topic": ["food"] * n}), path)
 
 
-def test_a_table_that_unpacks_to_more_than_memory_holds_is_refused(
-    task: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_table_that_unpacks_to_more_than_memory_holds_is_refused(task: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "MOST_BYTES", 2**26)
     bomb(task / "train.parquet")
     assert (task / "train.parquet").stat().st_size < 10**5

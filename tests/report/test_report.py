@@ -240,7 +240,9 @@ def test_html_in_any_text_of_a_run_is_inert(page: Page, tmp_path: Path) -> None:
     run.config.write_text(f"fingerprint: {PLANT}")
     rows = list(csv.reader(run.trials.open(newline="")))
     with run.trials.open("w", newline="") as file:
-        csv.writer(file).writerows([rows[0], *([row[0], *(f"{cell}{PLANT}" for cell in row[1:3]), *row[3:]] for row in rows[1:])])
+        csv.writer(file).writerows(
+            [rows[0], *([row[0], *(f"{cell}{PLANT}" for cell in row[1:3]), *row[3:]] for row in rows[1:])]
+        )
     shown = Page(write_report(run.path))
     assert set(shown.tags) == set(page.tags)
     assert shown.tags.count("svg") == page.tags.count("svg")
