@@ -160,12 +160,31 @@ class RuleSet(BaseModel):
             DataError: the text is not a rule set.
         """
         try:
-            document = yaml.safe_load(text)
+            document = read_yaml(text)
             return RuleSet(
                 rules=tuple(_from_plain(row) for row in document["rules"]), demos=tuple(document.get("demos", ()))
             )
-        except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"Not a rule set: {error}. It needs a list 'rules' of id and text.") from error
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without aliases: a few of them could stand for billions of values, or for a value within itself."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it holds an alias (*name); write the value out")
+        return super().compose_node(parent, index)
+
+
+def read_yaml(text: str) -> Any:
+    """Return what a YAML file of a run holds, as plain values; ValueError where it is no such YAML, or too deep."""
+    try:
+        return yaml.load(text, _PlainLoader)  # a safe loader: no tag makes an object or runs code
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:  # the last three of wrong !!tags
+        raise ValueError(f"it is no plain YAML: {error}") from error
 
 
 def draw_origin(number: int) -> str:

@@ -137,6 +137,13 @@ def test_the_wheel_ships_the_library_alone():
     assert project["project"]["scripts"] == {"pld-dspy": "pld_dspy.cli.app:main"}
 
 
+def test_every_dependency_has_a_least_and_a_first_unknown_version():
+    tomllib = pytest.importorskip("tomllib")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    assert [one for one in wanted if ">=" not in one or ",<" not in one] == []
+
+
 @pytest.mark.parametrize("name", ["py.typed", "report/report.html.j2", "demo/records.jsonl", "demo/rationales.jsonl"])
 def test_data_files_lie_within_the_package_and_are_not_ignored(name):
     assert (ROOT / "pld_dspy" / name).is_file()

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ..errors import DataError, PLDError, RunError
+from ..errors import DataError, PLDError, RunError, without_secrets
 from .baselines import baselines
 from .compile import compile_command, demo
 from .evaluate import evaluate
@@ -22,6 +22,7 @@ from .streams import escape_control_characters, log_to_stderr
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 GLOBAL_OPTIONS = ("--debug", "--quiet")
+LONGEST_ERROR = 1200  # characters
 
 
 class CommandGroup(TyperGroup):
@@ -123,4 +124,6 @@ def main() -> None:
 
 
 def _one_line(error: Exception) -> str:
-    return escape_control_characters(" ".join(str(error).split()))
+    """Return an error's text in one line; the middle of a long one, which cites data, is left out."""
+    line = escape_control_characters(" ".join(without_secrets(str(error)).split()))
+    return line if len(line) <= LONGEST_ERROR else f"{line[: LONGEST_ERROR // 2]} ... {line[-LONGEST_ERROR // 2 :]}"

@@ -35,6 +35,12 @@ class Program(BaseModel):
         """A short name for run folders."""
         return Path(self.module).stem if self.module.endswith(".py") else self.module.rsplit(".", 1)[-1]
 
+    @property
+    def file(self) -> Path:
+        """Where the module would lie if it were in or below the current folder."""
+        module = self.module
+        return Path(module if module.endswith(".py") else module.replace(".", "/")).resolve()
+
     def student(self) -> dspy.Module:
         """Return the program to instruct."""
         student = program_module(self.module).student()

@@ -72,7 +72,7 @@ class FinishedRun:
     @staticmethod
     def _read(kind: type[_File], path: Path) -> _File:
         try:
-            return kind.model_validate_json(path.read_text(encoding="utf-8"))
+            return kind.model_validate_json(path.read_bytes())
         except ValidationError as error:
             cause = error.errors()[0]["msg"]
             raise RunError(f"{path} is damaged: {cause}. Compile again, or delete it to do without.") from error
@@ -80,14 +80,18 @@ class FinishedRun:
     def program(self, *, calibrated: bool = True) -> dspy.Module:
         """Return the compiled program; if ``calibrated``, within ``Calibrated`` where the run has a calibration."""
         program = self.spec.source.student()
-        own_lms = {name: predictor.lm for name, predictor in program.named_predictors()}
+        predictors = program.predictors()
+        own = [dict(vars(predictor)) for predictor in predictors]
         path = self.folder.program
         try:
-            program.load_state(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            program.load_state(json.loads(path.read_bytes()))
+            for predictor, before in zip(predictors, own, strict=True):
+                # A file from elsewhere may set any attribute, such as an LM or a config with a server's address.
+                loaded = {name: getattr(predictor, name) for name in ("signature", "demos", "fields")}
+                vars(predictor).clear()
+                vars(predictor).update({**before, **loaded, "demos": [dict(demo) for demo in loaded["demos"]]})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise RunError(f"Cannot load {path}: {type(error).__name__}: {error}. Compile again.") from error
-        for name, predictor in program.named_predictors():
-            predictor.lm = own_lms[name]  # program.json holds no LM
         if not (calibrated and self.calibrated):
             return program
         saved = self.calibration

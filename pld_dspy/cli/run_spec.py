@@ -88,9 +88,15 @@ class RunSpec(BaseModel):
                 "program.json into your own with load(), or compile with pld-dspy."
             )
         try:
-            return cls.model_validate(settings["command"])
+            found = cls.model_validate(settings["command"])
         except ValidationError as error:
             raise RunError(f"{folder.config} is damaged: {error}. Compile again.") from error
+        if isinstance(found.source, Program) and found.source.file.is_relative_to(folder.path.resolve()):
+            raise RunError(
+                f"{folder.config} names a program inside the run folder, and a run folder holds no code. If you trust "
+                f"it, move {found.source.module} elsewhere and compile again."
+            )
+        return found
 
     def dspy_adapter(self) -> dspy.Adapter:
         """Return the adapter of student calls."""

@@ -10,7 +10,7 @@ from typing import Any
 import dspy
 
 from ..dspy_names import UsageTracker
-from ..errors import ModelError
+from ..errors import ModelError, without_secrets
 from .call_program import call_program
 from .completion import answer_part, holds_thought
 from .content import as_json
@@ -130,4 +130,4 @@ def _kind(failure: Exception) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:300]
+    return without_secrets((str(error).strip().splitlines() or [""])[0])[:300]

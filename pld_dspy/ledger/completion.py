@@ -56,7 +56,7 @@ def json_field(text: str, name: str) -> Any:
     for brace in re.finditer(r"\{", text):
         try:
             found, _ = decoder.raw_decode(text, brace.start())
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if name in found:
             return found[name]

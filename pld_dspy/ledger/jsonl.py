@@ -80,10 +80,14 @@ def write_jsonl(path: Path, records: Iterable[BaseModel]) -> None:
 
 
 class Journal:
-    """A JSONL file that several processes append whole lines to; threads of one process must take turns."""
+    """A JSONL file that several processes append whole lines to; threads of one process must take turns.
 
-    def __init__(self, path: Path) -> None:
+    A line that is not an object of the pydantic type ``model`` is damaged: it is left out, with a warning.
+    """
+
+    def __init__(self, path: Path, model: type[Any] = dict) -> None:
         self.path = path
+        self._adapter = TypeAdapter(model)
         self._lock = FileLock(f"{path}.lock")
         self._position = 0  # bytes read or written by this object
 
@@ -113,7 +117,7 @@ class Journal:
         lines = []
         for text in data[:end].splitlines():
             try:
-                lines.append(dict(json.loads(text)))
+                lines.append(self._adapter.dump_python(self._adapter.validate_json(text, strict=True)))
             except ValueError:  # noqa: PERF203 - one damaged line costs one call
                 logger.warning("%s has a damaged line; its call will be made again.", self.path.name)
         return lines

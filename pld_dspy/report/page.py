@@ -47,7 +47,7 @@ def write_report(folder: Path) -> Path:
         curve=plot_learning_curve(result.baselines) if result.baselines else None,
         **_calibration_plots(result.calibration),
         patches=read_jsonl(run.patches, PatchRecord) if run.patches.is_file() else [],
-        settings=run.config.read_text(encoding="utf-8") if run.config.is_file() else None,
+        settings=run.config.read_text(encoding="utf-8", errors="replace") if run.config.is_file() else None,
         with_money=any(cost.money for stages in result.costs.values() for cost in stages.values()),
     )
     write_whole(run.report, page)

@@ -17,6 +17,7 @@ from filelock import FileLock
 from ..errors import RunError
 from ..ledger.jsonl import write_whole, writing
 from ..ledger.keys import canonical, digest
+from ..rules import read_yaml
 
 
 class RunFolder:
@@ -82,8 +83,8 @@ class RunFolder:
         if not self.config.is_file():
             raise RunError(f"{self.path} is not a run folder: it has no {self.config.name}.")
         try:
-            found = yaml.safe_load(self.config.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError):
+            found = read_yaml(self.config.read_text(encoding="utf-8"))
+        except ValueError:
             found = None
         if not isinstance(found, dict) or "fingerprint" not in found:
             raise RunError(

@@ -83,7 +83,7 @@ def write_trials(path: Path, trials: Iterable[FinishedTrial]) -> None:
 
 def read_trials(path: Path) -> list[TrialLine]:
     """Read trials.csv; RunError if it is damaged."""
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
         rows = csv.DictReader(file)
         try:
             return [TrialLine.model_validate({name: cell or None for name, cell in row.items()}) for row in rows]

@@ -8,7 +8,7 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ..audit import Suspect
 from ..calibrate.calibration import Calibration
@@ -86,6 +86,13 @@ class PLDResult(BaseModel):
     seed: int
     versions: dict[str, str]
 
+    @model_validator(mode="after")
+    def _scores_fit(self) -> PLDResult:
+        for split in filter(None, (self.validation, self.test)):
+            if not set(self.labels) <= split.baseline.per_label.keys() & split.compiled.per_label.keys():
+                raise ValueError("a label has no score")
+        return self
+
     def at_budget(self, *, tokens: int) -> RuleSet:
         """Return the best rules whose rendered block takes at most ``tokens`` prompt tokens, without a call.
 
@@ -121,7 +128,7 @@ class PLDResult(BaseModel):
         if not path.is_file():
             raise RunError(f"{folder} has no {path.name}: not a run folder, or its compile has not finished.")
         try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+            return cls.model_validate_json(path.read_bytes())
         except ValidationError as error:
             raise RunError(f"{path} is damaged: {error.errors()[0]['msg']}. Compile again.") from error
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -17,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from ..errors import DataError
+from ..errors import DataError, without_secrets
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +25,6 @@ COMPILE_TAG = "pld_dspy.compile"
 
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 """MLflow's own defaults, 7 retries with backoff of up to 120 s each, would delay a compile by many minutes."""
-
-_USER_IN_URL = re.compile(r"(?<=://)[^/\s]+@")
 
 Value = str | int | float | bool | None
 
@@ -144,7 +141,7 @@ class MLflowRecorder(Recorder):
                 logging.WARNING if self._working else logging.DEBUG,
                 "Tracking stopped and the compile goes on without it: %s. "
                 "Check the tracking URI and its server, or set tracking=None.",
-                _USER_IN_URL.sub("***@", f"{type(error).__name__}: {error}").rstrip("."),
+                without_secrets(f"{type(error).__name__}: {error}").rstrip("."),
             )
             self._working = False
         finally:

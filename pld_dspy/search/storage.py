@@ -56,10 +56,13 @@ def find_study(storage: Path | str | BaseStorage, *, prefix: str) -> tuple[optun
         study = optuna.load_study(study_name=names[-1], storage=opened)
         if _RULES in study.user_attrs:
             rules, demos = study.user_attrs[_RULES], study.user_attrs.get(_DEMOS, [[]])
-            return study, Space(
-                tuple(map(Rule.model_validate, rules)),
-                tuple(tuple(map(Demonstration.model_validate, choice)) for choice in demos),
-            )
+            try:
+                return study, Space(
+                    tuple(map(Rule.model_validate, rules)),
+                    tuple(tuple(map(Demonstration.model_validate, choice)) for choice in demos),
+                )
+            except (TypeError, ValueError) as error:
+                raise damaged("The study of the search", error) from error
     raise RunError("The search has not begun, or is kept in another storage. Start its compile, then join it.")
 
 
@@ -96,9 +99,22 @@ class RepairedJournal(JournalFileBackend):
             return file.read() in (b"", b"\n")
 
 
+def damaged(name: str, error: Exception) -> RunError:
+    """Return the error of a study that cannot be read."""
+    return RunError(
+        f"{name} is damaged: {type(error).__name__}: {error}. Delete it and compile again: the search is repeated with "
+        "the answers that are kept, without a call."
+    )
+
+
 def _opened(storage: Path | str | BaseStorage) -> BaseStorage:
     if isinstance(storage, Path):
-        return JournalStorage(RepairedJournal(storage))
+        try:
+            return JournalStorage(RepairedJournal(storage))
+        except OSError:
+            raise
+        except Exception as error:  # Optuna replays a line as it is, so a damaged one may raise anything
+            raise damaged(storage.name, error) from error
     return _database(storage) if isinstance(storage, str) else storage
 
 

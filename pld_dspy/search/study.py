@@ -36,6 +36,7 @@ from .propose import Proposer
 from .search_config import SearchConfig
 from .search_result import SearchResult
 from .space import Candidate, Space
+from .storage import damaged
 from .student_model import StudentModel
 from .surrogate import Floats, Posterior
 from .trials import KIND, SECONDS, STEP, FinishedTrial, asked_in_full, incumbent
@@ -148,10 +149,13 @@ class RuleSearch:
         """Read finished trials that are new here; where two made one step, the first counts."""
         known = {trial.step for trial in self.trials}
         complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        fresh = [trial for trial in complete if trial.user_attrs[STEP] not in known]
-        first = {trial.user_attrs[STEP]: trial for trial in reversed(fresh)}
-        new = [FinishedTrial.decode(one, self.space) for one in fresh if first[one.user_attrs[STEP]] is one]
-        self.trials = sorted([*self.trials, *new], key=lambda trial: trial.step)
+        try:
+            fresh = [trial for trial in complete if trial.user_attrs[STEP] not in known]
+            first = {trial.user_attrs[STEP]: trial for trial in reversed(fresh)}
+            new = [FinishedTrial.decode(one, self.space) for one in fresh if first[one.user_attrs[STEP]] is one]
+            self.trials = sorted([*self.trials, *new], key=lambda trial: trial.step)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise damaged("The study of the search", error) from error
         for trial in new:
             self._on_trial(trial)
 

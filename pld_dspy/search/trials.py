@@ -53,7 +53,7 @@ class FinishedTrial:
             rows=rows,
             correct=flags[rows] == "1",
             logprobs=np.array(stored.get("logits", [[math.nan]] * len(rows)), dtype=np.float64),
-            objective=stored["objective"],
+            objective=None if stored["objective"] is None else float(stored["objective"]),
             value=float(frozen.value or 0.0),
         )
 

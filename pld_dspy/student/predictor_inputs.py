@@ -11,6 +11,7 @@ import dspy
 from pydantic_core import PydanticUndefined
 
 from ..dspy_names import BaseCallback
+from ..errors import without_secrets
 from ..ledger.call_program import call_program
 from ..task.task import Task, input_text
 from .compose import copied
@@ -58,7 +59,7 @@ class Reader:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001 - the baseline reports what a program raises; asyncio wraps ours
-            why = f"{type(error).__name__}: {error}"
+            why = without_secrets(f"{type(error).__name__}: {error}")
         logger.info("The predictor %r is taken to get the program's own inputs: %s", self._task.predictor, why)
         return given
 

@@ -128,7 +128,7 @@ def _parts(text: str) -> list[Any] | None:
     text = answer_part(text)
     try:
         listed = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         listed = None
     if isinstance(listed, list):
         return listed

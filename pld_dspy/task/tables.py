@@ -25,6 +25,10 @@ RESERVED = frozenset(
 )
 """Names that a field of a DSPy program cannot have."""
 
+MOST_BYTES = 2**31
+"""Most memory that the rows of a Parquet file may take."""
+BYTES_PER_CELL = 64  # a cell as a Python object, beside its own bytes
+
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -153,10 +157,28 @@ def _parquet_rows(path: Path) -> list[Row]:
     import pyarrow.parquet  # type: ignore[import-untyped]
 
     try:
+        file = pyarrow.parquet.ParquetFile(path)
+        schema = datasets.Features.from_arrow_schema(file.schema_arrow).arrow_schema  # without dictionaries
         # load_dataset() would leave a converted copy of the file in a cache.
-        return _plain_rows(datasets.Dataset(pyarrow.parquet.read_table(path)))
-    except pyarrow.ArrowException as error:
-        raise DataError(f"{path} is not a Parquet file: {error}. Write it again.") from error
+        return _plain_rows(datasets.Dataset(pyarrow.concat_tables([schema.empty_table(), *_unpacked(file, schema)])))
+    except DataError as error:
+        raise DataError(f"{path} {error}") from error
+    except (pyarrow.ArrowException, KeyError, NotImplementedError, TypeError, ValueError) as error:  # odd schemas
+        raise DataError(f"{path} is not a Parquet file that can be read: {error}. Write it again.") from error
+
+
+def _unpacked(file: Any, schema: Any) -> Iterator[Any]:
+    """Yield a Parquet file's rows as tables; a small file may unpack to more than any memory holds (DataError)."""
+    import datasets.table
+    import pyarrow
+
+    size = 0
+    for batch in file.iter_batches(batch_size=64):
+        table = datasets.table.table_cast(pyarrow.Table.from_batches([batch]), schema)
+        size += table.nbytes + BYTES_PER_CELL * table.num_rows * table.num_columns
+        if size > MOST_BYTES:
+            raise DataError(f"takes more than {MOST_BYTES:,} bytes when unpacked. Give fewer rows or columns.")
+        yield table
 
 
 def _hub_rows(name: str, split: str | None) -> list[Row]:

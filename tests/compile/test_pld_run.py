@@ -3,8 +3,10 @@
 import csv
 import errno
 import json
+import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +29,7 @@ from pld_dspy.errors import DataError, RunError
 from pld_dspy.induce.induce_config import InduceConfig
 from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.pld import PLD
+from pld_dspy.report.page import write_report
 from pld_dspy.resolve.resolve_config import ResolveConfig
 from pld_dspy.rules import MicroRule, RuleSet
 from pld_dspy.run.folder import RunFolder
@@ -319,14 +322,24 @@ def provider() -> Iterator[str]:
     assert set(keys) == {f"Bearer {CANARY}"}
 
 
-def test_no_key_and_no_address_is_ever_in_the_folder(tmp_path, provider):
-    lm = dspy.LM("openai/tiny", api_base=provider, api_key=CANARY, cache=False)
+def test_no_key_and_no_address_is_ever_in_the_folder_the_report_and_mlflow(
+    tmp_path, provider, empty_store, monkeypatch, caplog
+):
+    caplog.set_level(logging.DEBUG, logger="pld_dspy")
+    monkeypatch.chdir(tmp_path)  # where MLflow keeps copies of the files
+    monkeypatch.setenv("MY_API_KEY", CANARY)
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    headers = {"x-secret": CANARY, "authorization": f"Bearer {CANARY}"}
+    lm = dspy.LM("openai/tiny", api_base=provider, api_key=CANARY, extra_headers=headers, cache=False)
     program = student(lm)
-    program.config = {"extra_headers": {"x-secret": CANARY}}
+    program.config = {"extra_headers": headers}
     data = {"rationales": micro_rules(TRAIN), "valset": VAL[:9], "testset": None}
-    optimizer = pld(tmp_path, teacher=None)
+    optimizer = pld(tmp_path, teacher=None, tracking="sqlite:///mlflow.db")
     compiled(optimizer, program, **data)
     assert optimizer.result.improved
+    write_report(tmp_path)
+    assert CANARY not in caplog.text
+    assert len(list(tmp_path.rglob("config.yaml"))) == 2  # one of them at MLflow
     for path in tmp_path.rglob("*"):
         content = path.read_bytes() if path.is_file() else b""
         assert CANARY.encode() not in content, path.name

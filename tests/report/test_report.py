@@ -1,5 +1,7 @@
 """The report of a small synthetic run, whose texts are chosen to break careless HTML."""
 
+import csv
+import json
 import re
 import warnings
 from html.parser import HTMLParser
@@ -152,12 +154,14 @@ class Page(HTMLParser):
         self.tags: list[str] = []
         self.open: list[str] = []
         self.ids: list[str] = []
+        self.attributes: set[str] = set()
         self.chunks: list[str] = []
         self.feed(self.html)
         self.text = re.sub(r"\s+", " ", "".join(self.chunks))
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
+        self.attributes |= {name for name, _ in attrs}
         self.ids += [value for name, value in attrs if name == "id"]
         if tag not in self.VOID:
             self.open.append(tag)
@@ -213,6 +217,39 @@ def test_text_from_data_is_escaped(page: Page) -> None:
     assert "b" not in page.tags
     assert EVIL in page.text
     assert "cost $5 to $9" in page.text
+
+
+PLANT = "\"'></text></svg><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}<!--"
+
+
+def planted(value: object) -> object:
+    """Put the plant behind every text, and behind the label that is a key."""
+    if isinstance(value, dict):
+        return {f"{key}{PLANT}" if key in LABELS else key: planted(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [planted(inner) for inner in value]
+    return f"{value}{PLANT}" if isinstance(value, str) and value != "(none)" else value
+
+
+def test_html_in_any_text_of_a_run_is_inert(page: Page, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    write_run(run.path, make_result())
+    for path in (run.result, run.micro_rules):
+        lines = [path.read_text()] if path == run.result else path.read_text().splitlines()
+        path.write_text("\n".join(json.dumps(planted(json.loads(line))) for line in lines))
+    run.config.write_text(f"fingerprint: {PLANT}")
+    rows = list(csv.reader(run.trials.open(newline="")))
+    with run.trials.open("w", newline="") as file:
+        csv.writer(file).writerows(
+            [rows[0], *([row[0], *(f"{cell}{PLANT}" for cell in row[1:3]), *row[3:]] for row in rows[1:])]
+        )
+    shown = Page(write_report(run.path))
+    assert set(shown.tags) == set(page.tags)
+    assert shown.tags.count("svg") == page.tags.count("svg")
+    assert not [name for name in shown.attributes if name.startswith("on")]
+    assert shown.attributes == page.attributes
+    assert shown.text.count("alert(1)") > 100
+    assert "{{ 7*7 }}" in shown.text
 
 
 def test_a_label_of_another_script_is_drawn_as_text_without_a_warning() -> None:
