@@ -21,7 +21,7 @@ from pld_dspy.report.plots import plot_labels
 from pld_dspy.rules import RULES_CLOSE, RULES_LEAD, RULES_OPEN, Rule, RuleSet, strip_rules
 from pld_dspy.scoring.score import score
 from pld_dspy.student.adapter import LabelAdapter
-from pld_dspy.student.attempt import label_grammar
+from pld_dspy.student.constraints import label_grammar
 from pld_dspy.student.decision import Decision
 from pld_dspy.student.logprobs import label_logprobs
 from pld_dspy.task.answers import check_joinable, check_readable, label_names, match_label

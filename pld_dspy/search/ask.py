@@ -53,11 +53,12 @@ class Asker:
 
         With the offsets that undo the student's leaning, if the search decides by them.
         """
-        gold = self._gold_numbers[trial.rows]
-        sums = trial.logprobs
-        if self.calibrated and trial.has_logprobs.any():
+        if not trial.has_logprobs.all():
+            return math.nan
+        gold, sums = self._gold_numbers[trial.rows], trial.logprobs
+        if self.calibrated:
             sums = sums + match_gold(sums, gold)
-        own = log_softmax(sums, axis=1)[np.arange(len(gold)), gold] if sums.shape[1] > 1 else np.full(len(gold), np.nan)
+        own = log_softmax(sums, axis=1)[np.arange(len(gold)), gold]
         return float(np.mean([own[gold == number].mean() for number in np.unique(gold)]))
 
     @cached_property

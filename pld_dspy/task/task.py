@@ -95,7 +95,7 @@ class Task:
         Left out is what the example does not have and the program need not be given, or has a default for.
         """
         given = example.inputs()
-        names = dict.fromkeys((*given.keys(), *self.inputs))
+        names = dict.fromkeys((*self.inputs, *given.keys()))
         found = {name: None if is_missing(given.get(name)) else given[name] for name in names}
         left_out = {
             name

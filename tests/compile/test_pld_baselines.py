@@ -79,7 +79,7 @@ def test_they_can_be_had_before_a_compile_without_a_model_on_the_same_split(tmp_
 
 
 def test_unusable_data_is_refused_as_by_compile():
-    with pytest.raises(DataError, match="share the same id"):
+    with pytest.raises(DataError, match="share the same text"):
         PLD().baselines(dspy.Predict(Mail), trainset=TRAIN, testset=TRAIN[:3])
     with pytest.raises(DataError, match="nothing to decide"):
         PLD().baselines(dspy.Predict(Mail), trainset=TRAIN[:1], valset=VAL)

@@ -41,7 +41,7 @@ def test_a_setting_that_cannot_be_used_is_refused_at_once(settings, said):
 
 
 UNUSABLE = {
-    "overlap": ({"testset": [*TEST, VAL[3]]}, "share the same id"),
+    "overlap": ({"testset": [*TEST, VAL[3]]}, "share the same text"),
     "label": ({"valset": [*VAL, mail(999, "junk", "x")]}, "validation row 24 .*'junk' is not in the label set"),
     "empty": ({"trainset": []}, "training set is empty"),
     "empty validation": ({"valset": []}, "validation set is empty"),

@@ -377,3 +377,26 @@ def test_what_beats_the_unchanged_student_is_found_though_the_model_believes_in_
     monkeypatch.setattr(done.model, "posterior", lambda seen: Believing)
     monkeypatch.setattr(Insights, "around", lambda *_: None)
     assert done._result(None).objective == known.objective > known.baseline
+
+
+@pytest.mark.parametrize(("doubt", "wins"), [(0.0, True), (2.0, False), (None, True)])
+def test_a_set_that_wins_while_the_gold_labels_are_less_likely_owes_it_to_luck(doubt, wins):
+    """One more right answer, and ``doubt`` less in the log-probabilities of all gold labels; None without any."""
+    found = search(student_lm(), changed(PLAIN, trials=1), **SHORT)
+    labels = found.evaluator.task.labels
+    golds = np.array([labels.index(one.label) for one in SHORT["val"]])
+
+    def trial(step: int, kind: str, candidate: Any, right: int, likelihood: float) -> FinishedTrial:
+        logits = np.full((24, 3), np.nan) if doubt is None else likelihood * np.eye(3)[golds]
+        correct = np.arange(24) < right
+        rules = None if kind == "baseline" else found.space.rule_set(candidate)
+        made = FinishedTrial(step=step, kind=kind, candidate=candidate, rules=rules, rows=np.arange(24))
+        return replace(made, correct=correct, logprobs=logits, objective=right / 24)
+
+    everything, few = found.space.all(), found.space.all().with_rule(0, use=False)
+    found.trials = [
+        trial(0, "baseline", found.space.none(), 8, 0.5),
+        trial(1, "all rules", everything, 15, 3.0),
+        trial(2, "race", few, 16, 3.0 - (doubt or 0.0)),
+    ]
+    assert len(found._result(None).best) == len(SHORT["rules"]) - wins
