@@ -21,7 +21,7 @@ from mutations import mutated
 from pld_dspy.errors import DataError
 from pld_dspy.rules import RuleSet
 
-FILES = int(os.environ.get("PLD_FUZZ_FILES", "24"))
+FILES = int(os.environ.get("PLD_FUZZ_FILES", "12"))
 SEED = int(os.environ.get("PLD_FUZZ_SEED", "0"))
 QUICK = ("--screen-calls", "0", "--trials", "0", "--threads", "1", "--quiet")
 TABLES = ("csv", "jsonl", "parquet")

@@ -164,8 +164,10 @@ def killed_until_done(path: Path, calls: Path, moments: Iterator[float], *, work
         yield stage_of(path)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("kills", [2, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    ("workers", "kills"),
+    [(1, 2), pytest.param(1, 100, marks=pytest.mark.long), pytest.param(2, 100, marks=pytest.mark.long)],
+)
 def test_a_compile_killed_at_random_moments_gets_there(tmp_path, uninterrupted, workers, kills):
     result, seconds = uninterrupted
     chance, stages, same, number = random.Random(workers), Counter[str](), 0, 0
@@ -197,7 +199,13 @@ def compile_on_a_small_disk(folder: Path, calls: Path, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "file"), [(700, "config.yaml"), (9_000, "predictions.jsonl"), (60_000, "study.log"), (64_000, "")]
+    ("size", "file"),
+    [
+        (9_000, "predictions.jsonl"),
+        (60_000, "study.log"),
+        pytest.param(700, "config.yaml", marks=pytest.mark.long),
+        pytest.param(64_000, "", marks=pytest.mark.long),
+    ],
 )
 def test_a_full_disk_is_a_clear_end_and_the_compile_goes_on_from_there(tmp_path, uninterrupted, size, file):
     path, calls = tmp_path / "run", tmp_path / "calls"
