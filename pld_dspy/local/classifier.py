@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -32,6 +32,7 @@ class TextClassifier:
     golds: tuple[str, ...]  # n
     vectors: Floats  # n x d, unit vectors
     embedder: Embedder  # of further texts, into the same space
+    _reaches: dict[int, float] = field(default_factory=dict, repr=False, compare=False)  # number of neighbours -> h
 
     @classmethod
     def of(
@@ -94,6 +95,11 @@ class TextClassifier:
         return np.asarray(np.log(found / found.sum(axis=1, keepdims=True)))
 
     def _reach(self, count: int) -> float:
+        if count not in self._reaches:  # once, not for each decision
+            self._reaches[count] = self._median_reach(count)
+        return self._reaches[count]
+
+    def _median_reach(self, count: int) -> float:
         cosines = self.vectors @ self.vectors.T
         np.fill_diagonal(cosines, -np.inf)
         near = -np.sort(-cosines, axis=1)[:, : min(count, len(cosines) - 1)]
