@@ -62,7 +62,7 @@ class Answer:
     @property
     def is_empty(self) -> bool:
         """Whether the model said nothing at all: perhaps a fault on the way, perhaps its answer."""
-        return self.raw in ("", "None")
+        return self.raw == ""
 
     @property
     def is_refused(self) -> bool:
@@ -100,7 +100,7 @@ def call_once(
             ) from failure
         error = f"{REFUSED}{_first_line(failure)}"
     except dspy.AdapterParseError as failure:
-        error, raw = f"malformed answer: {_first_line(failure)}", str(failure.lm_response)[:300]
+        error, raw = f"malformed answer: {_first_line(failure)}", str(failure.lm_response or "")[:300]
         if CUT not in error and any(cut for *_, cut in completions(records[-1]) if records):
             error = f"malformed answer: it {CUT}. {ROOM}"
     except Exception as failure:  # noqa: BLE001 - a user's program may raise anything: counted, reported, capped

@@ -75,7 +75,7 @@ class Ledger:
         self.stopped: dict[str, str] = {}  # stage that went on with fewer answers -> the cap that ended its calls
         self._answers: dict[str, Answer] = {}
         self._patience: dict[Role, Patience] = {"student": Patience(patience), "teacher": Patience(patience)}
-        self._failed: dict[Role, dict[str, str]] = {"student": {}, "teacher": {}}  # digest of an input -> last error
+        self._failed: dict[Role, dict[str, str]] = {"student": {}, "teacher": {}}  # input's name -> last error
         self._in_a_row: dict[Role, list[str]] = {"student": [], "teacher": []}  # errors since the last answer
         self._has_answered: set[Role] = set()
         self._under_way: dict[Role, int] = {"student": 0, "teacher": 0}
@@ -117,25 +117,22 @@ class Ledger:
             ModelError: the model rejects the credentials or the configuration.
         """
         lm, adapter = lm or dspy.settings.lm, adapter or dspy.settings.adapter
-        keys = _keys(program, inputs, lm, adapter)
+        names = [_name(row) for row in inputs]
+        keys = _keys(program, names, lm, adapter)
         self._read_new()
-        if plainer is not None and any(error.startswith(REFUSED) for error in self._failed[role].values()):
-            plain = zip(keys, _keys(plainer, inputs, lm, adapter), strict=True)
-            keys = [other if self._answers.get(other, NOT_ASKED).is_refused else key for key, other in plain]
-        missing = {key: row for key, row in zip(keys, inputs, strict=True) if key not in self._answers}
+        if plainer is not None:
+            keys = self._but_refused(keys, role, partial(_keys, plainer, names, lm, adapter))
+        asked = zip(keys, names, inputs, strict=True)
+        missing = {key: (name, row) for key, name, row in asked if key not in self._answers}
         with self._lock:
             self.spent[role, stage].reused += len(keys) - len(missing)
         notify = on_answer or (lambda: None)
         for _ in range(len(keys) - len(missing)):
             notify()
-
         stop = threading.Event()
-
-        def call(key: str, row: Row) -> None:
-            with dspy.context(lm=lm, adapter=adapter):
-                self._call(key, program, row, role=role, stage=stage, model=getattr(lm, "model", ""), stop=stop)
-            notify()
-
+        call = partial(
+            self._call, program=program, lm=lm, adapter=adapter, role=role, stage=stage, stop=stop, notify=notify
+        )
         threads = 1 if role == "teacher" and isinstance(lm, LocalLM) else self.threads[role]
         try:
             _call_all(call, missing, threads, stop)
@@ -146,11 +143,18 @@ class Ledger:
             logger.warning("%s stopped early: %s", stage, error)
         return [self._answers.get(key, NOT_ASKED) for key in keys]
 
+    def _but_refused(self, keys: list[str], role: Role, plain_keys: Callable[[], list[str]]) -> list[str]:
+        """Return the keys, but the plainer prompt's of an input that was refused under it."""
+        if not any(error.startswith(REFUSED) for error in self._failed[role].values()):
+            return keys
+        pairs = zip(keys, plain_keys(), strict=True)
+        return [plain if self._answers.get(plain, NOT_ASKED).is_refused else key for key, plain in pairs]
+
     def failed(self, role: Role, inputs: Sequence[Row]) -> dict[int, str]:
         """Return number of an input -> its last error, for those whose last call in this process had no answer."""
         errors = self._failed[role]
-        found = enumerate(digest(content(row)) for row in inputs) if errors else ()
-        return {number: errors[key] for number, key in found if key in errors}
+        names = map(_name, inputs) if errors else ()
+        return {number: errors[name] for number, name in enumerate(names) if name in errors}
 
     def total(self, role: Role, *, stages: Iterable[str] | None = None) -> Cost:
         """Return what ``role`` has cost over ``stages`` (all but the test stage where None)."""
@@ -164,15 +168,19 @@ class Ledger:
     def _call(
         self,
         key: str,
-        program: dspy.Module,
+        name: str,
         row: Row,
         *,
+        program: dspy.Module,
+        lm: dspy.BaseLM | None,
+        adapter: dspy.Adapter | None,
         role: Role,
         stage: str,
-        model: str,
         stop: threading.Event,
+        notify: Callable[[], object],
     ) -> None:
-        """Make one call under the caps, again where it is lost, and add its answer."""
+        """Make one call under the caps, again where it is lost, and add its answer; ``name`` is the input's."""
+        model = getattr(lm, "model", "")
         with self._lock:
             if stage != UNCAPPED:
                 reserved = self.reserved.get(stage, 0) if role == "student" else 0
@@ -180,11 +188,12 @@ class Ledger:
                 self.budget.check(role, self.total(role).calls + self._under_way[role], money, reserved=reserved)
             self._under_way[role] += 1
         tracker, is_known = UsageTracker(), role in self._has_answered
-        once = digest(content(row)) in self._failed[role]
+        once = name in self._failed[role]
         try:
-            answer = self._patience[role].ask(
-                partial(call_once, program, row, tracker, is_known=is_known), stop=stop, once=once, model=model
-            )
+            with dspy.context(lm=lm, adapter=adapter):
+                answer = self._patience[role].ask(
+                    partial(call_once, program, row, tracker, is_known=is_known), stop=stop, once=once, model=model
+                )
         except BaseException:
             with self._lock:
                 self._under_way[role] -= 1
@@ -196,16 +205,17 @@ class Ledger:
             earlier = [] if self._journal is None or not answer.is_kept else self._journal.append(line)
             for each in (*earlier, line):
                 self._add(each)
-            self._count_failure(answer, row, role)
+            self._count_failure(answer, name, role)
+        notify()
 
-    def _count_failure(self, answer: Answer, row: Row, role: Role) -> None:
-        """Count an answer if it is a failure; raise TooManyErrors where there are more than ``max_errors``."""
+    def _count_failure(self, answer: Answer, name: str, role: Role) -> None:
+        """Count an answer to input ``name`` if it is a failure; raise TooManyErrors for more than ``max_errors``."""
         failed = self._failed[role]
         if answer.is_kept:
             self._has_answered.add(role)
-            failed.pop(digest(content(row)), None)
+            failed.pop(name, None)
         else:
-            failed[digest(content(row))] = str(answer.error)
+            failed[name] = str(answer.error)
         if answer.error is None or (answer.is_kept and role == "student"):
             self._in_a_row[role].clear()
             return
@@ -241,25 +251,33 @@ class Ledger:
                     self._add(line)
 
 
+def _name(row: Row) -> str:
+    """Return what tells an input apart from all others, under any program."""
+    return digest(content(row))
+
+
 def _keys(
-    program: dspy.Module, inputs: Sequence[Row], lm: dspy.BaseLM | None, adapter: dspy.Adapter | None
+    program: dspy.Module, names: Sequence[str], lm: dspy.BaseLM | None, adapter: dspy.Adapter | None
 ) -> list[str]:
     """Return one key per input: a digest of everything that decides the program's answer."""
     state = digest({"program": program_state(program, lm=lm), "adapter": adapter_settings(adapter)})
-    return [digest([state, content(row)]) for row in inputs]
+    return [digest([state, name]) for name in names]
 
 
 def _call_all(
-    call: Callable[[str, Row], None], rows: Mapping[str, Row], num_threads: int, stop: threading.Event
+    call: Callable[[str, str, Row], None],
+    missing: Mapping[str, tuple[str, Row]],
+    num_threads: int,
+    stop: threading.Event,
 ) -> None:
     """Make the first call alone, then the rest in parallel, each in a copy of the caller's DSPy context."""
-    items = list(rows.items())
+    items = [(key, *rest) for key, rest in missing.items()]
     alone = 1 if num_threads > 1 else len(items)
     for item in items[:alone]:
         call(*item)
     pool = ThreadPoolExecutor(num_threads)
     try:
-        futures: list[Future[None]] = [pool.submit(copy_context().run, call, key, row) for key, row in items[alone:]]
+        futures: list[Future[None]] = [pool.submit(copy_context().run, call, *item) for item in items[alone:]]
         done, _ = wait(futures, return_when=FIRST_EXCEPTION)
     finally:  # after a failure or an interrupt, queued calls are neither made nor paid for
         stop.set()

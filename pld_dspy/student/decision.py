@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import dspy
@@ -34,6 +35,7 @@ class Decision:
     collection: Callable[[Iterable[Any]], Any] | None = None  # such as list; None for a field of one label
 
     @classmethod
+    @lru_cache(maxsize=128)  # each call of a program asks for it many times
     def of(cls, signature: type[dspy.Signature]) -> Decision | None:
         """Return the decision of ``signature``; None if it has other outputs than labels, or takes a history."""
         takes_history = any(field.annotation is dspy.History for field in signature.input_fields.values())
