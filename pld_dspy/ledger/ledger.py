@@ -271,13 +271,15 @@ def _call_all(
     stop: threading.Event,
 ) -> None:
     """Make the first call alone, then the rest in parallel, each in a copy of the caller's DSPy context."""
-    items = [(key, *rest) for key, rest in missing.items()]
+    items = [(key, name, row) for key, (name, row) in missing.items()]
     alone = 1 if num_threads > 1 else len(items)
     for item in items[:alone]:
         call(*item)
     pool = ThreadPoolExecutor(num_threads)
     try:
-        futures: list[Future[None]] = [pool.submit(copy_context().run, call, *item) for item in items[alone:]]
+        futures: list[Future[None]] = [
+            pool.submit(copy_context().run, call, key, name, row) for key, name, row in items[alone:]
+        ]
         done, _ = wait(futures, return_when=FIRST_EXCEPTION)
     finally:  # after a failure or an interrupt, queued calls are neither made nor paid for
         stop.set()

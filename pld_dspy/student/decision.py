@@ -35,17 +35,9 @@ class Decision:
     collection: Callable[[Iterable[Any]], Any] | None = None  # such as list; None for a field of one label
 
     @classmethod
-    @lru_cache(maxsize=128)  # each call of a program asks for it many times
     def of(cls, signature: type[dspy.Signature]) -> Decision | None:
         """Return the decision of ``signature``; None if it has other outputs than labels, or takes a history."""
-        takes_history = any(field.annotation is dspy.History for field in signature.input_fields.values())
-        if len(signature.output_fields) != 1 or takes_history:
-            return None
-        [(name, field)] = signature.output_fields.items()
-        if (values := label_values(field.annotation)) is not None:
-            return cls(name, values)
-        values = label_values(element_type(field.annotation))
-        return None if values is None else cls(name, values, collection_of(field.annotation))
+        return _found(signature)
 
     @classmethod
     def required(cls, signature: type[dspy.Signature]) -> Decision:
@@ -123,3 +115,18 @@ def set_prefix(signature: type[dspy.Signature], field: str) -> str:
     """Return the prefix of a field; empty where it is only the one that DSPy infers from the field's name."""
     prefix = str((signature.fields[field].json_schema_extra or {}).get("prefix") or "")
     return "" if prefix == f"{infer_prefix(field)}:" else prefix
+
+
+def _decision(signature: Any) -> Decision | None:
+    takes_history = any(field.annotation is dspy.History for field in signature.input_fields.values())
+    if len(signature.output_fields) != 1 or takes_history:
+        return None
+    [(name, field)] = signature.output_fields.items()
+    if (values := label_values(field.annotation)) is not None:
+        return Decision(name, values)
+    values = label_values(element_type(field.annotation))
+    return None if values is None else Decision(name, values, collection_of(field.annotation))
+
+
+_found: Callable[[Any], Decision | None] = lru_cache(maxsize=128)(_decision)
+"""Each call of a program asks for it many times."""
