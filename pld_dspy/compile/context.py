@@ -13,7 +13,7 @@ from ..calibrate.calibration import Calibration
 from ..calibrate.precedents import Precedents
 from ..explain import Explanations
 from ..induce.induce import Induction
-from ..ledger.content import as_json, content
+from ..ledger.content import as_json
 from ..ledger.keys import adapter_settings, digest, lm_settings, plain, program_state
 from ..ledger.ledger import Ledger
 from ..local.embedding import Embedder, EmbedderChoice, tfidf_svd
@@ -153,7 +153,7 @@ class CompileContext:
 
 def fingerprint(examples: Sequence[dspy.Example]) -> str:
     """Return a digest of examples, and their number."""
-    return f"{digest([content(dict(example)) for example in examples])} ({len(examples)} rows)"
+    return f"{digest([dict(example) for example in examples])} ({len(examples)} rows)"
 
 
 def flat_settings(pld: Mapping[str, Any]) -> dict[str, str | int | float | bool | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import re
 from collections.abc import Callable, Iterator
 from enum import Enum
@@ -58,8 +59,10 @@ def content(value: Any, _within: frozenset[int] = frozenset()) -> Any:
 def _object(value: Any, inner: Callable[[Any], Any]) -> Any:
     if isinstance(value, bytes):
         return value.hex()
+    if isinstance(value, partial):
+        return inner([value.func, value.args, value.keywords])
     if hasattr(value, "__qualname__"):  # a class or a function
-        return f"{value.__module__}.{value.__qualname__}"
+        return [f"{value.__module__}.{value.__qualname__}", source(value)]
     if hasattr(value, "tolist"):
         return inner(value.tolist())
     kind = type(value).__qualname__
@@ -71,6 +74,15 @@ def _object(value: Any, inner: Callable[[Any], Any]) -> Any:
         return kind
     parts = [state] if isinstance(state, str) else state
     return [kind, [inner(list(part) if isinstance(part, Iterator) else part) for part in parts]]
+
+
+def source(code: Any) -> str:
+    """Return a digest of the source of a function, class or callable object; its name where there is no source."""
+    named = code if hasattr(code, "__qualname__") else type(code)
+    try:
+        return hashlib.sha256(inspect.getsource(named).encode()).hexdigest()[:24]
+    except (OSError, TypeError):  # as at a Python prompt
+        return str(named.__qualname__)
 
 
 def _text(value: Any) -> str:

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
-from enum import Enum
-from functools import partial
 from typing import Any
 
 import dspy
-from pydantic import BaseModel
 
 from ..dspy_names import BOOKKEEPING, default_adapter
 from ..errors import is_secret, remember_secrets
 from ..local.lm import LocalLM
-from .content import content
+from .content import content, source
 
 # LM settings for the connection; they decide no answer, and some are secret. They never enter a key or a file.
 _CONNECTION = frozenset({"api_base", "base_url", "api_version", "model_list", "azure_ad_token", "extra_query"})
@@ -28,63 +23,8 @@ _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 
 def digest(value: Any) -> str:
     """Return a short digest of a value; equal values give equal digests in every process."""
-    text = json.dumps(canonical(value), sort_keys=True, ensure_ascii=False)
+    text = json.dumps(content(value), sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
-
-
-def canonical(value: Any, *, within: tuple[int, ...] = ()) -> Any:
-    """Return a value as JSON types that are the same in every process, whatever the order of sets, and no addresses.
-
-    Code becomes its name and a digest of its source; an object whose text shows an address, what pickle would keep.
-    ``within`` are the ids of the objects around the value, which end a circle.
-    """
-    if isinstance(value, Enum):
-        value = value.value
-    if isinstance(value, _SCALARS):
-        return value
-    if id(value) in within:
-        return "..."
-    inner = partial(canonical, within=(*within, id(value)))
-    if isinstance(parts := _parts(value), dict):
-        return {key if isinstance(key, str) else json.dumps(inner(key)): inner(part) for key, part in parts.items()}
-    if isinstance(parts, (set, frozenset)):
-        return sorted(map(inner, parts), key=lambda part: json.dumps(part, sort_keys=True))
-    return [inner(part) for part in parts] if isinstance(parts, (list, tuple)) else parts
-
-
-def _parts(value: Any) -> Any:
-    """Return what an object holds as a dict, list, tuple or set, or its text."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {part.name: getattr(value, part.name) for part in fields(value)}
-    if isinstance(value, (dspy.Example, Mapping)):
-        return dict(value.items())
-    if isinstance(value, BaseModel):
-        return dict(value)
-    if isinstance(value, partial):
-        return value.func, value.args, value.keywords
-    if inspect.isroutine(value) or isinstance(value, type):
-        return f"{value.__module__}.{value.__qualname__}", code_digest(value)
-    if getattr(value, "ndim", 0) and hasattr(value, "tolist"):  # arrays of NumPy and others; their numbers have a text
-        return value.tolist()
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return value
-    text = str(value)
-    if not _ADDRESS.search(text):
-        return text
-    try:
-        content = value.__reduce_ex__(4)[1:3]  # what pickle would keep
-    except Exception:  # noqa: BLE001 - any object may refuse, with an error of its own
-        content = ()
-    return _ADDRESS.sub("", text), content
-
-
-def code_digest(code: Any) -> str:
-    """Return a digest of the source of a function, class or callable object; its name where there is no source."""
-    named = code if inspect.isroutine(code) or isinstance(code, type) else type(code)
-    try:
-        return digest(inspect.getsource(named))
-    except (OSError, TypeError):  # as at a Python prompt
-        return str(getattr(code, "__name__", named.__name__))
 
 
 def lm_settings(lm: dspy.BaseLM | None) -> dict[str, Any]:
@@ -126,7 +66,7 @@ def program_state(program: dspy.Module, *, lm: dspy.BaseLM | None) -> dict[str, 
                     for name, info in module.signature.fields.items()
                 ],
                 "instructions": module.signature.instructions,
-                "demos": [content(dict(demo)) for demo in module.demos],
+                "demos": [dict(demo) for demo in module.demos],
                 "config": _without_connection(module.config),
                 "fields": module.fields,
                 "lm": lm_settings(module.lm or lm),
@@ -154,14 +94,8 @@ def _is_plain(value: Any) -> bool:
 
 def _source(cls: type) -> list[str]:
     """Return a class's name and the source of a user's own classes: an edited forward() must not get old answers."""
-    found = [cls.__qualname__]
-    for base in cls.__mro__:
-        if base is not object and not base.__module__.startswith("dspy."):
-            try:
-                found.append(digest(inspect.getsource(base)))
-            except (OSError, TypeError):  # defined at an interactive prompt, without a source file
-                found.append(base.__qualname__)
-    return found
+    own = (base for base in cls.__mro__ if base is not object and not base.__module__.startswith("dspy."))
+    return [cls.__qualname__, *map(source, own)]
 
 
 def plain(value: Any) -> str | int | float | bool | None:

@@ -20,7 +20,6 @@ from ..errors import BudgetExceeded, TooManyErrors
 from ..local.lm import LocalLM
 from .answer import NOT_ASKED, REFUSED, Answer, call_once
 from .budget import UNCAPPED, Budget, Cost, Role
-from .content import content
 from .jsonl import Journal
 from .keys import adapter_settings, digest, program_state
 from .patience import Patience
@@ -253,7 +252,7 @@ class Ledger:
 
 def _name(row: Row) -> str:
     """Return what tells an input apart from all others, under any program."""
-    return digest(content(row))
+    return digest(row)
 
 
 def _keys(

@@ -15,8 +15,9 @@ import yaml
 from filelock import FileLock
 
 from ..errors import RunError
+from ..ledger.content import as_json
 from ..ledger.jsonl import write_whole, writing
-from ..ledger.keys import canonical, digest
+from ..ledger.keys import digest
 from ..rules import read_yaml
 
 
@@ -49,7 +50,7 @@ class RunFolder:
 
         ``settings`` decide the outcome and give the fingerprint; ``more`` are sections of config.yaml that do not.
         """
-        plain = canonical(settings)
+        plain = as_json(settings)
         document = {"fingerprint": digest(settings), **plain}
         with writing(self.config):
             self.path.mkdir(parents=True, exist_ok=True)

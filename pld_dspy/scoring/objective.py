@@ -16,7 +16,7 @@ import dspy
 import numpy as np
 
 from ..errors import DataError
-from ..ledger.keys import code_digest
+from ..ledger.content import source
 from ..task.labels import labels_in
 from ..task.task import Task
 from .f1 import Floats
@@ -61,7 +61,7 @@ class Objective:
     def code(self) -> dict[str, str]:
         """A digest of a user's own code, since its name stays the same when it is edited; empty without such code."""
         given = {"objective": self.choice, "metric": self.metric}
-        return {f"{name}_code": code_digest(function) for name, function in given.items() if callable(function)}
+        return {f"{name}_code": source(function) for name, function in given.items() if callable(function)}
 
     def check(self, labels: Sequence[str]) -> None:
         """Raise DataError for the F1 of a label that the task does not have."""

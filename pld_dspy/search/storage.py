@@ -17,8 +17,8 @@ from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from ..errors import RunError
+from ..ledger.content import as_json
 from ..ledger.jsonl import writing
-from ..ledger.keys import canonical
 from ..rules import Demonstration, Rule
 from .space import Space
 
@@ -44,7 +44,7 @@ def open_study(storage: Path | str | BaseStorage | None = None, *, name: str = "
 def publish_space(study: optuna.Study, space: Space) -> None:
     """Store the space in the study, for workers that join from elsewhere; the rules last, as a sign of all."""
     if _RULES not in study.user_attrs:
-        study.set_user_attr(_DEMOS, canonical([[demo.model_dump() for demo in choice] for choice in space.demos]))
+        study.set_user_attr(_DEMOS, as_json([[demo.model_dump() for demo in choice] for choice in space.demos]))
         study.set_user_attr(_RULES, [rule.model_dump(mode="json") for rule in space.rules])
 
 
