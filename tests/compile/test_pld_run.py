@@ -501,8 +501,6 @@ def test_no_order_of_sets_and_no_address_makes_a_second_process_pay_again(tmp_pa
     paths = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, sys.path)])
     seed = "1" if os.environ.get("PYTHONHASHSEED") == "2" else "2"  # another than here, where it is mostly random
     environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": paths}
-    done = subprocess.run(
-        [sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["0", "0", "0"]
