@@ -37,7 +37,7 @@ def vectors_without_weights() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def one_draw() -> Iterator[None]:
-    """Every compile draws a learning curve: here each point is one draw, not five, a sixth of a small compile."""
+    """Every compile draws a learning curve: here each point is one draw, not five, a tenth of a small compile."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(baselines, "DRAWS", 1)
         yield
