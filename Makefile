@@ -1,6 +1,8 @@
 # make demo: the main job, from a fresh clone; make test: everything that must hold. Both need Python and make alone.
 PYTHON ?= python3
 BIN := .venv/bin
+# Compiled modules are kept: tests start many processes, and pytest takes long to make its own form of the tests.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help install dev demo test lint docs format clean

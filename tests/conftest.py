@@ -16,6 +16,7 @@ import dspy
 from dspy.dsp.utils.settings import DEFAULT_CONFIG
 
 from pld_dspy.local import embedding
+from pld_dspy.scoring import baselines
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -31,6 +32,14 @@ def vectors_without_weights() -> Iterator[None]:
     """Every compile embeds its texts: here with TF-IDF, also where the encoder, which takes seconds, is installed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(embedding, "find_spec", lambda name: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_draw() -> Iterator[None]:
+    """Every compile draws a learning curve: here each point is one draw, not five, a tenth of a small compile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(baselines, "DRAWS", 1)
         yield
 
 

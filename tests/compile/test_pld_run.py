@@ -6,6 +6,7 @@ import json
 import logging
 import multiprocessing
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -488,17 +489,18 @@ print(len(calls(lm)), len(calls(teacher)), program.calls)
 """A compile of data and programs whose order, addresses and counters differ in each process; prints the calls made."""
 
 
-def test_no_order_of_sets_and_no_address_makes_a_second_process_pay_again(tmp_path):
+def test_no_order_of_sets_and_no_address_makes_a_second_process_pay_again(tmp_path, monkeypatch, capsys):
     script = tmp_path / "odd.py"
     script.write_text(ODD)
+    arguments = [str(script), str(tmp_path / "run")]
+    monkeypatch.setattr(sys, "argv", arguments)
+    runpy.run_path(str(script), run_name="__main__")
+    student_calls, teacher_calls, _ = map(int, capsys.readouterr().out.split())
+    assert student_calls >= 4 * 12
+    assert teacher_calls >= 12
     paths = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, sys.path)])
-    made = []
-    for seed in ("1", "2"):
-        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": paths}
-        command = [sys.executable, str(script), str(tmp_path / "run")]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        made.append([int(number) for number in done.stdout.split()])
-    assert made[0][0] >= 4 * 12
-    assert made[0][1] >= 12
-    assert made[1] == [0, 0, 0]
+    seed = "1" if os.environ.get("PYTHONHASHSEED") == "2" else "2"  # another than here, where it is mostly random
+    environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": paths}
+    done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["0", "0", "0"]

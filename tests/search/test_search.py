@@ -69,10 +69,9 @@ def search(
     )
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_the_known_best_rules_are_found(seed):
+def test_the_known_best_rules_are_found():
     """The student says "work" of its own; it needs six rules, and three of the others mislead it."""
-    found = search(student_lm("work"), SearchConfig(screen_calls=800, trials=12, block=40), seed=seed).run()
+    found = search(student_lm("work"), SearchConfig(screen_calls=800, trials=12, block=40)).run()
     chosen = {one.id: one for one in found.best.rules}
     assert (found.baseline, found.objective) == (pytest.approx(1 / 6), 1.0)
     assert found.all_rules < 0.85

@@ -30,7 +30,7 @@ def searched() -> tuple[SearchResult, Any, Insight]:
         mail_evaluator(lm),
         VAL,
         study=open_study(),
-        config=SearchConfig(screen_calls=800, trials=12, block=40),
+        config=SearchConfig(screen_calls=400, trials=8, block=20),
         count_tokens=lambda text: len(text.split()),
     )
     search.work()
