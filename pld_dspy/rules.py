@@ -187,9 +187,9 @@ def read_yaml(text: str) -> Any:
         raise ValueError(f"it is no plain YAML: {error}") from error
 
 
-def draw_origin(number: int) -> str:
-    """Return the origin of wordings from the teacher's ``number``-th draw, counted from 0."""
-    return f"{TEACHER} draw {number + 1}" if number else TEACHER
+def teacher_origin(kind: str, draw: int = 0) -> str:
+    """Return the origin of a teacher's wording: its kind, and the number of its draw, counted from 0."""
+    return f"{TEACHER} {kind} draw {draw + 1}" if draw else f"{TEACHER} {kind}"
 
 
 def label_slug(label: str) -> str:

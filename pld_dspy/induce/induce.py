@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import DataError
@@ -17,6 +17,7 @@ from .formats import about_format
 from .generalize import generalize, note_parts
 from .groups import Cluster, ClusterCheck, clusters_of
 from .induce_config import InduceConfig, SuspectPolicy
+from .whole_task import brief_of, nearest_notes
 from .wordings import rule_wordings
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class Induction:
     noise: list[str]  # ids of the examples whose micro-rule joined no cluster
     fallbacks: list[str]  # ids of rules for which no draw of the teacher was usable: their micro-rules stand in
     dropped: list[str]  # ids of the examples of whose micro-rules none was used, since their labels are doubted
+    brief: str | None  # what a teacher read first; None without a teacher
     counts: dict[str, int]  # of micro-rules, of rules and of labels, by the names that ``diagnosis`` reads
     diagnosis: str  # the same in one line
 
@@ -59,6 +61,7 @@ def induce(
     *,
     doubted: Collection[tuple[str, str]] = (),
     reads: Mapping[str, Mapping[str, Any]] | None = None,
+    confusions: Mapping[tuple[str, str], int] | None = None,
     config: InduceConfig | None = None,
     embedder: Embedder = tfidf_svd,
     teacher: Teacher | None = None,
@@ -72,6 +75,7 @@ def induce(
         task: the labelled decision; every label that has another micro-rule keeps at least one rule.
         doubted: example id and label of each label in doubt, to which ``config.suspects`` is applied.
         reads: example id -> what the student reads of it, by field, where that is not what its micro-rule holds.
+        confusions: gold label and the unchanged student's wrong answer -> how often, for the teacher to know.
         config: how to cluster, and how many wordings.
         embedder: micro-rules -> vectors to cluster.
         teacher: writes the wordings. None: the micro-rules nearest a cluster's centre, and its cue words.
@@ -82,11 +86,14 @@ def induce(
     usable, down_weighted = _apply_policy(decisive, doubted, config.suspects)
     check = ClusterCheck(config)
     clusters = clusters_of(usable, task, check, down_weighted, embedder)
-    draws = [
-        generalize(clusters, task, config.teacher_wordings, teacher, draw=number, on_answer=on_answer)
-        for number in range(config.draws)
-        if teacher is not None
-    ]
+    draws = []
+    if teacher is not None:
+        teacher = replace(teacher, task=brief_of(clusters, task, teacher.task, reads or {}, confusions or {}))
+        near = nearest_notes(clusters, embedder)
+        draws = [
+            generalize(clusters, task, config.teacher_wordings, teacher, near=near, draw=number, on_answer=on_answer)
+            for number in range(config.draws)
+        ]
     rules = _rules(clusters, rule_wordings(clusters, draws, task, config, reads or {}))
     placed = {id(rule) for cluster in clusters for rule in cluster.members}  # an example has one per label
     noise = [rule.example_id for rule in usable if id(rule) not in placed]
@@ -110,6 +117,7 @@ def induce(
         noise=noise,
         fallbacks=[rule.id for i, rule in enumerate(rules) if draws and not any(draw[i] for draw in draws)],
         dropped=list(dict.fromkeys(rule.example_id for rule in decisive if rule.example_id not in used)),
+        brief=teacher and teacher.task,
         counts=counts,
         diagnosis=said,
     )

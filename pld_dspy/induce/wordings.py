@@ -11,7 +11,7 @@ from typing import Any
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from ..local.language import is_english
-from ..rules import CUES, MICRO_RULE, ORIGIN_SEPARATOR, MicroRule, draw_origin
+from ..rules import CUES, MICRO_RULE, ORIGIN_SEPARATOR, MicroRule, teacher_origin
 from ..task.task import Task
 from .groups import Cluster
 from .induce_config import InduceConfig
@@ -29,7 +29,7 @@ _WORD = re.compile(r"[^\W\d_][\w'-]+")
 
 def rule_wordings(
     clusters: Sequence[Cluster],
-    draws: Sequence[Sequence[tuple[str, ...]]],
+    draws: Sequence[Sequence[Mapping[str, str]]],
     task: Task,
     config: InduceConfig,
     reads: Mapping[str, Mapping[str, Any]],
@@ -38,7 +38,7 @@ def rule_wordings(
 
     First comes one text of each kind: the teacher's first, the cue words, the most typical micro-rule, and the first
     of each further draw; then the others. A small student may follow cue words or a micro-rule better than what a
-    teacher writes, above all a small teacher. ``draws`` holds, per draw of the teacher, its wordings of each cluster;
+    teacher writes, above all a small teacher. ``draws`` holds, per draw of the teacher, text -> kind for each cluster;
     micro-rules replace what the first draw lacks. ``reads`` is as for ``induce``.
     """
     cues: list[str | None] = [None] * len(clusters)
@@ -50,7 +50,10 @@ def rule_wordings(
     most = max(config.wordings, len(draws) + 2 * config.cues) if len(draws) > 1 else config.wordings
     found = []
     for index, (cluster, cue) in enumerate(zip(clusters, cues, strict=True)):
-        drawn = [[(text, draw_origin(number)) for text in draw[index]] for number, draw in enumerate(draws)]
+        drawn = [
+            [(text, teacher_origin(kind, number)) for text, kind in draw[index].items()]
+            for number, draw in enumerate(draws)
+        ]
         first = (drawn[0] if drawn else []) or [(text, MICRO_RULE) for text in cluster.texts[:count]]
         own = [(cue, CUES)] if cue else []
         if config.cues:

@@ -47,7 +47,8 @@ class Insights:
         mean, rng = self.posterior.surrogate, np.random.default_rng(self.seed)
         draws = [self.posterior.draw(rng) for _ in range(DRAWS)]
         origins = self._origins(mean, draws, chosen.candidate)
-        spread = [one.expected for one in origins if one.origin.split(" draw ")[0] == TEACHER]
+        draw_of = [(one.origin.split(" draw ")[0], one.expected) for one in origins if one.origin.startswith(TEACHER)]
+        spread = [expected for kind, expected in draw_of if kind == draw_of[0][0]]
         return Insight(
             order=self._order(mean, chosen.candidate, rng),
             ladder=self._ladder(mean, chosen),

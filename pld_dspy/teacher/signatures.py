@@ -50,18 +50,30 @@ class ExplainExample(dspy.Signature):
     rule: str = dspy.OutputField(desc="one instruction: if <sign>, answer <label>")
 
 
-class GeneralizeRules(dspy.Signature):
-    """You train a small model by writing instructions for it. You see the task and several notes that were each
-    drawn from one example with the same kind of reasoning. Write ONE instruction that covers what the notes share,
-    keeps their exceptions, and names the label to answer. Give it in several wordings, from the shortest to the
-    most explicit; each is one or two sentences of at most 45 words and stands alone."""
+WORDING_KINDS = {
+    "imperative": "if <sign>, answer <label>; at most 20 words",
+    "cues": "if the text is about a, b, c or d, answer <label>; 5 to 12 literal words or short phrases, of the same "
+    "kind as those in the notes, that speak for this label and no other",
+    "contrast": "answer <label> rather than another, nearest one, if ...; at most 30 words",
+    "definition": "<label>: what belongs to it, and what does not; at most 40 words",
+}
+"""Kinds of wordings that a teacher gives -> what each is like. Which kind a student follows, the search finds out."""
 
-    task: str = dspy.InputField(desc="what the small model is asked to do")
+
+class GeneralizeRules(dspy.Signature):
+    """You train a small model by writing instructions for it. You see the whole task, and several notes that were each
+    drawn from one example with the same kind of reasoning. Write ONE instruction that covers what the notes share and
+    what is alike but was not seen yet, keeps their exceptions, leaves alone what the nearest notes of other labels say,
+    and names the label to answer. Give it in several wordings of different kinds; each stands alone, and is one that a
+    person who knows the task would sign."""
+
+    task: str = dspy.InputField(desc="what the small model is asked to do, and all kinds of examples")
     labels: str = dspy.InputField(desc="the labels it may answer")
-    notes: list[str] = dspy.InputField(desc="instructions drawn from single examples, the most typical first")
+    notes: list[str] = dspy.InputField(desc="instructions drawn from single examples, and why; the most typical first")
+    near: list[str] = dspy.InputField(desc="the nearest notes of other labels")
     label: str = dspy.InputField(desc="the label that most of the notes answer")
-    count: int = dspy.InputField(desc="how many wordings to give")
-    wordings: list[str] = dspy.OutputField(desc="the wordings, each one a complete instruction")
+    kinds: list[str] = dspy.InputField(desc="the kind of each wording to give")
+    wordings: list[str] = dspy.OutputField(desc="one wording per kind, in this order, each a complete instruction")
 
 
 class Patch(BaseModel):
