@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 
 from ..ledger.answer import Answer
@@ -29,9 +29,9 @@ def generalize(
     draw: int = 0,
     on_answer: Callable[[], object] | None = None,
 ) -> list[dict[str, str]]:
-    """Return up to ``count`` wordings per cluster, text -> kind; none where the answer is unusable, lost, or past a cap.
+    """Return up to ``count`` wordings per cluster, text -> kind; none where the answer is unusable, lost or not paid.
 
-    If a cluster's notes do not fit one prompt, the teacher first gives one wording per part; these are then the notes.
+    If a cluster's notes do not fit one prompt, the teacher first gives one wording per part: these are then the notes.
     ``near`` holds, per cluster, the nearest notes of other labels.
     """
 
@@ -73,10 +73,8 @@ def _texts(answer: Answer) -> list[str]:
     return list((answer.outputs or {}).get("wordings") or [])
 
 
-def _usable(answer: Answer, kinds: Mapping[str, str], labels: Sequence[str]) -> dict[str, str]:
-    """Return text -> kind; a teacher that gave more wordings than kinds is taken at its first ones."""
-    found: dict[str, str] = {}
-    for text, kind in zip(_texts(answer), kinds, strict=False):
-        if not is_unfilled(text) and (line := " ".join(text.split())) and not about_format(line, labels):
-            found.setdefault(line, kind)
-    return found
+def _usable(answer: Answer, kinds: Iterable[str], labels: Sequence[str]) -> dict[str, str]:
+    """Return text -> kind; of more texts than kinds, the first."""
+    filled = (" ".join(text.split()) for text in _texts(answer) if not is_unfilled(text))
+    usable = (text for text in dict.fromkeys(filled) if text and not about_format(text, labels))
+    return dict(zip(usable, kinds, strict=False))

@@ -117,7 +117,7 @@ def induce(
         noise=noise,
         fallbacks=[rule.id for i, rule in enumerate(rules) if draws and not any(draw[i] for draw in draws)],
         dropped=list(dict.fromkeys(rule.example_id for rule in decisive if rule.example_id not in used)),
-        brief=teacher and teacher.task,
+        brief=None if teacher is None else teacher.task,
         counts=counts,
         diagnosis=said,
     )

@@ -43,7 +43,8 @@ def nearest_notes(clusters: Sequence[Cluster], embedder: Embedder) -> list[list[
     found, start = [], 0
     for cluster in clusters:
         own = slice(start, start := start + len(cluster.members))
-        nearness = np.where(labels == cluster.labels[0], -np.inf, vectors @ vectors[own].mean(axis=0))
-        ranked = [members[row] for row in np.argsort(-nearness, kind="stable")[: NEAR * NEAR] if nearness[row] > 0]
+        others = np.flatnonzero(labels != cluster.labels[0])
+        nearness = vectors[others] @ vectors[own].mean(axis=0)
+        ranked = [members[others[row]] for row in np.argsort(-nearness, kind="stable")[: NEAR * NEAR]]
         found.append(list(dict.fromkeys(f"{rule.label}: {rule.rule}" for rule in ranked))[:NEAR])
     return found

@@ -34,7 +34,7 @@ class Rung(_Stored):
 class OriginValue(_Stored):
     """The chosen set with every rule in a wording of one origin, where the rule has one."""
 
-    origin: str  # such as "cues" or "draw 2"
+    origin: str  # such as "cues" or "teacher contrast draw 2"
     rules: int  # how many of the chosen rules have such a wording
     asked: int  # how many of these wordings some trial used; the fewer, the more the figure rests on the prior
     expected: float  # objective on validation, by the model

@@ -64,7 +64,7 @@ def brief(
 
 def _shown(kinds: Sequence[Kind], room: int) -> list[str]:
     """Return a line per kind, as many as fit ``room`` characters, and how many are left out."""
-    lines = []
+    lines: list[str] = []
     for kind in kinds:
         inputs = "".join(f' | "{_cut(text)}"' for text in kind.inputs)
         line = f"- {kind.size}: {_cut(kind.note, 2 * INPUT_CHARACTERS)}{inputs}"

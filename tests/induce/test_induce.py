@@ -9,7 +9,7 @@ from collections.abc import Callable
 import dspy
 import numpy as np
 import pytest
-from engine import calls
+from engine import calls, sections
 from tasks import (
     INSTRUCTIONS,
     LABELS,
@@ -43,10 +43,11 @@ def induced(
     lm: dspy.LM | None = None,
     task: Task | None = None,
     embedder: Embedder = tfidf_svd,
+    confusions: dict[tuple[str, str], int] | None = None,
     **config: object,
 ) -> Induction:
-    settings = InduceConfig(**config)
-    return induce(records, task or mail_task(), config=settings, embedder=embedder, teacher=as_teacher(lm))
+    given = {"config": InduceConfig(**config), "embedder": embedder, "teacher": as_teacher(lm)}
+    return induce(records, task or mail_task(), confusions=confusions, **given)
 
 
 def labelled(n: int, label: str, *, prefix: str = "m") -> list[MicroRule]:
@@ -170,8 +171,27 @@ def test_the_teacher_writes_the_wordings():
     assert {len(rule.wordings) for rule in found.rules} == {3}
     assert found.fallbacks == []
     user = calls(lm)[0].user
-    for said in (INSTRUCTIONS, "spam, work, home", RECORDS[0].rule.split("mentions")[0], "[[ ## count ## ]]\n3"):
+    for said in (INSTRUCTIONS, "spam, work, home", RECORDS[0].rule, f"(Why: {RECORDS[0].rationale})"):
         assert said in user
+    assert [kind.split(":")[0] for kind in json.loads(sections(user)["kinds"])] == ["imperative", "cues", "contrast"]
+    kinds = {f"teacher {kind}" for kind in ("imperative", "cues", "contrast")}
+    assert all(set(rule.origins) == kinds for rule in found.rules)
+
+
+def test_a_teacher_sees_the_whole_task_beside_the_cluster_that_it_words():
+    lm = mail_teacher()
+    found = induced(lm=lm, confusions={("spam", "work"): 7, ("home", "work"): 2})
+    asked = [sections(call.user) for call in calls(lm)]
+    assert {one["task"] for one in asked} == {found.brief}
+    for said in ("spam (", "work (", "home ("):
+        assert said in found.brief
+    assert "takes spam for work 7 times; home for work 2 times" in found.brief
+    for record in (RECORDS[0], RECORDS[-1]):
+        assert record.rule in found.brief
+    for one in asked:
+        near = json.loads(one["near"])
+        assert near
+        assert all(note.split(": ")[0] in LABELS and note.split(": ")[0] != one["label"] for note in near)
 
 
 def test_wordings_are_cleaned_and_limited():
@@ -187,7 +207,6 @@ def test_cues_and_the_most_typical_micro_rule_stand_beside_a_teachers_wordings()
         cue = rest[:1] if rest and rest[0].startswith("If the text is about") else []
         assert rule.wordings == ("First.", *cue, typical, "Second.", "Third.")[:5]
     assert any(wording.startswith("If the text is about") for rule in found.rules for wording in rule.wordings)
-    assert "[[ ## count ## ]]\n3" in calls(lm)[0].user
 
 
 def changeable_teacher(*texts: str, **settings: object) -> dspy.LM:
@@ -213,11 +232,11 @@ class TestDraws:
             ways = ["A.", *cue, typical, "B.", "C.", "D."]
             assert rule.wordings == (*ways, "Second of 0.")[:6]
             named = [
-                "teacher",
+                "teacher imperative",
                 *["cues"] * len(cue),
                 "micro-rule",
-                *(f"teacher draw {n}" for n in (2, 3, 4)),
-                "teacher",
+                *(f"teacher imperative draw {n}" for n in (2, 3, 4)),
+                "teacher cues",
             ]
             assert rule.origins == tuple(named)[:6]
 
@@ -241,8 +260,8 @@ class TestDraws:
         found = induced(lm=changeable_teacher("A.", "A.", "B."), draws=3, cues=False)
         for rule in found.rules:
             assert rule.wordings[:2] == ("A.", "B.")
-            assert rule.origins[:2] == ("teacher, teacher draw 2", "teacher draw 3")
-            assert rule.wording_from("teacher draw 2") == 0
+            assert rule.origins[:2] == ("teacher imperative, teacher imperative draw 2", "teacher imperative draw 3")
+            assert rule.wording_from("teacher imperative draw 2") == 0
 
     def test_a_draw_that_fails_leaves_the_others(self):
         lm = changeable_teacher("", "", "B.")  # the first draw asks twice
@@ -250,7 +269,7 @@ class TestDraws:
         found = induced(lm=lm, draws=2, cues=False)
         assert found.fallbacks == []
         for rule in found.rules:
-            assert rule.origins[:2] == ("micro-rule", "teacher draw 2")
+            assert rule.origins[:2] == ("micro-rule", "teacher imperative draw 2")
             assert rule.wordings[1] == "B."
 
     def test_without_a_teacher_draws_mean_nothing(self):
