@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
 from ..ledger.answer import Answer
@@ -26,7 +26,6 @@ def generalize(
     teacher: Teacher,
     *,
     near: Sequence[list[str]],
-    draw: int = 0,
     on_answer: Callable[[], object] | None = None,
 ) -> list[dict[str, str]]:
     """Return up to ``count`` wordings per cluster, text -> kind; none where the answer is unusable, lost or not paid.
@@ -41,8 +40,9 @@ def generalize(
             {**shared, "notes": notes, "near": near[index], "label": clusters[index].labels[0]}
             for index, notes in parts
         ]
-        answers = teacher.ask(GeneralizeRules, inputs, stage="induce", texts=_texts, draw=draw, on_answer=on_answer)
-        return [_usable(answer, kinds, task.labels) for answer in answers]
+        answers = teacher.ask(GeneralizeRules, inputs, stage="induce", texts=_texts, on_answer=on_answer)
+        lines = [[usable_line(text, task.labels) for text in _texts(answer)] for answer in answers]
+        return [dict(zip(dict.fromkeys(filter(None, own)), kinds, strict=False)) for own in lines]
 
     parts = {index: note_parts(cluster.notes) for index, cluster in enumerate(clusters)}
     first = dict(islice(WORDING_KINDS.items(), 1))
@@ -73,8 +73,7 @@ def _texts(answer: Answer) -> list[str]:
     return list((answer.outputs or {}).get("wordings") or [])
 
 
-def _usable(answer: Answer, kinds: Iterable[str], labels: Sequence[str]) -> dict[str, str]:
-    """Return text -> kind; of more texts than kinds, the first."""
-    filled = (" ".join(text.split()) for text in _texts(answer) if not is_unfilled(text))
-    usable = (text for text in dict.fromkeys(filled) if text and not about_format(text, labels))
-    return dict(zip(usable, kinds, strict=False))
+def usable_line(text: str, labels: Sequence[str]) -> str:
+    """Return a teacher's wording as one line; an empty text where it fills nothing in, or is about the format."""
+    line = " ".join(text.split())
+    return "" if is_unfilled(line) or about_format(line, labels) else line

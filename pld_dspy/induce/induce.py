@@ -10,9 +10,10 @@ from typing import Any
 
 from ..errors import DataError
 from ..local.embedding import Embedder, tfidf_svd
-from ..rules import MicroRule, Rule, label_slug
+from ..rules import MicroRule, Rule, label_slug, teacher_origin
 from ..task.task import Task
 from ..teacher.teacher import Teacher
+from .draft import draft
 from .formats import about_format
 from .generalize import generalize, note_parts
 from .groups import Cluster, ClusterCheck, clusters_of
@@ -86,15 +87,11 @@ def induce(
     usable, down_weighted = _apply_policy(decisive, doubted, config.suspects)
     check = ClusterCheck(config)
     clusters = clusters_of(usable, task, check, down_weighted, embedder)
-    draws = []
+    written: list[dict[str, str]] = [{} for _ in clusters]
     if teacher is not None:
         teacher = replace(teacher, task=brief_of(clusters, task, teacher.task, reads or {}, confusions or {}))
-        near = nearest_notes(clusters, embedder)
-        draws = [
-            generalize(clusters, task, config.teacher_wordings, teacher, near=near, draw=number, on_answer=on_answer)
-            for number in range(config.draws)
-        ]
-    rules = _rules(clusters, rule_wordings(clusters, draws, task, config, reads or {}))
+        clusters, written = _written(clusters, task, config, teacher, embedder, on_answer)
+    rules = _rules(clusters, rule_wordings(clusters, written, task, config, reads or {}))
     placed = {id(rule) for cluster in clusters for rule in cluster.members}  # an example has one per label
     noise = [rule.example_id for rule in usable if id(rule) not in placed]
     without_rule = sorted(set(task.labels) - {label for rule in rules for label in rule.labels})
@@ -115,12 +112,42 @@ def induce(
     return Induction(
         rules=rules,
         noise=noise,
-        fallbacks=[rule.id for i, rule in enumerate(rules) if draws and not any(draw[i] for draw in draws)],
+        fallbacks=[rule.id for rule, texts in zip(rules, written, strict=True) if teacher is not None and not texts],
         dropped=list(dict.fromkeys(rule.example_id for rule in decisive if rule.example_id not in used)),
         brief=None if teacher is None else teacher.task,
         counts=counts,
         diagnosis=said,
     )
+
+
+def _written(
+    clusters: list[Cluster],
+    task: Task,
+    config: InduceConfig,
+    teacher: Teacher,
+    embedder: Embedder,
+    on_answer: Callable[[], object] | None,
+) -> tuple[list[Cluster], list[dict[str, str]]]:
+    """Return what each rule covers, and its wordings by the teacher, text -> origin: first the rules of drafts.
+
+    A cluster is worded by itself if no rule of a draft is about its label and covers it.
+    """
+    count, covered = config.teacher_wordings, set[int]()
+    rules: list[tuple[Cluster, dict[str, str]]] = []
+    for draw in range(config.drafts):
+        for covers, wordings in draft(clusters, task, count, teacher, draw=draw, on_answer=on_answer):
+            cluster = Cluster([member for number in covers for member in clusters[number].members])
+            rules.append((cluster, {text: teacher_origin(kind, draw) for text, kind in wordings.items()}))
+            if len(cluster.labels) == 1:
+                covered.update(covers)
+    left = [number for number in range(len(clusters)) if number not in covered]
+    if left:
+        near = nearest_notes(clusters, embedder)
+        near, single = [near[number] for number in left], [clusters[number] for number in left]
+        worded = generalize(single, task, count, teacher, near=near, on_answer=on_answer)
+        named = [{text: teacher_origin(kind) for text, kind in texts.items()} for texts in worded]
+        rules += zip(single, named, strict=True)
+    return [cluster for cluster, _ in rules], [texts for _, texts in rules]
 
 
 def _about_decision(micro_rules: Sequence[MicroRule], task: Task) -> list[MicroRule]:

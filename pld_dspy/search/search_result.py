@@ -48,7 +48,6 @@ class Insight(_Stored):
     ladder: list[Rung]  # ever longer sets, each better than all shorter ones
     gain_of_1000_calls: float  # expected gain of the objective
     origins: list[OriginValue] = []  # empty where all wordings that a trial used have one origin
-    draw_spread: float | None = None  # best less worst of the teacher's draws; None with fewer than two
 
 
 @dataclass(frozen=True, kw_only=True)

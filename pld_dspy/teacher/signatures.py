@@ -6,7 +6,7 @@ import re
 from typing import Any, Literal, TypeAlias, get_args
 
 import dspy
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 PatchKind: TypeAlias = Literal["rewrite", "split", "add_exception", "add", "retire"]
@@ -58,6 +58,36 @@ WORDING_KINDS = {
     "definition": "<label>: what belongs to it, and what does not; at most 40 words",
 }
 """Kinds of wordings that a teacher gives -> what each is like. Which kind a student follows, the search finds out."""
+
+
+class WrittenRule(BaseModel):
+    """One rule of a draft, in a wording of each kind."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kinds: tuple[int, ...] = Field(description="numbers of the kinds of examples that it covers")
+    imperative: str = Field(default="", description=WORDING_KINDS["imperative"])
+    cues: str = Field(default="", description=WORDING_KINDS["cues"])
+    contrast: str = Field(default="", description=WORDING_KINDS["contrast"])
+    definition: str = Field(default="", description=WORDING_KINDS["definition"])
+
+    @field_validator("kinds", mode="before")
+    @classmethod
+    def _read_loosely(cls, value: Any) -> list[int]:
+        return [int(number) for number in re.findall(r"\d+", str(value))]
+
+
+class WriteRules(dspy.Signature):
+    """You train a small model by writing instructions for it. You see the whole task, and notes of all kinds of
+    training examples. Write the rules that you would give it, the most decisive first: one per kind of reasoning (kinds
+    that overlap share one; every kind is covered), then one for each pair of labels that is most easily confused, which
+    covers kinds of both. Each rule covers what is alike but was not seen yet, keeps the exceptions, names the label to
+    answer, and comes in four wordings; each stands alone, and is one that a person who knows the task would sign."""
+
+    task: str = dspy.InputField(desc="what the small model is asked to do, and all kinds of examples")
+    labels: str = dspy.InputField(desc="the labels it may answer")
+    kinds: list[str] = dspy.InputField(desc="the kinds of examples by number: label, size, notes and why")
+    rules: list[WrittenRule] = dspy.OutputField()
 
 
 class GeneralizeRules(dspy.Signature):

@@ -286,7 +286,7 @@ class TestParts:
             records,
             mail_task(),
             config=InduceConfig(
-                clusterer=lambda vectors: np.zeros(len(vectors), int), max_share=1, band=None, cues=False
+                clusterer=lambda vectors: np.zeros(len(vectors), int), max_share=1, band=None, cues=False, drafts=0
             ),
             teacher=as_teacher(lm, ledger),
         )
