@@ -19,8 +19,6 @@ DOUBT_MARK = "[doubtful label]"
 TEACHER, CUES, MICRO_RULE, PATCH, UNKNOWN = "teacher", "cues", "micro-rule", "patch", "unknown"
 """Origins of a wording: the teacher, the words typical of a cluster, one example, or a correction of errors."""
 
-ORIGIN_SEPARATOR = ", "
-
 RULES_OPEN = "<rules>"
 RULES_CLOSE = "</rules>"
 RULES_LEAD = "Follow these rules. Where several fit, the earlier one decides."
@@ -59,9 +57,7 @@ class Rule(BaseModel):
     chosen: int = Field(default=0, ge=0, description="index of the wording in use")
     labels: tuple[str, ...] = ()
     support: tuple[str, ...] = Field(default=(), description="ids of the training examples behind the rule")
-    origins: tuple[str, ...] = Field(
-        default=(), description="origin of each wording, with commas between several; empty where unknown"
-    )
+    origins: tuple[str, ...] = Field(default=(), description="origin of each wording; empty where unknown")
 
     @model_validator(mode="after")
     def _wordings_fit(self) -> Rule:
@@ -85,7 +81,7 @@ class Rule(BaseModel):
 
     def wording_from(self, origin: str) -> int | None:
         """Return the index of the first wording with this origin; None where there is none."""
-        return next((i for i, own in enumerate(self.origins) if origin in own.split(ORIGIN_SEPARATOR)), None)
+        return self.origins.index(origin) if origin in self.origins else None
 
 
 class Demonstration(BaseModel):
@@ -187,9 +183,9 @@ def read_yaml(text: str) -> Any:
         raise ValueError(f"it is no plain YAML: {error}") from error
 
 
-def draw_origin(number: int) -> str:
-    """Return the origin of wordings from the teacher's ``number``-th draw, counted from 0."""
-    return f"{TEACHER} draw {number + 1}" if number else TEACHER
+def teacher_origin(kind: str, draw: int = 0) -> str:
+    """Return the origin of a teacher's wording: its kind, and the number of its draw, counted from 0."""
+    return f"{TEACHER} {kind} draw {draw + 1}" if draw else f"{TEACHER} {kind}"
 
 
 def label_slug(label: str) -> str:

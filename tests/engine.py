@@ -246,8 +246,9 @@ def teacher_lm(
 ) -> dspy.LM:
     """A teacher that fills in every output field that a ChatAdapter prompt asks for, by the field's name.
 
-    It knows ``rationale`` and ``rule`` of an ``example`` with its gold ``label``, and ``wordings`` (``count`` of
-    them) of ``notes`` for a ``label``. Its rules are of the kind that :func:`rule_following_lm` obeys.
+    It knows ``rationale`` and ``rule`` of an ``example`` with its gold ``label``, ``wordings`` (one per kind) of
+    ``notes`` for a ``label``, and ``rules``, one per kind of examples. Its rules are of the kind that
+    :func:`rule_following_lm` obeys.
 
     Args:
         answers: further output fields, or other answers: field -> function of the prompt's input fields
@@ -265,6 +266,7 @@ def teacher_lm(
         "rationale": lambda given: f"The text says {sign(given)!r}, a sign of {given['label']}.",
         "rule": lambda given: f"If the text mentions {sign(given)}, answer {given['label']}.",
         "wordings": _wordings,
+        "rules": _draft,
         **(answers or {}),
     }
 
@@ -304,11 +306,22 @@ def longest_word(text: str) -> str:
 
 
 def _wordings(given: Mapping[str, str]) -> str:
-    """``count`` wordings, all obeyed alike, of one rule over the signs of all notes."""
+    """One wording per kind, all obeyed alike, of one rule over the signs of all notes."""
     signs = [word for words, _ in rules_in("\n".join(json.loads(given["notes"]))) for word in words]
     rule = f"If the text mentions {' or '.join(dict.fromkeys(signs)) or 'nothing'}, answer {given['label']}."
     ends = ("", " Read the whole text.", " Nothing else matters.", " Take care.", " This is the sign to look for.")
-    return json.dumps([rule + end for end in ends[: int(given["count"])]])
+    return json.dumps([rule + end for end in ends[: len(json.loads(given["kinds"]))]])
+
+
+def _draft(given: Mapping[str, str]) -> str:
+    """One rule per kind of examples over the signs of its notes, in four wordings that are obeyed alike."""
+    rules = []
+    for number, kind in enumerate(json.loads(given["kinds"]), start=1):
+        signs = [word for words, _ in rules_in(kind.replace(";", "\n")) for word in words]
+        label = kind.split(". ", 1)[1].split(",")[0]
+        text = f"If the text mentions {' or '.join(dict.fromkeys(signs)) or 'nothing'}, answer {label}."
+        rules.append({"kinds": [number], "imperative": text, "cues": f"{text} Take care.", "contrast": f"{text} Look."})
+    return json.dumps(rules)
 
 
 def _chat_answer(outputs: Mapping[str, str]) -> str:

@@ -44,7 +44,8 @@ def test_the_teachers_rules_are_ones_that_the_student_obeys():
     with dspy.context(lm=teacher_lm(keywords=["refund", "card"])):
         told = dspy.Predict(ExplainExample)(task="t", labels="spam, ham", example="My refund!", label="spam")
         notes = [told.rule, "If the text mentions card, answer spam."]
-        wordings = dspy.Predict(GeneralizeRules)(task="t", labels="l", notes=notes, label="spam", count=3).wordings
+        asked = {"task": "t", "labels": "l", "near": [], "label": "spam", "kinds": ["short", "long", "other"]}
+        wordings = dspy.Predict(GeneralizeRules)(notes=notes, **asked).wordings
     assert told.rule == "If the text mentions refund, answer spam."
     assert len(set(wordings)) == 3
     assert [rules_in(wording) for wording in wordings] == [[(["refund", "card"], "spam")]] * 3

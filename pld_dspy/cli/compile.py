@@ -69,7 +69,9 @@ def compile_command(
         target=target,
         duplicates=data.duplicates,
         embedder=embedder,
-        induce=InduceConfig(wordings=search.wordings, draws=search.draws, suspects=search.suspects, audit=search.audit),
+        induce=InduceConfig(
+            wordings=search.wordings, drafts=search.drafts, suspects=search.suspects, audit=search.audit
+        ),
         search=SearchConfig(screen_calls=search.screen_calls, trials=search.trials, demos=search.demos),
         resolve=ResolveConfig(max_rounds=search.resolve_rounds) if search.resolve_rounds else None,
         budget=Budget(student_calls=search.max_student_calls, teacher_calls=search.max_teacher_calls),

@@ -88,7 +88,7 @@ class SearchOptions:
     trials: Annotated[int, calls_option(help="Rule sets compared after that.")] = 10
     demos: Annotated[int, calls_option(help="Most fixed demonstrations below the rules, to choose from.")] = 0
     wordings: Annotated[int, search_option(min=1, help="Most wordings per rule.")] = 5
-    draws: Annotated[int, search_option(min=1, help="Times the teacher words each rule.")] = 1
+    drafts: Annotated[int, search_option(min=0, help="Whole lists of rules that the teacher writes.")] = 1
     suspects: Annotated[
         Literal["keep", "drop", "down-weight"], search_option(help="What to do with doubtful labels.")
     ] = "keep"

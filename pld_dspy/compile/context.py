@@ -58,6 +58,7 @@ class CompileContext:
     folder: RunFolder = field(init=False)
     ledger: Ledger = field(init=False)
     evaluator: Evaluator = field(init=False)
+    confusions: Mapping[tuple[str, str], int] = field(init=False)  # gold, unchanged student's answer -> number on val
     explanations: Explanations = field(init=False)
     audit: Audit = field(init=False)
     induction: Induction = field(init=False)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import dspy
 
 from ..explain import match_records
+from ..induce.draft import AT_ONCE
 from ..induce.induce_config import InduceConfig
 from ..ledger.budget import UNCAPPED, Budget, Role
 from ..resolve.resolve_config import ResolveConfig
@@ -83,7 +84,8 @@ def estimate(
     stages += [_teacher("explain", asks * (explained - recorded), own + train)]
     if induce.audit == "teacher" and asks:
         stages.append(_teacher("audit", explained, own + train))
-    syntheses = asks * induce.draws * (explained // 2 + len(task.labels))
+    clusters = explained // 2 + len(task.labels)
+    syntheses = asks * (2 * induce.drafts * -(-clusters // AT_ONCE) + clusters)
     stages.append(_teacher("induce", syntheses, own + 12 * RULE_TOKENS))
     stages.append(_student("search", search.most_calls(len(splits.val)), own + rules + val))
     if resolve is not None:

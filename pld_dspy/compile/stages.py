@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -39,6 +40,7 @@ from ..student.evaluator import Evaluation
 from ..student.frames import frames_for, with_frame
 from ..student.redecide import redecide, redecide_to_match_gold
 from ..task.task import example_id
+from ..teacher.brief import brief
 from .context import CompileContext, Pair
 
 
@@ -86,18 +88,24 @@ def score_baseline(context: CompileContext) -> None:
         if len(answers) == first:
             evaluator.check_readable(answers)
         evaluator.answers(None, val[first:], stage="baseline", on_answer=shown.update)
+    pairs = zip(context.task.golds(val), evaluator.labels(None, val, stage="baseline"), strict=True)
+    context.confusions = Counter((gold, answer) for gold, answer in pairs if answer not in (None, gold))
 
 
 def explain_examples(context: CompileContext) -> None:
     """Get a micro-rule for each training example, from the records or from the teacher."""
-    train = context.splits.train
+    train, task, teacher = context.splits.train, context.task, context.teacher
+    if teacher is not None:
+        golds = Counter(label for gold in task.golds(train) for label in task.labels_of(gold))
+        sizes = {label: golds[label] for label in task.labels}
+        teacher = replace(teacher, task=brief(task, teacher.task, sizes, confusions=context.confusions))
     with timed(context.seconds, "explain"), bar("explain", "example") as shown:
         context.explanations = explain(
             train,
-            context.task,
+            task,
             texts=context.texts(train),
             recorded=context.recorded,
-            teacher=context.teacher,
+            teacher=teacher,
             on_answer=shown.update,
         )
         write_jsonl(context.folder.micro_rules, context.explanations.micro_rules)
@@ -124,6 +132,7 @@ def induce_rules(context: CompileContext, config: InduceConfig) -> None:
             context.task,
             doubted=[(suspect.example_id, suspect.label) for suspect in context.audit.suspects],
             reads=context.reads_by_id,
+            confusions=context.confusions,
             config=config,
             embedder=context.plain_embedder,
             teacher=context.teacher,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 
 from ..ledger.answer import Answer
 from ..task.task import CHARACTERS_PER_TOKEN, Task
-from ..teacher.signatures import GeneralizeRules, is_unfilled
+from ..teacher.signatures import WORDING_KINDS, GeneralizeRules, is_unfilled
 from ..teacher.teacher import Teacher
 from .formats import about_format
 from .groups import Cluster
@@ -24,31 +25,34 @@ def generalize(
     count: int,
     teacher: Teacher,
     *,
-    draw: int = 0,
+    near: Sequence[list[str]],
     on_answer: Callable[[], object] | None = None,
-) -> list[tuple[str, ...]]:
-    """Return up to ``count`` wordings per cluster; none where the answer is unusable, lost, or beyond a cap.
+) -> list[dict[str, str]]:
+    """Return up to ``count`` wordings per cluster, text -> kind; none where the answer is unusable, lost or not paid.
 
-    If a cluster's notes do not fit one prompt, the teacher first gives one wording per part; these are then the notes.
+    If a cluster's notes do not fit one prompt, the teacher first gives one wording per part: these are then the notes.
+    ``near`` holds, per cluster, the nearest notes of other labels.
     """
 
-    def ask(parts: Sequence[tuple[int, list[str]]], count: int) -> list[tuple[str, ...]]:
-        listed = ", ".join(task.labels)
+    def ask(parts: Sequence[tuple[int, list[str]]], kinds: Mapping[str, str]) -> list[dict[str, str]]:
+        shared = {"labels": ", ".join(task.labels), "kinds": [f"{name}: {like}" for name, like in kinds.items()]}
         inputs = [
-            {"labels": listed, "notes": notes, "label": clusters[index].labels[0], "count": count}
+            {**shared, "notes": notes, "near": near[index], "label": clusters[index].labels[0]}
             for index, notes in parts
         ]
-        answers = teacher.ask(GeneralizeRules, inputs, stage="induce", texts=_texts, draw=draw, on_answer=on_answer)
-        return [_usable(answer, task.labels)[:count] for answer in answers]
+        answers = teacher.ask(GeneralizeRules, inputs, stage="induce", texts=_texts, on_answer=on_answer)
+        lines = [[usable_line(text, task.labels) for text in _texts(answer)] for answer in answers]
+        return [dict(zip(dict.fromkeys(filter(None, own)), kinds, strict=False)) for own in lines]
 
-    parts = {index: note_parts(cluster.texts) for index, cluster in enumerate(clusters)}
+    parts = {index: note_parts(cluster.notes) for index, cluster in enumerate(clusters)}
+    first = dict(islice(WORDING_KINDS.items(), 1))
     while long := sorted(index for index, own in parts.items() if len(own) > 1):
         asked = [(index, part) for index in long for part in parts[index]]
         notes: dict[int, list[str]] = {index: [] for index in long}
-        for (index, part), wordings in zip(asked, ask(asked, 1), strict=True):
-            notes[index].append(wordings[0] if wordings else part[0])
+        for (index, part), wordings in zip(asked, ask(asked, first), strict=True):
+            notes[index].append(next(iter(wordings), part[0]))
         parts |= {index: note_parts(own) for index, own in notes.items()}
-    return ask([(index, part) for index, (part,) in parts.items()], count)
+    return ask([(index, part) for index, (part,) in parts.items()], dict(islice(WORDING_KINDS.items(), count)))
 
 
 def note_parts(
@@ -69,6 +73,7 @@ def _texts(answer: Answer) -> list[str]:
     return list((answer.outputs or {}).get("wordings") or [])
 
 
-def _usable(answer: Answer, labels: Sequence[str]) -> tuple[str, ...]:
-    filled = (" ".join(text.split()) for text in _texts(answer) if not is_unfilled(text))
-    return tuple(text for text in dict.fromkeys(filled) if text and not about_format(text, labels))
+def usable_line(text: str, labels: Sequence[str]) -> str:
+    """Return a teacher's wording as one line; an empty text where it fills nothing in, or is about the format."""
+    line = " ".join(text.split())
+    return "" if is_unfilled(line) or about_format(line, labels) else line

@@ -42,6 +42,12 @@ class Cluster:
         """The different texts of the members, the most typical first."""
         return tuple(dict.fromkeys(rule.rule for rule in self.members))
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The same, each with the rationale that it was drawn from."""
+        why = {rule.rule: rule.rationale for rule in reversed(self.members)}
+        return tuple(f"{text} (Why: {why[text]})" if why[text] else text for text in self.texts)
+
 
 @dataclass
 class ClusterCheck:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import DataError
 from ..local.embedding import Embedder, tfidf_svd
-from ..rules import MicroRule, Rule, label_slug
+from ..rules import MicroRule, Rule, label_slug, teacher_origin
 from ..task.task import Task
 from ..teacher.teacher import Teacher
+from .draft import draft
 from .formats import about_format
 from .generalize import generalize, note_parts
 from .groups import Cluster, ClusterCheck, clusters_of
 from .induce_config import InduceConfig, SuspectPolicy
+from .whole_task import brief_of, nearest_notes
 from .wordings import rule_wordings
 
 logger = logging.getLogger(__name__)
@@ -49,6 +51,7 @@ class Induction:
     noise: list[str]  # ids of the examples whose micro-rule joined no cluster
     fallbacks: list[str]  # ids of rules for which no draw of the teacher was usable: their micro-rules stand in
     dropped: list[str]  # ids of the examples of whose micro-rules none was used, since their labels are doubted
+    brief: str | None  # what a teacher read first; None without a teacher
     counts: dict[str, int]  # of micro-rules, of rules and of labels, by the names that ``diagnosis`` reads
     diagnosis: str  # the same in one line
 
@@ -59,6 +62,7 @@ def induce(
     *,
     doubted: Collection[tuple[str, str]] = (),
     reads: Mapping[str, Mapping[str, Any]] | None = None,
+    confusions: Mapping[tuple[str, str], int] | None = None,
     config: InduceConfig | None = None,
     embedder: Embedder = tfidf_svd,
     teacher: Teacher | None = None,
@@ -72,6 +76,7 @@ def induce(
         task: the labelled decision; every label that has another micro-rule keeps at least one rule.
         doubted: example id and label of each label in doubt, to which ``config.suspects`` is applied.
         reads: example id -> what the student reads of it, by field, where that is not what its micro-rule holds.
+        confusions: gold label and the unchanged student's wrong answer -> how often, for the teacher to know.
         config: how to cluster, and how many wordings.
         embedder: micro-rules -> vectors to cluster.
         teacher: writes the wordings. None: the micro-rules nearest a cluster's centre, and its cue words.
@@ -82,12 +87,11 @@ def induce(
     usable, down_weighted = _apply_policy(decisive, doubted, config.suspects)
     check = ClusterCheck(config)
     clusters = clusters_of(usable, task, check, down_weighted, embedder)
-    draws = [
-        generalize(clusters, task, config.teacher_wordings, teacher, draw=number, on_answer=on_answer)
-        for number in range(config.draws)
-        if teacher is not None
-    ]
-    rules = _rules(clusters, rule_wordings(clusters, draws, task, config, reads or {}))
+    written: list[dict[str, str]] = [{} for _ in clusters]
+    if teacher is not None:
+        teacher = replace(teacher, task=brief_of(clusters, task, teacher.task, reads or {}, confusions or {}))
+        clusters, written = _written(clusters, task, config, teacher, embedder, on_answer)
+    rules = _rules(clusters, rule_wordings(clusters, written, task, config, reads or {}))
     placed = {id(rule) for cluster in clusters for rule in cluster.members}  # an example has one per label
     noise = [rule.example_id for rule in usable if id(rule) not in placed]
     without_rule = sorted(set(task.labels) - {label for rule in rules for label in rule.labels})
@@ -108,11 +112,42 @@ def induce(
     return Induction(
         rules=rules,
         noise=noise,
-        fallbacks=[rule.id for i, rule in enumerate(rules) if draws and not any(draw[i] for draw in draws)],
+        fallbacks=[rule.id for rule, texts in zip(rules, written, strict=True) if teacher is not None and not texts],
         dropped=list(dict.fromkeys(rule.example_id for rule in decisive if rule.example_id not in used)),
+        brief=None if teacher is None else teacher.task,
         counts=counts,
         diagnosis=said,
     )
+
+
+def _written(
+    clusters: list[Cluster],
+    task: Task,
+    config: InduceConfig,
+    teacher: Teacher,
+    embedder: Embedder,
+    on_answer: Callable[[], object] | None,
+) -> tuple[list[Cluster], list[dict[str, str]]]:
+    """Return what each rule covers, and its wordings by the teacher, text -> origin: first the rules of drafts.
+
+    A cluster is worded by itself if no rule of a draft is about its label and covers it.
+    """
+    count, covered = config.teacher_wordings, set[int]()
+    rules: list[tuple[Cluster, dict[str, str]]] = []
+    for draw in range(config.drafts):
+        for covers, wordings in draft(clusters, task, count, teacher, draw=draw, on_answer=on_answer):
+            cluster = Cluster([member for number in covers for member in clusters[number].members])
+            rules.append((cluster, {text: teacher_origin(kind, draw) for text, kind in wordings.items()}))
+            if len(cluster.labels) == 1:
+                covered.update(covers)
+    left = [number for number in range(len(clusters)) if number not in covered]
+    if left:
+        near = nearest_notes(clusters, embedder)
+        near, single = [near[number] for number in left], [clusters[number] for number in left]
+        worded = generalize(single, task, count, teacher, near=near, on_answer=on_answer)
+        named = [{text: teacher_origin(kind) for text, kind in texts.items()} for texts in worded]
+        rules += zip(single, named, strict=True)
+    return [cluster for cluster, _ in rules], [texts for _, texts in rules]
 
 
 def _about_decision(micro_rules: Sequence[MicroRule], task: Task) -> list[MicroRule]:

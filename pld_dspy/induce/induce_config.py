@@ -18,10 +18,10 @@ class InduceConfig(Settings):
 
     Attributes:
         clusterer: vectors of one label -> cluster numbers, -1 for noise.
-        wordings: most wordings per rule; with several draws, each of them keeps one wording even if these are more.
-        draws: how often a teacher is asked to word each cluster. Its answers differ from draw to draw, and the search
-            chooses among them rule by rule. Further draws have a temperature of 0.7 if the teacher's is 0. They are
-            kept in the ledger like all answers. Without a teacher this has no effect.
+        wordings: most wordings per rule.
+        drafts: how often a teacher is asked for the whole list of rules; the rules of all drafts join the pool. Further
+            drafts have a temperature of 0.7 if the teacher's is 0. With 0, each cluster is worded by itself. Without a
+            teacher this has no effect.
         cues: also word each rule by its cue words ("If the text is about a, b or c, answer L."), and, where a teacher
             writes the wordings, by its most typical micro-rule.
         max_share: a cluster with more than this share of its label's micro-rules is split.
@@ -40,7 +40,7 @@ class InduceConfig(Settings):
 
     clusterer: Clusterer = hdbscan
     wordings: int = Field(default=5, ge=1)
-    draws: int = Field(default=1, ge=1)
+    drafts: int = Field(default=1, ge=0)
     cues: bool = True
     max_share: float = Field(default=0.25, gt=0, le=1)
     attach: float = 0.2

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import chain
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from ..local.language import is_english
-from ..rules import CUES, MICRO_RULE, ORIGIN_SEPARATOR, MicroRule, draw_origin
+from ..rules import CUES, MICRO_RULE, MicroRule
 from ..task.task import Task
 from .groups import Cluster
 from .induce_config import InduceConfig
@@ -29,46 +28,39 @@ _WORD = re.compile(r"[^\W\d_][\w'-]+")
 
 def rule_wordings(
     clusters: Sequence[Cluster],
-    draws: Sequence[Sequence[tuple[str, ...]]],
+    written: Sequence[Mapping[str, str]],
     task: Task,
     config: InduceConfig,
     reads: Mapping[str, Mapping[str, Any]],
 ) -> list[dict[str, str]]:
     """Return each rule's wordings in order, with their origins: text -> origin.
 
-    First comes one text of each kind: the teacher's first, the cue words, the most typical micro-rule, and the first
-    of each further draw; then the others. A small student may follow cue words or a micro-rule better than what a
-    teacher writes, above all a small teacher. ``draws`` holds, per draw of the teacher, its wordings of each cluster;
-    micro-rules replace what the first draw lacks. ``reads`` is as for ``induce``.
+    A teacher's come first, then the cue words and the most typical micro-rule, since a small student may follow these
+    better, above all if the teacher is small too. Where a teacher wrote none, micro-rules replace them. A rule about
+    several labels has no cue words. ``written`` holds, per cluster, the teacher's text -> origin; ``reads`` is as for
+    ``induce``.
     """
     cues: list[str | None] = [None] * len(clusters)
     if config.cues:
         fields = {name for read in reads.values() for name in read} or set(task.inputs)
         subject = fields.pop() if len(fields) == 1 else "example"
-        cues = cue_wordings(clusters, task.labels, subject=subject, reads=reads)
-    count = config.teacher_wordings if draws else config.wordings
-    most = max(config.wordings, len(draws) + 2 * config.cues) if len(draws) > 1 else config.wordings
-    found = []
-    for index, (cluster, cue) in enumerate(zip(clusters, cues, strict=True)):
-        drawn = [[(text, draw_origin(number)) for text in draw[index]] for number, draw in enumerate(draws)]
-        first = (drawn[0] if drawn else []) or [(text, MICRO_RULE) for text in cluster.texts[:count]]
-        own = [(cue, CUES)] if cue else []
-        if config.cues:
-            own.append((cluster.texts[0], MICRO_RULE))
-        leading = [first[0], *own, *chain.from_iterable(draw[:1] for draw in drawn[1:])]
-        others = chain.from_iterable(draw[1:] for draw in (first, *drawn[1:]))
-        found.append(dict(list(_merged(leading, others).items())[:most]))
-    return found
-
-
-def _merged(leading: Iterable[tuple[str, str]], others: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return text -> origins; a text that leads for several reasons has all these origins."""
-    found: dict[str, dict[str, None]] = {}
-    for text, origin in leading:
-        found.setdefault(text, {})[origin] = None
-    for text, origin in others:
-        found.setdefault(text, {origin: None})
-    return {text: ORIGIN_SEPARATOR.join(origins) for text, origins in found.items()}
+        alone = [place for place, cluster in enumerate(clusters) if len(cluster.labels) == 1]
+        found = cue_wordings([clusters[place] for place in alone], task.labels, subject=subject, reads=reads)
+        for place, cue in zip(alone, found, strict=True):
+            cues[place] = cue
+    count = config.teacher_wordings if any(written) else config.wordings
+    rules = []
+    for cluster, cue, texts in zip(clusters, cues, written, strict=True):
+        typical = {text: MICRO_RULE for text in cluster.texts[:count]}
+        own = {cue: CUES} if cue else {}
+        if texts:
+            own |= {cluster.texts[0]: MICRO_RULE} if config.cues and len(cluster.labels) == 1 else {}
+            further = [(text, origin) for text, origin in own.items() if text not in texts]
+            rules.append(dict([*texts.items(), *further][: config.wordings]))
+        else:
+            first = dict(list(typical.items())[:1])
+            rules.append(dict(list({**first, **own, **typical}.items())[: config.wordings]))
+    return rules
 
 
 def cue_wordings(

@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from ..rules import ORIGIN_SEPARATOR, TEACHER, UNKNOWN, RuleSet
+from ..rules import UNKNOWN, RuleSet
 from ..task.task import input_text
 from .search_config import SearchConfig
 from .search_result import Insight, OrderSpread, OriginValue, Rung
@@ -47,21 +47,18 @@ class Insights:
         mean, rng = self.posterior.surrogate, np.random.default_rng(self.seed)
         draws = [self.posterior.draw(rng) for _ in range(DRAWS)]
         origins = self._origins(mean, draws, chosen.candidate)
-        spread = [one.expected for one in origins if one.origin.split(" draw ")[0] == TEACHER]
         return Insight(
             order=self._order(mean, chosen.candidate, rng),
             ladder=self._ladder(mean, chosen),
             gain_of_1000_calls=self._gain_of_1000_calls(draws, chosen.candidate),
             origins=origins,
-            draw_spread=max(spread) - min(spread) if len(spread) > 1 else None,
         )
 
     def _origins(self, mean: Surrogate, draws: Sequence[Surrogate], chosen: Candidate) -> list[OriginValue]:
         """Value the chosen rules in the wordings of one origin after the other."""
         used = np.flatnonzero(chosen.use)
         tried = {(j, trial.candidate.wording[j]) for trial in self.trials for j in np.flatnonzero(trial.candidate.use)}
-        texts = [text for j in used for text in self.space.rules[j].origins]
-        found = dict.fromkeys(origin for text in texts for origin in text.split(ORIGIN_SEPARATOR))
+        found = dict.fromkeys(origin for j in used for origin in self.space.rules[j].origins)
         origins = [origin for origin in found if origin != UNKNOWN]
         rows: list[tuple[str, int, int]] = []
         sides: list[Candidate] = []

@@ -34,7 +34,7 @@ class Rung(_Stored):
 class OriginValue(_Stored):
     """The chosen set with every rule in a wording of one origin, where the rule has one."""
 
-    origin: str  # such as "cues" or "draw 2"
+    origin: str  # such as "cues" or "teacher contrast draw 2"
     rules: int  # how many of the chosen rules have such a wording
     asked: int  # how many of these wordings some trial used; the fewer, the more the figure rests on the prior
     expected: float  # objective on validation, by the model
@@ -48,7 +48,6 @@ class Insight(_Stored):
     ladder: list[Rung]  # ever longer sets, each better than all shorter ones
     gain_of_1000_calls: float  # expected gain of the objective
     origins: list[OriginValue] = []  # empty where all wordings that a trial used have one origin
-    draw_spread: float | None = None  # best less worst of the teacher's draws; None with fewer than two
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import re
 from typing import Any, Literal, TypeAlias, get_args
 
 import dspy
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 PatchKind: TypeAlias = Literal["rewrite", "split", "add_exception", "add", "retire"]
@@ -50,18 +50,60 @@ class ExplainExample(dspy.Signature):
     rule: str = dspy.OutputField(desc="one instruction: if <sign>, answer <label>")
 
 
-class GeneralizeRules(dspy.Signature):
-    """You train a small model by writing instructions for it. You see the task and several notes that were each
-    drawn from one example with the same kind of reasoning. Write ONE instruction that covers what the notes share,
-    keeps their exceptions, and names the label to answer. Give it in several wordings, from the shortest to the
-    most explicit; each is one or two sentences of at most 45 words and stands alone."""
+WORDING_KINDS = {
+    "imperative": "if <sign>, answer <label>; at most 20 words",
+    "cues": "if the text is about a, b, c or d, answer <label>; 5 to 12 literal words or short phrases, of the same "
+    "kind as those in the notes, that speak for this label and no other",
+    "contrast": "answer <label> rather than another, nearest one, if ...; at most 30 words",
+    "definition": "<label>: what belongs to it, and what does not; at most 40 words",
+}
+"""Kinds of wordings that a teacher gives -> what each is like. Which kind a student follows, the search finds out."""
 
-    task: str = dspy.InputField(desc="what the small model is asked to do")
+
+class WrittenRule(BaseModel):
+    """One rule of a draft, in a wording of each kind."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kinds: tuple[int, ...] = Field(description="numbers of the kinds of examples that it covers")
+    imperative: str = Field(default="", description=WORDING_KINDS["imperative"])
+    cues: str = Field(default="", description=WORDING_KINDS["cues"])
+    contrast: str = Field(default="", description=WORDING_KINDS["contrast"])
+    definition: str = Field(default="", description=WORDING_KINDS["definition"])
+
+    @field_validator("kinds", mode="before")
+    @classmethod
+    def _read_loosely(cls, value: Any) -> list[int]:
+        return [int(number) for number in re.findall(r"\d+", str(value))]
+
+
+class WriteRules(dspy.Signature):
+    """You train a small model by writing instructions for it. You see the whole task, and notes of all kinds of
+    training examples. Write the rules that you would give it, the most decisive first: one per kind of reasoning (kinds
+    that overlap share one; every kind is covered), then one for each pair of labels that is most easily confused, which
+    covers kinds of both. Each rule covers what is alike but was not seen yet, keeps the exceptions, names the label to
+    answer, and comes in four wordings; each stands alone, and is one that a person who knows the task would sign."""
+
+    task: str = dspy.InputField(desc="what the small model is asked to do, and all kinds of examples")
     labels: str = dspy.InputField(desc="the labels it may answer")
-    notes: list[str] = dspy.InputField(desc="instructions drawn from single examples, the most typical first")
+    kinds: list[str] = dspy.InputField(desc="the kinds of examples by number: label, size, notes and why")
+    rules: list[WrittenRule] = dspy.OutputField()
+
+
+class GeneralizeRules(dspy.Signature):
+    """You train a small model by writing instructions for it. You see the whole task, and several notes that were each
+    drawn from one example with the same kind of reasoning. Write ONE instruction that covers what the notes share and
+    what is alike but was not seen yet, keeps their exceptions, leaves alone what the nearest notes of other labels say,
+    and names the label to answer. Give it in several wordings of different kinds; each stands alone, and is one that a
+    person who knows the task would sign."""
+
+    task: str = dspy.InputField(desc="what the small model is asked to do, and all kinds of examples")
+    labels: str = dspy.InputField(desc="the labels it may answer")
+    notes: list[str] = dspy.InputField(desc="instructions drawn from single examples, and why; the most typical first")
+    near: list[str] = dspy.InputField(desc="the nearest notes of other labels")
     label: str = dspy.InputField(desc="the label that most of the notes answer")
-    count: int = dspy.InputField(desc="how many wordings to give")
-    wordings: list[str] = dspy.OutputField(desc="the wordings, each one a complete instruction")
+    kinds: list[str] = dspy.InputField(desc="the kind of each wording to give")
+    wordings: list[str] = dspy.OutputField(desc="one wording per kind, in this order, each a complete instruction")
 
 
 class Patch(BaseModel):

@@ -23,7 +23,7 @@ TeacherLike: TypeAlias = dspy.BaseLM | dspy.Module | Sequence[dspy.Module] | Non
 class Teacher:
     """A teacher, with all that is the same in every question to it."""
 
-    task: str  # the student's own instructions, which every prompt shows as the task
+    task: str  # what every prompt shows as the task: the student's own instructions, or a brief
     lm: dspy.BaseLM | None = None  # runs predictors that have no LM of their own; None: the configured one
     programs: Mapping[str, dspy.Module] = field(
         default_factory=dict

@@ -214,7 +214,7 @@ class TestSuspects:
 
     def test_audit_and_draws_are_in_the_estimate(self, task: Path) -> None:
         told = ("--teacher", "local", "--estimate")
-        plain, more = run(*COMPILE, *told), run(*COMPILE, *told, "--audit", "teacher", "--draws", "3")
+        plain, more = run(*COMPILE, *told), run(*COMPILE, *told, "--audit", "teacher", "--drafts", "3")
         assert "audit" not in plain.stdout
         assert re.search(r"audit +teacher +8 ", more.stdout), more.output
         asked = [int(re.search(r"induce +teacher +(\d+) ", found.stdout)[1]) for found in (plain, more)]

@@ -19,7 +19,7 @@ def test_a_helper_makes_the_trials_that_are_left(student: dspy.LM, task: Path, m
         return answer(system, user)
 
     monkeypatch.setattr(student.engine, "fn", interrupted)
-    limits = ("--max-student-calls", "400", "--resolve-rounds", "1", "--draws", "2", "--objective", "accuracy")
+    limits = ("--max-student-calls", "400", "--resolve-rounds", "1", "--drafts", "2", "--objective", "accuracy")
     compiling = (*COMPILE, *SMALL, *limits, "--student", "openai/none", "--quiet")
     assert run(*compiling).exit_code == 130
     pld = unfinished_compile(Path("run"))[1]

@@ -1,5 +1,6 @@
 """Unsound clusterings are found, made again and reported; sound ones are left alone."""
 
+import json
 import time
 from typing import Any
 
@@ -24,6 +25,7 @@ from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.local.embedding import embed, tfidf_svd
 from pld_dspy.rules import MicroRule
 from pld_dspy.task.task import Task
+from pld_dspy.teacher.signatures import WORDING_KINDS
 
 TOPICS = ("winner prize", "lottery ticket", "jackpot casino", "pills pharmacy", "inherited fortune", "cheap watches")
 
@@ -284,7 +286,7 @@ class TestParts:
             records,
             mail_task(),
             config=InduceConfig(
-                clusterer=lambda vectors: np.zeros(len(vectors), int), max_share=1, band=None, cues=False
+                clusterer=lambda vectors: np.zeros(len(vectors), int), max_share=1, band=None, cues=False, drafts=0
             ),
             teacher=as_teacher(lm, ledger),
         )
@@ -296,14 +298,14 @@ class TestParts:
         [rule] = found.rules
         assert {word for words, _ in rules_in(rule.text) for word in words} == {f"sign{i}" for i in range(n)}
         assert len(given) == asked
-        assert [one["count"] for one in given] == ["1"] * (asked - 1) + ["5"]
+        assert [len(json.loads(one["kinds"])) for one in given] == [1] * (asked - 1) + [len(WORDING_KINDS)]
         assert max(len(one["notes"]) for one in given[:13]) < 6 * NOTE_TOKENS
         assert found.counts["in_parts"] == (asked > 1)
         assert ("1 rules generalized in parts" in found.diagnosis) == (asked > 1)
 
     def test_a_part_without_an_answer_is_represented_by_its_most_typical_note(self):
         def wordings(given: dict[str, str]) -> str:
-            return "[]" if given["count"] == "1" else f'["All of: {given["notes"].count("sign")}"]'
+            return "[]" if len(json.loads(given["kinds"])) == 1 else f'["All of: {given["notes"].count("sign")}"]'
 
         found, _ = self.synthesized(30, answers={"wordings": wordings})
         assert found.fallbacks == []

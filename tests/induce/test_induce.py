@@ -3,13 +3,12 @@
 import json
 import random
 import time
-from collections import Counter
 from collections.abc import Callable
 
 import dspy
 import numpy as np
 import pytest
-from engine import calls
+from engine import calls, sections
 from tasks import (
     INSTRUCTIONS,
     LABELS,
@@ -24,6 +23,7 @@ from tasks import (
 )
 
 from pld_dspy.errors import DataError
+from pld_dspy.induce import draft as drafts_module
 from pld_dspy.induce.cluster import dbscan, hdbscan
 from pld_dspy.induce.groups import ClusterCheck, groups_of_label, merge_groups
 from pld_dspy.induce.induce import Induction, induce
@@ -43,10 +43,12 @@ def induced(
     lm: dspy.LM | None = None,
     task: Task | None = None,
     embedder: Embedder = tfidf_svd,
+    confusions: dict[tuple[str, str], int] | None = None,
+    drafts: int = 0,
     **config: object,
 ) -> Induction:
-    settings = InduceConfig(**config)
-    return induce(records, task or mail_task(), config=settings, embedder=embedder, teacher=as_teacher(lm))
+    given = {"config": InduceConfig(drafts=drafts, **config), "embedder": embedder, "teacher": as_teacher(lm)}
+    return induce(records, task or mail_task(), confusions=confusions, **given)
 
 
 def labelled(n: int, label: str, *, prefix: str = "m") -> list[MicroRule]:
@@ -170,8 +172,27 @@ def test_the_teacher_writes_the_wordings():
     assert {len(rule.wordings) for rule in found.rules} == {3}
     assert found.fallbacks == []
     user = calls(lm)[0].user
-    for said in (INSTRUCTIONS, "spam, work, home", RECORDS[0].rule.split("mentions")[0], "[[ ## count ## ]]\n3"):
+    for said in (INSTRUCTIONS, "spam, work, home", RECORDS[0].rule, f"(Why: {RECORDS[0].rationale})"):
         assert said in user
+    assert [kind.split(":")[0] for kind in json.loads(sections(user)["kinds"])] == ["imperative", "cues", "contrast"]
+    kinds = {f"teacher {kind}" for kind in ("imperative", "cues", "contrast")}
+    assert all(set(rule.origins) == kinds for rule in found.rules)
+
+
+def test_a_teacher_sees_the_whole_task_beside_the_cluster_that_it_words():
+    lm = mail_teacher()
+    found = induced(lm=lm, confusions={("spam", "work"): 7, ("home", "work"): 2})
+    asked = [sections(call.user) for call in calls(lm)]
+    assert {one["task"] for one in asked} == {found.brief}
+    for said in ("spam (", "work (", "home ("):
+        assert said in found.brief
+    assert "takes spam for work 7 times; home for work 2 times" in found.brief
+    for record in (RECORDS[0], RECORDS[-1]):
+        assert record.rule in found.brief
+    for one in asked:
+        near = json.loads(one["near"])
+        assert near
+        assert all(note.split(": ")[0] in LABELS and note.split(": ")[0] != one["label"] for note in near)
 
 
 def test_wordings_are_cleaned_and_limited():
@@ -185,91 +206,92 @@ def test_cues_and_the_most_typical_micro_rule_stand_beside_a_teachers_wordings()
     for rule, other in zip(found.rules, plain.rules, strict=True):
         typical, *rest = other.wordings
         cue = rest[:1] if rest and rest[0].startswith("If the text is about") else []
-        assert rule.wordings == ("First.", *cue, typical, "Second.", "Third.")[:5]
+        assert rule.wordings == ("First.", "Second.", "Third.", *cue, typical)[:5]
     assert any(wording.startswith("If the text is about") for rule in found.rules for wording in rule.wordings)
-    assert "[[ ## count ## ]]\n3" in calls(lm)[0].user
 
 
-def changeable_teacher(*texts: str, **settings: object) -> dspy.LM:
-    """A teacher that words every cluster anew each time it is asked: draw d gives ``texts[d]`` and two more."""
-    asked: Counter[str] = Counter()
-
-    def wordings(given: dict[str, str]) -> str:
-        number = asked[given["notes"]]
-        asked[given["notes"]] += 1
-        return json.dumps([texts[number], f"Second of {number}.", f"Third of {number}."])
-
-    return mail_teacher({"wordings": wordings}, **settings)
+def drafting_teacher(*drafts: list[dict[str, object]], **settings: object) -> dspy.LM:
+    """A teacher that writes one of ``drafts`` after the other, and words single clusters with its own texts."""
+    left = iter(drafts)
+    alone = json.dumps(["Alone.", "If a, answer it.", "It, not that."])
+    return mail_teacher({"rules": lambda given: json.dumps(next(left)), "wordings": lambda given: alone}, **settings)
 
 
-class TestDraws:
-    def test_each_draw_words_every_rule_and_none_is_cut_off(self):
-        lm = changeable_teacher("A.", "B.", "C.", "D.")
-        found, plain = induced(lm=lm, draws=4), induced()
-        assert len(calls(lm)) == 4 * len(found.rules)
-        for rule, other in zip(found.rules, plain.rules, strict=True):
-            typical, *rest = other.wordings
-            cue = [text for text in rest if text.startswith("If the text is about")]
-            ways = ["A.", *cue, typical, "B.", "C.", "D."]
-            assert rule.wordings == (*ways, "Second of 0.")[:6]
-            named = [
-                "teacher",
-                *["cues"] * len(cue),
-                "micro-rule",
-                *(f"teacher draw {n}" for n in (2, 3, 4)),
-                "teacher",
-            ]
-            assert rule.origins == tuple(named)[:6]
-
-    def test_the_first_draw_is_the_only_one_that_a_single_draw_asks_for(self, tmp_path):
-        def run(lm: dspy.LM, draws: int) -> Induction:
-            config, ledger = InduceConfig(draws=draws), Ledger(tmp_path / "ledger.jsonl")
-            return induce(RECORDS, mail_task(), config=config, teacher=as_teacher(lm, ledger))
-
-        first = changeable_teacher("A.", "never")
-        single = run(first, 1)
-        more = changeable_teacher("B.", "C.")
-        tripled = run(more, 3)
-        assert len(calls(more)) == 2 * len(single.rules)
-        assert {rule.wordings[0] for rule in tripled.rules} == {"A."}
-        assert all({"B.", "C."} < set(rule.wordings) for rule in tripled.rules)
-        silent = changeable_teacher()
-        assert run(silent, 3) == tripled
-        assert calls(silent) == []
-
-    def test_a_text_of_several_draws_stands_once_and_names_them(self):
-        found = induced(lm=changeable_teacher("A.", "A.", "B."), draws=3, cues=False)
-        for rule in found.rules:
-            assert rule.wordings[:2] == ("A.", "B.")
-            assert rule.origins[:2] == ("teacher, teacher draw 2", "teacher draw 3")
-            assert rule.wording_from("teacher draw 2") == 0
-
-    def test_a_draw_that_fails_leaves_the_others(self):
-        lm = changeable_teacher("", "", "B.")  # the first draw asks twice
-        lm.engine.fn = failing_first(lm.engine.fn)
-        found = induced(lm=lm, draws=2, cues=False)
+class TestDrafts:
+    def test_one_call_writes_all_rules_in_view_of_all_clusters(self):
+        lm, plain = mail_teacher(), induced()
+        found = induced(lm=lm, drafts=1)
+        assert len(calls(lm)) == 1
+        kinds = json.loads(sections(calls(lm)[0].user)["kinds"])
+        assert len(kinds) == len(plain.rules) == len(found.rules)
+        assert {rule.support for rule in found.rules} == {rule.support for rule in plain.rules}
         assert found.fallbacks == []
         for rule in found.rules:
-            assert rule.origins[:2] == ("micro-rule", "teacher draw 2")
-            assert rule.wordings[1] == "B."
+            assert rule.origins[:3] == ("teacher imperative", "teacher cues", "teacher contrast")
+            assert set(rule.origins[3:]) <= {"cues", "micro-rule"}
 
-    def test_without_a_teacher_draws_mean_nothing(self):
-        assert induced(draws=3) == induced()
+    def test_a_rule_has_the_examples_of_all_that_it_covers_and_a_boundary_has_both_labels(self):
+        plain = induced()
+        drafted = [
+            {"kinds": "1, 2", "imperative": "If the text mentions a sign, answer it."},
+            {"kinds": [1, len(plain.rules)], "cues": "spam, not work."},
+            {"kinds": [99], "imperative": "About nothing."},
+            {"kinds": [3], "imperative": "If <sign>, answer <label>."},
+        ]
+        found = induced(lm=drafting_teacher(drafted), drafts=1)
+        merged, boundary, *single = found.rules
+        assert merged.wordings[0] == "If the text mentions a sign, answer it."
+        by_support = {rule.support: rule for rule in plain.rules}
+        covered = [rule for rule in plain.rules if set(rule.support) <= set(merged.support)]
+        assert len(covered) == 2
+        assert len(merged.support) == sum(len(rule.support) for rule in covered)
+        assert len(boundary.labels) == 2
+        assert boundary.wordings == ("spam, not work.",)
+        assert boundary.origins == ("teacher cues",)
+        assert all(rule.wordings[0] == "Alone." for rule in single)
+        assert {rule.support for rule in single} == by_support.keys() - {rule.support for rule in covered}
+
+    def test_further_drafts_are_new_answers_whose_rules_join_the_pool(self, tmp_path):
+        drafts = [[{"kinds": [1], "imperative": f"Draft {n}, answer it."}] for n in (1, 2)]
+
+        def run(lm: dspy.LM, count: int) -> Induction:
+            config, ledger = InduceConfig(drafts=count), Ledger(tmp_path / "ledger.jsonl")
+            return induce(RECORDS, mail_task(), config=config, teacher=as_teacher(lm, ledger))
+
+        single = run(drafting_teacher(drafts[0]), 1)
+        more = drafting_teacher(drafts[1])
+        both = run(more, 2)
+        assert len(calls(more)) == 1
+        assert len(both.rules) == len(single.rules) + 1
+        assert [rule.wordings[0] for rule in both.rules[:2]] == ["Draft 1, answer it.", "Draft 2, answer it."]
+        assert both.rules[1].origins[0] == "teacher imperative draw 2"
+        silent = drafting_teacher()
+        assert run(silent, 2) == both
+        assert calls(silent) == []
+
+    @pytest.mark.parametrize("said", ["no list", "[]", '[{"kinds": "all"}]', '[{"kinds": [1]}, 7]'])
+    def test_a_draft_that_cannot_be_used_leaves_clusters_worded_one_by_one(self, said):
+        lm = mail_teacher({"rules": lambda given: said})
+        found, plain = induced(lm=lm, drafts=1), induced(lm=mail_teacher())
+        assert [rule.wordings for rule in found.rules] == [rule.wordings for rule in plain.rules]
+        assert found.fallbacks == []
+
+    def test_many_clusters_are_drafted_in_several_prompts(self, monkeypatch):
+        monkeypatch.setattr(drafts_module, "AT_ONCE", 2)
+        lm = mail_teacher()
+        found = induced(lm=lm, drafts=1)
+        assert len(calls(lm)) == -(-len(found.rules) // 2) > 1
+        assert {rule.support for rule in found.rules} == {rule.support for rule in induced().rules}
+
+    def test_a_cluster_without_a_usable_answer_keeps_its_micro_rules(self):
+        lm = mail_teacher({"wordings": lambda given: '[""]'})
+        found = induced(lm=lm)
+        assert found.fallbacks == [rule.id for rule in found.rules]
+        assert {rule.origins[0] for rule in found.rules} == {"micro-rule"}
+
+    def test_without_a_teacher_drafts_mean_nothing(self):
+        assert induced(drafts=3) == induced()
         assert {origin for rule in induced().rules for origin in rule.origins} == {"micro-rule", "cues"}
-
-
-def failing_first(answer: Callable[[str, str], str]) -> Callable[[str, str], str]:
-    """The same, but nothing usable the first time a prompt is seen."""
-    seen: set[str] = set()
-
-    def answering(system: str, user: str) -> str:
-        said = answer(system, user)
-        if user in seen:
-            return said
-        seen.add(user)
-        return "[[ ## wordings ## ]]\n[]\n\n[[ ## completed ## ]]"
-
-    return answering
 
 
 @pytest.mark.parametrize("answer", ["[]", '["", " "]', "no list at all", '{"a": 1}', '["If <Sign>, answer work."]'])
@@ -298,7 +320,7 @@ def test_an_unusable_synthesis_is_asked_for_once_more_with_the_reason(answer):
 
 def test_a_cap_on_teacher_calls_leaves_the_other_rules_to_their_micro_rules():
     ledger, lm = Ledger(budget=Budget(teacher_calls=2)), mail_teacher()
-    found = induce(RECORDS, mail_task(), teacher=as_teacher(lm, ledger))
+    found = induce(RECORDS, mail_task(), config=InduceConfig(drafts=0), teacher=as_teacher(lm, ledger))
     assert len(calls(lm)) == 2
     assert found.fallbacks == [rule.id for rule in found.rules[2:]]
     assert "induce" in ledger.stopped
@@ -345,8 +367,8 @@ def test_bad_settings_and_inputs_are_named():
         induced([])
     with pytest.raises(DataError, match=r"InduceConfig.wordings is 0"):
         InduceConfig(wordings=0)
-    with pytest.raises(DataError, match=r"InduceConfig.draws is 0"):
-        InduceConfig(draws=0)
+    with pytest.raises(DataError, match=r"InduceConfig.drafts is -1"):
+        InduceConfig(drafts=-1)
     with pytest.raises(DataError, match=r"InduceConfig.audit is 'me'; Input should be 'data' or 'teacher'"):
         InduceConfig(audit="me")
     with pytest.raises(DataError, match=r"InduceConfig.max_share is 1.5"):
@@ -380,5 +402,5 @@ def test_groups_and_merging_on_plain_vectors():
 
 
 def test_settings_are_rebuilt_from_their_values():
-    config = InduceConfig(draws=3, band=(1, 3), suspects="drop")
+    config = InduceConfig(drafts=3, band=(1, 3), suspects="drop")
     assert InduceConfig(**config.model_dump()) == config

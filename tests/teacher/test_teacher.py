@@ -84,7 +84,7 @@ class TestAsk:
         assert rule_of(teacher.ask(ExplainExample, INPUTS[:1], stage="explain")[0]) == [f"{INSTRUCTIONS} spam"]
         assert calls(lm) == []
         inputs = {"labels": "spam, work", "notes": ["If the text mentions winner, answer spam."], "label": "spam"}
-        teacher.ask(GeneralizeRules, [{**inputs, "count": 1}], stage="induce")
+        teacher.ask(GeneralizeRules, [{**inputs, "near": [], "kinds": ["imperative"]}], stage="induce")
         assert len(calls(lm)) == 1
 
     def test_further_draws_are_new_calls(self):
