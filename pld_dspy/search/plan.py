@@ -56,7 +56,7 @@ class Plan:
         if {trial.user_attrs[STEP] for trial in waiting} == missing and not cut_off:
             return False
         for trial in cut_off:
-            self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+            self._give_up(trial)
         for _ in waiting:  # Optuna can end only trials that were asked for
             self.study.tell(self.study.ask(), state=TrialState.FAIL)
         for step, (kind, candidate) in enumerate(self._steps()):

@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,11 @@ class RepairedJournal(JournalFileBackend):
         with writing(path):
             super().__init__(str(path), self._file_lock)  # type: ignore[arg-type] # it needs acquire and release alone
             self._repair()
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override] # is a generator
+        """Yield the lines from a number on."""
+        with writing(self._path):
+            yield from super().read_logs(log_number_from)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append; first remove what another process left that was killed while it wrote."""
