@@ -117,7 +117,7 @@ def _opened(storage: Path | str | BaseStorage) -> BaseStorage:
     if isinstance(storage, Path):
         try:
             return JournalStorage(RepairedJournal(storage))
-        except OSError:
+        except RunError:
             raise
         except Exception as error:  # Optuna replays a line as it is, so a damaged one may raise anything
             raise damaged(storage.name, error) from error
