@@ -105,7 +105,7 @@ class RuleSearch:
         self._read()
         self._on_trial = on_trial or self._on_trial
         if not joins:
-            self.plan.queue([trial.step for trial in self.trials])
+            self.plan.queue()
 
     @property
     def steps(self) -> int:
@@ -143,7 +143,7 @@ class RuleSearch:
         left = self.plan.wait_for_others()
         self._waited_for_others += time.perf_counter() - started
         self._read()
-        return left or self.plan.queue([trial.step for trial in self.trials])
+        return left or self.plan.queue()
 
     def _read(self) -> None:
         """Read finished trials that are new here; where two made one step, the first counts."""
