@@ -24,7 +24,7 @@ class RunFolder:
     """The files of one compile; without a path, in a new folder ``runs/pld-DATE-TIME`` that no other compile has."""
 
     def __init__(self, path: Path | str | None = None) -> None:
-        self.path = _new_folder() if path is None else Path(path)
+        self.path = _new_folder() if path is None else Path(path).expanduser()
         self.config = self.path / "config.yaml"
         self.predictions = self.path / "predictions.jsonl"
         self.study = self.path / "study.log"

@@ -13,7 +13,7 @@ from typing import Any
 
 import optuna
 from filelock import FileLock
-from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
@@ -129,12 +129,17 @@ def _database(url: str) -> BaseStorage:
     try:
         for seconds in WAITS:
             with suppress(IntegrityError, OperationalError, ProgrammingError):
-                return optuna.storages.get_storage(url)
+                return _connected(url)
             time.sleep(seconds)
-        return optuna.storages.get_storage(url)
+        return _connected(url)
     except (SQLAlchemyError, ValueError, ImportError) as error:
         cause = str(error).splitlines()[0].replace(url, "it")
         raise RunError(
             f"The search's storage cannot be opened: {type(error).__name__}: {cause}. Give an Optuna storage URL whose "
             "database runs and whose driver is installed, such as postgresql+psycopg://USER@HOST/NAME."
         ) from error
+
+
+def _connected(url: str) -> BaseStorage:
+    """Open a database whose connections may be cut while answers are waited for: each is tried before it is used."""
+    return optuna.storages.get_storage(RDBStorage(url, engine_kwargs={"pool_pre_ping": True}))

@@ -159,6 +159,16 @@ def test_four_workers_on_postgresql_make_every_trial_once(tmp_path, postgres):
     check(tmp_path / "run", postgres)
 
 
+def test_a_database_may_cut_idle_connections(postgres):
+    import psycopg
+
+    study = open_study(postgres, name="cut")
+    assert study.ask().number == 0
+    with psycopg.connect(postgres.replace("+psycopg", ""), autocommit=True) as other:
+        other.execute("select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()")
+    assert study.ask().number == 1
+
+
 def test_joining_before_there_is_a_search_says_so(tmp_path):
     with pytest.raises(RunError, match="not a run folder"):
         pld(tmp_path / "run", None).join(student(student_lm()), **DATA)
@@ -365,8 +375,10 @@ def compile_or_join(folder: Path, storage: str | None, noted: Path, settings: An
         time.sleep(0.05)
 
 
-def killed_meanwhile(folder: Path, storage: str | None, *, workers: int, kills: int, **settings: Any) -> int:
-    """Compile with workers of which some are killed at random moments; return the calls made.
+def killed_meanwhile(
+    folder: Path, storage: str | None, *, workers: int, kills: int, **settings: Any
+) -> tuple[int, list[int]]:
+    """Compile with workers of which some are killed at random moments; return the calls made, and who was killed.
 
     A compile that is killed is started again, at once.
     """
@@ -389,13 +401,13 @@ def killed_meanwhile(folder: Path, storage: str | None, *, workers: int, kills: 
             time.sleep(0.005)
         children[victim].kill()
         children[victim].join()
-        assert children[victim].exitcode == -signal.SIGKILL
-        if victim == 0:
-            children[0] = started(0)
+    killed = [victim for victim in victims if children[victim].exitcode == -signal.SIGKILL]  # none that was done
+    if 0 in killed:
+        children[0] = started(0)
     for number, child in enumerate(children):
         child.join(120)
-        assert child.exitcode == 0 or (number in victims and number > 0)
-    return noted.stat().st_size
+        assert child.exitcode == 0 or (number in killed and number > 0)
+    return noted.stat().st_size, killed
 
 
 def made_trials(folder: Path, storage: str | None) -> dict[int, tuple[dict[str, Any], str]]:
@@ -411,7 +423,7 @@ def check_killed(
 ) -> None:
     alone, together = tmp_path / f"alone{seed}", tmp_path / f"together{seed}"
     pld(alone, None, search=search, seed=seed).compile(slow_student(), **DATA)
-    made = killed_meanwhile(together, storage, workers=workers, kills=kills, search=search, seed=seed)
+    made, killed = killed_meanwhile(together, storage, workers=workers, kills=kills, search=search, seed=seed)
     expected, found = made_trials(alone, None), made_trials(together, storage)
     assert found.keys() == expected.keys()
     # Races and confirmations propose what the trials finished at that moment suggest; all other steps are planned.
@@ -423,9 +435,11 @@ def check_killed(
     assert all_of_them.validation.compiled.objective == one.validation.compiled.objective == 1.0
     lines = read_jsonl(RunFolder(together).predictions, dict)
     kept = sum(line["calls"] for line in lines)
-    assert kept <= made <= kept + kills
-    # Two may ask the same at the same moment, when neither has the other's answer.
-    assert len(lines) - len({line["key"] for line in lines}) <= 2 * workers
+    assert killed
+    assert kept <= made <= kept + len(killed)
+    # Two may ask the same at the same moment, when neither has the other's answer; and a compile that starts anew takes
+    # what the others are asking at that moment for lost.
+    assert len(lines) - len({line["key"] for line in lines}) <= workers * (len(VAL) if 0 in killed else 2)
 
 
 @linux
@@ -438,7 +452,7 @@ def test_a_worker_that_is_killed_costs_no_more_than_the_call_it_was_making(tmp_p
 @pytest.mark.long
 def test_two_of_eight_workers_on_postgresql_are_killed(tmp_path, monkeypatch, postgres):
     """``pytest -m long tests/search/test_workers.py``."""
-    monkeypatch.setattr(pld_dspy.search.plan, "LOST_SECONDS", 2.0)
+    monkeypatch.setattr(pld_dspy.search.plan, "LOST_SECONDS", 10.0)
     for seed in range(6):
         check_killed(tmp_path, postgres, SEARCH, workers=8, kills=2, seed=seed)
 
@@ -446,8 +460,8 @@ def test_two_of_eight_workers_on_postgresql_are_killed(tmp_path, monkeypatch, po
 @linux
 @pytest.mark.long
 def test_eight_workers_of_whom_two_are_killed_keep_to_one_cap(tmp_path, monkeypatch, postgres):
-    monkeypatch.setattr(pld_dspy.search.plan, "LOST_SECONDS", 2.0)
+    monkeypatch.setattr(pld_dspy.search.plan, "LOST_SECONDS", 10.0)
     for seed in range(100, 103):
         settings = {"search": SEARCH, "seed": seed, "budget": Budget(student_calls=150)}
-        made = killed_meanwhile(tmp_path / f"{seed}", postgres, workers=8, kills=2, **settings)
-        assert 150 <= made <= 150 + 8 + 2
+        made, killed = killed_meanwhile(tmp_path / f"{seed}", postgres, workers=8, kills=2, **settings)
+        assert 150 <= made <= 150 + 8 + len(killed)
