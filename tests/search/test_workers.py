@@ -437,9 +437,11 @@ def check_killed(
     kept = sum(line["calls"] for line in lines)
     assert killed
     assert kept <= made <= kept + len(killed)
-    # Two may ask the same at the same moment, when neither has the other's answer; and a compile that starts anew takes
-    # what the others are asking at that moment for lost.
-    assert len(lines) - len({line["key"] for line in lines}) <= workers * (len(VAL) if 0 in killed else 2)
+    # Two may propose the same set at the same moment, and a compile that starts anew takes what the others are asking at
+    # that moment for lost: neither has the other's answers then.
+    twice = len(lines) - len({line["key"] for line in lines})
+    assert twice <= workers * len(VAL)
+    print(f"seed {seed}: killed {killed}, {made} calls, {twice} answers made twice")  # noqa: T201 - for the long drive
 
 
 @linux
@@ -451,9 +453,9 @@ def test_a_worker_that_is_killed_costs_no_more_than_the_call_it_was_making(tmp_p
 @linux
 @pytest.mark.long
 def test_two_of_eight_workers_on_postgresql_are_killed(tmp_path, monkeypatch, postgres):
-    """``pytest -m long tests/search/test_workers.py``."""
+    """``pytest -s -m long tests/search/test_workers.py``."""
     monkeypatch.setattr(pld_dspy.search.plan, "LOST_SECONDS", 10.0)
-    for seed in range(6):
+    for seed in range(4):
         check_killed(tmp_path, postgres, SEARCH, workers=8, kills=2, seed=seed)
 
 
