@@ -146,7 +146,7 @@ class RuleSet(BaseModel):
         """Return the rules in order, the demonstrations and the bench as YAML that people can read, edit and sign."""
         demos = {"demos": [demo.model_dump() for demo in self.demos]} if self.demos else {}
         document = {"rules": [_plain(rule) for rule in self.rules], **demos, "bench": [_plain(rule) for rule in bench]}
-        return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100))
+        return write_yaml(document, width=100)
 
     @staticmethod
     def from_yaml(text: str) -> RuleSet:
@@ -171,6 +171,22 @@ class _PlainLoader(yaml.SafeLoader):
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("it holds an alias (*name); write the value out")
         return super().compose_node(parent, index)
+
+
+class _ExactDumper(yaml.SafeDumper):
+    """YAML in which a next line (U+0085), which readers take for a line's end, is escaped."""
+
+
+def _exact(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if "\x85" in text else None)
+
+
+_ExactDumper.add_representer(str, _exact)
+
+
+def write_yaml(document: Any, width: int | None = None) -> str:
+    """Return plain values as YAML that people can read, and that :func:`read_yaml` reads back as they are."""
+    return str(yaml.dump(document, Dumper=_ExactDumper, sort_keys=False, allow_unicode=True, width=width))
 
 
 def read_yaml(text: str) -> Any:

@@ -12,7 +12,7 @@ from typing import Literal
 import dspy
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pld_dspy.errors import DataError, without_secrets
@@ -147,6 +147,7 @@ def test_any_rules_are_one_line_each_and_come_off_again(rules, instructions):
 
 @quick
 @given(rule_sets())
+@example(RuleSet(rules=(Rule(id="r-0", wordings=("Next\x85line",)),)))
 def test_any_rules_are_read_back_from_yaml(rules):
     read = RuleSet.from_yaml(rules.to_yaml())
     assert [(rule.id, rule.text, rule.labels) for rule in read.rules] == [

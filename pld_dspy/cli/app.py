@@ -18,7 +18,7 @@ from .evaluate import evaluate
 from .options import RunArgument
 from .rules import rules
 from .search import search_command
-from .streams import escape_control_characters, log_to_stderr
+from .streams import escape_control_characters, escape_what_cannot_be_encoded, log_to_stderr
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 GLOBAL_OPTIONS = ("--debug", "--quiet")
@@ -71,6 +71,7 @@ def global_options(
 ) -> None:
     """Apply the options of all commands; ``CommandGroup`` and :func:`main` read --debug."""
     log_to_stderr(quiet=quiet)
+    escape_what_cannot_be_encoded()
 
 
 @app.command()

@@ -86,6 +86,7 @@ class FinishedRun:
         try:
             program.load_state(json.loads(path.read_bytes()))
             for predictor, before in zip(predictors, own, strict=True):
+                predictor.signature.instructions.strip()  # raises where the file has no text, which DSPy takes
                 # A file from elsewhere may set any attribute, such as an LM or a config with a server's address.
                 loaded = {name: getattr(predictor, name) for name in ("signature", "demos", "fields")}
                 vars(predictor).clear()

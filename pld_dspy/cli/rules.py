@@ -73,12 +73,10 @@ def _why_text(rule: Rule, micro_rules: Sequence[MicroRule]) -> str:
 
 def _why_yaml(rule: Rule, micro_rules: Sequence[MicroRule]) -> str:
     """Return the same as YAML: the rule as in rules.yaml, and the examples that support it."""
-    import yaml
-
-    from ..rules import RuleSet
+    from ..rules import RuleSet, read_yaml, write_yaml
 
     document = {
-        "rules": yaml.safe_load(RuleSet(rules=(rule,)).to_yaml())["rules"],
+        "rules": read_yaml(RuleSet(rules=(rule,)).to_yaml())["rules"],
         "examples": [one.model_dump(mode="json") for one in _support(rule, micro_rules)],
     }
-    return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)).rstrip()
+    return write_yaml(document, width=100).rstrip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import re
@@ -17,6 +18,12 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 def escape_control_characters(text: str) -> str:
     r"""Return ``text`` with control characters written as ``\xNN``, so that data cannot steer the terminal."""
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
+def escape_what_cannot_be_encoded() -> None:
+    """Let standard output write characters that its encoding lacks (cp1252, say) as escapes, in place of an error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def log_to_stderr(*, quiet: bool) -> None:

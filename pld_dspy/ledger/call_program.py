@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import os
 import threading
 from collections.abc import Mapping
 from functools import cache
@@ -20,7 +21,7 @@ def call_program(program: dspy.Module, inputs: Mapping[str, Any]) -> Any:
     own = {name: _copied(value) for name, value in inputs.items()}
     if not only_async(program):
         return program(**own)
-    answer = asyncio.run_coroutine_threadsafe(program.acall(**own), _event_loop())
+    answer = asyncio.run_coroutine_threadsafe(program.acall(**own), _event_loop(os.getpid()))
     try:
         return answer.result()
     finally:
@@ -47,7 +48,7 @@ def _copied(value: Any) -> Any:
 
 
 @cache
-def _event_loop() -> asyncio.AbstractEventLoop:
+def _event_loop(process: int) -> asyncio.AbstractEventLoop:  # a forked process has no thread of its parent's
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="pld_dspy programs", daemon=True).start()
     return loop

@@ -103,7 +103,11 @@ class Journal:
 
     def read_new(self) -> list[Line]:
         """Return the lines that other processes have written since the last call."""
-        if not self.path.exists() or self.path.stat().st_size <= self._position:
+        with writing(self.path):
+            size = self.path.stat().st_size if self.path.exists() else 0
+            if size < self._position:  # else a folder that is moved or unmounted goes on as a new one, and splits
+                raise OSError("it was moved, unmounted, deleted or replaced while it was in use")
+        if size == self._position:
             return []
         with writing(self.path), self._lock:  # so an incomplete last line is not one that is being written
             with self.path.open("rb") as file:

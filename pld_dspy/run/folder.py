@@ -11,21 +11,20 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import FileLock
 
 from ..errors import RunError
 from ..ledger.content import as_json
 from ..ledger.jsonl import write_whole, writing
 from ..ledger.keys import digest
-from ..rules import read_yaml
+from ..rules import read_yaml, write_yaml
 
 
 class RunFolder:
     """The files of one compile; without a path, in a new folder ``runs/pld-DATE-TIME`` that no other compile has."""
 
     def __init__(self, path: Path | str | None = None) -> None:
-        self.path = _new_folder() if path is None else Path(path)
+        self.path = _new_folder() if path is None else Path(path).expanduser()
         self.config = self.path / "config.yaml"
         self.predictions = self.path / "predictions.jsonl"
         self.study = self.path / "study.log"
@@ -66,7 +65,7 @@ class RunFolder:
                         if path != self.path:
                             path.unlink(missing_ok=True)
             # Also where nothing is new: a folder that became read-only, or a full disk, costs no call.
-            write_whole(self.config, yaml.safe_dump({**document, **more}, sort_keys=False, allow_unicode=True))
+            write_whole(self.config, write_yaml({**document, **more}))
 
     def _another(self, document: Mapping[str, Any], given: Mapping[str, Any]) -> str:
         """Say how the compile in the folder, ``document``, differs from the one that was ``given``."""

@@ -11,7 +11,7 @@ import dspy
 from ..calibrate.calibration import StudentCalibration
 from ..calibrate.precedents import Precedents
 from ..dspy_names import get_dependency_versions
-from ..ledger.jsonl import write_whole
+from ..ledger.jsonl import write_whole, writing
 from .folder import RunFolder, write_csv
 from .result import OWN_CODE, PLDResult
 from .tracking import Recorder
@@ -34,10 +34,11 @@ def keep_outcome(
     """
     write_whole(folder.rules, result.rules.to_yaml(result.bench))
     write_whole(folder.program, json.dumps(_state_without_lms(program), indent=2, default=str) + "\n")
-    folder.calibration.unlink(missing_ok=True)
+    with writing(folder.path):
+        for of_an_earlier_end in (folder.calibration, folder.precedents):
+            of_an_earlier_end.unlink(missing_ok=True)
     if result.calibration is not None:
         write_whole(folder.calibration, result.calibration.used.saved.model_dump_json(indent=2) + "\n")
-    folder.precedents.unlink(missing_ok=True)
     if precedents is not None:
         write_whole(folder.precedents, precedents.model_dump_json() + "\n")
     write_csv(folder.confusion, ("split", "program", "gold", "answer", "count"), _confusion(result))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -48,22 +48,27 @@ class Plan:
         """Number of steps."""
         return self.first_race + self.config.trials + (CONFIRMATIONS if self.config.screen_calls else 0)
 
-    def queue(self, done: Collection[int]) -> bool:
-        """Queue all steps not ``done``, in order, so that a resumed search is the same; return whether any was new."""
-        waiting = self._trials(TrialState.WAITING)
-        cut_off = self._trials(TrialState.RUNNING)
-        missing = set(range(self.steps)) - set(done)
-        if {trial.user_attrs[STEP] for trial in waiting} == missing and not cut_off:
+    def queue(self) -> bool:
+        """Queue all steps not done, in order, so that a resumed search is the same; return whether any was new."""
+        waiting, missing = self._trials(TrialState.WAITING), self._missing()
+        if {trial.user_attrs[STEP] for trial in waiting} == missing and not self._trials(TrialState.RUNNING):
             return False
-        for trial in cut_off:
-            self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-        for _ in waiting:  # Optuna can end only trials that were asked for
-            self.study.tell(self.study.ask(), state=TrialState.FAIL)
+        # Other workers go on meanwhile: only once nothing waits or runs is it certain what is missing.
+        while self._trials(TrialState.RUNNING) or self._trials(TrialState.WAITING):
+            for trial in self._trials(TrialState.RUNNING):
+                self._give_up(trial)
+            for _ in self._trials(TrialState.WAITING):  # Optuna can end only trials that were asked for
+                self.study.tell(self.study.ask(), state=TrialState.FAIL, skip_if_finished=True)
+        missing = self._missing()
         for step, (kind, candidate) in enumerate(self._steps()):
             if step in missing:
                 known = {} if candidate is None else self.space.parameters(candidate)
                 self.study.enqueue_trial(known, user_attrs={STEP: step, KIND: kind})
         return bool(missing)
+
+    def _missing(self) -> set[int]:
+        done = {trial.user_attrs[STEP] for trial in self._trials(TrialState.COMPLETE)}
+        return set(range(self.steps)) - done
 
     def next(self) -> FrozenTrial | None:
         """Return the trial that Optuna gives out next, if any waits."""

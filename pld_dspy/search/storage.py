@@ -6,13 +6,14 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import optuna
 from filelock import FileLock
-from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
@@ -79,6 +80,11 @@ class RepairedJournal(JournalFileBackend):
             super().__init__(str(path), self._file_lock)  # type: ignore[arg-type] # it needs acquire and release alone
             self._repair()
 
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override] # is a generator
+        """Yield the lines from a number on."""
+        with writing(self._path):
+            yield from super().read_logs(log_number_from)
+
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append; first remove what another process left that was killed while it wrote."""
         with writing(self._path):
@@ -111,7 +117,7 @@ def _opened(storage: Path | str | BaseStorage) -> BaseStorage:
     if isinstance(storage, Path):
         try:
             return JournalStorage(RepairedJournal(storage))
-        except OSError:
+        except RunError:
             raise
         except Exception as error:  # Optuna replays a line as it is, so a damaged one may raise anything
             raise damaged(storage.name, error) from error
@@ -123,12 +129,17 @@ def _database(url: str) -> BaseStorage:
     try:
         for seconds in WAITS:
             with suppress(IntegrityError, OperationalError, ProgrammingError):
-                return optuna.storages.get_storage(url)
+                return _connected(url)
             time.sleep(seconds)
-        return optuna.storages.get_storage(url)
+        return _connected(url)
     except (SQLAlchemyError, ValueError, ImportError) as error:
         cause = str(error).splitlines()[0].replace(url, "it")
         raise RunError(
             f"The search's storage cannot be opened: {type(error).__name__}: {cause}. Give an Optuna storage URL whose "
             "database runs and whose driver is installed, such as postgresql+psycopg://USER@HOST/NAME."
         ) from error
+
+
+def _connected(url: str) -> BaseStorage:
+    """Open a database whose connections may be cut while answers are waited for: each is tried before it is used."""
+    return optuna.storages.get_storage(RDBStorage(url, engine_kwargs={"pool_pre_ping": True}))

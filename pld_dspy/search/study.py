@@ -105,7 +105,7 @@ class RuleSearch:
         self._read()
         self._on_trial = on_trial or self._on_trial
         if not joins:
-            self.plan.queue([trial.step for trial in self.trials])
+            self.plan.queue()
 
     @property
     def steps(self) -> int:
@@ -143,7 +143,7 @@ class RuleSearch:
         left = self.plan.wait_for_others()
         self._waited_for_others += time.perf_counter() - started
         self._read()
-        return left or self.plan.queue([trial.step for trial in self.trials])
+        return left or self.plan.queue()
 
     def _read(self) -> None:
         """Read finished trials that are new here; where two made one step, the first counts."""
@@ -163,17 +163,17 @@ class RuleSearch:
         """Make the trial that waits, or a later one where another worker was faster."""
         step, kind = waiting.user_attrs[STEP], waiting.user_attrs[KIND]
         self.study.sampler = self._sampler(step, self._proposal(step, kind))
-        trial = self.study.ask(self.space.distributions())
-        if STEP not in trial.user_attrs:  # other workers took the last ones meanwhile, so Optuna made a new one
-            self.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
-            return
         try:
+            trial = self.study.ask(self.space.distributions())
+            if STEP not in trial.user_attrs:  # other workers took the last ones meanwhile, so Optuna made a new one
+                self.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+                return
             self._make(trial)
         except BudgetExceeded:
             self.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
             raise
         except UpdateFinishedTrialError:
-            logger.warning("Trial %d took so long here that it counted as lost and was made elsewhere.", trial.number)
+            logger.warning("A trial of this worker counted as lost elsewhere; its step is made again.")
         self._read()
 
     def _proposal(self, step: int, kind: str) -> Candidate | None:

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 from command_line import refused, run
+from typer.testing import CliRunner
 
+from pld_dspy.cli.app import app
 from pld_dspy.local.models import CATALOGUE
 from pld_dspy.run.folder import RunFolder
 
@@ -18,6 +20,15 @@ class TestRules:
         assert printed.lstrip().startswith("1. If the text mentions")
         assert "sport-1: sport" in printed
         assert "from 4 examples" in printed
+
+    def test_a_console_that_lacks_characters_gets_escapes(self, done: Path) -> None:
+        path = RunFolder("run").result
+        path.write_text(path.read_text(encoding="utf-8").replace("match", "матч"), encoding="utf-8")
+
+        result = CliRunner(charset="cp1252").invoke(app, ["rules", "run"])
+
+        assert result.exit_code == 0
+        assert r"\u043c\u0430\u0442\u0447" in result.stdout
 
     def test_prompt_is_the_whole_instruction_and_nothing_else(self, done: Path) -> None:
         state = json.loads((done / "run" / "program.json").read_text(encoding="utf-8"))

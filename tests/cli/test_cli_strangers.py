@@ -89,8 +89,9 @@ def test_a_program_file_sets_instructions_and_demonstrations_alone(done: Path, s
         found = json.loads(run(*COMMANDS[0]).stdout)
         assert found["macro_f1"] == before["macro_f1"]
         assert len(calls(student)) > made
-    path.write_text(json.dumps({**state, "lm": lm}))
-    assert "Cannot load" in refused(run(*COMMANDS[0]))
+    for part in ({"lm": lm}, {"signature": {**state["signature"], "instructions": None}}):
+        path.write_text(json.dumps({**state, **part}))
+        assert "Cannot load" in refused(run(*COMMANDS[0]))
 
 
 def bomb(path: Path) -> None:

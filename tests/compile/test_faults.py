@@ -104,6 +104,27 @@ def test_a_server_that_dies_is_waited_for(tmp_path):
     assert optimizer.result.validation.compiled.failures == 0
 
 
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_is_set_while_a_server_is_waited_for_changes_nothing(tmp_path, monkeypatch, hours):
+    real, shift = time.time, [0.0]
+    monkeypatch.setattr(time, "time", lambda: real() + shift[0])
+    with ModelServer(follow_rules) as server:
+
+        def die() -> None:
+            while len(server.bodies) < 60:
+                time.sleep(0.01)
+            server.is_down, shift[0] = True, hours * 3600.0
+            time.sleep(0.5)
+            server.is_down = False
+
+        threading.Thread(target=die).start()
+        result = compile_over(server, tmp_path / "clock", max_errors=0).result
+    assert server.failed
+    assert result.validation.compiled.failures == 0
+    calls_took = [cost.call_seconds for stages in result.costs.values() for cost in stages.values()]
+    assert all(0 <= seconds < 600 for seconds in (*result.seconds.values(), *calls_took))
+
+
 def test_the_wait_has_an_end(tmp_path):
     with ModelServer(follow_rules) as server:
         server.is_down = True

@@ -1,17 +1,21 @@
-"""A compile that is killed at any moment, or whose disk is full, loses nothing and repeats no finished call.
+"""A compile that is killed at any moment, or whose folder is full, read-only or gone, repeats no finished call.
 
 The long drive: ``pytest -m long tests/compile/test_pld_kills.py``; ``-s`` prints how many kills there were and where.
 """
 
 import csv
+import ctypes
 import json
 import multiprocessing
+import os
 import random
 import resource
+import shutil
 import signal
+import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import repeat
 from multiprocessing.process import BaseProcess
@@ -21,6 +25,7 @@ from typing import Any
 import dspy
 import pytest
 import yaml
+from filelock import BaseFileLock
 from tasks import TEST, TRAIN, VAL, compiled, leaning_lm, mail_teacher, pld, student
 
 from pld_dspy.errors import RunError
@@ -217,6 +222,109 @@ def test_a_full_disk_is_a_clear_end_and_the_compile_goes_on_from_there(tmp_path,
     assert "File too large. Free space or give write permission, then run again: finished calls are kept." in said
     assert not [one.name for one in path.iterdir() if one.suffix == ".new"]
     assert calls.exists() == (file != "config.yaml")
+    child = started(compile_it, path, calls)
+    child.join()
+    assert child.exitcode == 0
+    check_calls(path, calls, 1, workers=1)
+    assert outcome(PLDResult.load(path)) == outcome(uninterrupted[0])
+
+
+def made_read_only(path: Path) -> None:
+    """Make a folder read-only. For root, whom no permission stops, by a mount that this process alone sees."""
+    if os.geteuid():
+        for one in (path, *path.iterdir()):
+            one.chmod(one.stat().st_mode & ~0o222)
+        return
+    mount = ("mount", "-o")
+    if ctypes.CDLL(None).unshare(0x20000):  # CLONE_NEWNS
+        raise SystemExit(NO_MOUNTS)
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    subprocess.run([*mount, "bind", path, path], check=True)
+    subprocess.run([*mount, "remount,bind,ro", path], check=True)
+
+
+def made_writable(path: Path) -> None:
+    if not os.geteuid():  # the mount went with its process
+        return
+    for one in (path, *path.iterdir()):
+        one.chmod(one.stat().st_mode | 0o200)
+
+
+def moved_away(path: Path) -> None:
+    path.rename(f"{path}.away")
+
+
+def brought_back(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)  # what was written in its place
+    path.unlink(missing_ok=True)
+    Path(f"{path}.away").rename(path)
+
+
+def replaced(path: Path) -> None:
+    moved_away(path)
+    path.write_text("")
+
+
+def unmounted(path: Path) -> None:
+    moved_away(path)
+    path.mkdir()
+
+
+NO_MOUNTS = 77
+LOSSES = {
+    "read-only": (made_read_only, made_writable),
+    "moved": (moved_away, brought_back),
+    "unmounted": (unmounted, brought_back),
+    "replaced": (replaced, brought_back),
+}
+
+
+def compile_and_lose(folder: Path, calls: Path, lose: Callable[[Path], None], moment: int | str) -> None:
+    """Compile, and lose the folder after so many writes, or the first of a file; leave what is said in a file."""
+    written: list[str] = []
+
+    def then_lost(function: Any, name: Callable[..., str]) -> Any:
+        def write(*given: Any, **more: Any) -> Any:
+            found = function(*given, **more)
+            written.append(Path(name(*given)).name.removesuffix(".lock"))
+            if moment == len(written) or written.count(str(moment)) == 1 == written[-1:].count(str(moment)):
+                lose(folder)
+            return found
+
+        return write
+
+    # Journals are written under a lock, all other files as a whole.
+    BaseFileLock.release = then_lost(BaseFileLock.release, lambda lock, **more: lock.lock_file)
+    os.replace = then_lost(os.replace, lambda new, path: path)
+    try:
+        compile_it(folder, calls)
+    except RunError as error:
+        Path(f"{folder}.said").write_text(str(error))
+        raise SystemExit(3) from error
+
+
+@pytest.mark.parametrize(
+    ("way", "moment"),
+    [
+        ("read-only", "program.json"),
+        ("moved", "predictions.jsonl"),
+        *(pytest.param(way, n, marks=pytest.mark.long) for way in LOSSES for n in (40, 73, 110, 300, 500, 700)),
+    ],
+)
+def test_a_folder_that_is_lost_in_the_middle_is_a_clear_end_and_the_compile_goes_on_once_it_is_back(
+    tmp_path, uninterrupted, way, moment
+):
+    path, calls, (lose, restore) = tmp_path / "run", tmp_path / "calls", LOSSES[way]
+    child = started(compile_and_lose, path, calls, lose, moment)
+    child.join()
+    if child.exitcode == NO_MOUNTS:
+        pytest.skip("this process may mount nothing")
+    assert child.exitcode == 3
+    said = Path(f"{path}.said").read_text()
+    assert str(path) in said
+    assert "Cannot write" in said or "is not a run folder" in said
+    assert "damaged" not in said
+    restore(path)
     child = started(compile_it, path, calls)
     child.join()
     assert child.exitcode == 0

@@ -349,6 +349,11 @@ def test_no_key_and_no_address_is_ever_in_the_folder_the_report_and_mlflow(
     compiled(pld(tmp_path, teacher=None), student(moved), **data)  # without a call: nobody listens there
 
 
+def test_a_tilde_in_the_run_folder_is_the_users_own_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert RunFolder("~/runs/mail").path == tmp_path / "runs" / "mail"
+
+
 def test_compiles_that_begin_within_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folders = []

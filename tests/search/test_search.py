@@ -399,3 +399,9 @@ def test_a_set_that_wins_while_the_gold_labels_are_less_likely_owes_it_to_luck(d
         trial(2, "race", few, 16, 3.0 - (doubt or 0.0)),
     ]
     assert len(found._result(None).best) == len(SHORT["rules"]) - wins
+
+
+def test_a_study_whose_folder_cannot_be_used_is_not_called_damaged(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match=r"^Cannot write .*study\.log: .*Not a directory"):
+        open_study(tmp_path / "file" / "study.log")

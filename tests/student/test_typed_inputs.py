@@ -1,6 +1,8 @@
 """Programs are called with the examples' own objects, and these are the program's to change."""
 
 import asyncio
+import multiprocessing
+import sys
 from typing import Any, Literal
 
 import dspy
@@ -15,6 +17,7 @@ from pld_dspy.calibrate.calibrated import Calibrated
 from pld_dspy.compile.inputs import check_inputs
 from pld_dspy.errors import DataError
 from pld_dspy.explain import match_records
+from pld_dspy.ledger.call_program import call_program
 from pld_dspy.ledger.content import as_json
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.rules import MicroRule
@@ -108,6 +111,20 @@ def test_a_program_with_aforward_alone_runs_where_an_event_loop_runs_already():
         ).labels(None, rows[:2], stage="baseline")
 
     assert asyncio.run(labels()) == ["home", "home"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked")
+def test_a_program_with_aforward_alone_runs_in_a_forked_process_too():
+    def call() -> None:
+        with dspy.context(lm=student_lm("home"), adapter=LabelAdapter()):
+            assert call_program(Waiting(), {"mail": Letter(subject="a mail")}).label == "home"
+
+    call()  # its event loop runs in a thread, which no fork copies
+    child = multiprocessing.get_context("fork").Process(target=call)
+    child.start()
+    child.join(20)
+    child.kill()
+    assert child.exitcode == 0
 
 
 def test_a_calibrated_program_with_aforward_alone_can_be_called_both_ways():
