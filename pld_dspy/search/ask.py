@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
+from ..rules import RuleSet
 from ..scoring.offsets import match_gold
 from ..student.evaluator import Evaluator
+from ..student.redecide import redecide_to_match_gold
 from .trials import FinishedTrial
 
 
@@ -25,6 +27,7 @@ class Asker:
     evaluator: Evaluator
     valset: Sequence[dspy.Example]
     calibrated: bool
+    stage: str = "search"  # under which the calls are counted
     waited: float = field(default=0.0, init=False)  # seconds spent waiting for answers so far
 
     @cached_property
@@ -36,7 +39,7 @@ class Asker:
         """Return the trial with the answers to further validation examples."""
         started = time.perf_counter()
         examples = [self.valset[row] for row in rows]
-        labels, logprobs = self.evaluator.labels_and_logprobs(trial.rules, examples, stage="search")
+        labels, logprobs = self.evaluator.labels_and_logprobs(trial.rules, examples, stage=self.stage)
         self.waited += time.perf_counter() - started
         right = np.array([label == self.golds[row] for label, row in zip(labels, rows, strict=True)])
         table = _table(logprobs, self.evaluator.task.labels)
@@ -47,6 +50,13 @@ class Asker:
             logprobs=np.vstack([trial.logprobs.reshape(-1, table.shape[1]), table]),
         )
         return redecided(further, self._gold_numbers) if self.calibrated else further
+
+    def objective(self, rules: RuleSet | None) -> float:
+        """Return the objective of the answers to the whole validation set, all of which are in the ledger."""
+        answers = self.evaluator.answers(rules, self.valset, stage=self.stage)
+        if self.calibrated:
+            answers = redecide_to_match_gold(answers, self.valset, self.evaluator)
+        return self.evaluator.value(self.valset, answers)
 
     def gold_logprob(self, trial: FinishedTrial) -> float:
         """Return the mean log-probability of the gold label, all labels weighing the same; NaN where one is missing.

@@ -55,10 +55,17 @@ class SearchConfig(Settings):
         Sets asked in full come first, the unchanged student and all rules with 2 n calls at least. Of the rest, a bit
         less than half goes to screening. A race asks 30% to 85% of the examples on average; 60% are assumed.
         """
-        left, block = max(calls - FULL_SCREENED * n, 0), cls().block
-        screened = int(0.45 * left) // block * block
-        trials = min(round(0.55 * left / (0.6 * n)), (left - screened) // min(block, n))
-        return cls(calls=calls, screen_calls=screened, trials=trials)
+        return cls(calls=calls, **_shares(max(calls - FULL_SCREENED * n, 0), n, cls().block))
+
+    def continued(self, calls: int, n: int) -> dict[str, int]:
+        """Return the settings of a search that goes on from one with these, for about ``calls`` more student calls.
+
+        The revised list and the confirmations come first; from three times ``n`` calls on, there are no more.
+        """
+        if not self.screen_calls:
+            return {"calls": calls, "trials": max(calls - n, 0) // n}
+        shares = _shares(max(calls - (1 + CONFIRMATIONS) * n, 0), n, self.block)
+        return {"calls": calls, **shares, "screen_calls": max(shares["screen_calls"], self.block)}  # 0: no model
 
     @property
     def learns_from_logprobs(self) -> bool:
@@ -80,3 +87,10 @@ class SearchConfig(Settings):
             return math.inf
         confirmations = CONFIRMATIONS if self.screen_calls else 0
         return self.calls - asked - races * min(self.block, n) - confirmations * n
+
+
+def _shares(left: int, n: int, block: int) -> dict[str, int]:
+    """Divide ``left`` calls between screening and races."""
+    screened = int(0.45 * left) // block * block
+    trials = min(round(0.55 * left / (0.6 * n)), (left - screened) // min(block, n))
+    return {"screen_calls": screened, "trials": trials}
