@@ -156,7 +156,7 @@ def _stages(student: RunStudent, test: Sequence[dspy.Example]) -> Iterator[Stage
 
 def _rule_sets(student: RunStudent) -> Iterator[tuple[str, RuleSet]]:
     result, folder = student.opened.result, student.opened.folder
-    _, space = find_study(folder.study, prefix=folder.fingerprint)
+    _, space = find_study(folder.study, prefix=f"{folder.fingerprint}-")
     yield UNCHANGED, RuleSet()
     yield ALL, space.rule_set(space.all())
     if space.wordings > 1:

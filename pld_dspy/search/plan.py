@@ -135,11 +135,10 @@ class Plan:
         yield from (("carried", None) for _ in range(self.carried))  # never missing
         yield "revised", revised
         for step in range(self.guards, self.steps):
-            rng = np.random.default_rng([self.seed, step])
-            if step < self.first_race:
-                yield "screen", self.space.crossed(best, revised, rng)
-            else:
-                yield self._late_kind(step), None if self.config.screen_calls else self.space.crossed(best, revised, rng)
+            crossed = self.space.crossed(best, revised, np.random.default_rng([self.seed, step]))
+            screens = step < self.first_race
+            kind = "screen" if screens else self._late_kind(step)
+            yield kind, crossed if screens or not self.config.screen_calls else None
 
     def _late_kind(self, step: int) -> str:
         return "race" if step < self.first_race + self.config.trials else "confirm"

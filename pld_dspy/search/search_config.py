@@ -55,7 +55,8 @@ class SearchConfig(Settings):
         Sets asked in full come first, the unchanged student and all rules with 2 n calls at least. Of the rest, a bit
         less than half goes to screening. A race asks 30% to 85% of the examples on average; 60% are assumed.
         """
-        return cls(calls=calls, **_shares(max(calls - FULL_SCREENED * n, 0), n, cls().block))
+        screened, trials = _shares(calls - FULL_SCREENED * n, n, cls().block)
+        return cls(calls=calls, screen_calls=screened, trials=trials)
 
     def continued(self, calls: int, n: int) -> dict[str, int]:
         """Return the settings of a search that goes on from one with these, for about ``calls`` more student calls.
@@ -64,8 +65,8 @@ class SearchConfig(Settings):
         """
         if not self.screen_calls:
             return {"calls": calls, "trials": max(calls - n, 0) // n}
-        shares = _shares(max(calls - (1 + CONFIRMATIONS) * n, 0), n, self.block)
-        return {"calls": calls, **shares, "screen_calls": max(shares["screen_calls"], self.block)}  # 0: no model
+        screened, trials = _shares(calls - (1 + CONFIRMATIONS) * n, n, self.block)
+        return {"calls": calls, "screen_calls": max(screened, self.block), "trials": trials}  # 0 would be no model
 
     @property
     def learns_from_logprobs(self) -> bool:
@@ -89,8 +90,9 @@ class SearchConfig(Settings):
         return self.calls - asked - races * min(self.block, n) - confirmations * n
 
 
-def _shares(left: int, n: int, block: int) -> dict[str, int]:
-    """Divide ``left`` calls between screening and races."""
+def _shares(left: int, n: int, block: int) -> tuple[int, int]:
+    """Divide ``left`` calls into those that screen and races."""
+    left = max(left, 0)
     screened = int(0.45 * left) // block * block
     trials = min(round(0.55 * left / (0.6 * n)), (left - screened) // min(block, n))
-    return {"screen_calls": screened, "trials": trials}
+    return screened, trials

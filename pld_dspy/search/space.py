@@ -162,7 +162,7 @@ class Space:
         )
 
     def crossed(self, one: Candidate, other: Candidate, rng: np.random.Generator) -> Candidate:
-        """Return ``one`` with some of its rules as they are in ``other``, whether in or out, their wording and place."""
+        """Return ``one`` with a random half of the rules as they are in ``other``: out, or in, worded and placed so."""
         theirs = rng.random(len(self)) < 0.5
         return Candidate(
             np.where(theirs, other.use, one.use),

@@ -44,7 +44,7 @@ def open_study(storage: Path | str | BaseStorage | None = None, *, name: str = "
 
 
 def publish_space(study: optuna.Study, space: Space) -> None:
-    """Store the space in the study, once its plan is queued, for workers that join; the rules last, as a sign of all."""
+    """Store the space in the study for workers that join, once its plan is queued; the rules last, as a sign."""
     if _RULES not in study.user_attrs:
         study.set_user_attr(_DEMOS, as_json([[demo.model_dump() for demo in choice] for choice in space.demos]))
         study.set_user_attr(_RULES, [rule.model_dump(mode="json") for rule in space.rules])

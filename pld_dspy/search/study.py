@@ -267,7 +267,7 @@ class RuleSearch:
         """
         posterior = self.model.posterior(self.trials)
         given = self.space, self.config, self.trials
-        insights = posterior and Insights(*given, posterior, self.seed, self.count_tokens)
+        insights = None if posterior is None else Insights(*given, posterior, self.seed, self.count_tokens)
 
         def merit(trial: FinishedTrial) -> float:
             value = (trial.objective or 0.0) - self.config.parsimony * trial.candidate.size
@@ -293,5 +293,5 @@ class RuleSearch:
             objective=best.objective or 0.0,
             trials=self.trials,
             stopped=stopped,
-            insight=insights and insights.around(best),
+            insight=None if insights is None else insights.around(best),
         )

@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import dspy
 import numpy as np
 from pydantic_core import to_jsonable_python
 
 from ..ledger.answer import Answer
-from ..rules import RuleSet
 from ..scoring.f1 import Floats
 from ..scoring.offsets import Offsets, match_gold
 from ..task.labels import LABEL_LOGPROBS
 from ..task.task import Task
 from .decision import Decision
 from .evaluator import Evaluator
-
-
-@dataclass(frozen=True, kw_only=True)
-class OffsetEvaluator(Evaluator):
-    """The student as a function of its rules, with the same offsets deciding its answers under any rules."""
-
-    offsets: Offsets
-
-    @classmethod
-    def of(cls, evaluator: Evaluator, offsets: Offsets) -> OffsetEvaluator:
-        """Return ``evaluator`` with its answers decided by ``offsets``."""
-        return cls(**{one.name: getattr(evaluator, one.name) for one in fields(Evaluator)}, offsets=offsets)
-
-    def answers(
-        self,
-        rules: RuleSet | None,
-        examples: Sequence[dspy.Example],
-        *,
-        stage: str,
-        on_answer: Callable[[], object] | None = None,
-    ) -> list[Answer]:
-        """Return the student's answers as any evaluator does, with the labels that the offsets decide on."""
-        return redecide(super().answers(rules, examples, stage=stage, on_answer=on_answer), self.offsets, self)
 
 
 def redecide(answers: Sequence[Answer], offsets: Offsets, evaluator: Evaluator) -> list[Answer]:
