@@ -130,15 +130,17 @@ class Plan:
     def _further_steps(self, best: Candidate, revised: Candidate) -> Iterator[tuple[str, Candidate | None]]:
         """Yield the steps of a search that goes on: it first learns which of the changes make the difference.
 
-        Without screening there is no model to propose what is raced, so that crosses the two sets as well.
+        Every second set has the changes that the one before it left out. Without screening there is no model to
+        propose what is raced, so that crosses the two sets as well.
         """
         yield from (("carried", None) for _ in range(self.carried))  # never missing
         yield "revised", revised
         for step in range(self.guards, self.steps):
-            crossed = self.space.crossed(best, revised, np.random.default_rng([self.seed, step]))
+            pair, second = divmod(step - self.guards, 2)
+            parents, rng = (revised, best) if second else (best, revised), np.random.default_rng([self.seed, pair])
             screens = step < self.first_race
             kind = "screen" if screens else self._late_kind(step)
-            yield kind, crossed if screens or not self.config.screen_calls else None
+            yield kind, self.space.crossed(*parents, rng) if screens or not self.config.screen_calls else None
 
     def _late_kind(self, step: int) -> str:
         return "race" if step < self.first_race + self.config.trials else "confirm"

@@ -65,8 +65,10 @@ class SearchConfig(Settings):
         """
         if not self.screen_calls:
             return {"calls": calls, "trials": max(calls - n, 0) // n}
-        screened, trials = _shares(calls - (1 + CONFIRMATIONS) * n, n, self.block)
-        return {"calls": calls, "screen_calls": max(screened, self.block), "trials": trials}  # 0 would be no model
+        screened, trials = _shares(
+            calls - (1 + CONFIRMATIONS) * n, n, self.block, least=self.block
+        )  # 0 would be no model
+        return {"calls": calls, "screen_calls": screened, "trials": trials}
 
     @property
     def learns_from_logprobs(self) -> bool:
@@ -90,9 +92,9 @@ class SearchConfig(Settings):
         return self.calls - asked - races * min(self.block, n) - confirmations * n
 
 
-def _shares(left: int, n: int, block: int) -> tuple[int, int]:
-    """Divide ``left`` calls into those that screen and races."""
+def _shares(left: int, n: int, block: int, least: int = 0) -> tuple[int, int]:
+    """Divide ``left`` calls: return those that screen, at ``least`` so many, and the number of races."""
     left = max(left, 0)
-    screened = int(0.45 * left) // block * block
+    screened = max(int(0.45 * left) // block * block, least)
     trials = min(round(0.55 * left / (0.6 * n)), (left - screened) // min(block, n))
-    return screened, trials
+    return screened, max(trials, 0)

@@ -162,11 +162,16 @@ class Space:
         )
 
     def crossed(self, one: Candidate, other: Candidate, rng: np.random.Generator) -> Candidate:
-        """Return ``one`` with a random half of the rules as they are in ``other``: out, or in, worded and placed so."""
-        theirs = rng.random(len(self)) < 0.5
+        """Return ``one`` with half of the rules in which the two differ as they are in ``other``, out or in and worded.
+
+        The order is that of one of the two. With the same draws and the two exchanged, it is the other half.
+        """
+        differ = np.flatnonzero((one.use != other.use) | (one.use & other.use & (one.wording != other.wording)))
+        theirs = np.isin(np.arange(len(self)), rng.permutation(differ)[: len(differ) // 2])
+        first, second = (one, other) if rng.random() < 0.5 else (other, one)
         return Candidate(
             np.where(theirs, other.use, one.use),
-            np.where(theirs, other.key, one.key),
+            np.where(first.use, first.key, second.key),
             np.where(theirs, other.wording, one.wording),
             one.demos,
         )

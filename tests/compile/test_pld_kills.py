@@ -59,7 +59,7 @@ def optimizer(folder: Path, calls: Path) -> tuple[PLD, dspy.Module]:
         return lm
 
     dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=False)
-    return pld(folder, teacher=noting(mail_teacher({"patches": lambda given: "[]"})), **WHOLE), student(
+    return pld(folder, teacher=noting(mail_teacher({"changes": lambda given: "[]"})), **WHOLE), student(
         noting(leaning_lm())
     )
 

@@ -83,7 +83,7 @@ def test_texts_and_rules_that_are_there_already_are_taken_up():
         (change("split", ["home-1"], *(instruction(f"word{n}", "home") for n in range(5))), "split takes 2 to 4 texts"),
         (change("merge", ["home-1"]), "merge takes 2 to 99 ids"),
         (change("add", [], "If the text mentions garden, decide."), "names none of the labels"),
-        (change("add", [], instruction("garden " * 90, "home")), "94 words is too long"),
+        (change("add", [], instruction("garden " * 90, "home")), "97 words is too long"),
         (change("add", [], "If <sign>, answer <label> such as home."), "fills nothing in"),
         (change("add", [], "Mail 9 about the garden home"), "repeats the input of the example m9"),
         (change("add", [], f"{HARD.text}, so it is home"), "repeats the input of the example m9"),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from tasks import (
     mail_teacher,
     mails,
     rule,
-    rule_set,
     student_lm,
 )
 
@@ -30,6 +30,7 @@ from pld_dspy.search.search_config import SearchConfig
 from pld_dspy.search.search_result import SearchResult
 from pld_dspy.search.storage import open_study
 from pld_dspy.search.study import RuleSearch
+from pld_dspy.student.adapter import LabelAdapter, asking_for_logprobs
 
 TRAIN, VAL = mails(60), mails(24, start=100)
 SPAM = rule("spam-1", "lottery, winner, jackpot", "spam", support=["m0"])
@@ -63,7 +64,8 @@ def resolved(
 ) -> tuple[Resolution, SearchResult, SearchResult]:
     """Search, and resolve what is left; return both searches' results with what resolving did."""
     evaluator = mail_evaluator(student or student_lm(), folder and folder / "predictions.jsonl", budget=budget)
-    settings = ResolveConfig(**config)
+    evaluator = replace(evaluator, adapter=asking_for_logprobs(LabelAdapter()))
+    settings = ResolveConfig(**{"sets": 4, **config})
 
     def run(rules: Sequence[Rule], own: SearchConfig, **more: Any) -> SearchResult:
         return RuleSearch(rules, evaluator, VAL, study=open_study(), config=own, calibrated=calibrated, **more).run()
@@ -121,7 +123,7 @@ def test_the_teacher_sees_everything_at_once_and_later_what_came_of_it():
     lm = teacher([HARMFUL, {"kind": "retire", "ids": ["nobody"]}], [DINNER])
     spare = rule("work-1", "submarine", "spam")
     rules = [SPAM, HOME, rule("spam-9", "garden", "spam"), spare]
-    resolved(lm, pool=rules, search=SearchConfig(screen_calls=48, trials=2, block=12))
+    resolved(lm, pool=rules, search=SearchConfig(screen_calls=24, trials=0, block=12))
     first, second = (sections(call.user) for call in calls(lm))
     assert first["task"] == INSTRUCTIONS
     listed = json.loads(first["rules"]) + json.loads(first["bench"])
@@ -159,7 +161,7 @@ def test_without_errors_nobody_is_asked():
 
 def test_narrow_escapes_are_shown_where_log_probabilities_are_known():
     lm = teacher([DINNER])
-    resolved(lm, student=leaning_lm(), search=PLAIN, max_rounds=1, errors=9)
+    resolved(lm, student=leaning_lm(skill=4.0), max_rounds=1, errors=24)
     errors = json.loads(sections(calls(lm)[0].user)["errors"])
     assert any("its answer is right, but nearly work" in error for error in errors)
     assert any("right answer: spam; its answer: work" in error for error in errors)
@@ -180,7 +182,7 @@ def test_errors_of_a_calibrated_student_are_those_that_offsets_leave():
 
 def test_a_cap_ends_the_rounds_with_the_best_so_far():
     lm = teacher([HARMFUL], [DINNER])
-    resolution, before, after = resolved(lm, budget=Budget(student_calls=2 * len(VAL) + len(TRAIN) + 30))
+    resolution, before, after = resolved(lm, budget=Budget(student_calls=2 * len(VAL) + len(TRAIN) + 10))
     assert "student calls is reached" in resolution.stopped
     assert after.objective == before.objective
     assert len(calls(lm)) == 1

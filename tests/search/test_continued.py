@@ -1,5 +1,6 @@
 """A search that goes on from another over more rules: it keeps what was learned, and repeats no call."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from pld_dspy.search.search_config import SearchConfig
 from pld_dspy.search.search_result import SearchResult
 from pld_dspy.search.storage import open_study
 from pld_dspy.search.study import RuleSearch
+from pld_dspy.student.adapter import LabelAdapter, asking_for_logprobs
+from pld_dspy.student.evaluator import Evaluator
 
 VAL = mails(24)
 SPAM = rule("spam-1", "zeppelin", "spam", "lottery, winner")
@@ -26,12 +29,18 @@ WIDER = [
     rule("spam-2", "mail", "spam"),  # fits every example
 ]
 REVISED = rule_set(WIDER[3], WIDER[2], WIDER[0].with_wording(2))
-FIRST = SearchConfig(screen_calls=72, trials=2, block=12)
+FIRST = SearchConfig(screen_calls=48, trials=1, block=12)
+
+
+def asked(lm: dspy.LM, folder: Path) -> Evaluator:
+    evaluator = mail_evaluator(lm, folder / "predictions.jsonl")
+    return replace(evaluator, adapter=asking_for_logprobs(LabelAdapter()))
 
 
 def first_search(lm: dspy.LM, folder: Path, config: SearchConfig = FIRST, **more: Any) -> RuleSearch:
-    evaluator = mail_evaluator(lm, folder / "predictions.jsonl")
-    return RuleSearch(POOL, evaluator, VAL, study=open_study(folder / "study.log", name="first"), config=config, **more)
+    return RuleSearch(
+        POOL, asked(lm, folder), VAL, study=open_study(folder / "study.log", name="first"), config=config, **more
+    )
 
 
 def continued(
@@ -46,7 +55,7 @@ def continued(
 ) -> RuleSearch:
     return RuleSearch(
         rules,
-        mail_evaluator(lm, folder / "predictions.jsonl"),
+        asked(lm, folder),
         VAL,
         study=open_study(folder / "study.log", name="second"),
         config=config.model_copy(update=config.continued(8 * len(VAL), len(VAL))),
@@ -141,7 +150,9 @@ def test_a_worker_joins_a_continued_search(tmp_path):
     assert search.made == 0
 
 
-@pytest.mark.parametrize(("calls_left", "n"), [(36, 36), (150, 36), (288, 36), (800, 100), (80, 10), (40, 10)])
+@pytest.mark.parametrize(
+    ("calls_left", "n"), [(36, 36), (150, 36), (288, 36), (800, 100), (80, 10), (40, 10), (96, 24)]
+)
 def test_the_settings_of_a_continued_search_keep_to_its_calls(calls_left, n):
     config = FIRST.model_copy(update=FIRST.continued(calls_left, n))
     slices = -(-config.screen_calls // config.block) * min(config.block, n)
