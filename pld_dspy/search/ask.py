@@ -13,10 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from ..rules import RuleSet
 from ..scoring.offsets import match_gold
 from ..student.evaluator import Evaluator
-from ..student.redecide import redecide_to_match_gold
 from .trials import FinishedTrial
 
 
@@ -50,13 +48,6 @@ class Asker:
             logprobs=np.vstack([trial.logprobs.reshape(-1, table.shape[1]), table]),
         )
         return redecided(further, self._gold_numbers) if self.calibrated else further
-
-    def objective(self, rules: RuleSet | None) -> float:
-        """Return the objective of the answers to the whole validation set, all of which are in the ledger."""
-        answers = self.evaluator.answers(rules, self.valset, stage=self.stage)
-        if self.calibrated:
-            answers = redecide_to_match_gold(answers, self.valset, self.evaluator)
-        return self.evaluator.value(self.valset, answers)
 
     def gold_logprob(self, trial: FinishedTrial) -> float:
         """Return the mean log-probability of the gold label, all labels weighing the same; NaN where one is missing.

@@ -27,6 +27,7 @@ from ..errors import BudgetExceeded
 from ..rules import Demonstration, Rule, RuleSet
 from ..scoring.difference import chance_to_win
 from ..student.evaluator import Evaluator
+from ..student.redecide import objective_of
 from ..task.splits import stratified_order
 from .ask import Asker
 from .insight import CountTokens, Insights, estimate_tokens
@@ -212,7 +213,8 @@ class RuleSearch:
         rules = None if kind == "baseline" else self.space.rule_set(candidate)
         made = self._ask(FinishedTrial(step=step, kind=kind, candidate=candidate, rules=rules))
         if made.asked == len(self.valset):
-            made = replace(made, objective=self.asker.objective(rules))
+            how = {"stage": self.asker.stage, "calibrated": self.asker.calibrated}
+            made = replace(made, objective=objective_of(rules, self.valset, self.evaluator, **how))
         value = self.model.value(self.trials, made)
         attributes = {**made.encode(len(self.valset)), SECONDS: time.perf_counter() - started}
         for name, attribute in attributes.items():

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic_core import to_jsonable_python
 
 from ..ledger.answer import Answer
+from ..rules import RuleSet
 from ..scoring.f1 import Floats
 from ..scoring.offsets import Offsets, match_gold
 from ..task.labels import LABEL_LOGPROBS
@@ -39,6 +40,14 @@ def redecide_to_match_gold(
 ) -> list[Answer]:
     """Return n answers to n labelled examples, redecided so that each label is answered as often as it is right."""
     return redecide(answers, matching_offsets(answers, examples, evaluator.task), evaluator)
+
+
+def objective_of(
+    rules: RuleSet | None, examples: Sequence[dspy.Example], evaluator: Evaluator, *, stage: str, calibrated: bool
+) -> float:
+    """Return the objective of the student's answers to ``examples``, redecided to match gold where ``calibrated``."""
+    answers = evaluator.answers(rules, examples, stage=stage)
+    return evaluator.value(examples, redecide_to_match_gold(answers, examples, evaluator) if calibrated else answers)
 
 
 def matching_offsets(answers: Sequence[Answer], examples: Sequence[dspy.Example], task: Task) -> Offsets:
