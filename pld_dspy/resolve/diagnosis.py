@@ -11,13 +11,11 @@ import dspy
 import numpy as np
 from scipy.special import softmax
 
-from ..rules import RuleSet
+from ..ledger.answer import Answer
 from ..scoring.f1 import Floats
-from ..scoring.offsets import Offsets
 from ..student.evaluator import Evaluator
-from ..student.redecide import logprobs_of, matching_offsets, redecide
 from ..task.task import Task
-from .records import STAGE, HardExample
+from .records import HardExample
 
 NARROW = 1.0
 """A right answer is a narrow escape where its log-probability is less than this above another label's."""
@@ -30,29 +28,24 @@ LEFT_OUT = " [...] "
 
 
 def find_hard_examples(
-    rules: RuleSet | None,
-    train: Mapping[str, dspy.Example],
+    sample: Mapping[str, dspy.Example],
+    answers: Sequence[Answer],
+    logprobs: Floats,
     evaluator: Evaluator,
     *,
     most: int,
     text: Callable[[dspy.Example], str],
-    calibrated: bool,
 ) -> list[HardExample]:
-    """Ask the student ``train``, id -> example; return at most ``most`` hard examples of each confusion.
+    """Return at most ``most`` hard examples of each confusion, among n examples by their ids.
 
     A confusion is a gold label and the label that is answered, or nearly, in its place; the costliest comes first, and
-    in it the surest errors. Without log-probabilities errors alone are found. ``calibrated``: answers are decided with
-    offsets that undo the student's leaning.
+    in it the surest errors. Where the n x C ``logprobs`` of an answer are NaN, it is an error or nothing.
     """
-    examples, task = list(train.values()), evaluator.task
-    answers = evaluator.answers(rules, examples, stage=STAGE)
-    offsets = matching_offsets(answers, examples, task) if calibrated else Offsets.none(task.labels)
-    answers = redecide(answers, offsets, evaluator)
-    logprobs = logprobs_of(answers, task) + np.array(offsets.values)
+    examples, task = list(sample.values()), evaluator.task
     golds = task.golds(examples)
     sizes = Counter(label for gold in golds for label in _labels(gold, task))
     confusions: dict[tuple[str, str], list[tuple[int, HardExample]]] = defaultdict(list)
-    for row, (name, gold, answer) in enumerate(zip(train, golds, answers, strict=True)):
+    for row, (name, gold, answer) in enumerate(zip(sample, golds, answers, strict=True)):
         label = task.read(answer.outputs)
         margin, chance, rival = _margin(gold, logprobs[row], task)
         if label is None or (label == gold and not margin < NARROW):  # no rule could change a missing answer

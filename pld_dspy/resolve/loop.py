@@ -10,7 +10,9 @@ import numpy as np
 from ..errors import BudgetExceeded
 from ..ledger.answer import NOT_ASKED, Answer
 from ..rules import Rule, RuleSet
+from ..scoring.offsets import Offsets
 from ..student.evaluator import Evaluator
+from ..student.redecide import logprobs_of, matching_offsets, redecide
 from ..task.splits import stratified
 from ..task.task import example_id
 from ..teacher.signatures import Change, ReviseRules
@@ -62,12 +64,16 @@ def resolve(
         rows = stratified(evaluator.task.strata(train), range(len(train)), config.sample, rng)
         sample = {example_id(train[row], row): train[row] for row in rows}
         try:
-            hard = find_hard_examples(
-                choice.rules, sample, evaluator, most=config.errors, text=text, calibrated=calibrated
-            )
+            answers = evaluator.answers(choice.rules, [*sample.values()], stage=STAGE)
         except BudgetExceeded as error:
             resolution.stopped = str(error)
             break
+        offsets = Offsets.none(evaluator.task.labels)
+        if calibrated:
+            offsets = matching_offsets(answers, [*sample.values()], evaluator.task)
+        logprobs = logprobs_of(answers, evaluator.task) + np.array(offsets.values)
+        answers = redecide(answers, offsets, evaluator)
+        hard = find_hard_examples(sample, answers, logprobs, evaluator, most=config.errors, text=text)
         rules = choice.rules or RuleSet()
         revision = Revision({rule.id: rule for rule in pool}, [*rules.rules], hard, evaluator.task)
         proposed = _proposed(teacher, revision, resolution) if hard else []

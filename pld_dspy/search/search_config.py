@@ -65,9 +65,8 @@ class SearchConfig(Settings):
         """
         if not self.screen_calls:
             return {"calls": calls, "trials": max(calls - n, 0) // n}
-        screened, trials = _shares(
-            calls - (1 + CONFIRMATIONS) * n, n, self.block, least=self.block
-        )  # 0 would be no model
+        left = calls - (1 + CONFIRMATIONS) * n
+        screened, trials = _shares(left, n, self.block, least=self.block)  # 0 would be no model
         return {"calls": calls, "screen_calls": screened, "trials": trials}
 
     @property

@@ -14,7 +14,6 @@ from tasks import (
     instruction,
     keyword,
     mail_teacher,
-    mails,
     micro_rule,
     micro_rules,
     student,
@@ -101,7 +100,7 @@ def test_a_finished_compile_resolves_again_without_a_call(compiled):
 
 
 def test_a_compile_killed_within_a_round_goes_on_there(compiled, tmp_path, monkeypatch):
-    program, whole, whole_lm = compiled
+    program, whole, _ = compiled
     lm, steps = student_lm("work"), []
     real = Plan.next
 
@@ -122,14 +121,14 @@ def test_a_compile_killed_within_a_round_goes_on_there(compiled, tmp_path, monke
 
 
 def test_workers_join_a_round(compiled, tmp_path, monkeypatch):
-    """The compile steps aside after the first step of its round: a worker makes the others."""
+    """The compile steps aside once its round is queued: a worker makes all steps."""
     lm, made = student_lm("work"), []
     real = searching.publish_space
 
     def published(study: Any, space: Any) -> None:
         real(study, space)
         if study.user_attrs.get("continued"):
-            made.append(pld(tmp_path).join(student(student_lm("work")), **DATA))
+            made.append(pld(tmp_path).join(student(student_lm("work")), testset=TEST, **DATA))
 
     monkeypatch.setattr(searching, "publish_space", published)
     optimizer = pld(tmp_path)
@@ -139,9 +138,13 @@ def test_workers_join_a_round(compiled, tmp_path, monkeypatch):
 
 
 def test_only_harm_is_left_out_and_the_result_is_that_of_the_search(tmp_path):
-    harm = [{"kind": "add", "ids": [], "texts": [instruction("about", "spam")]}]
+    def harm(given: dict[str, str]) -> str:
+        first = json.loads(given["rules"])[0].split(":")[0]
+        return json.dumps([{"kind": "add", "ids": [first], "texts": [instruction("about", "spam")]}])
+
     alone, loop = (
-        pld(tmp_path / f"{one is None}", resolve=one, teacher=mender(harm)) for one in (None, ResolveConfig())
+        pld(tmp_path / f"{one is None}", resolve=one, teacher=mail_teacher({"changes": harm}))
+        for one in (None, ResolveConfig())
     )
     for optimizer in (alone, loop):
         optimizer.compile(student(student_lm("work")), **DATA)
@@ -187,10 +190,9 @@ def test_the_share_is_no_more_than_the_rounds_can_use():
 
 
 def test_a_round_costs_no_more_than_was_estimated(tmp_path):
-    val = mails(40, start=4000)
-    optimizer = pld(tmp_path, search=SearchConfig(screen_calls=48, trials=2))
-    estimate = optimizer.estimate(student(student_lm("work")), **{**DATA, "valset": val})
-    optimizer.compile(student(student_lm("work")), **{**DATA, "valset": val})
+    optimizer = pld(tmp_path, search=SearchConfig(screen_calls=24, trials=1, block=12))
+    estimate = optimizer.estimate(student(student_lm("work")), **DATA)
+    optimizer.compile(student(student_lm("work")), **DATA)
     for stage in estimate.stages:
         cost = optimizer.result.costs[stage.role].get(stage.stage)
         assert cost is None or cost.calls <= stage.calls, stage

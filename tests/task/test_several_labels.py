@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
 import dspy
+import numpy as np
 import pytest
 from engine import calls, fn_lm, output_fields, rules_in, sections
 from sklearn.metrics import balanced_accuracy_score, f1_score, precision_recall_fscore_support
@@ -443,11 +444,10 @@ def test_examples_weigh_by_how_rare_their_labels_are():
 
 
 def hard_examples(train: list[dspy.Example], answers: list[str]) -> dict[str, HardExample]:
-    by_text = dict(zip((one.text for one in train), answers, strict=True))
-    lm = fn_lm(lambda system, user: by_text[user], cache=False)
-    student = Evaluator(student=tagger(), task=task(), ledger=Ledger(), lm=lm, adapter=LabelAdapter())
-    given = {one.id: one for one in train}
-    found = find_hard_examples(None, given, student, most=9, text=lambda one: one.text, calibrated=False)
+    student = Evaluator(student=tagger(), task=task(), ledger=Ledger(), adapter=LabelAdapter())
+    given, said = {one.id: one for one in train}, [Answer(outputs={"tags": one.split(", ")}) for one in answers]
+    unknown = np.full((len(train), len(LABELS)), np.nan)
+    found = find_hard_examples(given, said, unknown, student, most=9, text=lambda one: one.text)
     return {one.example_id: one for one in found}
 
 
