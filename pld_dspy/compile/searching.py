@@ -11,7 +11,7 @@ from optuna import Study
 from ..ledger.jsonl import write_jsonl
 from ..ledger.keys import digest
 from ..local.lm import LocalLM
-from ..resolve.loop import resolve
+from ..resolve.loop import Resolver
 from ..resolve.records import Choice
 from ..resolve.resolve_config import ResolveConfig
 from ..rules import Rule, RuleSet
@@ -123,10 +123,8 @@ def resolve_errors(
         return Choice(context.found.best, context.found.objective, context.found.stopped)
 
     with timed(context.seconds, "resolve"), bar("resolve", "trial") as progress.bar:
-        context.resolution = resolve(
-            choice(),
-            context.induction.rules,
-            context.evaluator,
+        context.resolution = Resolver(
+            evaluator=context.evaluator,
             teacher=context.teacher,
             config=config.model_copy(update={"sample": sample}),
             unshown=partial(context.unshown, but=context.induction.dropped),
@@ -134,5 +132,5 @@ def resolve_errors(
             go_on=go_on,
             calibrated=calibrated,
             seed=context.seed,
-        )
+        ).run(choice(), context.induction.rules)
         write_jsonl(context.folder.patches, context.resolution.patches)

@@ -44,7 +44,7 @@ def find_hard_examples(
     examples, task = list(sample.values()), evaluator.task
     golds = task.golds(examples)
     sizes = Counter(label for gold in golds for label in _labels(gold, task))
-    confusions: dict[tuple[str, str], list[tuple[int, HardExample]]] = defaultdict(list)
+    confusions: dict[tuple[str, str], list[tuple[float, int, HardExample]]] = defaultdict(list)
     for row, (name, gold, answer) in enumerate(zip(sample, golds, answers, strict=True)):
         label = task.read(answer.outputs)
         margin, chance, rival = _margin(gold, logprobs[row], task)
@@ -60,15 +60,13 @@ def find_hard_examples(
             rival=rival if label == gold else label,
             wrong=label != gold,
             missed=missed,
-            margin=-math.inf if math.isnan(margin) else margin,
             cost=(1 - chance) * sum(1 / sizes[one] for one in missed),
         )
-        confusions[hard.gold, hard.rival].append((row, hard))
-    costly = sorted(confusions.values(), key=lambda alike: -sum(one.cost for _, one in alike))
-    surest = [sorted(alike, key=lambda pair: pair[1].margin)[:most] for alike in costly]
-    shown = [pair for alike in surest for pair in alike][:MOST_SHOWN]
-    said = evaluator.feedback([examples[row] for row, _ in shown], [answers[row] for row, _ in shown])
-    return [replace(one, feedback=words if one.wrong else "") for (_, one), words in zip(shown, said, strict=True)]
+        confusions[hard.gold, hard.rival].append((-math.inf if math.isnan(margin) else margin, row, hard))
+    costly = sorted(confusions.values(), key=lambda alike: -sum(one.cost for *_, one in alike))
+    shown = [one for alike in costly for one in sorted(alike, key=lambda one: one[0])[:most]][:MOST_SHOWN]
+    said = evaluator.feedback([examples[row] for _, row, _ in shown], [answers[row] for _, row, _ in shown])
+    return [replace(one, feedback=words if one.wrong else "") for (*_, one), words in zip(shown, said, strict=True)]
 
 
 def _margin(gold: str, logprobs: Floats, task: Task) -> tuple[float, float, str]:

@@ -7,21 +7,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, count, product
 from string import ascii_lowercase
-from typing import get_args
+from typing import Any, get_args
 
-from ..rules import PATCH, UNKNOWN, Rule, RuleSet, label_slug
+from ..rules import PATCH, UNKNOWN, Rule, label_slug
 from ..task.labels import NO_LABEL
 from ..task.splits import normalized
 from ..task.task import Task
 from ..teacher.signatures import Change, ChangeKind, is_unfilled
-from .records import HardExample
+from .records import NOT_CHOSEN, HardExample
 
 MOST_WORDS = 90
 """Twice what the teacher is asked for. A longer rule generalizes nothing, and every call would pay for it."""
 
-ANY = 99
-_IDS = {"reword": (1, 1), "split": (1, 1), "merge": (2, ANY), "add": (0, 1), "retire": (1, ANY), "move": (1, 2)}
-_TEXTS = {"reword": (1, 1), "split": (2, 4), "merge": (1, 1), "add": (1, 1), "retire": (0, ANY), "move": (0, ANY)}
+MANY = range(1, 100)
+_IDS = {"reword": [1], "split": [1], "merge": MANY[1:], "add": [0, 1], "retire": MANY, "move": [1, 2]}
+_TEXTS = {"reword": [1], "split": [2, 3, 4], "merge": [1], "add": [1], "retire": range(100), "move": range(100)}
 """How many ids and texts a change takes."""
 
 FEWEST_WORDS = 5
@@ -35,26 +35,6 @@ class Unusable(Exception):
     """A change that cannot be applied to these rules, or is not worth a try; the message says why."""
 
 
-@dataclass(frozen=True)
-class Edit:
-    """An applied change."""
-
-    kind: ChangeKind
-    old: tuple[Rule, ...]  # the rules that it concerns, as they were
-    new: tuple[Rule, ...]  # those that it makes, rewords or moves, in their wordings in use
-    before: str | None = None  # id of the rule before which ``new`` stands
-
-    def is_in(self, rules: RuleSet) -> bool:
-        """Return whether a rule set has this change, or a part of it."""
-        ids = [rule.id for rule in rules.rules]
-        if self.kind == "retire":
-            return not {rule.id for rule in self.old} & {*ids}
-        if self.kind == "move":
-            own = self.new[0].id
-            return own in ids and self.before in (*ids[ids.index(own) :], None)
-        return any((rule.id, rule.text) == (own.id, own.text) for own in self.new for rule in rules.rules)
-
-
 @dataclass
 class Revision:
     """The pool and the list, while changes are applied one after the other."""
@@ -64,12 +44,33 @@ class Revision:
     hard: Sequence[HardExample]
     task: Task
 
-    def apply(self, change: Change) -> Edit:
+    def tried(self, change: Change) -> dict[str, Any]:
+        """Apply a change if it is usable; return what its record says of it."""
+        try:
+            kind, old, new = self.apply(change)
+        except Unusable as error:
+            kind = "malformed" if change.kind == "unreadable" else change.kind
+            said = {"kind": kind, "changed": change.ids, "after": change.texts}
+            return {**said, "usable": False, "reason": f"unusable: {error}"}
+        return {
+            "kind": kind,
+            "changed": tuple(rule.id for rule in old),
+            "made": tuple(rule.id for rule in new),
+            "before": tuple(rule.text for rule in old),
+            "after": tuple(rule.text for rule in new),
+            "usable": True,
+            "reason": NOT_CHOSEN,
+        }
+
+    def apply(self, change: Change) -> tuple[ChangeKind, Sequence[Rule], Sequence[Rule]]:
         """Apply a change; Unusable if it does not fit, says nothing new or copies what the teacher was shown.
 
         A text that is a wording of a rule already brings that one back. A reworded rule keeps its wordings before the
         new one, so that their numbers stay. New rules have the labels that their texts name, then those of the rules
         they replace; their support is that of these rules, else the hard examples of their label.
+
+        Returns:
+            What was meant; the rules that it concerns, as they were; and those that it makes or rewords.
         """
         ids, kind = [self._id(name) for name in change.ids], change.kind
         texts = [_without_id(text, self.pool) for text in change.texts]
@@ -79,40 +80,44 @@ class Revision:
             kind = "reword"
         if kind == "add" and ids and not texts:
             kind = "move"
-        _check_numbers(kind, ids, texts)
-        old = tuple(self._current(name) for name in ids)
-        edit = self._edit(kind, old, texts)
-        order = self._order_after(edit)
+        if len(ids) not in _IDS[kind] or len(texts) not in _TEXTS[kind]:
+            raise Unusable(f"{kind} does not go with {len(ids)} ids and {len(texts)} texts")
+        old = [self._current(name) for name in ids]
+        new, gone, before = self._edited(kind, old, texts)
+        order = self._order_after(new, gone, before)
         if order == self.order:
             raise Unusable("it leaves the list as it is")
         self.order = order
-        self.pool |= {rule.id: rule.with_wording(0) for rule in edit.new}
-        return edit
+        self.pool |= {rule.id: rule.with_wording(0) for rule in new}
+        return kind, [] if kind == "add" else old, [] if kind == "move" else new
 
-    def _edit(self, kind: ChangeKind, old: tuple[Rule, ...], texts: Sequence[str]) -> Edit:
+    def _edited(
+        self, kind: ChangeKind, old: Sequence[Rule], texts: Sequence[str]
+    ) -> tuple[Sequence[Rule], Sequence[Rule], Rule | None]:
+        """Return the rules to put into the list, those to take out, and the one to put them before; None: in place."""
         if kind == "move":
-            return Edit(kind, old[:1], old[:1], before=old[1].id if len(old) > 1 else None)
+            others = [rule for rule in self.order if rule.id != old[0].id]
+            return old[:1], old[:1], old[1] if len(old) > 1 else next(iter(others), None)
         if kind == "retire":
-            return Edit(kind, old, ())
-        if kind == "add":
-            self._check_texts(texts, ())
-            return Edit(kind, (), tuple(self._made(texts, ())), before=old[0].id if old else None)
-        self._check_texts(texts, old)
-        new = [self._reworded(old[0], texts[0])] if kind == "reword" else self._made(texts, old)
-        return Edit(kind, old, tuple(new))
+            return [], old, None
+        replaced = [] if kind == "add" else old
+        self._check_texts(texts, replaced)
+        if kind == "reword":
+            return [self._reworded(old[0], texts[0])], old, None
+        return self._made(texts, replaced), replaced, old[0] if kind == "add" and old else None
 
-    def _order_after(self, edit: Edit) -> list[Rule]:
-        """Return the list with ``edit.new`` before the rule that it names, or in place of the first one it replaces."""
-        gone = {rule.id for rule in (*edit.old, *edit.new)}
-        mark = gone if edit.before is None else {edit.before}
-        places = [place for place, rule in enumerate(self.order) if rule.id in mark]
-        place = 0 if edit.kind == "move" and edit.before is None else min(places, default=len(self.order))
-        parts = self.order[:place], self.order[place:]
-        first, last = ([rule for rule in part if rule.id not in gone] for part in parts)
-        return [*first, *edit.new, *last]
+    def _order_after(self, new: Sequence[Rule], gone: Sequence[Rule], before: Rule | None) -> list[Rule]:
+        """Return the list with ``new`` before a rule, else in place of the first one that is gone, else at the end."""
+        out = {rule.id for rule in (*new, *gone)}
+        mark = out if before is None else {before.id}
+        place = next((place for place, rule in enumerate(self.order) if rule.id in mark), len(self.order))
+        kept = [[rule for rule in part if rule.id not in out] for part in (self.order[:place], self.order[place:])]
+        return [*kept[0], *new, *kept[1]]
 
     def _id(self, name: str) -> str:
         """Find the rule that is named, also within more text (``Rule gender-2:``)."""
+        if name in self.pool:
+            return name
         patterns = {one: rf"(?<![\w-]){re.escape(one)}(?![\w-])" for one in self.pool}
         found = [one for one, pattern in patterns.items() if re.search(pattern, name, re.IGNORECASE)]
         if len(found) != 1:
@@ -166,7 +171,7 @@ class Revision:
         """Return the labels that a text names, also within a word; first the one that it says to answer."""
         said = normalized(text)
         places = {
-            label: (f"answer {words}" not in said, said.index(words))
+            label: (f"answer {words}" not in said, said.index(words), -len(words))
             for label in self.task.labels
             if (words := normalized(label)) in said
         }
@@ -198,14 +203,6 @@ class Revision:
 
     def _names_label(self, text: str) -> bool:
         return bool(self._labels_of(text)) or (self.task.several and normalized(NO_LABEL) in normalized(text))
-
-
-def _check_numbers(kind: ChangeKind, ids: Sequence[str], texts: Sequence[str]) -> None:
-    for what, given, numbers in (("id", ids, _IDS[kind]), ("text", texts, _TEXTS[kind])):
-        if not numbers[0] <= len(given) <= numbers[1]:
-            least, most = numbers
-            wanted = f"{least}" if least == most else f"{least} to {most}"
-            raise Unusable(f"{kind} takes {wanted} {what}s, not {len(given)}")
 
 
 def _without_id(text: str, ids: Iterable[str]) -> str:

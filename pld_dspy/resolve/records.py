@@ -14,6 +14,8 @@ from ..teacher.signatures import ChangeKind
 STAGE = "resolve"
 """The stage under which calls are counted."""
 
+CHOSEN, NOT_CHOSEN = "chosen by the search", "not chosen by the search"
+
 TOLD_CHARACTERS = 300
 """Of a change's texts, where a later prompt tells of it."""
 
@@ -36,7 +38,6 @@ class HardExample:
     rival: str  # the wrong answer; of one that is right, the next likely label
     wrong: bool
     missed: tuple[str, ...]  # gold labels that the answer lacks, or might
-    margin: float  # of the gold label's log-probability over the best other label's; -inf where unknown
     cost: float  # in recall, summed over the missed labels: as in macro-F1, errors on a rare label weigh more
     feedback: str = ""  # of the user's metric
 
@@ -57,18 +58,28 @@ class PatchRecord(BaseModel):
     kept: bool = False  # whether the rules that the search chose after the round have it
     reason: str
 
+    def judged(self, chosen: RuleSet) -> PatchRecord:
+        """Return this record after the search chose other rules than before, which have the change or do not."""
+        ids, texts = [rule.id for rule in chosen.rules], {(rule.id, rule.text) for rule in chosen.rules}
+        if self.kind == "retire":
+            kept = not {*self.changed} & {*ids}
+        elif self.kind == "move":  # one rule to the beginning, or before another
+            places = [ids.index(name) for name in self.changed if name in ids]
+            kept = len(places) == len(self.changed) and places == sorted(places)
+        else:  # or a part of it
+            kept = not texts.isdisjoint(zip(self.made, self.after, strict=False))
+        return self.model_copy(update={"kept": True, "reason": CHOSEN}) if kept and self.usable else self
+
     @property
     def told(self) -> str:
         """How the prompts of later rounds tell of it."""
         texts = shorten(" | ".join(self.after), TOLD_CHARACTERS, placeholder=" ...")
-        named = " ".join(dict.fromkeys([self.kind, *self.changed, *self.made]))
-        return f"{named}{f': {texts}' if texts else ''} ({self.reason})"
+        return f"{' '.join(dict.fromkeys([self.kind, *self.changed, *self.made]))}: {texts} ({self.reason})"
 
 
 class Round(NamedTuple):
-    """Hard examples shown in a round, and the objective on validation before and after it."""
+    """The objective on validation before and after a round."""
 
-    shown: int
     before: float
     after: float
 

@@ -8,7 +8,7 @@ from tasks import instruction, mail_task, rule
 
 from pld_dspy.resolve.diagnosis import as_shown
 from pld_dspy.resolve.edit import Revision, Unusable
-from pld_dspy.resolve.records import HardExample
+from pld_dspy.resolve.records import HardExample, PatchRecord
 from pld_dspy.rules import PATCH, UNKNOWN, RuleSet
 from pld_dspy.teacher.signatures import Change
 
@@ -25,7 +25,6 @@ HARD = HardExample(
     rival="work",
     wrong=True,
     missed=("home",),
-    margin=-1.0,
     cost=0.1,
 )
 
@@ -61,11 +60,11 @@ def test_all_kinds_are_applied_together():
 
 def test_texts_and_rules_that_are_there_already_are_taken_up():
     made = revision()
-    assert made.apply(change("reword", ["spam-1"], SPAM.wordings[1])).new == (SPAM.with_wording(1),)
-    assert made.apply(change("add", [], SPARE.text.upper())).new == (SPARE,)
-    assert made.apply(change("split", ["home-1"], instruction("garden", "home"))).kind == "reword"
+    assert made.apply(change("reword", ["spam-1"], SPAM.wordings[1])) == ("reword", [SPAM], [SPAM.with_wording(1)])
+    assert made.apply(change("add", [], SPARE.text.upper())) == ("add", [], [SPARE])
+    assert made.apply(change("split", ["home-1"], instruction("garden", "home")))[0] == "reword"
     made = revision()
-    assert made.apply(change("move", ["spam-2", "work-1"])).new == (SPARE,)
+    assert made.apply(change("move", ["spam-2", "work-1"])) == ("move", [SPARE, WORK], [])
     assert [one.id for one in made.order] == ["spam-1", "spam-2", "work-1", "home-1"]
     made = revision()
     made.apply(change("add", "spam-2"))
@@ -78,10 +77,13 @@ def test_texts_and_rules_that_are_there_already_are_taken_up():
     [
         (change("praise"), "its kind is none of reword"),
         (change("reword", ["gender-1"], instruction("a", "home")), "there is no rule 'gender-1'"),
-        (change("reword", [], instruction("a", "home")), "reword takes 1 ids, not 0"),
-        (change("reword", ["home-1"]), "reword takes 1 texts, not 0"),
-        (change("split", ["home-1"], *(instruction(f"word{n}", "home") for n in range(5))), "split takes 2 to 4 texts"),
-        (change("merge", ["home-1"]), "merge takes 2 to 99 ids"),
+        (change("reword", [], instruction("a", "home")), "reword does not go with 0 ids and 1 texts"),
+        (change("reword", ["home-1"]), "reword does not go with 1 ids and 0 texts"),
+        (
+            change("split", ["home-1"], *(instruction(f"word{n}", "home") for n in range(5))),
+            "split does not go with 1 ids and 5 texts",
+        ),
+        (change("merge", ["home-1"]), "merge does not go with 1 ids and 0 texts"),
         (change("add", [], "If the text mentions garden, decide."), "names none of the labels"),
         (change("add", [], instruction("garden " * 90, "home")), "97 words is too long"),
         (change("add", [], "If <sign>, answer <label> such as home."), "fills nothing in"),
@@ -119,18 +121,20 @@ def test_loose_forms_are_read_as_meant(written, read):
 
 
 def test_a_rule_named_within_more_text_is_found():
-    assert revision().apply(change("retire", ["the rule 'HOME-1':"])).old == (HOME,)
+    assert revision().apply(change("retire", ["the rule 'HOME-1':"])) == ("retire", [HOME], [])
 
 
 def test_a_choice_has_a_change_or_has_it_not():
     made = revision()
-    reworded = made.apply(change("reword", ["home-1"], instruction("garden", "home")))
-    moved = made.apply(change("move", ["home-1", "work-1"]))
-    retired = made.apply(change("retire", ["spam-1"]))
+    changes = [
+        change("reword", ["home-1"], instruction("garden", "home")),
+        change("move", ["home-1", "work-1"]),
+        change("retire", ["spam-1"]),
+    ]
+    records = [PatchRecord(round=1, **made.tried(one)) for one in changes]
     before, after = RuleSet(rules=(SPAM, WORK, HOME)), RuleSet(rules=tuple(made.order))
-    for edit in (reworded, moved, retired):
-        assert edit.is_in(after)
-        assert not edit.is_in(before)
+    assert [(one.judged(before).kept, one.judged(after).kept) for one in records] == [(False, True)] * 3
+    assert not PatchRecord(round=1, **made.tried(change("retire", ["nobody"]))).judged(after).kept
 
 
 def test_long_texts_lose_their_middle_and_many_share_the_room():

@@ -22,7 +22,7 @@ from tasks import (
 )
 
 from pld_dspy.ledger.budget import Budget
-from pld_dspy.resolve.loop import resolve
+from pld_dspy.resolve.loop import Resolver
 from pld_dspy.resolve.records import Choice, Resolution
 from pld_dspy.resolve.resolve_config import ResolveConfig
 from pld_dspy.rules import PATCH, Rule, RuleSet
@@ -79,10 +79,8 @@ def resolved(
         return Choice(result.best, result.objective, result.stopped)
 
     found = [run(pool, search)]
-    resolution = resolve(
-        chosen(found[0]),
-        pool,
-        evaluator,
+    resolver = Resolver(
+        evaluator=evaluator,
         teacher=as_teacher(lm, evaluator.ledger),
         config=settings,
         unshown=lambda rules: TRAIN,
@@ -90,6 +88,7 @@ def resolved(
         go_on=go_on,
         calibrated=calibrated,
     )
+    resolution = resolver.run(chosen(found[0]), pool)
     return resolution, found[0], found[-1]
 
 
@@ -103,7 +102,7 @@ def test_an_error_that_needs_a_new_rule_is_mended():
     [patch] = resolution.patches
     assert (patch.kind, patch.made, patch.usable, patch.kept) == ("add", ("home-2",), True, True)
     assert patch.reason == "chosen by the search"
-    assert resolution.rounds == [(4, before.objective, 1.0)]
+    assert resolution.rounds == [(before.objective, 1.0)]
 
 
 @pytest.mark.parametrize("search", [PLAIN, SearchConfig(screen_calls=24, trials=0, block=12)])
@@ -135,7 +134,7 @@ def test_the_teacher_sees_everything_at_once_and_later_what_came_of_it():
     told = json.loads(second["earlier"])
     assert told[0].startswith("round 1: objective 0.")
     assert told[1] == f"add home-2: {HARMFUL['texts'][0]} (not chosen by the search)"
-    assert told[2] == "retire nobody (unusable: there is no rule 'nobody')"
+    assert told[2] == "retire nobody:  (unusable: there is no rule 'nobody')"
 
 
 def test_nothing_usable_ends_the_rounds_after_one_more_try():
