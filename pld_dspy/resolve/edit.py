@@ -49,8 +49,8 @@ class Revision:
         try:
             kind, old, new = self.apply(change)
         except Unusable as error:
-            kind = "malformed" if change.kind == "unreadable" else change.kind
-            said = {"kind": kind, "changed": change.ids, "after": change.texts}
+            named = "malformed" if change.kind == "unreadable" else change.kind
+            said = {"kind": named, "changed": change.ids, "after": change.texts}
             return {**said, "usable": False, "reason": f"unusable: {error}"}
         return {
             "kind": kind,

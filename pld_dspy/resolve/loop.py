@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import dspy
 import numpy as np
@@ -103,7 +104,10 @@ class Resolver:
             "earlier": so_far.earlier(),
         }
         [answer] = self.teacher.ask(ReviseRules, [inputs], stage=STAGE, texts=_texts, empty_reason="it changed nothing")
-        seen = {"round": len(so_far.rounds) + 1, "errors": tuple(one.example_id for one in revision.hard)}
+        seen: dict[str, Any] = {
+            "round": len(so_far.rounds) + 1,
+            "errors": tuple(one.example_id for one in revision.hard),
+        }
         changes = _changes(answer)
         if not changes and answer != NOT_ASKED and (answer.outputs is not None or answer.is_kept):
             reason = answer.error or "it proposes no change"

@@ -213,8 +213,9 @@ class RuleSearch:
         rules = None if kind == "baseline" else self.space.rule_set(candidate)
         made = self._ask(FinishedTrial(step=step, kind=kind, candidate=candidate, rules=rules))
         if made.asked == len(self.valset):
-            how = {"stage": self.asker.stage, "calibrated": self.asker.calibrated}
-            made = replace(made, objective=objective_of(rules, self.valset, self.evaluator, **how))
+            stage, calibrated = self.asker.stage, self.asker.calibrated
+            value = objective_of(rules, self.valset, self.evaluator, stage=stage, calibrated=calibrated)
+            made = replace(made, objective=value)
         value = self.model.value(self.trials, made)
         attributes = {**made.encode(len(self.valset)), SECONDS: time.perf_counter() - started}
         for name, attribute in attributes.items():
