@@ -66,8 +66,9 @@ class Revision:
         """Apply a change; Unusable if it does not fit, says nothing new or copies what the teacher was shown.
 
         A text that is a wording of a rule already brings that one back. A reworded rule keeps its wordings before the
-        new one, so that their numbers stay. New rules have the labels that their texts name, then those of the rules
-        they replace; their support is that of these rules, else the hard examples of their label.
+        new one, so that their numbers stay; where the text answers another label, a new rule takes its place. New rules
+        have the labels that their texts name, then those of the rules they replace; their support is that of these
+        rules, else the hard examples of their label.
 
         Returns:
             What was meant; the rules that it concerns, as they were; and those that it makes or rewords.
@@ -102,7 +103,7 @@ class Revision:
             return [], old, None
         replaced = [] if kind == "add" else old
         self._check_texts(texts, replaced)
-        if kind == "reword":
+        if kind == "reword" and (not old[0].labels or {*self._labels_of(texts[0])[:1]} <= {*old[0].labels}):
             return [self._reworded(old[0], texts[0])], old, None
         return self._made(texts, replaced), replaced, old[0] if kind == "add" and old else None
 

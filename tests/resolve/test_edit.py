@@ -120,6 +120,13 @@ def test_loose_forms_are_read_as_meant(written, read):
     assert (found.kind, found.ids, found.texts) == read
 
 
+def test_a_rule_that_is_reworded_for_another_label_is_a_new_one_in_its_place():
+    made = revision()
+    [new] = made.apply(change("reword", ["work-1"], instruction("garden", "home") + " Not spam."))[2]
+    assert (new.id, new.labels, new.wordings) == ("work-1a", ("home", "work"), (new.text,))
+    assert [one.id for one in made.order] == ["spam-1", "work-1a", "home-1"]
+
+
 def test_a_rule_named_within_more_text_is_found():
     assert revision().apply(change("retire", ["the rule 'HOME-1':"])) == ("retire", [HOME], [])
 
