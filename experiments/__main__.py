@@ -109,7 +109,7 @@ def plain_command(
 
 @app.command("stages")
 def stages_command(run: RunArgument) -> None:
-    """Score on the test split all rules, those that the search chose, and those after the conflict loop."""
+    """Score on the test split all rules, those that the search chose, and those after resolving."""
     typer.echo(stages(run))
 
 

@@ -72,7 +72,7 @@ def plain_search(run: Path, times: Sequence[int]) -> str:
     """
     with RunStudent.of(run) as student:
         result, folder = student.opened.result, student.opened.folder
-        rules = find_study(folder.study, prefix=folder.fingerprint)[1].rules
+        rules = find_study(folder.study, prefix=f"{folder.fingerprint}-")[1].rules
         spent = result.costs["student"]["search"].calls
         searched = result.rules if result.searched is None else result.searched
         rules_found = searched if len(searched) else None

@@ -1,4 +1,4 @@
-"""Test scores after each stage of a finished compile: all rules, the searched ones, those after the conflict loop.
+"""Test scores after each stage of a finished compile: all rules, the searched ones, those after resolving.
 
 They are kept in stages.json, for commands that call no student themselves.
 """
@@ -156,7 +156,7 @@ def _stages(student: RunStudent, test: Sequence[dspy.Example]) -> Iterator[Stage
 
 def _rule_sets(student: RunStudent) -> Iterator[tuple[str, RuleSet]]:
     result, folder = student.opened.result, student.opened.folder
-    _, space = find_study(folder.study, prefix=folder.fingerprint)
+    _, space = find_study(folder.study, prefix=f"{folder.fingerprint}-")
     yield UNCHANGED, RuleSet()
     yield ALL, space.rule_set(space.all())
     if space.wordings > 1:
@@ -190,7 +190,7 @@ def _spent(student: RunStudent, n: int) -> str:
     teacher = sum(cost.calls for cost in result.costs["teacher"].values())
     seconds = sum(spent for stage, spent in result.seconds.items() if stage not in ("test", OWN_CODE))
     patches = result.counts.get("patches")
-    loop = "no loop" if patches is None else f"{patches} patches proposed, {result.counts['patches_kept']} kept"
+    loop = "no loop" if patches is None else f"{patches} changes proposed, {result.counts['patches_kept']} chosen"
     return (
         f"{n} test examples, {len(student.val)} validation examples. The compile took {student_calls} student calls, "
         f"{teacher} teacher calls and {seconds:.0f} s before the test; {loop}."

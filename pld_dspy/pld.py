@@ -9,7 +9,7 @@ from typing import Any, get_args
 import dspy
 
 from .calibrate.calibrated import Calibrated
-from .compile import stages
+from .compile import searching, stages
 from .compile.build_result import build_result
 from .compile.context import CompileContext, flat_settings
 from .compile.estimate import Estimate, estimate
@@ -59,8 +59,8 @@ class PLD(Teleprompter):
             installed and a stage has at most 5,000 texts, else TF-IDF; "encoder" or "tfidf": always that one where the
             encoder pays; or any ``dspy.Embedder`` or function of texts, which all stages then use.
         induce, search: how rules are made, and how student calls are spent.
-        resolve: how remaining errors are given to the teacher after the search, to patch rules; without a teacher,
-            rules may still be removed, reworded or swapped with the bench. None leaves this stage out.
+        resolve: how errors that remain go back to the teacher, which revises the rules; the search then goes on with
+            what it proposes. None, or no teacher, leaves this stage out.
         calibrate: fit per-label offsets and a temperature on the answers to training and validation examples, where
             adapter and server give log-probabilities; costs two calls per training example. :meth:`compile` then
             returns the compiled program within :class:`~pld_dspy.Calibrated`.
@@ -219,9 +219,16 @@ class PLD(Teleprompter):
         stages.explain_examples(context)
         stages.audit_labels(context, self.induce)
         stages.induce_rules(context, self.induce)
-        stages.search_rules(context, self.search, progress=progress, storage=self.storage, calibrated=self.calibrate)
+        searching.search_rules(context, self.search, progress=progress, storage=self.storage, calibrated=self.calibrate)
         if self.resolve is not None:
-            stages.resolve_errors(context, self.resolve, calibrated=self.calibrate)
+            searching.resolve_errors(
+                context,
+                self.resolve,
+                self.search,
+                progress=progress,
+                storage=self.storage,
+                calibrated=self.calibrate,
+            )
         if self.calibrate:
             stages.fit_calibration(context, error_rate=self.error_rate, precedents=self.precedents)
         stages.score_students(context)
@@ -256,7 +263,7 @@ class PLD(Teleprompter):
         self._open(context, folder)
         if self.frames:
             stages.choose_frame(context, calibrated=self.calibrate)
-        search = stages.rule_search(context, space, study, self.search, calibrated=self.calibrate, joins=True)
+        search = searching.rule_search(context, space, study, self.search, calibrated=self.calibrate, joins=True)
         search.work()
         return search.made
 

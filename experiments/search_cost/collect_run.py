@@ -13,11 +13,11 @@ from optuna.trial import TrialState
 
 from pld_dspy.cli.finished_run import FinishedRun
 from pld_dspy.errors import DataError
-from pld_dspy.resolve.pool import stratified
 from pld_dspy.rules import Rule, RuleSet
 from pld_dspy.search.space import Space
 from pld_dspy.search.storage import find_study
 from pld_dspy.search.trials import FinishedTrial, asked_in_full
+from pld_dspy.task.splits import stratified
 
 from ..plain_search import STUDY, plain_study
 from ..run_student import RunStudent
@@ -89,7 +89,7 @@ def _guards(sets: Sequence[Named]) -> list[Named]:
 def _asked_in_full(opened: FinishedRun) -> tuple[list[Rule], list[Named]]:
     """Return the rules that a run searched, and its fully evaluated rule sets, each once, in the search's order."""
     folder = opened.folder
-    study, space = find_study(folder.study, prefix=folder.fingerprint)
+    study, space = find_study(folder.study, prefix=f"{folder.fingerprint}-")
     rows = _rows(study, space)
     if (folder.path / STUDY).is_file():
         rows += _rows(plain_study(folder), Space(space.rules))

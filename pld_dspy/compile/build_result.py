@@ -37,7 +37,7 @@ def build_result(context: CompileContext, compiled: dspy.Module) -> PLDResult:
         improved=found.best is not None,
         rules=found.best or RuleSet(),
         bench=found.bench,
-        searched=None if found is context.searched else context.searched.best or RuleSet(),
+        searched=context.searched.best or RuleSet() if _is_revised(context) else None,
         instructions=dict(compiled.named_predictors())[task.predictor].signature.instructions,
         validation=_comparison(context, splits.val, context.validation),
         test=None if context.test is None else _comparison(context, splits.test, context.test),
@@ -49,7 +49,7 @@ def build_result(context: CompileContext, compiled: dspy.Module) -> PLDResult:
         rule_tokens=_rule_tokens(*context.validation),
         suspects=context.audit.suspects,
         counts=_counts(context),
-        stopped=found.stopped,
+        stopped=context.searched.stopped,
         notes=[*context.notes, *_notes(context), *filter(None, [context.baselines.verdict])],
         seed=context.seed,
         versions=versions(),
@@ -76,7 +76,7 @@ def _counts(context: CompileContext) -> dict[str, int]:
         "noise": len(induction.noise),
         "rules": len(induction.rules),
         **{name: induction.counts[name] for name in INDUCED},
-        "trials": len(context.searched.trials),
+        "trials": len(context.found.trials),
     }
     if resolution is not None:
         counts["patches"] = len(resolution.patches)
@@ -87,7 +87,7 @@ def _counts(context: CompileContext) -> dict[str, int]:
 
 def _notes(context: CompileContext) -> Iterator[str]:
     """Yield what a reader should know, in the order of the stages."""
-    induction, found = context.induction, context.found
+    induction = context.induction
     if induction.diagnosis:
         yield induction.diagnosis
     for stage, cause in context.ledger.stopped.items():
@@ -111,8 +111,8 @@ def _notes(context: CompileContext) -> Iterator[str]:
     yield from _resolve_notes(context)
     if context.calibration is not None:
         yield from _calibration_notes(context.calibration)
-    if found.stopped:
-        yield f"The search stopped early: {found.stopped}"
+    if context.searched.stopped:
+        yield f"The search stopped early: {context.searched.stopped}"
 
 
 def _failure_notes(context: CompileContext) -> Iterator[str]:
@@ -159,18 +159,25 @@ def _suspects_note(suspects: Sequence[Suspect]) -> str:
 
 def _resolve_notes(context: CompileContext) -> Iterator[str]:
     resolution = context.resolution
-    if resolution and resolution.kept and context.found is context.searched:
-        yield (
-            f"{len(resolution.kept)} patches passed the guard, but with them the rules did not beat the unchanged "
-            "student on validation, so they were left out."
-        )
     for (role, stage), spent in context.ledger.spent.items():
         if role == "teacher" and spent.failures:
             yield f"{spent.failures} of the {spent.calls} calls of the teacher in the stage {stage!r} failed."
-    if resolution and resolution.stopped:
+    if resolution is None:
+        return
+    usable = sum(patch.usable for patch in resolution.patches)
+    yield (
+        f"Resolving: of {len(resolution.patches)} changes by the teacher, {usable} were usable, and the search chose "
+        f"{len(resolution.kept)}, in {len(resolution.rounds)} rounds; objective on validation "
+        f"{context.searched.objective:.3f} before, {context.found.objective:.3f} after."
+    )
+    if resolution.stopped:
         yield f"Resolving stopped early: {resolution.stopped}"
-    if resolution and resolution.teacher_dropped:
-        yield resolution.teacher_dropped
+
+
+def _is_revised(context: CompileContext) -> bool:
+    """Return whether resolving changed what the search had chosen."""
+    before, after = (found.best or RuleSet() for found in (context.searched, context.found))
+    return before.digest != after.digest
 
 
 def _calibration_notes(calibration: Calibration) -> Iterator[str]:

@@ -18,7 +18,7 @@ from ..ledger.keys import adapter_settings, digest, lm_settings, plain, program_
 from ..ledger.ledger import Ledger
 from ..local.embedding import Embedder, EmbedderChoice, tfidf_svd
 from ..resolve.records import Resolution
-from ..rules import MicroRule, RuleSet
+from ..rules import Demonstration, MicroRule, RuleSet
 from ..run.folder import RunFolder
 from ..scoring.baselines import Baselines
 from ..scoring.objective import Objective
@@ -62,7 +62,9 @@ class CompileContext:
     explanations: Explanations = field(init=False)
     audit: Audit = field(init=False)
     induction: Induction = field(init=False)
-    searched: SearchResult = field(init=False)  # without patches
+    demos: tuple[tuple[Demonstration, ...], ...] = field(init=False)  # the choices
+    searched: SearchResult = field(init=False)
+    resolved: SearchResult | None = field(init=False, default=None)  # after the last round of resolving
     resolution: Resolution | None = field(init=False, default=None)
     validation: Pair = field(init=False)
     test: Pair | None = field(init=False, default=None)
@@ -113,14 +115,8 @@ class CompileContext:
 
     @property
     def found(self) -> SearchResult:
-        """What the search found, with the patches that were kept if the rules still beat the unchanged student."""
-        resolution = self.resolution
-        if resolution is None or not resolution.kept:
-            return self.searched
-        if (objective := resolution.objective or 0.0) <= self.searched.baseline:
-            return self.searched
-        best = resolution.rules or None
-        return replace(self.searched, best=best, bench=resolution.bench, objective=objective)
+        """What the last search found."""
+        return self.resolved or self.searched
 
     @property
     def weighed_precedents(self) -> Precedents | None:

@@ -12,6 +12,7 @@ from ..explain import match_records
 from ..induce.draft import AT_ONCE
 from ..induce.induce_config import InduceConfig
 from ..ledger.budget import UNCAPPED, Budget, Role
+from ..resolve.diagnosis import MOST_CHARACTERS
 from ..resolve.resolve_config import ResolveConfig
 from ..search.demonstrations import MOST_TOKENS
 from ..search.search_config import SearchConfig
@@ -89,10 +90,10 @@ def estimate(
     stages.append(_teacher("induce", syntheses, own + 12 * RULE_TOKENS))
     stages.append(_student("search", search.most_calls(len(splits.val)), own + rules + val))
     if resolve is not None:
-        calls = resolve.most_student_calls(train=len(splits.train), val=len(splits.val), rules=pool)
-        stages.append(_student("resolve", calls, own + rules + val))
-        patches = asks * resolve.most_teacher_calls()
-        stages.append(_teacher("resolve", patches, own + rules + val + 10 * RULE_TOKENS))
+        calls = asks * resolve.most_student_calls(train=len(splits.train), val=len(splits.val))
+        stages.append(_student("resolve", calls, own + rules + max(train, val)))
+        shown = MOST_CHARACTERS // CHARACTERS_PER_TOKEN  # beside the list, the bench and earlier changes
+        stages.append(_teacher("resolve", asks * resolve.most_teacher_calls(), own + 3 * rules + shown))
     if calibrate:
         stages.append(_student("calibrate", 2 * len(splits.train), own + rules + train))
     stages.append(_student("test", 2 * len(splits.test), own + rules + test))

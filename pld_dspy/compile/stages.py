@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import dspy
-from optuna import Study
 
 from ..audit import audit
 from ..calibrate.precedents import Precedents
@@ -19,22 +18,10 @@ from ..induce.induce import induce
 from ..induce.induce_config import InduceConfig
 from ..ledger.budget import UNCAPPED
 from ..ledger.jsonl import write_jsonl
-from ..ledger.keys import digest
 from ..local.embedding import embedder_of
-from ..local.lm import LocalLM
-from ..resolve.loop import resolve
-from ..resolve.resolve_config import ResolveConfig
-from ..rules import RuleSet
-from ..run.progress import Progress, bar, timed, write_trials
-from ..run.result import OWN_CODE
+from ..run.progress import bar, timed
 from ..scoring.baselines import Baselines, score_baselines
 from ..scoring.difference import difference
-from ..search.applicability import applicability
-from ..search.demonstrations import draw_demonstrations
-from ..search.search_config import SearchConfig
-from ..search.space import Space
-from ..search.storage import open_study, publish_space
-from ..search.study import RuleSearch
 from ..student.adapter import LabelAdapter
 from ..student.evaluator import Evaluation
 from ..student.frames import frames_for, with_frame
@@ -138,78 +125,6 @@ def induce_rules(context: CompileContext, config: InduceConfig) -> None:
             teacher=context.teacher,
             on_answer=shown.update,
         )
-
-
-def search_rules(
-    context: CompileContext, config: SearchConfig, *, progress: Progress, storage: str | None, calibrated: bool
-) -> None:
-    """Search for the best rules, wordings, order and demonstrations, or continue a search that was killed."""
-    folder, doubted = context.folder, {suspect.example_id for suspect in context.audit.suspects}
-    demos = draw_demonstrations(
-        context.reads_by_id,
-        context.task.golds(context.splits.train),
-        most=config.demos,
-        doubted=doubted,
-        seed=context.seed,
-    )
-    space = Space(tuple(context.induction.rules), demos)
-    with timed(context.seconds, "search"):
-        # A teacher's answer that was lost before, and came now, changes the rules: old trials are then of other rules.
-        parts = [rule.model_dump(exclude={"origins"}) for rule in space.rules]
-        parts += [demo.model_dump() for choice in demos for demo in choice]
-        name = f"{folder.fingerprint}-{digest(parts)}"
-        study = open_study(storage or folder.study, name=name)
-        publish_space(study, space)
-        search = rule_search(context, space, study, config, calibrated=calibrated, on_trial=progress)
-        progress.best = max((trial.objective or 0.0 for trial in search.trials), default=progress.best)
-        with bar("search", "trial", total=search.steps) as progress.bar:
-            progress.bar.update(len(search.trials))
-            context.searched = search.run()
-        write_trials(folder.trials, context.searched.trials)
-    context.seconds[OWN_CODE] = context.searched.own_seconds
-
-
-def rule_search(
-    context: CompileContext, space: Space, study: Study, config: SearchConfig, **options: Any
-) -> RuleSearch:
-    """Return the search over ``space``, ready to run."""
-    lm, val, cap = context.student_lm, context.splits.val, context.ledger.budget.student_calls
-    if config.calls is not None and cap is not None:  # else the last races and the confirmation are lost
-        left = cap - context.ledger.reserved.get("search", 0)
-        config = config.model_copy(update={"calls": min(config.calls, left)})
-    return RuleSearch(
-        space.rules,
-        context.evaluator,
-        val,
-        study=study,
-        config=config,
-        demos=space.demos,
-        about=applicability(space.rules, context.texts_by_id, context.texts(val), context.plain_embedder),
-        seed=context.seed,
-        count_tokens=lm.count_tokens if isinstance(lm, LocalLM) else None,
-        **options,
-    )
-
-
-def resolve_errors(context: CompileContext, config: ResolveConfig, *, calibrated: bool) -> None:
-    """Mend the errors that remain and keep the patches that help; dropped doubted labels do not count as errors."""
-    train, val = context.unshown(context.searched.best, but=context.induction.dropped), context.splits.val
-    with timed(context.seconds, "resolve"), bar("resolve", "patch") as shown:
-        context.resolution = resolve(
-            context.searched.best or RuleSet(),
-            context.searched.bench,
-            train,
-            val,
-            context.evaluator,
-            texts=context.texts([*train, *val]),
-            teacher=context.teacher,
-            config=config,
-            embedder=context.embedder,
-            calibrated=calibrated,
-            seed=context.seed,
-            on_patch=lambda _: shown.update(),
-        )
-        write_jsonl(context.folder.patches, context.resolution.patches)
 
 
 def fit_calibration(context: CompileContext, *, error_rate: float | None, precedents: int) -> None:

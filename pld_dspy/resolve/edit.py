@@ -1,229 +1,222 @@
-"""Apply a patch, with ids and provenance kept; refuse a teacher's patch that says nothing new."""
+"""A teacher's changes, applied to the pool and to the ordered list; refused where they say nothing new."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import count, islice, product
+from itertools import chain, count, product
 from string import ascii_lowercase
 from typing import Any, get_args
 
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
-from ..rules import PATCH, UNKNOWN, Rule, RuleSet, label_slug
+from ..rules import PATCH, UNKNOWN, Rule, label_slug
 from ..task.labels import NO_LABEL
 from ..task.splits import normalized
 from ..task.task import Task
-from ..teacher.signatures import Patch, PatchKind, is_unfilled
-from .records import Conflict, Mistake
+from ..teacher.signatures import Change, ChangeKind, is_unfilled
+from .records import NOT_CHOSEN, HardExample
 
 MOST_WORDS = 90
 """Twice what the teacher is asked for. A longer rule generalizes nothing, and every call would pay for it."""
 
-MOST_PARTS = 4
+MANY = range(1, 100)
+_IDS = {"reword": [1], "split": [1], "merge": MANY[1:], "add": [0, 1], "retire": MANY, "move": [1, 2]}
+_TEXTS = {"reword": [1], "split": [2, 3, 4], "merge": [1], "add": [1], "retire": range(100), "move": range(100)}
+"""How many ids and texts a change takes."""
 
-FEWEST_WORDS = 4
+FEWEST_WORDS = 5
 """An input of fewer words may be a good sign for a rule to name."""
 
-_ARTICLES = frozenset(("a", "an", "the"))
-
-_FRAME = ENGLISH_STOP_WORDS.union(
-    normalized(
-        "answer answers correct error example feedback input label leaned mentions message question reads right rule "
-        "said say says sentence text"
-    ).split()
-)
-"""Words around the copy of an input that do not make it a rule."""
-
-_PROMPT_FORM = re.compile(r"\((?:unusable|refused):|\bright answer:|\bits answer:", re.IGNORECASE)
-"""How the teacher's prompt shows errors and earlier patches; no rule reads like that."""
+_PROMPT_FORM = re.compile(r"\bright answer:|\bits answer\b|\bnot chosen\)", re.IGNORECASE)
+"""How the teacher's prompt tells of errors and earlier changes; no rule reads like that."""
 
 
 class Unusable(Exception):
-    """A patch that cannot be applied to these rules, or is not worth a try; the message says why."""
+    """A change that cannot be applied to these rules, or is not worth a try; the message says why."""
 
 
-@dataclass(frozen=True)
-class Edit:
-    """An applied patch: the rule set and bench after it."""
+@dataclass
+class Revision:
+    """The pool and the list, while changes are applied one after the other."""
 
-    kind: PatchKind
-    rules: RuleSet
-    bench: list[Rule]
-    old: tuple[Rule, ...]  # rules that it changes or removes, as they were
-    new: tuple[Rule, ...]  # rules that replace them
+    pool: dict[str, Rule]  # id -> rule; gains wordings and rules, and loses none
+    order: list[Rule]  # the list, in wordings in use
+    hard: Sequence[HardExample]
+    task: Task
 
+    def tried(self, change: Change) -> dict[str, Any]:
+        """Apply a change if it is usable; return what its record says of it."""
+        try:
+            kind, old, new = self.apply(change)
+        except Unusable as error:
+            named = "malformed" if change.kind == "unreadable" else change.kind
+            said = {"kind": named, "changed": change.ids, "after": change.texts}
+            return {**said, "usable": False, "reason": f"unusable: {error}"}
+        return {
+            "kind": kind,
+            "changed": tuple(rule.id for rule in old),
+            "made": tuple(rule.id for rule in new),
+            "before": tuple(rule.text for rule in old),
+            "after": tuple(rule.text for rule in new),
+            "usable": True,
+            "reason": NOT_CHOSEN,
+        }
 
-def apply_patch(patch: Patch, rules: RuleSet, bench: Sequence[Rule], conflict: Conflict) -> Edit:
-    """Apply ``patch``; if it names no rule, the rule of ``conflict`` is meant.
+    def apply(self, change: Change) -> tuple[ChangeKind, Sequence[Rule], Sequence[Rule]]:
+        """Apply a change; Unusable if it does not fit, says nothing new or copies what the teacher was shown.
 
-    A changed rule keeps its id and its earlier wordings; its support and labels are extended by those of the errors.
-    The parts of a split rule inherit support and labels, and are named after it: ``gender-2a``, ``gender-2b``. Removed
-    rules go to the bench. A text that a rule already has as a wording, in use or on the bench, brings that one back.
-    Raises Unusable if the patch does not fit.
-    """
-    if patch.kind == "unreadable":
-        raise Unusable(f"its kind is none of {', '.join(get_args(PatchKind))}")
-    place = _place(patch.rule or conflict.rule, rules)
-    if patch.kind == "add":
-        new: tuple[Rule, ...] = (_added(patch.texts, rules, bench, conflict),)
-        before, after = (rules.rules[:place], rules.rules[place:]) if place is not None else (rules.rules, ())
-        bench = [rule for rule in bench if rule.id != new[0].id]
-        return Edit("add", rules.with_rules((*before, *new, *after)), bench, (), new)
-    if place is None:
-        raise Unusable("it names no rule to change")
-    old = rules.rules[place]
-    kind: PatchKind = "rewrite" if patch.kind == "split" and len(patch.texts) == 1 else patch.kind
-    if kind == "retire":
-        new = ()
-    elif kind == "split":
-        new = _parts(patch.texts, old, {rule.id for rule in (*rules.rules, *bench)}, conflict)
-    else:
-        new = (_changed(kind, patch.texts, old, conflict),)
-    removed = [old] if kind in ("split", "retire") else []
-    changed = rules.with_rules((*rules.rules[:place], *new, *rules.rules[place + 1 :]))
-    return Edit(kind, changed, [*bench, *removed], (old,), new)
+        A text that is a wording of a rule already brings that one back. A reworded rule keeps its wordings before the
+        new one, so that their numbers stay; where the text answers another label, a new rule takes its place. New rules
+        have the labels that their texts name, then those of the rules they replace; their support is that of these
+        rules, else the hard examples of their label.
 
+        Returns:
+            What was meant; the rules that it concerns, as they were; and those that it makes or rewords.
+        """
+        ids, kind = [self._id(name) for name in change.ids], change.kind
+        texts = [_without_id(text, self.pool) for text in change.texts]
+        if kind == "unreadable":
+            raise Unusable(f"its kind is none of {', '.join(get_args(ChangeKind))}")
+        if kind in ("split", "merge") and len(ids) == len(texts) == 1:
+            kind = "reword"
+        if kind == "add" and ids and not texts:
+            kind = "move"
+        if len(ids) not in _IDS[kind] or len(texts) not in _TEXTS[kind]:
+            raise Unusable(f"{kind} does not go with {len(ids)} ids and {len(texts)} texts")
+        old = [self._current(name) for name in ids]
+        new, gone, before = self._edited(kind, old, texts)
+        order = self._order_after(new, gone, before)
+        if order == self.order:
+            raise Unusable("it leaves the list as it is")
+        self.order = order
+        self.pool |= {rule.id: rule.with_wording(0) for rule in new}
+        return kind, [] if kind == "add" else old, [] if kind == "move" else new
 
-def _place(name: str | None, rules: RuleSet) -> int | None:
-    """Find the rule that a patch names, also within more text (``Rule gender-2:``); None if it names none."""
-    if not name:
-        return None
-    ids = [rule.id for rule in rules.rules]
-    if name in ids:
-        return ids.index(name)
-    patterns = (rf"(?<![\w-]){re.escape(rule_id)}(?![\w-])" for rule_id in ids)
-    found = [place for place, pattern in enumerate(patterns) if re.search(pattern, name, re.IGNORECASE)]
-    if len(found) != 1:
-        raise Unusable(f"there is no rule {name[:60]!r}")
-    return found[0]
+    def _edited(
+        self, kind: ChangeKind, old: Sequence[Rule], texts: Sequence[str]
+    ) -> tuple[Sequence[Rule], Sequence[Rule], Rule | None]:
+        """Return the rules to put into the list, those to take out, and the one to put them before; None: in place."""
+        if kind == "move":
+            others = [rule for rule in self.order if rule.id != old[0].id]
+            return old[:1], old[:1], old[1] if len(old) > 1 else next(iter(others), None)
+        if kind == "retire":
+            return [], old, None
+        replaced = [] if kind == "add" else old
+        self._check_texts(texts, replaced)
+        if kind == "reword" and (not old[0].labels or {*self._labels_of(texts[0])[:1]} <= {*old[0].labels}):
+            return [self._reworded(old[0], texts[0])], old, None
+        return self._made(texts, replaced), replaced, old[0] if kind == "add" and old else None
 
+    def _order_after(self, new: Sequence[Rule], gone: Sequence[Rule], before: Rule | None) -> list[Rule]:
+        """Return the list with ``new`` before a rule, else in place of the first one that is gone, else at the end."""
+        out = {rule.id for rule in (*new, *gone)}
+        mark = out if before is None else {before.id}
+        place = next((place for place, rule in enumerate(self.order) if rule.id in mark), len(self.order))
+        kept = [[rule for rule in part if rule.id not in out] for part in (self.order[:place], self.order[place:])]
+        return [*kept[0], *new, *kept[1]]
 
-def _added(texts: Sequence[str], rules: RuleSet, bench: Sequence[Rule], conflict: Conflict) -> Rule:
-    text = _single("add", texts)
-    if _index(text, [rule.text for rule in rules.rules]) is not None:
-        raise Unusable("the rules say that already")
-    for rule in bench:
-        known = _index(text, rule.wordings)
+    def _id(self, name: str) -> str:
+        """Find the rule that is named, also within more text (``Rule gender-2:``)."""
+        if name in self.pool:
+            return name
+        patterns = {one: rf"(?<![\w-]){re.escape(one)}(?![\w-])" for one in self.pool}
+        found = [one for one, pattern in patterns.items() if re.search(pattern, name, re.IGNORECASE)]
+        if len(found) != 1:
+            raise Unusable(f"there is no rule {name[:60]!r}")
+        return found[0]
+
+    def _current(self, name: str) -> Rule:
+        return next((rule for rule in self.order if rule.id == name), self.pool[name])
+
+    def _reworded(self, old: Rule, text: str) -> Rule:
+        rule, known = self.pool[old.id], self._known(text)
         if known is not None:
-            return _extended(rule.with_wording(known), conflict)
-    taken = {rule.id for rule in (*rules.rules, *bench)}
-    slug = label_slug(conflict.labels[0])
-    name = next(name for number in count(1) if (name := f"{slug}-{number}") not in taken)
-    return _extended(Rule(id=name, **_wording(text)), conflict)
+            if known.id != rule.id:
+                raise Unusable(f"the rule {known.id} says that already")
+            return known
+        origins = rule.origins or (UNKNOWN,) * len(rule.wordings)
+        wordings = (*rule.wordings, text)
+        more = {"wordings": wordings, "origins": (*origins, PATCH), "chosen": len(rule.wordings)}
+        return rule.model_copy(update=more)
+
+    def _made(self, texts: Sequence[str], old: Sequence[Rule]) -> list[Rule]:
+        """Return a rule for each text: a new one, or one that is not in use and says that already."""
+        made: list[Rule] = []
+        for text in texts:
+            known = self._known(text)
+            if known is None:
+                made.append(self._new_rule(text, old, {*self.pool, *(rule.id for rule in made)}))
+            elif known.id in {rule.id for rule in self.order} - {rule.id for rule in old}:
+                raise Unusable(f"the rule {known.id} says that already")
+            else:
+                made.append(known)
+        return made
+
+    def _new_rule(self, text: str, old: Sequence[Rule], taken: set[str]) -> Rule:
+        own = self._labels_of(text)
+        labels = tuple(dict.fromkeys((*own[: 1 if old else None], *(label for rule in old for label in rule.labels))))
+        endings = map("".join, chain.from_iterable(product(ascii_lowercase, repeat=size) for size in count(1)))
+        slug = label_slug(labels[0] if labels else "")
+        names = (f"{old[0].id}{end}" for end in endings) if len(old) == 1 else (f"{slug}-{n}" for n in count(1))
+        support = [name for rule in old for name in rule.support]
+        support = support or [one.example_id for one in self.hard if {*labels[:1]} & {*one.missed}]
+        return Rule(
+            id=next(name for name in names if name not in taken),
+            wordings=(text,),
+            origins=(PATCH,),
+            labels=labels,
+            support=tuple(dict.fromkeys(support)),
+        )
+
+    def _labels_of(self, text: str) -> list[str]:
+        """Return the labels that a text names, also within a word; first the one that it says to answer."""
+        said = normalized(text)
+        places = {
+            label: (f"answer {words}" not in said, said.index(words), -len(words))
+            for label in self.task.labels
+            if (words := normalized(label)) in said
+        }
+        return sorted(places, key=places.__getitem__)
+
+    def _known(self, text: str) -> Rule | None:
+        """Return the rule that says ``text`` already, in that wording."""
+        wanted = _gist(text)
+        rules = (rule.with_wording(number) for rule in self.pool.values() for number in range(len(rule.wordings)))
+        return next((rule for rule in rules if _gist(rule.text) == wanted), None)
+
+    def _check_texts(self, texts: Sequence[str], old: Sequence[Rule]) -> None:
+        """Raise Unusable if a text is no rule, or copies an example or the prompt."""
+        # Rules that name no label ("read the whole text") may be replaced by such ones.
+        needs_label = not old or any(self._names_label(rule.text) for rule in old)
+        for text in texts:
+            if (words := len(text.split())) > MOST_WORDS:
+                raise Unusable(f"a rule of {words} words is too long; {MOST_WORDS} are the most")
+            if is_unfilled(text) or not normalized(text):
+                raise Unusable("a text says nothing, or repeats the form of a rule and fills nothing in")
+            if copied := next((one.example_id for one in self.hard if _copies(text, one.text)), None):
+                raise Unusable(f"it repeats the input of the example {copied}; name a general sign")
+            if _PROMPT_FORM.search(text):
+                raise Unusable("it repeats the form in which errors or earlier changes are told")
+            if needs_label and not self._names_label(text):
+                raise Unusable("a text names none of the labels")
+        if len({_gist(text) for text in texts}) < len(texts):
+            raise Unusable("two of its texts say the same")
+
+    def _names_label(self, text: str) -> bool:
+        return bool(self._labels_of(text)) or (self.task.several and normalized(NO_LABEL) in normalized(text))
 
 
-def _parts(texts: Sequence[str], old: Rule, taken: set[str], conflict: Conflict) -> tuple[Rule, ...]:
-    if not 2 <= len(texts) <= MOST_PARTS:
-        raise Unusable(f"a split takes 2 to {MOST_PARTS} texts, not {len(texts)}")
-    endings = ("".join(letters) for size in count(1) for letters in product(ascii_lowercase, repeat=size))
-    names = islice((name for ending in endings if (name := f"{old.id}{ending}") not in taken), len(texts))
-    return tuple(
-        _extended(old.model_copy(update={"id": name, **_wording(text)}), conflict)
-        for name, text in zip(names, texts, strict=True)
-    )
+def _without_id(text: str, ids: Iterable[str]) -> str:
+    """Return a text that does not begin with the id of a rule, as the rules in the teacher's prompt do."""
+    return re.sub(rf"^(?:rule )?(?:{'|'.join(map(re.escape, ids)) or '$'}): *", "", text, flags=re.IGNORECASE)
 
 
-def _changed(kind: PatchKind, texts: Sequence[str], old: Rule, conflict: Conflict) -> Rule:
-    text = _single(kind, texts)
-    if kind == "add_exception" and normalized(old.text) not in normalized(text):  # else the text is the whole rule
-        bare = re.sub(r"^exceptions?\b:? *", "", text, flags=re.IGNORECASE)
-        text = f"{old.text} Exception: {bare}"
-    known = _index(text, old.wordings)
-    if known is not None:
-        return _extended(old.with_wording(known), conflict)
-    # The newest wording comes first, because a later search takes the first wording for the rule itself.
-    return _extended(old.model_copy(update=_wording(text, old)), conflict)
+def _copies(text: str, read: str) -> bool:
+    """Tell whether a text is a part of an input or holds all of it; case and punctuation do not count."""
+    one, other = f" {normalized(text)} ", f" {normalized(read)} "
+    return min(len(one.split()), len(other.split())) >= FEWEST_WORDS and (one in other or other in one)
 
 
-def _single(kind: PatchKind, texts: Sequence[str]) -> str:
-    if len(texts) != 1:
-        raise Unusable(f"{kind} takes one text, not {len(texts)}")
-    return texts[0]
-
-
-def _index(text: str, others: Sequence[str]) -> int | None:
-    """Return the index of a patch's text among others; white space does not count, as patches may have lost it."""
-    return next((index for index, other in enumerate(others) if " ".join(other.split()) == text), None)
-
-
-def _wording(text: str, former: Rule | None = None) -> dict[str, Any]:
-    """Return the fields of a rule whose wording in use is ``text``, before the wordings of the ``former`` rule."""
-    words = len(text.split())
-    if words > MOST_WORDS:
-        raise Unusable(f"a rule of {words} words is too long; {MOST_WORDS} are the most")
-    if is_unfilled(text):
-        raise Unusable("it repeats the form of a rule and fills nothing in")
-    wordings = former.wordings if former is not None else ()
-    origins = former.origins if former is not None and former.origins else (UNKNOWN,) * len(wordings)
-    return {"wordings": (text, *wordings), "origins": (PATCH, *origins), "chosen": 0}
-
-
-def _extended(rule: Rule, conflict: Conflict) -> Rule:
-    """Extend a rule's labels and support by those of the errors."""
-    labels = tuple(dict.fromkeys((*rule.labels, *conflict.labels)))
-    support = tuple(dict.fromkeys((*rule.support, *conflict.example_ids)))
-    return rule.model_copy(update={"labels": labels, "support": support})
-
-
-def check_novel(patch: Patch, edit: Edit, rules: RuleSet, conflict: Conflict, task: Task) -> None:
-    """Raise Unusable if a text says nothing new, copies an error or the prompt, or names no label though it should.
-
-    Texts count as equal if they differ only in case, punctuation and articles: a good patch may change a single word.
-    """
-    if patch.kind == "retire":
-        return
-    # A rule that names no label ("read the whole text") may be reworded without one.
-    needs_label = not edit.old or any(_names_label(rule.text, task) for rule in edit.old)
-    for text in patch.texts:
-        if not normalized(text):
-            raise Unusable("a text has no words")
-        copied = next((mistake for mistake in conflict.mistakes if _copies(text, mistake, task)), None)
-        if copied is not None:
-            raise Unusable(f"it only repeats the input of the error {copied.example_id}; name a general sign")
-        if _PROMPT_FORM.search(text):
-            raise Unusable("it repeats the form in which errors or earlier patches are told")
-        if needs_label and not _names_label(text, task):
-            raise Unusable("a text names none of the labels")
-    if len(_gists(patch.texts)) < len(patch.texts):
-        raise Unusable("two of its texts say the same")
-    _check_against_rules(patch, edit, rules)
-
-
-def _check_against_rules(patch: Patch, edit: Edit, rules: RuleSet) -> None:
-    former = [rule.text for rule in edit.old]
-    if former and not _gists(rule.text for rule in edit.new) - _gists(former):
-        raise Unusable(f"it leaves the rule {edit.old[0].id} as it is")
-    if patch.kind == "add_exception":
-        [added] = _gists(patch.texts)
-        if any(f" {added} " in f" {text} " for text in _gists(former)):
-            raise Unusable(f"the rule {edit.old[0].id} says that already")
-        return
-    for rule in rules.rules:  # another wording of the rule that the patch changes is welcome
-        known = _gists(text for wording in rule.wordings for text in (wording, f"{rule.id}: {wording}"))
-        if rule not in edit.old and known & _gists(patch.texts):
-            raise Unusable(f"the rule {rule.id} says that already")
-
-
-def _copies(text: str, mistake: Mistake, task: Task) -> bool:
-    """Tell whether a text is all or part of a mistake's input, with only labels and set phrases around it."""
-    words, read = f" {normalized(text)} ", f" {normalized(mistake.text)} "
-    if min(len(words.split()), len(read.split())) < FEWEST_WORDS:
-        return False
-    if words in read:
-        return True
-    shown = normalized(" ".join((*task.labels, mistake.rule or "", mistake.feedback)))
-    around = words.replace(read, " ", 1).split()
-    return read in words and _FRAME.union(shown.split()).issuperset(around)
-
-
-def _names_label(text: str, task: Task) -> bool:
-    """Look for a label anywhere in a text, also within a word: not every language separates words by spaces."""
-    labels = (*task.labels, NO_LABEL) if task.several else task.labels
-    return any(normalized(label) in normalized(text) for label in labels)
-
-
-def _gists(texts: Iterable[str]) -> set[str]:
-    """Return texts without case, punctuation and articles."""
-    return {" ".join(word for word in normalized(text).split() if word not in _ARTICLES) for text in texts}
+def _gist(text: str) -> str:
+    """Return a text without case, punctuation and articles: a good change may be a single word."""
+    return " ".join(word for word in normalized(text).split() if word not in ("a", "an", "the"))

@@ -1,233 +1,124 @@
-"""The conflict loop: find errors, get patches for them, keep those that pay, until validation stops improving."""
+"""Resolving: what still fails goes back to the teacher; what it proposes joins the pool, and the search goes on."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import dspy
 import numpy as np
 
 from ..errors import BudgetExceeded
-from ..local.embedding import EmbedderChoice
+from ..ledger.answer import NOT_ASKED, Answer
 from ..rules import Rule, RuleSet
 from ..scoring.offsets import Offsets
 from ..student.evaluator import Evaluator
-from ..student.redecide import OffsetEvaluator, matching_offsets, redecide, redecide_to_match_gold
-from ..teacher.signatures import Patch
+from ..student.redecide import logprobs_of, matching_offsets, redecide
+from ..task.splits import stratified
+from ..task.task import example_id
+from ..teacher.signatures import Change, ReviseRules
 from ..teacher.teacher import Teacher
-from .diagnosis import diagnose
-from .edit import Edit, Unusable, apply_patch
-from .judge import guard_rows, judge
-from .pool import Pool
-from .propose import propose, unaided
-from .records import STAGE, Conflict, PatchRecord, Resolution, Round, Source
+from .diagnosis import as_shown, find_hard_examples
+from .edit import Revision
+from .records import STAGE, Choice, HardExample, PatchRecord, Resolution, Round
 from .resolve_config import ResolveConfig
 
-logger = logging.getLogger(__name__)
-
-MOST_ALTERNATIVES = 3
-"""Patches tried for one conflict per round."""
+MOST_BENCH = 60
+"""Rules of the bench in one prompt: first those for labels that the student misses."""
 
 
-def resolve(
-    rules: RuleSet,
-    bench: Sequence[Rule],
-    train: Sequence[dspy.Example],
-    val: Sequence[dspy.Example],
-    evaluator: Evaluator,
-    *,
-    texts: Sequence[str],
-    teacher: Teacher | None,
-    config: ResolveConfig,
-    embedder: EmbedderChoice = "tfidf",
-    calibrated: bool = False,
-    seed: int = 0,
-    on_patch: Callable[[PatchRecord], object] | None = None,
-) -> Resolution:
-    """Correct the student's errors on training data by patching its rules.
+@dataclass(frozen=True, kw_only=True)
+class Resolver:
+    """Lets the teacher revise the rules by what the student gets wrong, and searches on, round by round.
 
-    Each round groups the errors by the rule that caused them and gets patches for each group. A patch that wins on its
-    guard set (:func:`~pld_dspy.resolve.judge.judge`) is kept unless the objective on validation falls. Without a
-    teacher, or where it proposes nothing usable, rules are removed, reworded, or brought back from the bench, under the
-    same test. A teacher none of whose patches was kept in a round is not asked again.
-
-    A run that was stopped and starts again repeats no call, and ends where it would have ended.
-
-    Args:
-        rules: the rules to start from; may be empty.
-        bench: further rules, in any order.
-        train: examples to find errors in.
-        val: examples to choose by.
-        evaluator: the student as a function of its rules.
-        texts: what the student reads of each example of ``train``, then of ``val``.
-        teacher: proposes patches; None: patches without a teacher.
-        config: how to spend calls.
-        embedder: what compares the texts of examples.
-        calibrated: whether answers will be decided with offsets. Then errors are those that offsets leave, and what a
-            patch does to the student's preference for a label does not count.
-        seed: of all random choices.
-        on_patch: called with each patch once its fate is known.
-
-    Source: the conflict-resolution loop of arXiv 2602.21103; the kinds of patches and the test of each are our own.
+    Source: the conflict resolution of arXiv 2602.21103; that the search decides on the changes is our own.
     """
-    cap = evaluator.ledger.budget.student_calls
-    if cap is not None:  # what was left when the loop began, also in a resumed run
-        config = config.within(max(cap - evaluator.ledger.total("student", stages=("baseline", "search")).calls, 0))
-    pool = Pool.of(train, val, evaluator.task, texts=texts, sample=config.sample, seed=seed, embedder=embedder)
-    found = Resolution(rules=rules, bench=list(bench), on_patch=on_patch)
-    _Loop(found, pool, val, evaluator, teacher, config, calibrated, seed).run()
-    return found
 
-
-@dataclass
-class _Loop:
-    """One run. ``found`` holds the rules in use, which are the best on validation so far, and all patches."""
-
-    found: Resolution
-    pool: Pool
-    val: Sequence[dspy.Example]
-    evaluator: Evaluator
-    teacher: Teacher | None
+    evaluator: Evaluator  # the student as a function of its rules
+    teacher: Teacher
     config: ResolveConfig
-    calibrated: bool
-    seed: int
-    offsets: Offsets | None = None  # under the rules in use; None if answers are not calibrated
-    # Digests of rule sets that were tried, each with the pool rows of the conflict for which it corrected nothing, or
-    # without rows if it came as far as the guard set: then no conflict tries it again.
-    tried: set[tuple[str, tuple[int, ...]]] = field(default_factory=set)
+    unshown: Callable[[RuleSet | None], Sequence[dspy.Example]]  # rules -> training examples to find errors in
+    text: Callable[[dspy.Example], str]  # what the student reads of an example
+    go_on: Callable[[Sequence[Rule], RuleSet], Choice]  # searches on, over a larger pool; asks the revised rules first
+    calibrated: bool = False  # whether answers are decided with offsets; errors are then those that offsets leave
+    seed: int = 0  # of the sample
 
-    def run(self) -> None:
-        """Make rounds until one does not improve validation, or a cap is reached."""
-        found = self.found
-        try:
-            objective, self.offsets = self._value(found.rules)
-            found.before = found.objective = objective
-            self.tried.add((found.rules.digest, ()))
-            for _ in range(self.config.max_rounds):
-                start = found.objective
-                answered = self._round()
-                if not self._replaces_teacher(answered) and found.objective <= start:
-                    break
-        except BudgetExceeded as error:
-            logger.warning("Resolving stopped early: %s", error)
-            found.stopped = str(error)
+    def run(self, choice: Choice, pool: Sequence[Rule]) -> Resolution:
+        """Go on from what the search over ``pool`` chose.
 
-    def _round(self) -> list[Conflict]:
-        """Find errors, get patches for them and try these; return the conflicts that the teacher had patches for."""
-        mistakes, conflicts = diagnose(self.found.rules, self.pool, self._student(), self.config)
-        proposals: list[list[Patch]] = [[] for _ in conflicts]
-        try:
-            if self.teacher is not None:
-                proposals = propose(self.teacher, conflicts, self.pool, self.found)
-            self._try_in_turn(conflicts, proposals)
-        finally:  # if a cap cuts the round short, what it kept stays
-            ended = Round(len(mistakes), len(conflicts), self.found.objective)
-            logger.info("Round %d with %d patches tried: %s", self.found.round, self.found.tried, ended)
-            self.found.rounds.append(ended)
-        return [conflict for conflict, patches in zip(conflicts, proposals, strict=True) if patches]
-
-    def _replaces_teacher(self, answered: Sequence[Conflict]) -> bool:
-        """Drop a teacher none of whose patches was kept; return whether its conflicts have patches without one."""
-        last = len(self.found.rounds)
-        patches = [patch for patch in self.found.patches if patch.round == last and patch.source == "teacher"]
-        if not patches or any(patch.kept for patch in patches):
-            return False
-        unusable = sum(not patch.usable for patch in patches)
-        self.teacher = None
-        self.found.teacher_dropped = (
-            f"Nothing that the teacher proposed in round {last} was kept ({unusable} unusable, "
-            f"{len(patches) - unusable} refused), so it was not asked again."
-        )
-        logger.warning("%s", self.found.teacher_dropped)
-        return any(next(self._edits(conflict, []), None) for conflict in answered)
-
-    def _try_in_turn(self, conflicts: Sequence[Conflict], proposals: Sequence[Sequence[Patch]]) -> None:
-        """Try the first patch for each conflict, then the second for those that are left, and so on."""
-        waiting = [(one, self._edits(one, patches)) for one, patches in zip(conflicts, proposals, strict=True)]
-        for _ in range(MOST_ALTERNATIVES):
-            left = []
-            for conflict, edits in waiting:
-                if self.found.tried >= self.config.max_patches:
-                    return
-                edit = next(edits, None)
-                if edit is not None and not self._try(conflict, *edit):
-                    left.append((conflict, edits))
-            waiting = left
-
-    def _edits(self, conflict: Conflict, proposed: Sequence[Patch]) -> Iterator[tuple[Source, Edit]]:
-        """Apply the patches for a conflict one by one, each to the rules in use by then.
-
-        Earlier patches of the round may have left one nothing to change, or have given the same rules already.
+        The rounds end early where nothing is wrong, the teacher proposes nothing usable, or a cap is reached. A run
+        that was stopped and starts again repeats no call, and ends where it would have ended.
         """
-        found = self.found
-        for patch in proposed or unaided(conflict, found.rules, found.bench, self.pool):
-            reason, usable = "these rules were tried before", True
+        found = Resolution()
+        for _ in range(self.config.max_rounds):
+            rules = choice.rules or RuleSet()
             try:
-                edit = apply_patch(patch, found.rules, found.bench, conflict)
-            except Unusable as error:
-                reason, usable = str(error), False
-            else:
-                if self.tried.isdisjoint({(edit.rules.digest, ()), (edit.rules.digest, tuple(conflict.rows))}):
-                    yield "teacher" if proposed else "unaided", edit
-                    continue
-            if proposed:
-                found.add(found.unused(conflict, patch, reason, usable=usable))
+                hard = self._hard_examples(choice.rules)
+            except BudgetExceeded as error:
+                found.stopped = str(error)
+                break
+            revision = Revision({rule.id: rule for rule in pool}, [*rules.rules], hard, self.evaluator.task)
+            patches = self._proposed(revision, found) if hard else []
+            if not any(patch.usable for patch in patches):
+                found.patches += patches
+                break
+            before, pool = choice.objective, list(revision.pool.values())
+            choice = self.go_on(pool, rules.with_rules(revision.order))
+            chosen = choice.rules or RuleSet()
+            if chosen.digest != rules.digest:
+                patches = [patch.judged(chosen) for patch in patches]
+            found.patches += patches
+            found.rounds.append(Round(before, choice.objective))
+            found.stopped = choice.stopped
+            if choice.stopped is not None:
+                break
+        return found
 
-    def _try(self, conflict: Conflict, source: Source, edit: Edit) -> bool:
-        """Judge an edit, keep it if it passes and validation does not fall; return whether that ends the conflict."""
-        found = self.found
-        rng = np.random.default_rng([self.seed, found.round])
-        verdict = judge(
-            found.rules,
-            edit.rules,
-            self.pool.take(conflict.rows),
-            self.pool.take(guard_rows(conflict, edit, self.pool, size=self.config.guard, rng=rng)),
+    def _hard_examples(self, rules: RuleSet | None) -> list[HardExample]:
+        train, rng = self.unshown(rules), np.random.default_rng(self.seed)
+        task = self.evaluator.task
+        rows = stratified(task.strata(train), range(len(train)), self.config.sample, rng)
+        examples, names = [train[row] for row in rows], [example_id(train[row], row) for row in rows]
+        answers = self.evaluator.answers(rules, examples, stage=STAGE)
+        offsets = matching_offsets(answers, examples, task) if self.calibrated else Offsets.none(task.labels)
+        return find_hard_examples(
+            dict(zip(names, examples, strict=True)),
+            redecide(answers, offsets, self.evaluator),
+            logprobs_of(answers, task) + np.array(offsets.values),
             self.evaluator,
-            alpha=self.config.alpha,
-            student=self._student(),
-            redecide=None if self.offsets is None else partial(redecide_to_match_gold, evaluator=self.evaluator),
+            most=self.config.errors,
+            text=self.text,
         )
-        if verdict.asked:
-            self.tried.add((edit.rules.digest, () if verdict.on_guard else tuple(conflict.rows)))
-        kept, reason, objective = False, verdict.reason, None
-        if verdict.passed:
-            before = found.objective or 0.0
-            objective, offsets = self._value(edit.rules)
-            kept = objective >= before
-            reason += f"; validation {before:.3f} -> {objective:.3f}"
-            if kept:
-                found.rules, found.bench, found.objective, self.offsets = edit.rules, edit.bench, objective, offsets
-        record = PatchRecord(
-            round=found.round,
-            kind=edit.kind,
-            source=source,
-            changed=tuple(rule.id for rule in edit.old),
-            made=tuple(rule.id for rule in edit.new),
-            before=tuple(rule.text for rule in edit.old),
-            after=tuple(rule.text for rule in edit.new),
-            errors=conflict.example_ids,
-            kept=kept,
-            reason=reason,
-            wins=verdict.wins,
-            losses=verdict.losses,
-            asked=verdict.asked,
-            gain=verdict.gain,
-            objective=objective,
-        )
-        found.add(record)
-        return kept or not verdict.asked
 
-    def _student(self) -> Evaluator:
-        """Return the student as it decides under the rules in use."""
-        return self.evaluator if self.offsets is None else OffsetEvaluator.of(self.evaluator, self.offsets)
+    def _proposed(self, revision: Revision, so_far: Resolution) -> list[PatchRecord]:
+        """Ask the teacher once, and apply to the revision what is usable of its changes."""
+        used, missed = {rule.id for rule in revision.order}, {label for one in revision.hard for label in one.missed}
+        bench = [rule for rule in revision.pool.values() if rule.id not in used]
+        bench.sort(key=lambda rule: not missed & {*rule.labels})
+        inputs = {
+            "labels": ", ".join(revision.task.labels),
+            "rules": [f"{rule.id}: {rule.text}" for rule in revision.order],
+            "bench": [f"{rule.id}: {rule.text}" for rule in bench[:MOST_BENCH]],
+            "errors": as_shown(revision.hard),
+            "earlier": so_far.earlier(),
+        }
+        [answer] = self.teacher.ask(ReviseRules, [inputs], stage=STAGE, texts=_texts, empty_reason="it changed nothing")
+        seen: dict[str, Any] = {
+            "round": len(so_far.rounds) + 1,
+            "errors": tuple(one.example_id for one in revision.hard),
+        }
+        changes = _changes(answer)
+        if not changes and answer != NOT_ASKED and (answer.outputs is not None or answer.is_kept):
+            reason = answer.error or "it proposes no change"
+            return [PatchRecord(**seen, kind="malformed", usable=False, reason=reason)]
+        return [PatchRecord(**seen, **revision.tried(change)) for change in changes]
 
-    def _value(self, rules: RuleSet) -> tuple[float, Offsets | None]:
-        """Return the objective on validation and, for calibrated answers, the offsets that give it."""
-        answers = self.evaluator.answers(rules, self.val, stage=STAGE)
-        offsets = matching_offsets(answers, self.val, self.evaluator.task) if self.calibrated else None
-        if offsets is None or not any(offsets.values):  # without log-probabilities: a patch can be given up early
-            return self.evaluator.value(self.val, answers), None
-        return self.evaluator.value(self.val, redecide(answers, offsets, self.evaluator)), offsets
+
+def _changes(answer: Answer) -> list[Change]:
+    return [Change.model_validate(row) for row in (answer.outputs or {}).get("changes") or ()]
+
+
+def _texts(answer: Answer) -> list[str]:
+    """Return the texts of the changes, and for one that needs none its kind."""
+    return [text for change in _changes(answer) for text in change.texts or (change.kind,)]

@@ -1,168 +1,109 @@
-"""What the conflict loop finds, tries and keeps, as data."""
+"""What resolving finds, proposes and changes, as data."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from textwrap import shorten
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from ..rules import Rule, RuleSet
-from ..teacher.signatures import Patch, PatchKind
-
-Source: TypeAlias = Literal["teacher", "unaided"]
-"""Unaided: another wording, a rule from the bench, or one rule fewer."""
+from ..rules import RuleSet
+from ..teacher.signatures import ChangeKind
 
 STAGE = "resolve"
 """The stage under which calls are counted."""
 
-MOST_REMINDERS = 6
-"""Earlier patches in a prompt to the teacher: the latest ones."""
+CHOSEN, NOT_CHOSEN = "chosen by the search", "not chosen by the search"
 
-REMINDER_CHARACTERS = 800
-"""Longer than any usable rule. Without this limit, a teacher that rambles would outgrow its own prompt."""
+TOLD_CHARACTERS = 300
+"""Of a change's texts, where a later prompt tells of it."""
 
 
-@dataclass(frozen=True)
-class Mistake:
-    """A wrong answer to a training example. Several labels of one example are joined in one text."""
+class Choice(NamedTuple):
+    """What a search chose."""
 
-    row: int  # of the example in the pool
+    rules: RuleSet | None  # None where nothing beats the unchanged student
+    objective: float  # on validation
+    stopped: str | None  # why it ended early
+
+
+@dataclass(frozen=True, kw_only=True)
+class HardExample:
+    """A training example that the student gets wrong, or only just right. Several labels are joined in one text."""
+
     example_id: str
     text: str  # what the student read
     gold: str
-    answer: str
-    missed: tuple[str, ...]  # labels that a patch should bring into the answer
-    wrong: tuple[str, ...]  # labels that it should take out
-    cost: float  # in recall, summed over the missed labels: as in macro-F1, mistakes on a rare label weigh more
-    rule: str | None = None  # id of the rule that caused it, if known
+    rival: str  # the wrong answer; of one that is right, the next likely label
+    wrong: bool
+    missed: tuple[str, ...]  # gold labels that the answer lacks, or might
+    cost: float  # in recall, summed over the missed labels: as in macro-F1, errors on a rare label weigh more
     feedback: str = ""  # of the user's metric
 
 
-@dataclass(frozen=True)
-class Conflict:
-    """Mistakes of one kind, caused by ``rule`` if that is known; ``neighbours`` are rows of similar correct answers."""
-
-    mistakes: tuple[Mistake, ...]
-    rule: str | None
-    neighbours: tuple[int, ...]
-
-    @property
-    def rows(self) -> list[int]:
-        """Pool rows of the mistakes."""
-        return [mistake.row for mistake in self.mistakes]
-
-    @property
-    def example_ids(self) -> tuple[str, ...]:
-        """Example ids of the mistakes."""
-        return tuple(mistake.example_id for mistake in self.mistakes)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels that a patch should bring, the most frequent first."""
-        counts = Counter(label for mistake in self.mistakes for label in mistake.missed)
-        return tuple(label for label, _ in counts.most_common())
-
-
 class PatchRecord(BaseModel):
-    """A proposed patch and what became of it: one line of patches.jsonl."""
+    """A change that the teacher proposed, and what became of it: one line of patches.jsonl."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     round: int  # from 1
-    kind: PatchKind | Literal["malformed"]  # malformed: a teacher's answer without a readable patch
-    source: Source
-    changed: tuple[str, ...] = ()  # ids of the rules that it changes or removes
-    made: tuple[str, ...] = ()  # ids of the rules that replace them
+    kind: ChangeKind | Literal["malformed"]  # malformed: an answer, or a part of it, that cannot be read
+    changed: tuple[str, ...] = ()  # ids of the rules that it concerns
+    made: tuple[str, ...] = ()  # ids of the rules that it rewords or makes
     before: tuple[str, ...] = ()  # texts of the rules in ``changed``
-    after: tuple[str, ...] = ()  # texts of the rules in ``made``
-    errors: tuple[str, ...]  # ids of the training examples that it was made for
-    usable: bool = True  # False if it could not be read or applied, or plainly said nothing new
-    kept: bool = False
-    reason: str  # why it was kept, or why not
-    wins: int = 0  # guard examples that only the patched student got right
-    losses: int = 0  # guard examples that only the unpatched student got right
-    asked: int = 0  # examples that it was compared on, ``errors`` included; 0 if it was not tried
-    gain: float | None = None  # difference of the objective on the guard set; None if that was not asked in full
-    objective: float | None = None  # on validation under the patch; None if it did not get that far
+    after: tuple[str, ...] = ()  # texts of the rules in ``made``; of an unusable change, its own
+    errors: tuple[str, ...] = ()  # ids of the training examples that the teacher saw
+    usable: bool
+    kept: bool = False  # whether the rules that the search chose after the round have it
+    reason: str
+
+    def judged(self, chosen: RuleSet) -> PatchRecord:
+        """Return this record after the search chose other rules than before, which have the change or do not."""
+        ids, texts = [rule.id for rule in chosen.rules], {(rule.id, rule.text) for rule in chosen.rules}
+        if self.kind == "retire":
+            kept = not {*self.changed} & {*ids}
+        elif self.kind == "move":  # one rule to the beginning, or before another
+            places = [ids.index(name) for name in self.changed if name in ids]
+            kept = len(places) == len(self.changed) and places == sorted(places)
+        else:  # or a part of it
+            kept = not texts.isdisjoint(zip(self.made, self.after, strict=False))
+        return self.model_copy(update={"kept": True, "reason": CHOSEN}) if kept and self.usable else self
 
     @property
-    def correction(self) -> str:
-        """How the prompt of an immediate retry lists an unusable patch."""
-        return f"{_shortened(self.kind, *self.after)} (unusable: {self.reason})"
-
-    @property
-    def reminder(self) -> str:
-        """How the prompts of later rounds list a refused patch."""
-        return f"{self.kind} {' '.join(self.changed)}: {_shortened(*self.after)} (refused: {self.reason})"
-
-
-def _shortened(*texts: str) -> str:
-    return shorten(" | ".join(texts), REMINDER_CHARACTERS, placeholder=" ...")
+    def told(self) -> str:
+        """How the prompts of later rounds tell of it."""
+        texts = shorten(" | ".join(self.after), TOLD_CHARACTERS, placeholder=" ...")
+        return f"{' '.join(dict.fromkeys([self.kind, *self.changed, *self.made]))}: {texts} ({self.reason})"
 
 
 class Round(NamedTuple):
-    """Errors on the sampled training examples at its start, conflicts, and the objective on validation at its end."""
+    """The objective on validation before and after a round."""
 
-    errors: int
-    conflicts: int
-    objective: float | None
+    before: float
+    after: float
 
 
 @dataclass(kw_only=True)
 class Resolution:
-    """The rules and every patch for them: brought up to date as the loop runs, and its result."""
+    """What the rounds proposed and came to: brought up to date as they run."""
 
-    rules: RuleSet  # the best on validation; the first ones if no patch was kept
-    bench: list[Rule]  # the rules outside it, removed and split ones last
-    before: float | None = None  # objective of the first rules on validation; None if a cap allowed no call
-    objective: float | None = None  # the same of the best rules
     patches: list[PatchRecord] = field(default_factory=list)
-    rounds: list[Round] = field(default_factory=list)  # a cap may have cut the last one short
-    stopped: str | None = None  # the cap that ended the loop, if one did
-    teacher_dropped: str | None = None  # why the teacher was not asked again, if it was not
-    on_patch: Callable[[PatchRecord], object] | None = field(default=None, compare=False)
+    rounds: list[Round] = field(default_factory=list)  # those that searched
+    stopped: str | None = None  # why they ended early
 
     @property
     def kept(self) -> list[PatchRecord]:
-        """The patches that stayed, in order."""
+        """The patches that some round's choice has."""
         return [patch for patch in self.patches if patch.kept]
 
-    @property
-    def round(self) -> int:
-        """Number of the current round, from 1."""
-        return len(self.rounds) + 1
-
-    @property
-    def tried(self) -> int:
-        """Patches tried in the current round."""
-        return sum(patch.asked > 0 for patch in self.patches if patch.round == self.round)
-
-    def add(self, patch: PatchRecord) -> None:
-        """Add a patch whose fate is known."""
-        self.patches.append(patch)
-        if self.on_patch is not None:
-            self.on_patch(patch)
-
-    def unused(self, conflict: Conflict, patch: Patch | None, reason: str, *, usable: bool = False) -> PatchRecord:
-        """Return the record of a teacher's patch that is not tried; None stands for an answer without a patch."""
-        return PatchRecord(
-            round=self.round,
-            kind="malformed" if patch is None or patch.kind == "unreadable" else patch.kind,
-            source="teacher",
-            after=() if patch is None else patch.texts,
-            errors=conflict.example_ids,
-            usable=usable,
-            reason=reason,
-        )
-
-    def reminders(self, conflict: Conflict) -> list[str]:
-        """List refused patches for the same errors or the same rule, as the teacher reads them."""
+    def earlier(self) -> list[str]:
+        """Tell the teacher what came of each earlier round."""
         return [
-            patch.reminder
-            for patch in self.patches
-            if not patch.kept and (conflict.rule in patch.changed or set(patch.errors) & set(conflict.example_ids))
-        ][-MOST_REMINDERS:]
+            line
+            for number, one in enumerate(self.rounds, start=1)
+            for line in (
+                f"round {number}: objective {one.before:.3f} before, {one.after:.3f} after",
+                *(patch.told for patch in self.patches if patch.round == number),
+            )
+        ]

@@ -42,7 +42,7 @@ class PLDResult(BaseModel):
         predictor, label_field: where the decision is made; ``untouched`` predictors stayed as they were.
         improved: False where nothing beat the unchanged student, which is then what ``compile`` returned.
         rules, bench: the chosen rules in order, and the others.
-        searched: what the search chose, where patches changed it afterwards; else None.
+        searched: what the search chose, where resolving changed it afterwards; else None.
         instructions: the full instructions of the predictor that has the rules.
         validation: scores on the data that the rules were chosen on; optimistic for that reason.
         test: scores on examples that no stage saw; None without a test set.
@@ -97,19 +97,16 @@ class PLDResult(BaseModel):
         """Return the best rules whose rendered block takes at most ``tokens`` prompt tokens, without a call.
 
         The candidates are the sets that the search evaluated in full, and its choice without the rules that the model
-        misses least; where patches changed the choice, the patched rules as a whole come first. Tokens are counted
-        with the student's tokenizer where it is served locally, else estimated.
+        misses least. Tokens are counted with the student's tokenizer where it is served locally, else estimated.
 
         Returns:
             An empty set where no set is that short, or none of them beat the unchanged student. Of a search that
             fitted no model (``screen_calls=0``), the chosen rules or none.
         """
-        if self.insight is None or self.searched is not None:
+        if self.insight is None:
             fits = self.rule_tokens is not None and self.rule_tokens <= tokens
-            if fits or self.insight is None:
-                return self.rules if fits else RuleSet()
-        found = self.improved if self.searched is None else len(self.searched) > 0
-        rungs = self.insight.ladder if found else []  # none worth less than a shorter one
+            return self.rules if fits else RuleSet()
+        rungs = self.insight.ladder if self.improved else []  # none worth less than a shorter one
         fitting = [rung for rung in rungs if rung.tokens <= tokens]
         return max(fitting, key=lambda rung: rung.tokens).rules if fitting else RuleSet()
 

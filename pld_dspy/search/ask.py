@@ -25,6 +25,7 @@ class Asker:
     evaluator: Evaluator
     valset: Sequence[dspy.Example]
     calibrated: bool
+    stage: str = "search"  # under which the calls are counted
     waited: float = field(default=0.0, init=False)  # seconds spent waiting for answers so far
 
     @cached_property
@@ -36,7 +37,7 @@ class Asker:
         """Return the trial with the answers to further validation examples."""
         started = time.perf_counter()
         examples = [self.valset[row] for row in rows]
-        labels, logprobs = self.evaluator.labels_and_logprobs(trial.rules, examples, stage="search")
+        labels, logprobs = self.evaluator.labels_and_logprobs(trial.rules, examples, stage=self.stage)
         self.waited += time.perf_counter() - started
         right = np.array([label == self.golds[row] for label, row in zip(labels, rows, strict=True)])
         table = _table(logprobs, self.evaluator.task.labels)

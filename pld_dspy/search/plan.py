@@ -24,17 +24,25 @@ LOST_SECONDS = 600.0  # a trial is lost if it runs longer than this, and than fi
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps of one search, queued in its study; ``seed`` is that of the screened sets."""
+    """The steps of one search, queued in its study; ``seed`` is that of the screened sets.
+
+    A search that goes on from another begins with the ``carried`` trials of that; its screened sets are ``crossed``
+    from the best set before and the revised one.
+    """
 
     study: optuna.Study
     space: Space
     config: SearchConfig
     seed: int
+    carried: int = 0
+    crossed: tuple[Candidate, Candidate] | None = None  # None also at a further worker, which queues nothing
     _first_seen: dict[int, float] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def guards(self) -> int:
-        """Number of sets that are asked in full before anything else."""
+        """Number of sets that are asked in full before anything else, after the carried ones."""
+        if self.carried:
+            return self.carried + 1
         reworded = self.space.wordings > 1 and self.config.screen_calls > 0
         return 2 + reworded + (len(self.space.demos) > 1)
 
@@ -110,6 +118,9 @@ class Plan:
 
     def _steps(self) -> Iterator[tuple[str, Candidate | None]]:
         """Yield the kind of each step, and its candidate where that is known beforehand."""
+        if self.crossed is not None:
+            yield from self._further_steps(*self.crossed)
+            return
         yield "baseline", self.space.none()
         yield "all rules", self.space.all()
         if self.space.wordings > 1 and self.config.screen_calls:
@@ -119,7 +130,25 @@ class Plan:
         for step in range(self.guards, self.first_race):
             yield "screen", self.space.random(np.random.default_rng([self.seed, step]), self.config.most)
         for step in range(self.first_race, self.steps):
-            yield ("race" if step < self.first_race + self.config.trials else "confirm"), None
+            yield self._late_kind(step), None
+
+    def _further_steps(self, best: Candidate, revised: Candidate) -> Iterator[tuple[str, Candidate | None]]:
+        """Yield the steps of a search that goes on: it first learns which of the changes make the difference.
+
+        Every second set has the changes that the one before it left out. Without screening there is no model to
+        propose what is raced, so that crosses the two sets as well.
+        """
+        yield from (("carried", None) for _ in range(self.carried))  # never missing
+        yield "revised", revised
+        for step in range(self.guards, self.steps):
+            pair, second = divmod(step - self.guards, 2)
+            parents, rng = (revised, best) if second else (best, revised), np.random.default_rng([self.seed, pair])
+            screens = step < self.first_race
+            kind = "screen" if screens else self._late_kind(step)
+            yield kind, self.space.crossed(*parents, rng) if screens or not self.config.screen_calls else None
+
+    def _late_kind(self, step: int) -> str:
+        return "race" if step < self.first_race + self.config.trials else "confirm"
 
     def _trials(self, state: TrialState) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False, states=(state,))

@@ -55,10 +55,19 @@ class SearchConfig(Settings):
         Sets asked in full come first, the unchanged student and all rules with 2 n calls at least. Of the rest, a bit
         less than half goes to screening. A race asks 30% to 85% of the examples on average; 60% are assumed.
         """
-        left, block = max(calls - FULL_SCREENED * n, 0), cls().block
-        screened = int(0.45 * left) // block * block
-        trials = min(round(0.55 * left / (0.6 * n)), (left - screened) // min(block, n))
+        screened, trials = _shares(calls - FULL_SCREENED * n, n, cls().block)
         return cls(calls=calls, screen_calls=screened, trials=trials)
+
+    def continued(self, calls: int, n: int) -> dict[str, int]:
+        """Return the settings of a search that goes on from one with these, for about ``calls`` more student calls.
+
+        The revised list and the confirmations come first; from three times ``n`` calls on, there are no more.
+        """
+        if not self.screen_calls:
+            return {"calls": calls, "trials": max(calls - n, 0) // n}
+        left = calls - (1 + CONFIRMATIONS) * n
+        screened, trials = _shares(left, n, self.block, least=self.block)  # 0 would be no model
+        return {"calls": calls, "screen_calls": screened, "trials": trials}
 
     @property
     def learns_from_logprobs(self) -> bool:
@@ -80,3 +89,11 @@ class SearchConfig(Settings):
             return math.inf
         confirmations = CONFIRMATIONS if self.screen_calls else 0
         return self.calls - asked - races * min(self.block, n) - confirmations * n
+
+
+def _shares(left: int, n: int, block: int, least: int = 0) -> tuple[int, int]:
+    """Divide ``left`` calls: return those that screen, at ``least`` so many, and the number of races."""
+    left = max(left, 0)
+    screened = max(int(0.45 * left) // block * block, least)
+    trials = min(round(0.55 * left / (0.6 * n)), (left - screened) // min(block, n))
+    return screened, max(trials, 0)

@@ -140,6 +140,42 @@ class Space:
         demos = int(rng.integers(len(self.demos))) if len(self.demos) > 1 else 0  # else no draw: seeds keep their sets
         return Candidate(use, key, wordings, demos)
 
+    def placed(self, rules: RuleSet | None) -> Candidate:
+        """Return the candidate of a rule set, the keys of its rules spread evenly; None stands for no rules."""
+        given = rules or RuleSet()
+        candidate = self.none(demos=self.demos.index(given.demos))
+        place = {rule.id: j for j, rule in enumerate(self.rules)}
+        for number, rule in enumerate(given.rules):
+            j = place[rule.id]
+            candidate.use[j], candidate.wording[j] = True, rule.chosen
+            candidate.key[j] = (number + 0.5) / len(given)
+        return candidate
+
+    def extended(self, candidate: Candidate) -> Candidate:
+        """Return a candidate over this space's first rules, with the rules after them unused."""
+        more = len(self) - len(candidate.use)
+        return replace(
+            candidate,
+            use=np.append(candidate.use, np.zeros(more, dtype=bool)),
+            key=np.append(candidate.key, np.full(more, 0.5)),
+            wording=np.append(candidate.wording, np.zeros(more, dtype=np.int64)),
+        )
+
+    def crossed(self, one: Candidate, other: Candidate, rng: np.random.Generator) -> Candidate:
+        """Return ``one`` with half of the rules in which the two differ as they are in ``other``, out or in and worded.
+
+        The order is that of one of the two. With the same draws and the two exchanged, it is the other half.
+        """
+        differ = np.flatnonzero((one.use != other.use) | (one.use & other.use & (one.wording != other.wording)))
+        theirs = np.isin(np.arange(len(self)), rng.permutation(differ)[: len(differ) // 2])
+        first, second = (one, other) if rng.random() < 0.5 else (other, one)
+        return Candidate(
+            np.where(theirs, other.use, one.use),
+            np.where(first.use, first.key, second.key),
+            np.where(theirs, other.wording, one.wording),
+            one.demos,
+        )
+
     def _same_wording(self, wording: int) -> NDArray[np.int64]:
         return np.array([min(wording, len(rule.wordings) - 1) for rule in self.rules], dtype=np.int64)
 

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 WAITS = (1.0, 3.0)  # seconds between tries to open a database
 _quietly = threading.Lock()  # Optuna's verbosity is the process's, and several compiles may begin at once
 _RULES, _DEMOS = "rules", "demos"
+CONTINUED = "continued"
+"""Attribute of the study of a search that goes on from another: the settings that are its own."""
 
 
 def open_study(storage: Path | str | BaseStorage | None = None, *, name: str = "pld") -> optuna.Study:
@@ -43,7 +45,7 @@ def open_study(storage: Path | str | BaseStorage | None = None, *, name: str = "
 
 
 def publish_space(study: optuna.Study, space: Space) -> None:
-    """Store the space in the study, for workers that join from elsewhere; the rules last, as a sign of all."""
+    """Store the space in the study for workers that join, once its plan is queued; the rules last, as a sign."""
     if _RULES not in study.user_attrs:
         study.set_user_attr(_DEMOS, as_json([[demo.model_dump() for demo in choice] for choice in space.demos]))
         study.set_user_attr(_RULES, [rule.model_dump(mode="json") for rule in space.rules])

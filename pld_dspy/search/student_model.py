@@ -31,7 +31,7 @@ class StudentModel:
     weights: Floats  # of the n examples, sum 1
     config: SearchConfig
     _: KW_ONLY
-    screened: int  # guards and screened sets after which the model is chosen and used; 0 for no model
+    screened: int  # carried trials, guards and screened sets after which the model is chosen and used; 0 for no model
     about: Floats | None = None  # n x K, see RuleSearch; used only if it predicts better
     calibrated: bool = False
     _model: CorrectnessModel | LogprobModel | None = field(default=None, init=False)
@@ -39,7 +39,7 @@ class StudentModel:
 
     def posterior(self, trials: Sequence[FinishedTrial]) -> Posterior | None:
         """Return what was learned; None before the screening is over, or where the answers say nothing."""
-        screened = [trial for trial in trials if trial.kind not in ("race", "confirm")]
+        screened = [trial for trial in trials if trial.carried or trial.kind not in ("race", "confirm")]
         if not self.screened or len(screened) < self.screened:
             return None
         if self._model is None:

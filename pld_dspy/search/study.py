@@ -27,7 +27,7 @@ from ..errors import BudgetExceeded
 from ..rules import Demonstration, Rule, RuleSet
 from ..scoring.difference import chance_to_win
 from ..student.evaluator import Evaluator
-from ..student.redecide import redecide_to_match_gold
+from ..student.redecide import objective_of
 from ..task.splits import stratified_order
 from .ask import Asker
 from .insight import CountTokens, Insights, estimate_tokens
@@ -38,8 +38,8 @@ from .search_result import SearchResult
 from .space import Candidate, Space
 from .storage import damaged
 from .student_model import StudentModel
-from .surrogate import Floats, Posterior
-from .trials import KIND, SECONDS, STEP, FinishedTrial, asked_in_full, incumbent
+from .surrogate import Floats
+from .trials import KIND, SECONDS, STEP, FinishedTrial, asked_in_full, carry_over, incumbent
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +61,10 @@ class RuleSearch:
         on_trial: called once for each trial that finishes, here or at another worker.
         count_tokens: the student's tokenizer: rendered rules -> prompt tokens; an estimate where None.
         joins: whether this is a further worker on a study whose plan another search has queued and will report.
+        before: the search, over the first of ``rules``, from which this one goes on in a study of its own: its trials
+            are carried over, without a call, and what is chosen may be one of them.
+        revised: the rule set that is asked first after that.
+        stage: under which calls are counted.
     """
 
     def __init__(
@@ -78,6 +82,9 @@ class RuleSearch:
         on_trial: Callable[[FinishedTrial], object] | None = None,
         count_tokens: CountTokens | None = None,
         joins: bool = False,
+        before: SearchResult | None = None,
+        revised: RuleSet | None = None,
+        stage: str = "search",
     ) -> None:
         self.space = Space(tuple(rules), tuple(demos))
         self.evaluator = evaluator
@@ -85,8 +92,15 @@ class RuleSearch:
         self.study = study
         self.config = config or SearchConfig()
         self.seed = seed
-        self.asker = Asker(evaluator, self.valset, calibrated)
-        self.plan = Plan(study, self.space, self.config, seed)
+        self.asker = Asker(evaluator, self.valset, calibrated, stage)
+        if before is not None:
+            carry_over(before.trials, study, self.space, len(self.valset))
+        self.trials: list[FinishedTrial] = []  # finished ones, in the order of the plan
+        self._on_trial: Callable[[FinishedTrial], object] = lambda _: None
+        self._read()
+        carried = sum(trial.carried for trial in self.trials)
+        crossed = None if before is None else (self.space.placed(before.best), self.space.placed(revised))
+        self.plan = Plan(study, self.space, self.config, seed, carried, crossed)
         self.model = StudentModel(
             self.space,
             self.asker.golds,
@@ -99,10 +113,7 @@ class RuleSearch:
         )
         self.count_tokens = count_tokens or estimate_tokens
         self.made = 0  # trials made here, not at other workers
-        self.trials: list[FinishedTrial] = []  # finished ones, in the order of the plan
         self._waited_for_others = 0.0
-        self._on_trial: Callable[[FinishedTrial], object] = lambda _: None
-        self._read()
         self._on_trial = on_trial or self._on_trial
         if not joins:
             self.plan.queue()
@@ -202,7 +213,9 @@ class RuleSearch:
         rules = None if kind == "baseline" else self.space.rule_set(candidate)
         made = self._ask(FinishedTrial(step=step, kind=kind, candidate=candidate, rules=rules))
         if made.asked == len(self.valset):
-            made = replace(made, objective=self._objective(rules))
+            stage, calibrated = self.asker.stage, self.asker.calibrated
+            value = objective_of(rules, self.valset, self.evaluator, stage=stage, calibrated=calibrated)
+            made = replace(made, objective=value)
         value = self.model.value(self.trials, made)
         attributes = {**made.encode(len(self.valset)), SECONDS: time.perf_counter() - started}
         for name, attribute in attributes.items():
@@ -210,19 +223,12 @@ class RuleSearch:
         self.study.tell(trial, value)
         self.made += 1
 
-    def _objective(self, rules: RuleSet | None) -> float:
-        """Return the objective of the answers to the whole validation set, all of which are in the ledger."""
-        answers = self.evaluator.answers(rules, self.valset, stage="search")
-        if self.asker.calibrated:
-            answers = redecide_to_match_gold(answers, self.valset, self.evaluator)
-        return self.evaluator.value(self.valset, answers)
-
     def _ask(self, trial: FinishedTrial) -> FinishedTrial:
         """Ask one candidate block by block, until done or, in a race, unlikely to win."""
         rival, limit = None, math.inf
         if trial.kind == "race":
             races = self.plan.first_race + self.config.trials - trial.step - 1
-            asked = sum(one.asked for one in self.trials)
+            asked = sum(one.asked for one in self.trials if not one.carried)
             limit = self.config.race_limit(asked=asked, races=races, n=len(self.valset))
             if asked_in_full(self.trials):
                 rival = incumbent(self.trials, self.config.parsimony)
@@ -263,6 +269,8 @@ class RuleSearch:
         more: a set under which the gold labels are less likely than under all rules owes its place to luck.
         """
         posterior = self.model.posterior(self.trials)
+        given = self.space, self.config, self.trials
+        insights = None if posterior is None else Insights(*given, posterior, self.seed, self.count_tokens)
 
         def merit(trial: FinishedTrial) -> float:
             value = (trial.objective or 0.0) - self.config.parsimony * trial.candidate.size
@@ -288,8 +296,5 @@ class RuleSearch:
             objective=best.objective or 0.0,
             trials=self.trials,
             stopped=stopped,
-            insight=None if posterior is None else self._insights(posterior).around(best),
+            insight=None if insights is None else insights.around(best),
         )
-
-    def _insights(self, posterior: Posterior) -> Insights:
-        return Insights(self.space, self.config, self.trials, posterior, self.seed, self.count_tokens)

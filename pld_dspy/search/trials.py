@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from optuna.trial import FrozenTrial
+from optuna import Study
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ..rules import RuleSet
 from .space import Candidate, Space
 
-STEP, KIND = "step", "kind"
+STEP, KIND, CARRIED = "step", "kind", "carried"
 SECONDS = "seconds"
 """Attribute of a finished trial: how long it took, by a clock that never jumps, as Optuna's times do."""
 
@@ -25,7 +26,7 @@ class FinishedTrial:
     """A completed trial, decoded from Optuna; or a trial under way, with m answers so far to examples ``rows``.
 
     Kinds: "baseline", "all rules", "reworded" (all rules in their second wordings), "demonstrations" (no rules),
-    "screen", "race" and "confirm".
+    "revised" (the whole list as the teacher changed it), "screen", "race" and "confirm".
     """
 
     step: int  # place in the plan
@@ -37,6 +38,7 @@ class FinishedTrial:
     logprobs: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 1)))  # m x C; NaN where there are none
     objective: float | None = None  # on the whole validation set; None where only a part of it was asked
     value: float = math.nan  # that Optuna got
+    carried: bool = False  # over from the search that this one goes on from
 
     @classmethod
     def decode(cls, frozen: FrozenTrial, space: Space) -> FinishedTrial:
@@ -55,6 +57,7 @@ class FinishedTrial:
             logprobs=np.array(stored.get("logits", [[math.nan]] * len(rows)), dtype=np.float64),
             objective=None if stored["objective"] is None else float(stored["objective"]),
             value=float(frozen.value or 0.0),
+            carried=CARRIED in stored,
         )
 
     def encode(self, n: int) -> dict[str, Any]:
@@ -86,6 +89,24 @@ class FinishedTrial:
         correct = np.zeros(n, dtype=bool)
         correct[self.rows] = self.correct
         return correct
+
+
+def carry_over(trials: Sequence[FinishedTrial], study: Study, space: Space, n: int) -> None:
+    """Add the trials of a search to the study of the next one, which has more rules or wordings, where it lacks them.
+
+    A study that was given them in part is completed.
+    """
+    known = {one.user_attrs[STEP] for one in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))}
+    for step, trial in enumerate(trials):
+        if step not in known:
+            study.add_trial(
+                create_trial(
+                    params=space.parameters(space.extended(trial.candidate)),
+                    distributions=space.distributions(),
+                    value=trial.value,
+                    user_attrs={STEP: step, KIND: trial.kind, CARRIED: True, **trial.encode(n)},
+                )
+            )
 
 
 def asked_in_full(trials: Sequence[FinishedTrial]) -> list[FinishedTrial]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import dspy
 import numpy as np
@@ -17,29 +17,6 @@ from ..task.labels import LABEL_LOGPROBS
 from ..task.task import Task
 from .decision import Decision
 from .evaluator import Evaluator
-
-
-@dataclass(frozen=True, kw_only=True)
-class OffsetEvaluator(Evaluator):
-    """The student as a function of its rules, with the same offsets deciding its answers under any rules."""
-
-    offsets: Offsets
-
-    @classmethod
-    def of(cls, evaluator: Evaluator, offsets: Offsets) -> OffsetEvaluator:
-        """Return ``evaluator`` with its answers decided by ``offsets``."""
-        return cls(**{one.name: getattr(evaluator, one.name) for one in fields(Evaluator)}, offsets=offsets)
-
-    def answers(
-        self,
-        rules: RuleSet | None,
-        examples: Sequence[dspy.Example],
-        *,
-        stage: str,
-        on_answer: Callable[[], object] | None = None,
-    ) -> list[Answer]:
-        """Return the student's answers as any evaluator does, with the labels that the offsets decide on."""
-        return redecide(super().answers(rules, examples, stage=stage, on_answer=on_answer), self.offsets, self)
 
 
 def redecide(answers: Sequence[Answer], offsets: Offsets, evaluator: Evaluator) -> list[Answer]:
@@ -63,6 +40,14 @@ def redecide_to_match_gold(
 ) -> list[Answer]:
     """Return n answers to n labelled examples, redecided so that each label is answered as often as it is right."""
     return redecide(answers, matching_offsets(answers, examples, evaluator.task), evaluator)
+
+
+def objective_of(
+    rules: RuleSet | None, examples: Sequence[dspy.Example], evaluator: Evaluator, *, stage: str, calibrated: bool
+) -> float:
+    """Return the objective of the student's answers to ``examples``, redecided to match gold where ``calibrated``."""
+    answers = evaluator.answers(rules, examples, stage=stage)
+    return evaluator.value(examples, redecide_to_match_gold(answers, examples, evaluator) if calibrated else answers)
 
 
 def matching_offsets(answers: Sequence[Answer], examples: Sequence[dspy.Example], task: Task) -> Offsets:

@@ -6,7 +6,7 @@ import re
 import unicodedata
 import warnings
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import dspy
@@ -76,6 +76,15 @@ def stratified_order(labels: Sequence[str], rng: np.random.Generator) -> NDArray
         rows = np.flatnonzero(column == label)
         place[rng.permutation(rows)] = (np.arange(len(rows)) + rng.random()) / len(rows)
     return np.argsort(place, kind="stable")
+
+
+def stratified(labels: Sequence[str], rows: Iterable[int], size: int, rng: np.random.Generator) -> list[int]:
+    """Sample ``size`` of ``rows``, stratified by label, in ascending order; all rows if there are no more."""
+    listed = list(rows)
+    if len(listed) <= size:
+        return listed
+    order = stratified_order([labels[row] for row in listed], rng)
+    return sorted(listed[place] for place in order[:size])
 
 
 def normalized(text: str) -> str:

@@ -9,19 +9,23 @@ import dspy
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-PatchKind: TypeAlias = Literal["rewrite", "split", "add_exception", "add", "retire"]
+ChangeKind: TypeAlias = Literal["reword", "split", "merge", "add", "retire", "move"]
 
-_MEANT: dict[str, PatchKind] = {
-    "exception": "add_exception",
-    "except": "add_exception",
-    "replace": "rewrite",
-    "reword": "rewrite",
+_MEANT: dict[str, ChangeKind] = {
+    "rewrite": "reword",
+    "replace": "reword",
+    "edit": "reword",
+    "change": "reword",
+    "combine": "merge",
+    "join": "merge",
     "insert": "add",
     "new": "add",
     "remove": "retire",
     "delete": "retire",
+    "drop": "retire",
+    "reorder": "move",
 }
-"""What models write for a kind, and mean beyond doubt."""
+"""What models write for a kind, and mean beyond doubt; also with more words behind it."""
 
 PLACEHOLDERS = ("<sign>", "<label>")
 """How the prompts below write what a teacher is to fill in."""
@@ -106,55 +110,61 @@ class GeneralizeRules(dspy.Signature):
     wordings: list[str] = dspy.OutputField(desc="one wording per kind, in this order, each a complete instruction")
 
 
-class Patch(BaseModel):
-    """One change to the rules."""
+class Change(BaseModel):
+    """One change to the ordered rules."""
 
     model_config = ConfigDict(frozen=True)
 
-    kind: PatchKind | SkipJsonSchema[Literal["unreadable"]]
-    rule: str = Field(
-        default="",
-        description="id of the rule to change; for add, of the rule that the new one goes before; empty for the rule "
-        "that the errors leaned on",
+    kind: ChangeKind | SkipJsonSchema[Literal["unreadable"]]
+    ids: tuple[str, ...] = Field(
+        default=(),
+        description="ids of the rules it concerns. reword, split: one; merge, retire: all; add: the rule that the new "
+        "one goes before, none for the end; move: the rule, then the one that it goes before, none for the beginning",
     )
     texts: tuple[str, ...] = Field(
         default=(),
-        description="rewrite, add: the rule's full text; split: the texts of the two or three rules that replace it; "
-        "add_exception: the exception alone, as 'if <sign>, answer <label>'; retire: empty",
+        description="full texts. reword, add: the rule's; merge: the one rule's that replaces them; split: those of "
+        "the rules that replace it; retire, move: none",
     )
 
     @model_validator(mode="before")
     @classmethod
     def _repaired(cls, data: Any) -> Any:
-        """Read ``"Add exception"``, one text for a list, or ``null`` as meant; anything else is "unreadable"."""
+        """Read ``"Rewrite rule"``, one text or id for a list, or ``null`` as meant; anything else is "unreadable"."""
         if not isinstance(data, dict):
             data = {"texts": str(data)}
-        kind = re.sub(r"[\s-]+", "_", str(data.get("kind", "")).strip().casefold())
+        kind = (re.findall(r"[a-z]+", str(data.get("kind", "")).casefold()) or [""])[0]
         kind = _MEANT.get(kind, kind)
-        texts = data.get("texts") or data.get("text") or ()
-        if not isinstance(texts, (list, tuple)):
-            texts = [texts]
-        texts = [" ".join(text.split()) for text in texts if isinstance(text, str) and text.strip()]
-        known = kind if kind in get_args(PatchKind) else "unreadable"
-        return {"kind": known, "rule": str(data.get("rule") or "").strip(), "texts": texts}
+        ids = data.get("ids") or data.get("rules") or data.get("rule") or data.get("id") or ()
+        return {
+            "kind": kind if kind in get_args(ChangeKind) else "unreadable",
+            "ids": [one.strip() for given in _listed(ids) for one in re.split(r"[,;]", given) if one.strip()],
+            "texts": [" ".join(text.split()) for text in _listed(data.get("texts") or data.get("text") or ())],
+        }
 
 
-class ResolveConflict(dspy.Signature):
+def _listed(given: Any) -> list[str]:
+    """Return the texts, none of them empty, of a list or of a single one."""
+    many = given if isinstance(given, (list, tuple)) else [given]
+    return [text for text in many if isinstance(text, str) and text.strip()]
+
+
+class ReviseRules(dspy.Signature):
     """You maintain the ordered rules that a small model follows. Where several rules fit, the earlier one decides, or
-    each of them if it may answer several labels. You see its rules, examples that it gets wrong under them, and similar
-    examples that it gets right. Propose one to three patches, the best first: rewrite a rule, split one into two or
-    three, add_exception to one, add a new one, or retire one. Each patch is tried alone, on examples that you do not
-    see, and stays only if it mends more than it breaks. So name general signs, never these examples, their names or
-    their numbers. Every rule is one or two sentences of at most 45 words, stands alone and names the label to
-    answer."""
+    each of them if it may answer several labels. You see its rules, further rules on the bench that it does not
+    follow, and examples that it gets wrong under its rules or only just right, the costliest confusions first. Revise
+    the list as a whole, by any number of changes together: reword a rule, split one, merge several, add one, retire
+    some, or move one; moving a rule from the bench brings it in. The changes are tried together and apart on examples
+    that you do not see, and those stay that help. So name general signs, never these examples, their names or their
+    numbers. Every rule is one or two sentences of at most 45 words, stands alone and names the label to answer."""
 
     task: str = dspy.InputField(desc="what the small model is asked to do")
     labels: str = dspy.InputField(desc="the labels it may answer")
     rules: list[str] = dspy.InputField(desc="its rules in order, each after its id")
-    errors: list[str] = dspy.InputField(desc="what it gets wrong, and the rule it leaned on where that is known")
-    correct: list[str] = dspy.InputField(desc="similar examples that it gets right and must keep right")
-    tried: list[str] = dspy.InputField(desc="earlier patches for these errors, and why they were refused")
-    patches: list[Patch] = dspy.OutputField(desc="one to three patches, each complete in itself")
+    bench: list[str] = dspy.InputField(desc="rules that it does not follow, each after its id")
+    errors: list[str] = dspy.InputField(desc="what it gets wrong or only just right")
+    earlier: list[str] = dspy.InputField(desc="your earlier changes, and what came of them")
+    changes: list[Change] = dspy.OutputField(desc="all changes to the list, each complete in itself")
 
 
 class JudgeExample(dspy.Signature):

@@ -26,7 +26,7 @@ import dspy
 import pytest
 import yaml
 from filelock import BaseFileLock
-from tasks import TEST, TRAIN, VAL, compiled, leaning_lm, mail_teacher, pld, student
+from tasks import TEST, TRAIN, VAL, compiled, instruction, leaning_lm, mail_teacher, pld, student
 
 from pld_dspy.errors import RunError
 from pld_dspy.induce.induce_config import InduceConfig
@@ -43,7 +43,7 @@ from pld_dspy.search.storage import find_study
 WHOLE: dict[str, Any] = {
     "search": SearchConfig(screen_calls=48, trials=3, block=12),
     "induce": InduceConfig(wordings=2),
-    "resolve": ResolveConfig(max_rounds=1),
+    "resolve": ResolveConfig(max_rounds=1, sets=4),
     "calibrate": True,
 }
 """Every stage of a compile."""
@@ -64,9 +64,9 @@ def optimizer(folder: Path, calls: Path) -> tuple[PLD, dspy.Module]:
         return lm
 
     dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=False)
-    return pld(folder, teacher=noting(mail_teacher({"patches": lambda given: "[]"})), **WHOLE), student(
-        noting(leaning_lm())
-    )
+    added = json.dumps([{"kind": "add", "texts": [instruction("meeting, deadline", "work")]}])
+    teacher = noting(mail_teacher({"changes": lambda given: added}))
+    return pld(folder, teacher=teacher, **WHOLE), student(noting(leaning_lm()))
 
 
 def compile_it(folder: Path, calls: Path) -> None:

@@ -1,11 +1,26 @@
-"""The conflict loop inside a compile: what it changes comes back in the program, the result and the run folder."""
+"""Resolving inside a compile: what it changes comes back in the program, the result and the run folder."""
 
+import json
+from pathlib import Path
 from typing import Any
 
+import dspy
 import pytest
 from engine import calls
-from tasks import TEST, TRAIN, VAL, keyword, mail_teacher, mails, micro_rule, micro_rules, student, student_lm
+from tasks import (
+    TEST,
+    TRAIN,
+    VAL,
+    instruction,
+    keyword,
+    mail_teacher,
+    micro_rule,
+    micro_rules,
+    student,
+    student_lm,
+)
 
+from pld_dspy.compile import searching
 from pld_dspy.errors import DataError
 from pld_dspy.induce.induce_config import InduceConfig
 from pld_dspy.ledger.budget import Budget
@@ -14,133 +29,173 @@ from pld_dspy.pld import PLD
 from pld_dspy.report.page import write_report
 from pld_dspy.resolve.records import PatchRecord
 from pld_dspy.resolve.resolve_config import ResolveConfig
-from pld_dspy.rules import DOUBT_MARK
-from pld_dspy.run.result import PLDResult
+from pld_dspy.rules import DOUBT_MARK, RuleSet
+from pld_dspy.run.progress import read_trials
+from pld_dspy.search.plan import Plan
 from pld_dspy.search.search_config import SearchConfig
 from pld_dspy.student.adapter import LabelAdapter
 
-MISREAD = {"jackpot": "invoice", "invoice": "meeting"}
+MISREAD = {"jackpot": "invoice", "dinner": "submarine"}
 WRONG = [micro_rule(one.id, one.text, one.label, MISREAD.get(keyword(one), keyword(one))) for one in TRAIN]
-"""Records of which some mislead: by them an invoice is spam, and no other rule knows better."""
+"""Records of which some mislead: by them an invoice is spam, and no rule knows of dinner."""
+MEND = [
+    {"kind": "add", "texts": [instruction("dinner", "home")]},
+    {"kind": "add", "texts": [instruction("jackpot", "spam") + " <b>Surely.</b>"]},
+    {"kind": "add", "ids": [], "texts": [instruction("mail", "work")]},
+    {"kind": "retire", "ids": ["nobody"]},
+]
+DATA = {"trainset": TRAIN, "valset": VAL, "rationales": WRONG}
+
+
+def mender(changes: Any = MEND) -> dspy.LM:
+    return mail_teacher({"changes": lambda given: json.dumps(changes)})
+
+
+def pld(folder: Path, **settings: Any) -> PLD:
+    given: dict[str, Any] = {"search": SearchConfig(screen_calls=0, trials=0), "resolve": ResolveConfig(max_rounds=1)}
+    given |= {"adapter": LabelAdapter(), "tracking": None, "teacher": mender(), "run_dir": folder}
+    return PLD(**{**given, **settings})
 
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, PLD, Any]:
-    lm = student_lm("work")
-    pld = PLD(
-        resolve=ResolveConfig(max_rounds=1),
-        search=SearchConfig(screen_calls=0, trials=0),
-        run_dir=tmp_path_factory.mktemp("run") / "run",
-        adapter=LabelAdapter(),
-        tracking=None,
-    )
-    program = pld.compile(student(lm), trainset=TRAIN, valset=VAL, testset=TEST, rationales=WRONG)
-    return program, pld, lm
+    lm, optimizer = student_lm("work"), pld(tmp_path_factory.mktemp("run") / "run")
+    return optimizer.compile(student(lm), testset=TEST, **DATA), optimizer, lm
 
 
-def test_the_loop_leaves_its_patches_and_counts(compiled):
-    _, pld, _ = compiled
-    patches = read_jsonl(pld.run_dir / "patches.jsonl", PatchRecord)
-    assert pld.result.counts["patches"] == len(patches) > 0
-    assert pld.result.counts["patches_kept"] == sum(patch.kept for patch in patches)
-    assert "resolve" in pld.result.seconds
-    assert pld.result.costs["student"]["resolve"].calls > 0
-    assert "Patches" in write_report(pld.run_dir).read_text(encoding="utf-8")
+def test_what_the_teacher_adds_is_in_the_program_the_result_and_the_folder(compiled):
+    program, optimizer, _ = compiled
+    found = optimizer.result
+    patches = read_jsonl(optimizer.run_dir / "patches.jsonl", PatchRecord)
+    assert [(one.kind, one.usable) for one in patches] == [("add", True)] * 3 + [("retire", False)]
+    assert [one.kept for one in patches][:1] == [True]
+    assert instruction("dinner", "home") in program.signature.instructions
+    assert instruction("dinner", "home") in [rule.text for rule in RuleSet.from_yaml(_rules(optimizer)).rules]
+    assert (found.counts["patches"], found.counts["patches_unusable"]) == (4, 1)
+    assert found.counts["patches_kept"] == sum(patch.kept for patch in patches) > 0
+    assert found.searched is not None
+    assert found.searched.digest != found.rules.digest
+    assert "resolve" in found.seconds
+    assert found.costs["student"]["resolve"].calls > 0
+    assert any(note.startswith("Resolving: of 4 changes by the teacher, 3 were usable") for note in found.notes)
+    trials = read_trials(optimizer.run_dir / "trials.csv")
+    assert found.counts["trials"] == len(trials)
+    assert [one.kind for one in trials][:3] == ["baseline", "all rules", "revised"]
+    assert max(one.objective or 0 for one in trials) == found.validation.compiled.macro_f1
+    page = write_report(optimizer.run_dir).read_text(encoding="utf-8")
+    assert "Patches" in page
+    assert "<b>Surely" not in page
 
 
-def test_a_teacher_of_no_use_is_told_of_in_the_notes(tmp_path):
-    settings = {"search": SearchConfig(screen_calls=0, trials=0), "adapter": LabelAdapter(), "tracking": None}
-    teacher = mail_teacher({"patches": lambda given: "[]"})
-    pld = PLD(teacher=teacher, resolve=ResolveConfig(), run_dir=tmp_path, **settings)
-    pld.compile(student(student_lm("work")), trainset=TRAIN, valset=VAL, rationales=WRONG)
-    assert any("not asked again" in note for note in pld.result.notes)
-
-
-def test_what_comes_back_is_never_worse_on_validation_than_the_search(compiled):
-    _, pld, _ = compiled
-    best = max(
-        float(line.split(",")[5])
-        for line in (pld.run_dir / "trials.csv").read_text().splitlines()[1:]
-        if line.split(",")[5]
-    )
-    assert pld.result.validation.compiled.macro_f1 >= best - 1e-9
+def _rules(optimizer: PLD) -> str:
+    return (optimizer.run_dir / "rules.yaml").read_text(encoding="utf-8")
 
 
 def test_a_finished_compile_resolves_again_without_a_call(compiled):
-    program, pld, lm = compiled
-    before = len(calls(lm))
-    again = pld.compile(student(lm), trainset=TRAIN, valset=VAL, testset=TEST, rationales=WRONG)
-    assert len(calls(lm)) == before
+    program, optimizer, lm = compiled
+    before = len(calls(lm)), len(calls(optimizer.teacher))
+    again = optimizer.compile(student(lm), testset=TEST, **DATA)
+    assert (len(calls(lm)), len(calls(optimizer.teacher))) == before
     assert again.signature.instructions == program.signature.instructions
 
 
-def test_without_the_setting_there_is_no_loop(tmp_path):
-    pld = PLD(search=SearchConfig(screen_calls=0, trials=0), run_dir=tmp_path, adapter=LabelAdapter(), tracking=None)
-    pld.compile(student(student_lm("work")), trainset=TRAIN, valset=VAL, rationales=micro_rules(TRAIN))
-    assert "patches" not in pld.result.counts
-    assert not (tmp_path / "patches.jsonl").exists()
+def test_a_compile_killed_within_a_round_goes_on_there(compiled, tmp_path, monkeypatch):
+    program, whole, _ = compiled
+    lm, steps = student_lm("work"), []
+    real = Plan.next
+
+    def killed(self: Plan) -> Any:
+        steps.append(self.carried)
+        if steps.count(2) == 3:
+            raise KeyboardInterrupt
+        return real(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Plan, "next", killed)
+        with pytest.raises(KeyboardInterrupt):
+            pld(tmp_path).compile(student(lm), testset=TEST, **DATA)
+    again = pld(tmp_path).compile(student(lm), testset=TEST, **DATA)
+    assert again.signature.instructions == program.signature.instructions
+    asked = sum(cost.calls for cost in whole.result.costs["student"].values())
+    assert len(calls(lm)) == asked
 
 
-def test_the_result_keeps_what_the_search_chose_where_patches_changed_it(tmp_path):
-    train, val = mails(150, start=2000), mails(60, start=4000)
-    wrong = [micro_rule(one.id, one.text, one.label, MISREAD.get(keyword(one), keyword(one))) for one in train]
+def test_workers_join_a_round(compiled, tmp_path, monkeypatch):
+    """The compile steps aside once its round is queued: a worker makes all steps."""
+    lm, made = student_lm("work"), []
+    real = searching.publish_space
 
-    def compiled_with(resolve: ResolveConfig | None) -> PLDResult:
-        settings = {"search": SearchConfig(screen_calls=0, trials=0), "adapter": LabelAdapter(), "tracking": None}
-        pld = PLD(resolve=resolve, run_dir=tmp_path / f"{resolve is None}", **settings)
-        pld.compile(student(student_lm("work")), trainset=train, valset=val, rationales=wrong)
-        return pld.result
+    def published(study: Any, space: Any) -> None:
+        real(study, space)
+        if study.user_attrs.get("continued"):
+            made.append(pld(tmp_path).join(student(student_lm("work")), testset=TEST, **DATA))
 
-    searched, resolved = compiled_with(None), compiled_with(ResolveConfig(max_rounds=1))
-    assert resolved.counts["patches_kept"] > 0
-    assert resolved.searched == searched.rules != resolved.rules
-    assert searched.searched is None
+    monkeypatch.setattr(searching, "publish_space", published)
+    optimizer = pld(tmp_path)
+    program = optimizer.compile(student(lm), testset=TEST, **DATA)
+    assert made == [optimizer.result.counts["trials"] - 2]
+    assert program.signature.instructions == compiled[0].signature.instructions
+
+
+def test_only_harm_is_left_out_and_the_result_is_that_of_the_search(tmp_path):
+    def harm(given: dict[str, str]) -> str:
+        first = json.loads(given["rules"])[0].split(":")[0]
+        return json.dumps([{"kind": "add", "ids": [first], "texts": [instruction("about", "spam")]}])
+
+    alone, loop = (
+        pld(tmp_path / f"{one is None}", resolve=one, teacher=mail_teacher({"changes": harm}))
+        for one in (None, ResolveConfig())
+    )
+    for optimizer in (alone, loop):
+        optimizer.compile(student(student_lm("work")), **DATA)
+    assert loop.result.rules.render() == alone.result.rules.render()
+    assert loop.result.searched is None
+    assert (loop.result.counts["patches_kept"], len({*loop.result.counts} - {*alone.result.counts})) == (0, 3)
+    assert not (alone.run_dir / "patches.jsonl").exists()
+
+
+def test_without_a_teacher_the_stage_is_left_out_with_a_note(tmp_path):
+    optimizer = pld(tmp_path, teacher=None)
+    optimizer.compile(student(student_lm("work")), **DATA)
+    assert "Nothing was resolved: that takes a teacher." in optimizer.result.notes
+    assert "patches" not in optimizer.result.counts
+    assert not optimizer.estimate(student(student_lm("work")), **DATA).teacher_calls
+
+
+def test_a_teacher_of_no_use_is_told_of_in_the_notes(tmp_path):
+    optimizer = pld(tmp_path, teacher=mender([]))
+    optimizer.compile(student(student_lm("work")), **DATA)
+    assert any("of 1 changes by the teacher, 0 were usable" in note for note in optimizer.result.notes)
 
 
 @pytest.mark.parametrize("reserve", [0.0, 0.2])
-def test_a_capped_search_leaves_the_loop_its_share(tmp_path, reserve):
-    pld = PLD(
-        resolve=ResolveConfig(reserve=reserve),
-        search=SearchConfig(screen_calls=400),
-        budget=Budget(student_calls=200),
-        run_dir=tmp_path,
-        adapter=LabelAdapter(),
-        tracking=None,
-    )
-    pld.compile(student(student_lm("work")), trainset=TRAIN, valset=VAL, rationales=WRONG)
-    costs = pld.result.costs["student"]
+def test_a_capped_search_leaves_the_rounds_their_share(tmp_path, reserve):
+    search, budget = SearchConfig(screen_calls=400), Budget(student_calls=200)
+    optimizer = pld(tmp_path, resolve=ResolveConfig(reserve=reserve), search=search, budget=budget)
+    optimizer.compile(student(student_lm("work")), **DATA)
+    costs = optimizer.result.costs["student"]
     left = int(200 * reserve)
     assert sum(costs[stage].calls for stage in ("baseline", "search")) == 200 - left
     assert ("resolve" in costs and costs["resolve"].calls > 0) == (left > 0)
-    assert "of 200 student calls" in pld.result.stopped
+    assert "of 200 student calls" in optimizer.result.stopped
 
 
-def test_the_share_is_no_more_than_the_loop_can_use():
-    config = ResolveConfig(max_rounds=1, max_patches=1, blame_calls=0)
-    most = config.most_student_calls(train=9, val=9, rules=9)
-    assert config.reserved_calls(10**6, train=9, val=9) == most
+def test_the_share_is_no_more_than_the_rounds_can_use():
+    config = ResolveConfig(max_rounds=1)
+    assert config.reserved_calls(10**6, train=9, val=9) == config.most_student_calls(train=9, val=9) == 9 + 8 * 9
     assert config.reserved_calls(100, train=90, val=90) == 20
     assert config.reserved_calls(None, train=9, val=9) == 0
     with pytest.raises(DataError, match=r"reserve is 1"):
         ResolveConfig(reserve=1)
 
 
-def test_a_search_within_a_cap_confirms_its_choice_though_the_loop_has_its_share(tmp_path):
-    cap, val = 2000, mails(100, start=4000)
-    pld = PLD(
-        resolve=ResolveConfig(max_rounds=1),
-        search=SearchConfig.within(cap, len(val)),
-        budget=Budget(student_calls=cap),
-        run_dir=tmp_path,
-        adapter=LabelAdapter(),
-        tracking=None,
-    )
-    pld.compile(student(student_lm("work")), trainset=TRAIN, valset=val, rationales=WRONG)
-    assert pld.result.stopped is None
-    costs = pld.result.costs["student"]
-    assert sum(costs[stage].calls for stage in ("baseline", "search")) <= 0.8 * cap
-    kinds = [line.split(",")[1] for line in (tmp_path / "trials.csv").read_text().splitlines()[1:]]
-    assert kinds.count("confirm") == 2
+def test_a_round_costs_no_more_than_was_estimated(tmp_path):
+    optimizer = pld(tmp_path, search=SearchConfig(screen_calls=24, trials=1, block=12))
+    estimate = optimizer.estimate(student(student_lm("work")), **DATA)
+    optimizer.compile(student(student_lm("work")), **DATA)
+    for stage in estimate.stages:
+        cost = optimizer.result.costs[stage.role].get(stage.stage)
+        assert cost is None or cost.calls <= stage.calls, stage
 
 
 def test_a_dropped_suspect_is_no_error_of_the_student(tmp_path):
@@ -154,16 +209,9 @@ def test_a_dropped_suspect_is_no_error_of_the_student(tmp_path):
     ]
 
     def found(policy: str) -> set[str]:
-        pld = PLD(
-            resolve=ResolveConfig(max_rounds=1),
-            induce=InduceConfig(suspects=policy),
-            search=SearchConfig(screen_calls=0, trials=0),
-            run_dir=tmp_path / policy,
-            adapter=LabelAdapter(),
-            tracking=None,
-        )
-        pld.compile(student(student_lm("work")), trainset=train, valset=VAL, rationales=records)
-        assert {one.example_id for one in pld.result.suspects} >= set(wrong)
+        optimizer = pld(tmp_path / policy, induce=InduceConfig(suspects=policy), resolve=ResolveConfig(errors=24))
+        optimizer.compile(student(student_lm("work")), trainset=train, valset=VAL, rationales=records)
+        assert {one.example_id for one in optimizer.result.suspects} >= set(wrong)
         return {name for patch in read_jsonl(tmp_path / policy / "patches.jsonl", PatchRecord) for name in patch.errors}
 
     assert found("keep") & set(wrong)

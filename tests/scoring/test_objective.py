@@ -362,7 +362,7 @@ def test_what_the_metric_says_of_an_error_is_shown_to_the_teacher(tmp_path):
         words = f"{pred.label} takes it from the desk of {gold.label}" if pred_name == "self" else "not for you"
         return dspy.Prediction(score=right(gold, pred), feedback=words)
 
-    teacher = mail_teacher({"patches": lambda given: "[]"})
+    teacher = mail_teacher({"changes": lambda given: "[]"})
     signs = {**{word: word for words in WORDS.values() for word in words}, "dinner": "garden"}
     misled = [micro_rule(one.id, one.text, one.label, signs[keyword(one)]) for one in TRAIN]
     optimizer = pld(tmp_path, metric=gepa, teacher=teacher, resolve=ResolveConfig(max_rounds=1))

@@ -11,7 +11,7 @@ from dspy.utils.callback import BaseCallback
 from engine import calls
 from tasks import TEST, TRAIN, VAL, Mail, mail, mail_teacher, mails, pld, student_lm
 
-from pld_dspy.compile import stages
+from pld_dspy.compile import searching
 from pld_dspy.compile.context import CompileContext
 from pld_dspy.compile.inputs import check_inputs
 from pld_dspy.errors import DataError
@@ -332,7 +332,7 @@ def prepared(train: list[dspy.Example], val: list[dspy.Example] | None, **given:
 def optimizer(tmp_path_factory: pytest.TempPathFactory) -> PLD:
     useless = {
         "rule": lambda given: f"If the text mentions nothing, answer {given['label']}.",
-        "patches": lambda given: "[]",
+        "changes": lambda given: "[]",
     }
     return pld(
         tmp_path_factory.mktemp("run"),
@@ -344,15 +344,15 @@ def optimizer(tmp_path_factory: pytest.TempPathFactory) -> PLD:
 
 def test_a_compile_shows_nobody_what_the_predictor_does_not_read(optimizer, monkeypatch):
     lm, compared = student_lm("work"), []
-    real = stages.applicability
-    monkeypatch.setattr(stages, "applicability", lambda *given: compared.append(given) or real(*given))
+    real = searching.applicability
+    monkeypatch.setattr(searching, "applicability", lambda *given: compared.append(given) or real(*given))
     train, val, test = letters(TRAIN), letters(VAL), letters(TEST)
     optimizer.compile(Clipper(lm), trainset=train, valset=val, testset=test)
     asked = calls(optimizer.teacher)
-    assert {stage for stage in ("rationale", "wordings", "patches") for call in asked if stage in call.system} == {
+    assert {stage for stage in ("rationale", "wordings", "changes") for call in asked if stage in call.system} == {
         "rationale",
         "wordings",
-        "patches",
+        "changes",
     }
     assert "postscript" not in "".join(call.user for call in [*asked, *calls(lm)])
     ((_, texts_by_id, texts, _),) = compared

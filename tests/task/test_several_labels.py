@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
 import dspy
+import numpy as np
 import pytest
 from engine import calls, fn_lm, output_fields, rules_in, sections
 from sklearn.metrics import balanced_accuracy_score, f1_score, precision_recall_fscore_support
-from tasks import WORDS, instruction, mail_teacher, pld, rule, rule_set
+from tasks import WORDS, instruction, mail_teacher, pld, rule
 from typer.testing import CliRunner
 
 from pld_dspy.audit import suspects
@@ -27,10 +28,8 @@ from pld_dspy.ledger.answer import Answer
 from pld_dspy.ledger.jsonl import read_jsonl, write_jsonl
 from pld_dspy.ledger.keys import digest
 from pld_dspy.ledger.ledger import Ledger
-from pld_dspy.resolve.diagnosis import find_mistakes
-from pld_dspy.resolve.judge import judge
-from pld_dspy.resolve.pool import Pool
-from pld_dspy.resolve.records import Conflict
+from pld_dspy.resolve.diagnosis import find_hard_examples
+from pld_dspy.resolve.records import HardExample
 from pld_dspy.resolve.resolve_config import ResolveConfig
 from pld_dspy.rules import (
     DOUBT_MARK,
@@ -184,7 +183,7 @@ def test_what_is_left_wrong_is_mended_label_by_label(tmp_path):
         for told in [instruction("nothing" if tag == "work" else " or ".join(WORDS[tag]), tag)]
     ]
     patch = json.dumps([{"kind": "add", "texts": [instruction(" or ".join(WORDS["work"]), "work")]}])
-    teacher = mail_teacher({"patches": lambda given: patch}, model="custom/tag-resolver")
+    teacher = mail_teacher({"changes": lambda given: patch}, model="custom/tag-resolver")
     optimizer = pld(tmp_path, teacher=teacher, resolve=ResolveConfig(max_rounds=1))
     optimizer.compile(tagger(tagging_lm("home")), trainset=TRAIN, valset=VAL, rationales=recorded)
     patches = [json.loads(line) for line in (tmp_path / "patches.jsonl").read_text().splitlines()]
@@ -444,34 +443,27 @@ def test_examples_weigh_by_how_rare_their_labels_are():
     assert weights[6] == pytest.approx(0.5 * (1 / 7 + 1) / 3 + 0.5 / 8)
 
 
-def test_a_mistake_tells_what_is_missing_and_what_is_too_much():
+def hard_examples(train: list[dspy.Example], answers: list[str]) -> dict[str, HardExample]:
+    student = Evaluator(student=tagger(), task=task(), ledger=Ledger(), adapter=LabelAdapter())
+    given, said = {one.id: one for one in train}, [Answer(outputs={"tags": one.split(", ")}) for one in answers]
+    unknown = np.full((len(train), len(LABELS)), np.nan)
+    found = find_hard_examples(given, said, unknown, student, most=9, text=lambda one: one.text)
+    return {one.example_id: one for one in found}
+
+
+def test_an_error_tells_which_labels_are_missed():
     train = [tagged(0, ["spam", "work"], ["a"]), tagged(1, ["home"], ["b"]), tagged(2, ["work"], ["c"])]
-    pool = Pool.of(train, [], task(), texts=[one.text for one in train], sample=9, seed=0)
-    found = {one.example_id: one for one in find_mistakes(pool, ["spam, home", "work, home", "work"])}
-    assert (found["m0"].missed, found["m0"].wrong) == (("work",), ("home",))
-    assert (found["m1"].missed, found["m1"].wrong) == (("home",), ("work",))
-    assert "m2" not in found
-    assert Conflict((found["m0"],), None, ()).labels == ("work",)
+    found = hard_examples(train, ["spam, home", "work, home", "work"])
+    assert {name: (one.rival, one.missed) for name, one in found.items()} == {
+        "m0": ("spam, home", ("work",)),
+        "m1": ("work, home", ("home",)),
+    }
 
 
-def test_a_mistake_where_no_label_is_right_has_its_cost():
+def test_an_error_where_no_label_is_right_has_its_cost():
     train = [tagged(0, [], ["a"]), tagged(1, [], ["b"]), tagged(2, ["work"], ["c"])]
-    texts = [one.text for one in train]
-    found = find_mistakes(Pool.of(train, [], task(), texts=texts, sample=9, seed=0), ["home", NO_LABEL, "work"])
-    assert [(one.example_id, one.gold, one.cost) for one in found] == [("m0", NO_LABEL, 0.5)]
-
-
-def test_a_patch_that_brings_one_of_two_missing_labels_wins():
-    train = [tagged(n, LABELS, [WORDS[tag][n % 2] for tag in LABELS]) for n in range(24)]
-    student = Evaluator(student=tagger(), task=task(), ledger=Ledger(), lm=tagging_lm(), adapter=LabelAdapter())
-    spam, work = (rule(f"{tag}-1", ", ".join(WORDS[tag]), tag) for tag in ("spam", "work"))
-    pool = Pool.of(train, [], task(), texts=[one.text for one in train], sample=99, seed=0)
-    found = find_mistakes(pool, student.labels(rule_set(spam), train, stage="test"))
-    assert {one.missed for one in found} == {("work", "home")}
-    shown = Conflict(tuple(found[:4]), None, ())
-    rest = [row for row in range(24) if row not in shown.rows]
-    verdict = judge(rule_set(spam), rule_set(spam, work), pool.take(shown.rows), pool.take(rest), student, alpha=0.15)
-    assert (verdict.passed, verdict.wins, verdict.losses, verdict.asked) == (True, 20, 0, 24)
+    [one] = hard_examples(train, ["home", NO_LABEL, "work"]).values()
+    assert (one.example_id, one.gold, one.cost) == ("m0", NO_LABEL, 0.5)
 
 
 def test_a_record_explains_one_of_the_examples_labels():

@@ -1,0 +1,137 @@
+"""The stages that search: the first search, the rounds of resolving that go on from it, and workers that join."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from optuna import Study
+
+from ..ledger.jsonl import write_jsonl
+from ..ledger.keys import digest
+from ..local.lm import LocalLM
+from ..resolve.loop import Resolver
+from ..resolve.records import Choice
+from ..resolve.resolve_config import ResolveConfig
+from ..rules import Rule, RuleSet
+from ..run.progress import Progress, bar, timed, write_trials
+from ..run.result import OWN_CODE
+from ..search.applicability import applicability
+from ..search.demonstrations import draw_demonstrations
+from ..search.search_config import SearchConfig
+from ..search.space import Space
+from ..search.storage import CONTINUED, open_study, publish_space
+from ..search.study import RuleSearch
+from .context import CompileContext
+
+
+def search_rules(
+    context: CompileContext, config: SearchConfig, *, progress: Progress, storage: str | None, calibrated: bool
+) -> None:
+    """Search for the best rules, wordings, order and demonstrations, or continue a search that was killed."""
+    folder, doubted = context.folder, {suspect.example_id for suspect in context.audit.suspects}
+    context.demos = draw_demonstrations(
+        context.reads_by_id,
+        context.task.golds(context.splits.train),
+        most=config.demos,
+        doubted=doubted,
+        seed=context.seed,
+    )
+    space = Space(tuple(context.induction.rules), context.demos)
+    with timed(context.seconds, "search"):
+        study = _study_of(context, space, storage, kind="-")
+        search = rule_search(context, space, study, config, calibrated=calibrated, on_trial=progress)
+        publish_space(study, space)
+        progress.best = max((trial.objective or 0.0 for trial in search.trials), default=progress.best)
+        with bar("search", "trial", total=search.steps) as progress.bar:
+            progress.bar.update(len(search.trials))
+            context.searched = search.run()
+        write_trials(folder.trials, context.searched.trials)
+    context.seconds[OWN_CODE] = context.searched.own_seconds
+
+
+def _study_of(context: CompileContext, space: Space, storage: str | None, *, kind: str, more: Any = None) -> Study:
+    """Open the study of a search over ``space``, named by all that decides what its trials are.
+
+    A teacher's answer that was lost before, and came now, changes the rules: old trials are then of other rules.
+    """
+    parts = [rule.model_dump(exclude={"origins"}) for rule in space.rules]
+    parts += [demo.model_dump() for choice in space.demos for demo in choice]
+    name = digest(parts if more is None else [parts, more])
+    return open_study(storage or context.folder.study, name=f"{context.folder.fingerprint}{kind}{name}")
+
+
+def rule_search(
+    context: CompileContext, space: Space, study: Study, config: SearchConfig, **options: Any
+) -> RuleSearch:
+    """Return the search over ``space``, ready to run."""
+    lm, val, cap = context.student_lm, context.splits.val, context.ledger.budget.student_calls
+    if own := study.user_attrs.get(CONTINUED):  # that of a round of resolving
+        config, options = config.model_copy(update=own), {**options, "stage": "resolve"}
+    elif config.calls is not None and cap is not None:  # else the last races and the confirmation are lost
+        left = cap - context.ledger.reserved.get("search", 0)
+        config = config.model_copy(update={"calls": min(config.calls, left)})
+    return RuleSearch(
+        space.rules,
+        context.evaluator,
+        val,
+        study=study,
+        config=config,
+        demos=space.demos,
+        about=applicability(space.rules, context.texts_by_id, context.texts(val), context.plain_embedder),
+        seed=context.seed,
+        count_tokens=lm.count_tokens if isinstance(lm, LocalLM) else None,
+        **options,
+    )
+
+
+def resolve_errors(
+    context: CompileContext,
+    config: ResolveConfig,
+    search: SearchConfig,
+    *,
+    progress: Progress,
+    storage: str | None,
+    calibrated: bool,
+) -> None:
+    """Let the teacher revise the rules by the errors that remain, and search on; dropped doubted labels are none."""
+    if context.teacher is None:
+        context.notes.append("Nothing was resolved: that takes a teacher.")
+        return
+    sizes = {"train": len(context.splits.train), "val": len(context.splits.val)}
+    cap = context.ledger.budget.student_calls
+    if cap is not None:  # what was left when the first round began, also in a resumed run
+        cap = max(cap - context.ledger.total("student", stages=("baseline", "frame", "search")).calls, 0)
+    sample, calls = config.round_calls(**sizes, left=cap)
+
+    def go_on(pool: Sequence[Rule], revised: RuleSet) -> Choice:
+        before, space = context.found, Space(tuple(pool), context.demos)
+        own = search.continued(calls, sizes["val"])
+        rest = [revised.model_dump(), own, [trial.encode(sizes["val"]) for trial in before.trials]]
+        study = _study_of(context, space, storage, kind="+", more=rest)
+        study.set_user_attr(CONTINUED, own)
+        more = rule_search(
+            context, space, study, search, calibrated=calibrated, on_trial=progress, before=before, revised=revised
+        )
+        publish_space(study, space)
+        context.resolved = more.run()
+        write_trials(context.folder.trials, context.resolved.trials)
+        return choice()
+
+    def choice() -> Choice:
+        return Choice(context.found.best, context.found.objective, context.found.stopped)
+
+    teacher = context.teacher and replace(context.teacher, task=context.induction.brief or context.teacher.task)
+    with timed(context.seconds, "resolve"), bar("resolve", "trial") as progress.bar:
+        context.resolution = Resolver(
+            evaluator=context.evaluator,
+            teacher=teacher,
+            config=config.model_copy(update={"sample": sample}),
+            unshown=partial(context.unshown, but=context.induction.dropped),
+            text=context.reader.text,
+            go_on=go_on,
+            calibrated=calibrated,
+            seed=context.seed,
+        ).run(choice(), context.induction.rules)
+        write_jsonl(context.folder.patches, context.resolution.patches)
