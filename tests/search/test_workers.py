@@ -437,7 +437,7 @@ def check_killed(
     kept = sum(line["calls"] for line in lines)
     assert killed
     assert kept <= made <= kept + len(killed)
-    # Two may propose the same set at the same moment, and a compile that starts anew takes what the others are asking at
+    # Two may propose the same set at one moment, and a compile that starts anew takes what the others are asking at
     # that moment for lost: neither has the other's answers then.
     twice = len(lines) - len({line["key"] for line in lines})
     assert twice <= workers * len(VAL)
