@@ -38,7 +38,7 @@ from .search_result import SearchResult
 from .space import Candidate, Space
 from .storage import damaged
 from .student_model import StudentModel
-from .surrogate import Floats
+from .surrogate import Floats, Posterior
 from .trials import KIND, SECONDS, STEP, FinishedTrial, asked_in_full, carry_over, incumbent
 
 logger = logging.getLogger(__name__)
@@ -98,9 +98,8 @@ class RuleSearch:
         self.trials: list[FinishedTrial] = []  # finished ones, in the order of the plan
         self._on_trial: Callable[[FinishedTrial], object] = lambda _: None
         self._read()
-        carried = sum(trial.carried for trial in self.trials)
         crossed = None if before is None else (self.space.placed(before.best), self.space.placed(revised))
-        self.plan = Plan(study, self.space, self.config, seed, carried, crossed)
+        self.plan = Plan(study, self.space, self.config, seed, sum(one.carried for one in self.trials), crossed)
         self.model = StudentModel(
             self.space,
             self.asker.golds,
@@ -269,8 +268,6 @@ class RuleSearch:
         more: a set under which the gold labels are less likely than under all rules owes its place to luck.
         """
         posterior = self.model.posterior(self.trials)
-        given = self.space, self.config, self.trials
-        insights = None if posterior is None else Insights(*given, posterior, self.seed, self.count_tokens)
 
         def merit(trial: FinishedTrial) -> float:
             value = (trial.objective or 0.0) - self.config.parsimony * trial.candidate.size
@@ -296,5 +293,8 @@ class RuleSearch:
             objective=best.objective or 0.0,
             trials=self.trials,
             stopped=stopped,
-            insight=None if insights is None else insights.around(best),
+            insight=None if posterior is None else self._insights(posterior).around(best),
         )
+
+    def _insights(self, posterior: Posterior) -> Insights:
+        return Insights(self.space, self.config, self.trials, posterior, self.seed, self.count_tokens)
