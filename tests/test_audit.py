@@ -329,16 +329,16 @@ class TestInACompile:
             compiled(optimizer, student(lm), rationales=micro_rules(TRAIN))
         assert calls(lm) == []
 
-    def test_the_estimate_counts_audit_and_draws(self):
+    def test_the_estimate_counts_audit_and_drafts(self):
         def calls_by_stage(**settings: object) -> dict[str, int]:
             optimizer = pld(induce=InduceConfig(**settings))
             stages = optimizer.estimate(student(student_lm()), trainset=TRAIN, rationales=micro_rules(TRAIN[:9])).stages
             return {stage.stage: stage.calls for stage in stages if stage.role == "teacher"}
 
-        plain, more = calls_by_stage(), calls_by_stage(audit="teacher", draws=3)
+        plain, more = calls_by_stage(), calls_by_stage(audit="teacher", drafts=3)
         assert "audit" not in plain
         assert more["audit"] >= more["explain"] + 1
-        assert more["induce"] == 3 * plain["induce"]
+        assert more["induce"] == plain["induce"] + 2 * 2  # each draft may be asked for once more
 
 
 class TestPolicy:

@@ -259,22 +259,6 @@ def test_shorter_sets_are_counted_in_the_students_own_tokens(tmp_path):
     assert optimizer.result.at_budget(tokens=999) == RuleSet()
 
 
-def test_a_budget_that_holds_the_patched_rules_gives_these(tmp_path):
-    optimizer = pld(tmp_path, search=SearchConfig(trials=2, screen_calls=160, block=8))
-    compiled(optimizer, student(student_lm()))
-    searched, longest = optimizer.result, max(rung.tokens for rung in optimizer.result.insight.ladder)
-    new = searched.rules.rules[0].model_copy(
-        update={"id": "new", "wordings": ("If it rains, answer home.",), "chosen": 0}
-    )
-    rules = RuleSet(rules=(*searched.rules.rules, new))
-    patched = searched.model_copy(update={"rules": rules, "searched": searched.rules, "rule_tokens": longest + 20.0})
-    assert patched.at_budget(tokens=int(longest) + 20) == rules
-    assert patched.at_budget(tokens=int(longest) + 19) == searched.at_budget(tokens=int(longest) + 19)
-    from_nothing = patched.model_copy(update={"searched": RuleSet()})
-    assert from_nothing.at_budget(tokens=int(longest) + 20) == rules
-    assert from_nothing.at_budget(tokens=int(longest) + 19) == RuleSet()
-
-
 def test_few_validation_examples_come_with_a_warning_and_many_do_not(tmp_path):
     few, many = tmp_path / "few", tmp_path / "many"
     for folder, size, warned in ((few, 24, True), (many, 120, False)):

@@ -49,14 +49,19 @@ def test_yaml_keeps_what_the_student_reads_and_leaves_the_bench_out():
 
 
 def test_a_wording_remembers_where_it_came_from():
-    told = SPAM.model_copy(update={"origins": ("teacher", "cues", "micro-rule, teacher draw 2")})
+    told = SPAM.model_copy(update={"origins": ("teacher", "cues", "teacher cues draw 2")})
     rules, same = rule_set(told, WORK), rule_set(SPAM, WORK)
     assert (rules.digest, rules.render()) == (same.digest, same.render())
     assert told.with_wording(2).origins == told.origins
-    assert [told.wording_from(origin) for origin in ("cues", "teacher draw 2", "draw 2", "patch")] == [1, 2, None, None]
+    assert [told.wording_from(origin) for origin in ("cues", "teacher cues draw 2", "draw 2", "patch")] == [
+        1,
+        2,
+        None,
+        None,
+    ]
     text = rules.to_yaml()
     assert "origin: cues" in text
-    assert RuleSet.from_yaml(text).rules[0].origins == ("cues", "teacher", "micro-rule, teacher draw 2")
+    assert RuleSet.from_yaml(text).rules[0].origins == ("cues", "teacher", "teacher cues draw 2")
     edited = text.replace("  - If the text mentions lotteries, answer spam.\n", "")
     assert len(RuleSet.from_yaml(edited).rules[0].wordings) == 2
     assert RuleSet.from_yaml(edited).rules[0].origins == ()

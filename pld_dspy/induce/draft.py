@@ -14,7 +14,7 @@ from ..ledger.answer import Answer
 from ..task.task import Task
 from ..teacher.signatures import WORDING_KINDS, WriteRules, WrittenRule
 from ..teacher.teacher import Teacher
-from .generalize import usable_line
+from .formats import usable_line
 from .groups import Cluster
 
 AT_ONCE = 30

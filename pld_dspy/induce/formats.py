@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 
 from ..task.answers import label_names
+from ..teacher.signatures import is_unfilled
 
 _FLAGS = re.IGNORECASE | re.VERBOSE
 
@@ -62,3 +63,9 @@ def about_format(text: str, labels: Sequence[str]) -> bool:
         return False
     named = {re.sub(r"[\s_-]", "", name.casefold()) for name in label_names(tuple(labels)).findall(text)}
     return len(named) != 1
+
+
+def usable_line(text: str, labels: Sequence[str]) -> str:
+    """Return a teacher's wording as one line; an empty text where it fills nothing in, or is about the format."""
+    line = " ".join(text.split())
+    return "" if is_unfilled(line) or about_format(line, labels) else line

@@ -7,9 +7,9 @@ from itertools import islice
 
 from ..ledger.answer import Answer
 from ..task.task import CHARACTERS_PER_TOKEN, Task
-from ..teacher.signatures import WORDING_KINDS, GeneralizeRules, is_unfilled
+from ..teacher.signatures import WORDING_KINDS, GeneralizeRules
 from ..teacher.teacher import Teacher
-from .formats import about_format
+from .formats import usable_line
 from .groups import Cluster
 
 NOTES = 12
@@ -71,9 +71,3 @@ def note_parts(
 
 def _texts(answer: Answer) -> list[str]:
     return list((answer.outputs or {}).get("wordings") or [])
-
-
-def usable_line(text: str, labels: Sequence[str]) -> str:
-    """Return a teacher's wording as one line; an empty text where it fills nothing in, or is about the format."""
-    line = " ".join(text.split())
-    return "" if is_unfilled(line) or about_format(line, labels) else line

@@ -22,7 +22,7 @@ def test_options_default_to_what_the_library_defaults_to() -> None:
     assert options["screen_calls"].default == search.screen_calls
     assert options["trials"].default == search.trials
     induce = InduceConfig()
-    for name in ("wordings", "draws", "suspects", "audit"):
+    for name in ("wordings", "drafts", "suspects", "audit"):
         assert getattr(options[name].default, "value", options[name].default) == getattr(induce, name)
 
 

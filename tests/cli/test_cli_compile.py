@@ -212,13 +212,13 @@ class TestSuspects:
         said = refused(run(*COMPILE, *SMALL, "--audit", "teacher", "--quiet"))
         assert "there is no teacher. Give one, as PLD(teacher=...) or --teacher" in said
 
-    def test_audit_and_draws_are_in_the_estimate(self, task: Path) -> None:
+    def test_audit_and_drafts_are_in_the_estimate(self, task: Path) -> None:
         told = ("--teacher", "local", "--estimate")
         plain, more = run(*COMPILE, *told), run(*COMPILE, *told, "--audit", "teacher", "--drafts", "3")
         assert "audit" not in plain.stdout
         assert re.search(r"audit +teacher +8 ", more.stdout), more.output
         asked = [int(re.search(r"induce +teacher +(\d+) ", found.stdout)[1]) for found in (plain, more)]
-        assert asked[1] == 3 * asked[0]
+        assert asked[1] == asked[0] + 2 * 2
 
     def test_by_default_nothing_is_doubted(self, finished: Path) -> None:
         found = json.loads((finished / "run" / "result.json").read_text(encoding="utf-8"))

@@ -23,7 +23,7 @@ def test_a_helper_makes_the_trials_that_are_left(student: dspy.LM, task: Path, m
     compiling = (*COMPILE, *SMALL, *limits, "--student", "openai/none", "--quiet")
     assert run(*compiling).exit_code == 130
     pld = unfinished_compile(Path("run"))[1]
-    assert (pld.search.trials, pld.induce.draws, pld.resolve.max_rounds, pld.budget.student_calls) == (1, 2, 1, 400)
+    assert (pld.search.trials, pld.induce.drafts, pld.resolve.max_rounds, pld.budget.student_calls) == (1, 2, 1, 400)
 
     monkeypatch.setattr(student.engine, "fn", answer)
     made = run("search", "run", "--threads", "1")

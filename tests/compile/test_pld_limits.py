@@ -164,7 +164,7 @@ def test_a_spent_budget_ends_in_the_best_so_far_and_a_test_report(tmp_path, cap)
     assert optimizer.result.test.compiled.n == len(TEST)
 
 
-@pytest.mark.parametrize("cap", [9, 38])
+@pytest.mark.parametrize("cap", [9, 36])
 def test_a_spent_teacher_budget_ends_in_the_rules_so_far(tmp_path, cap):
     optimizer, teacher = pld(tmp_path, budget=Budget(teacher_calls=cap)), mail_teacher()
     optimizer.teacher = teacher
@@ -176,7 +176,7 @@ def test_a_spent_teacher_budget_ends_in_the_rules_so_far(tmp_path, cap):
     generous = pld(tmp_path, teacher=teacher)
     compiled(generous, student(student_lm()))
     assert generous.result.counts["micro_rules"] == len(TRAIN)
-    assert len(calls(teacher)) == len(TRAIN) + generous.result.counts["rules"]
+    assert len(calls(teacher)) == len(TRAIN) + 1  # one draft of all rules
 
 
 def test_a_budget_below_the_baseline_is_an_error(tmp_path):
@@ -198,7 +198,7 @@ def test_the_estimate_bounds_what_is_spent_and_calls_nobody(tmp_path, search, va
     costs = optimizer.result.costs
     money = sum(cost.money for stages in costs.values() for cost in stages.values())
     assert len(calls(lm)) <= found.student_calls <= 1.6 * len(calls(lm))
-    assert len(calls(teacher)) <= found.teacher_calls <= 1.6 * len(calls(teacher))
+    assert len(calls(teacher)) <= found.teacher_calls <= 2 * len(calls(teacher))
     assert 0 < money <= found.money
 
 
