@@ -29,7 +29,7 @@ demo: install  ## compile the demo task on the local 1.5B model and print what c
 	$(BIN)/pld-dspy demo --out runs/demo
 
 test: dev  ## run all tests, then those on a real local model, which needs the processor for itself
-	$(BIN)/python -m pytest --ignore tests/real_model -n 2 --dist loadfile
+	$(BIN)/python -m pytest --ignore tests/real_model -n 2 --dist loadfile --no-loadscope-reorder
 	$(BIN)/python -m pytest tests/real_model
 
 lint: dev  ## ruff and mypy

@@ -18,6 +18,14 @@ from dspy.dsp.utils.settings import DEFAULT_CONFIG
 from pld_dspy.local import embedding
 from pld_dspy.scoring import baselines
 
+LONGEST = ("test_pld_run", "test_pld_kills", "test_workers", "test_search_cost", "test_local", "test_inside")
+"""Files that take the longest begin first, so that no process ends with one of them while the other waits."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort files, and leave the order within them."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
 
 @pytest.fixture(autouse=True, scope="session")
 def no_waiting_for_disks() -> Iterator[None]:

@@ -88,9 +88,10 @@ def induce(
     check = ClusterCheck(config)
     clusters = clusters_of(usable, task, check, down_weighted, embedder)
     written: list[dict[str, str]] = [{} for _ in clusters]
+    single: list[Cluster] = []
     if teacher is not None:
         teacher = replace(teacher, task=brief_of(clusters, task, teacher.task, reads or {}, confusions or {}))
-        clusters, written = _written(clusters, task, config, teacher, embedder, on_answer)
+        clusters, written, single = _written(clusters, task, config, teacher, embedder, on_answer)
     rules = _rules(clusters, rule_wordings(clusters, written, task, config, reads or {}))
     placed = {id(rule) for cluster in clusters for rule in cluster.members}  # an example has one per label
     noise = [rule.example_id for rule in usable if id(rule) not in placed]
@@ -101,7 +102,7 @@ def induce(
         "suspects_dropped": len(decisive) - len(usable),
         "suspects_down_weighted": len(down_weighted),
         "noise": len(noise),
-        "in_parts": sum(len(note_parts(cluster.texts)) > 1 for cluster in clusters) if teacher else 0,
+        "in_parts": sum(len(note_parts(cluster.notes)) > 1 for cluster in single),
         "rules": len(rules),
         "largest": max(len(rule.support) for rule in rules),
         "labels_without_rule": len(without_rule),
@@ -127,10 +128,10 @@ def _written(
     teacher: Teacher,
     embedder: Embedder,
     on_answer: Callable[[], object] | None,
-) -> tuple[list[Cluster], list[dict[str, str]]]:
+) -> tuple[list[Cluster], list[dict[str, str]], list[Cluster]]:
     """Return what each rule covers, and its wordings by the teacher, text -> origin: first the rules of drafts.
 
-    A cluster is worded by itself if no rule of a draft is about its label and covers it.
+    A cluster is worded by itself if no rule of a draft is about its label and covers it; these are returned last.
     """
     count, covered = config.teacher_wordings, set[int]()
     rules: list[tuple[Cluster, dict[str, str]]] = []
@@ -141,13 +142,13 @@ def _written(
             if len(cluster.labels) == 1:
                 covered.update(covers)
     left = [number for number in range(len(clusters)) if number not in covered]
-    if left:
+    single = [clusters[number] for number in left]
+    if single:
         near = nearest_notes(clusters, embedder)
-        near, single = [near[number] for number in left], [clusters[number] for number in left]
-        worded = generalize(single, task, count, teacher, near=near, on_answer=on_answer)
+        worded = generalize(single, task, count, teacher, near=[near[number] for number in left], on_answer=on_answer)
         named = [{text: teacher_origin(kind) for text, kind in texts.items()} for texts in worded]
         rules += zip(single, named, strict=True)
-    return [cluster for cluster, _ in rules], [texts for _, texts in rules]
+    return [cluster for cluster, _ in rules], [texts for _, texts in rules], single
 
 
 def _about_decision(micro_rules: Sequence[MicroRule], task: Task) -> list[MicroRule]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -108,11 +109,12 @@ class TextClassifier:
     def out_of_fold(self, groups: Sequence[Hashable], *, seed: int = 0) -> Floats:
         """Return n x C log-probabilities of the labelled texts, each by a classifier that has not seen its group.
 
-        At most ten folds; copies of a text should be one group. With fewer than two groups, all labels get the same.
+        At most ten folds, and no more than the commonest label has examples; copies of a text should be one group. With
+        fewer than two folds, all labels get the same.
         """
         numbers = {group: place for place, group in enumerate(dict.fromkeys(groups))}
         found = np.full((len(self.golds), len(self.labels)), -np.log(len(self.labels)))
-        folds = min(FOLDS, len(numbers))
+        folds = min(FOLDS, len(numbers), max(Counter(self.golds).values()))
         if folds < 2:
             return found
         shuffled = np.random.default_rng(seed).permutation(len(numbers))

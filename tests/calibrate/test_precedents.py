@@ -10,7 +10,7 @@ from scipy.special import log_softmax
 from tasks import LABELS, TEST, TRAIN, VAL, compiled, leaning_lm, mail_evaluator, mail_task, pld, student, student_lm
 
 from pld_dspy.calibrate.calibrated import Calibrated
-from pld_dspy.calibrate.precedents import Precedents, Weights, fit_weights
+from pld_dspy.calibrate.precedents import PRIOR, Precedents, Weights, fit_weights
 from pld_dspy.calibrate.students import weigh
 from pld_dspy.errors import DataError
 from pld_dspy.ledger.answer import Answer
@@ -63,6 +63,16 @@ def test_the_side_that_knows_more_weighs_more_and_all_are_best_together(skills):
     assert right[0] >= max(right[1:]) - 0.01
     if len(set(skills)) == 1:
         assert right[0] > max(right[1:]) + 0.1
+
+
+def test_few_answers_move_the_weights_little_and_many_decide_them():
+    rng = np.random.default_rng(3)
+    off = []
+    for n in (12, 1200):
+        gold = np.arange(n) % 3
+        found = fit_weights(*sides(gold, (0.0, 0.0, 3.0), rng), gold)
+        off.append(np.abs(np.subtract([found.student, found.classifier, found.nearest], PRIOR)).max())
+    assert off[0] < off[1] / 2
 
 
 def test_a_side_that_speaks_against_the_labels_weighs_nothing():

@@ -47,6 +47,15 @@ def test_out_of_fold_no_text_is_judged_by_a_classifier_that_saw_its_copy():
     assert np.exp(found) == pytest.approx(0.5, abs=0.05)
 
 
+def test_fewer_examples_of_each_label_than_folds_are_no_error():
+    texts = [f"note about {word}" for word in ("soup", "bread", "oven", "goal", "coach", "team")]
+    found = TextClassifier.of(texts, ["a"] * 3 + ["b"] * 3, ("a", "b"), tfidf_svd).out_of_fold(texts)
+    assert found.shape == (6, 2)
+    assert np.exp(found).sum(axis=1) == pytest.approx(1)
+    single = TextClassifier.of(texts[2:4], ["a", "b"], ("a", "b"), tfidf_svd).out_of_fold(texts[2:4])
+    assert np.exp(single) == pytest.approx(0.5)
+
+
 def test_one_group_or_one_label_or_one_text_is_no_error():
     one = TextClassifier.of(["soup"], ["a"], ("a", "b"), tfidf_svd)
     assert one.predict(["bread", ""]) == ["a", "a"]
