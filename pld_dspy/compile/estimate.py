@@ -17,10 +17,11 @@ from ..resolve.resolve_config import ResolveConfig
 from ..search.demonstrations import MOST_TOKENS
 from ..search.search_config import SearchConfig
 from ..task.task import CHARACTERS_PER_TOKEN, Task
+from ..teacher.brief import TOKENS as BRIEF_TOKENS
 from .context import CompileContext
 
 RULE_TOKENS = 40
-TEACHER_PROMPT_TOKENS = 350
+TEACHER_PROMPT_TOKENS = 500
 ANSWER_TOKENS = 120
 LABEL_TOKENS = 5
 
@@ -86,14 +87,18 @@ def estimate(
     if induce.audit == "teacher" and asks:
         stages.append(_teacher("audit", explained, own + train))
     clusters = explained // 2 + len(task.labels)
-    syntheses = asks * (2 * induce.drafts * -(-clusters // AT_ONCE) + clusters)
-    stages.append(_teacher("induce", syntheses, own + 12 * RULE_TOKENS))
+    brief = own + min(BRIEF_TOKENS, clusters * (RULE_TOKENS + 2 * train))  # each cluster with a note and two inputs
+    notes = 2 * RULE_TOKENS  # a note and why
+    drafts = 2 * induce.drafts * -(-clusters // AT_ONCE)
+    whole = _teacher("induce", asks * drafts, brief + min(explained, 6 * AT_ONCE) * notes, 4 * AT_ONCE * RULE_TOKENS)
+    single = _teacher("induce", asks * clusters, brief + 16 * notes)
+    stages.append(StageEstimate("teacher", "induce", *(sum(pair) for pair in zip(whole[2:], single[2:], strict=True))))
     stages.append(_student("search", search.most_calls(len(splits.val)), own + rules + val))
     if resolve is not None:
         calls = asks * resolve.most_student_calls(train=len(splits.train), val=len(splits.val))
         stages.append(_student("resolve", calls, own + rules + max(train, val)))
         shown = MOST_CHARACTERS // CHARACTERS_PER_TOKEN  # beside the list, the bench and earlier changes
-        stages.append(_teacher("resolve", asks * resolve.most_teacher_calls(), own + 3 * rules + shown))
+        stages.append(_teacher("resolve", asks * resolve.most_teacher_calls(), brief + 3 * rules + shown))
     if calibrate:
         stages.append(_student("calibrate", 2 * len(splits.train), own + rules + train))
     stages.append(_student("test", 2 * len(splits.test), own + rules + test))
@@ -102,8 +107,8 @@ def estimate(
     return Estimate(stages=stages, money=_money(stages, budget, models), budget=budget)
 
 
-def _teacher(stage: str, calls: int, prompt: int) -> StageEstimate:
-    return StageEstimate("teacher", stage, calls, calls * (TEACHER_PROMPT_TOKENS + prompt), calls * ANSWER_TOKENS)
+def _teacher(stage: str, calls: int, prompt: int, answer: int = ANSWER_TOKENS) -> StageEstimate:
+    return StageEstimate("teacher", stage, calls, calls * (TEACHER_PROMPT_TOKENS + prompt), calls * answer)
 
 
 def _student(stage: str, calls: int, prompt: int) -> StageEstimate:
