@@ -169,10 +169,8 @@ def killed_until_done(path: Path, calls: Path, moments: Iterator[float], *, work
         yield stage_of(path)
 
 
-@pytest.mark.parametrize(
-    ("workers", "kills"),
-    [(1, 2), pytest.param(1, 100, marks=pytest.mark.long), pytest.param(2, 100, marks=pytest.mark.long)],
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("workers", "kills"), [(1, 100), (2, 100)])
 def test_a_compile_killed_at_random_moments_gets_there(tmp_path, uninterrupted, workers, kills):
     result, seconds = uninterrupted
     chance, stages, same, number = random.Random(workers), Counter[str](), 0, 0
@@ -206,8 +204,8 @@ def compile_on_a_small_disk(folder: Path, calls: Path, size: int) -> None:
 @pytest.mark.parametrize(
     ("size", "file"),
     [
-        (9_000, "predictions.jsonl"),
         (60_000, "study.log"),
+        pytest.param(9_000, "predictions.jsonl", marks=pytest.mark.long),
         pytest.param(700, "config.yaml", marks=pytest.mark.long),
         pytest.param(64_000, "", marks=pytest.mark.long),
     ],

@@ -86,7 +86,7 @@ def test_the_encoder_reads_meaning_and_both_ends_of_a_long_text():
     assert len(card) == 384
     assert card @ machine > card @ soup
     long = "a" * HALF + "b" * HALF
-    ends = [long, f"{long} middle {long}", f"a{long[1:]} other {long}", f"{long[:-1]}c"]
+    ends = [f"{long} middle {long}", f"{long} other {long}", f"{long} middle {long[:-1]}c"]
     vectors = embed(ends, sentence_encoder)
-    assert vectors[1] == pytest.approx(vectors[2])
-    assert vectors[0] != pytest.approx(vectors[3])
+    assert vectors[0] == pytest.approx(vectors[1])
+    assert vectors[0] != pytest.approx(vectors[2])

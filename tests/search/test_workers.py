@@ -121,6 +121,7 @@ def check(folder: Path, storage: str | None) -> None:
     assert result.improved
 
 
+@pytest.mark.long
 def test_four_workers_on_a_journal_make_every_trial_once(tmp_path):
     check(tmp_path / "run", None)
 
