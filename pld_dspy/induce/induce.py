@@ -1,4 +1,4 @@
-"""Induce: micro-rules are clustered label by label, and each cluster becomes one rule."""
+"""Induce: micro-rules are clustered label by label, and clusters become rules."""
 
 from __future__ import annotations
 
