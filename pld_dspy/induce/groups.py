@@ -10,7 +10,6 @@ import numpy as np
 from sklearn.cluster import KMeans
 
 from ..errors import DataError
-from ..local.embedding import Embedder, embed, tfidf_svd
 from ..rules import MicroRule
 from ..task.task import Task
 from .cluster import Floats, Ints, average_linkage, condense
@@ -82,20 +81,20 @@ class ClusterCheck:
 
 def clusters_of(
     micro_rules: Sequence[MicroRule],
+    vectors: Floats,
     task: Task,
     check: ClusterCheck,
     down_weighted: frozenset[str],
-    embedder: Embedder = tfidf_svd,
 ) -> list[Cluster]:
-    """Cluster micro-rules label by label, so that a rare label is not lost in a frequent one; most support first.
+    """Cluster n micro-rules label by label, so that a rare label is not lost in a frequent one; most support first.
 
-    The micro-rules of the ``down_weighted`` example ids come last in their cluster, and count half.
+    ``vectors`` are n x d, of unit length. The micro-rules of the ``down_weighted`` example ids come last in their
+    cluster, and count half.
     """
 
     def support(cluster: Cluster) -> float:
         return sum(0.5 if rule.example_id in down_weighted else 1.0 for rule in cluster.members)
 
-    vectors = embed([rule.rule for rule in micro_rules], embedder)
     clusters = []
     for label in task.labels:
         rows = [row for row, rule in enumerate(micro_rules) if rule.label == label]

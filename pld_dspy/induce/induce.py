@@ -6,10 +6,11 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from ..errors import DataError
-from ..local.embedding import Embedder, tfidf_svd
+from ..local.embedding import Embedder, embed, tfidf_svd
 from ..rules import MicroRule, Rule, label_slug, teacher_origin
 from ..task.task import Task
 from ..teacher.teacher import Teacher
@@ -86,15 +87,14 @@ def induce(
     decisive = _about_decision(micro_rules, task)
     usable, down_weighted = _apply_policy(decisive, doubted, config.suspects)
     check = ClusterCheck(config)
-    clusters = clusters_of(usable, task, check, down_weighted, embedder)
-    written: list[dict[str, str]] = [{} for _ in clusters]
-    single: list[Cluster] = []
+    vectors = embed([rule.rule for rule in usable], embedder)
+    clusters = clusters_of(usable, vectors, task, check, down_weighted)
     if teacher is not None:
         teacher = replace(teacher, task=brief_of(clusters, task, teacher.task, reads or {}, confusions or {}))
-        clusters, written, single = _written(clusters, task, config, teacher, embedder, on_answer)
+    near = partial(nearest_notes, micro_rules=usable, vectors=vectors)
+    clusters, written, single = _written(clusters, task, config, teacher, near, on_answer)
     rules = _rules(clusters, rule_wordings(clusters, written, task, config, reads or {}))
-    placed = {id(rule) for cluster in clusters for rule in cluster.members}  # an example has one per label
-    noise = [rule.example_id for rule in usable if id(rule) not in placed]
+    noise = _noise(usable, clusters)
     without_rule = sorted(set(task.labels) - {label for rule in rules for label in rule.labels})
     counts = {
         "micro_rules": len(micro_rules),
@@ -107,14 +107,12 @@ def induce(
         "largest": max(len(rule.support) for rule in rules),
         "labels_without_rule": len(without_rule),
     }
-    said = diagnosis(counts, check.findings, without_rule)
-    logger.info("%s", said)
-    used = {rule.example_id for rule in usable}
+    logger.info("%s", said := diagnosis(counts, check.findings, without_rule))
     return Induction(
         rules=rules,
         noise=noise,
         fallbacks=[rule.id for rule, texts in zip(rules, written, strict=True) if teacher is not None and not texts],
-        dropped=list(dict.fromkeys(rule.example_id for rule in decisive if rule.example_id not in used)),
+        dropped=_unused(decisive, usable),
         brief=None if teacher is None else teacher.task,
         counts=counts,
         diagnosis=said,
@@ -125,14 +123,16 @@ def _written(
     clusters: list[Cluster],
     task: Task,
     config: InduceConfig,
-    teacher: Teacher,
-    embedder: Embedder,
+    teacher: Teacher | None,
+    near: Callable[[list[Cluster]], list[list[str]]],
     on_answer: Callable[[], object] | None,
 ) -> tuple[list[Cluster], list[dict[str, str]], list[Cluster]]:
     """Return what each rule covers, and its wordings by the teacher, text -> origin: first the rules of drafts.
 
     A cluster is worded by itself if no rule of a draft is about its label and covers it; these are returned last.
     """
+    if teacher is None:
+        return clusters, [{} for _ in clusters], []
     count, covered = config.teacher_wordings, set[int]()
     rules: list[tuple[Cluster, dict[str, str]]] = []
     for draw in range(config.drafts):
@@ -141,14 +141,23 @@ def _written(
             rules.append((cluster, {text: teacher_origin(kind, draw) for text, kind in wordings.items()}))
             if len(cluster.labels) == 1:
                 covered.update(covers)
-    left = [number for number in range(len(clusters)) if number not in covered]
-    single = [clusters[number] for number in left]
-    if single:
-        near = nearest_notes(clusters, embedder)
-        worded = generalize(single, task, count, teacher, near=[near[number] for number in left], on_answer=on_answer)
-        named = [{text: teacher_origin(kind) for text, kind in texts.items()} for texts in worded]
-        rules += zip(single, named, strict=True)
+    single = [cluster for number, cluster in enumerate(clusters) if number not in covered]
+    worded = generalize(single, task, count, teacher, near=near(single), on_answer=on_answer)
+    named = [{text: teacher_origin(kind) for text, kind in texts.items()} for texts in worded]
+    rules += zip(single, named, strict=True)
     return [cluster for cluster, _ in rules], [texts for _, texts in rules], single
+
+
+def _noise(micro_rules: Sequence[MicroRule], clusters: Sequence[Cluster]) -> list[str]:
+    """Return the example ids of micro-rules that are in no cluster; an example has a micro-rule per label."""
+    placed = {id(rule) for cluster in clusters for rule in cluster.members}
+    return [rule.example_id for rule in micro_rules if id(rule) not in placed]
+
+
+def _unused(micro_rules: Sequence[MicroRule], usable: Sequence[MicroRule]) -> list[str]:
+    """Return the ids of the examples of whose micro-rules none is usable."""
+    used = {rule.example_id for rule in usable}
+    return [name for name in dict.fromkeys(rule.example_id for rule in micro_rules) if name not in used]
 
 
 def _about_decision(micro_rules: Sequence[MicroRule], task: Task) -> list[MicroRule]:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..local.embedding import Embedder, embed
+from ..rules import MicroRule
 from ..task.task import Task, input_text
 from ..teacher.brief import Kind, brief
+from .cluster import Floats
 from .groups import Cluster
 
 INPUTS = 2
@@ -36,15 +37,16 @@ def brief_of(
     return brief(task, instructions, known, kinds=kinds, confusions=confusions)
 
 
-def nearest_notes(clusters: Sequence[Cluster], embedder: Embedder) -> list[list[str]]:
-    """Return, per cluster, the different notes of other labels that are nearest to its centre, as ``label: note``."""
-    members = [rule for cluster in clusters for rule in cluster.members]
-    vectors, labels = embed([rule.rule for rule in members], embedder), np.array([rule.label for rule in members])
-    found, start = [], 0
+def nearest_notes(clusters: Sequence[Cluster], micro_rules: Sequence[MicroRule], vectors: Floats) -> list[list[str]]:
+    """Return, per cluster, the different notes of other labels that are nearest to its centre, as ``label: note``.
+
+    ``vectors`` are those of the n ``micro_rules`` that were clustered, n x d.
+    """
+    labels, row_of = np.array([rule.label for rule in micro_rules]), {id(rule): n for n, rule in enumerate(micro_rules)}
+    found = []
     for cluster in clusters:
-        own = slice(start, start := start + len(cluster.members))
         others = np.flatnonzero(labels != cluster.labels[0])
-        nearness = vectors[others] @ vectors[own].mean(axis=0)
-        ranked = [members[others[row]] for row in np.argsort(-nearness, kind="stable")[: NEAR * NEAR]]
+        nearness = vectors[others] @ vectors[[row_of[id(rule)] for rule in cluster.members]].mean(axis=0)
+        ranked = [micro_rules[others[row]] for row in np.argsort(-nearness, kind="stable")[: NEAR * NEAR]]
         found.append(list(dict.fromkeys(f"{rule.label}: {rule.rule}" for rule in ranked))[:NEAR])
     return found

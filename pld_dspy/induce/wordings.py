@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
@@ -51,15 +52,14 @@ def rule_wordings(
     count = config.teacher_wordings if any(written) else config.wordings
     rules = []
     for cluster, cue, texts in zip(clusters, cues, written, strict=True):
-        typical = {text: MICRO_RULE for text in cluster.texts[:count]}
-        own = {cue: CUES} if cue else {}
-        if texts:
-            own |= {cluster.texts[0]: MICRO_RULE} if config.cues and len(cluster.labels) == 1 else {}
-            further = [(text, origin) for text, origin in own.items() if text not in texts]
-            rules.append(dict([*texts.items(), *further][: config.wordings]))
+        own, typical = {cue: CUES} if cue else {}, dict.fromkeys(cluster.texts[:count], MICRO_RULE)
+        if not texts:
+            ranked = {cluster.texts[0]: MICRO_RULE, **own, **typical}
+        elif config.cues and len(cluster.labels) == 1:
+            ranked = {**texts, **own, cluster.texts[0]: MICRO_RULE, **texts}  # a text that both give is the teacher's
         else:
-            first = dict(list(typical.items())[:1])
-            rules.append(dict(list({**first, **own, **typical}.items())[: config.wordings]))
+            ranked = dict(texts)
+        rules.append(dict(islice(ranked.items(), config.wordings)))
     return rules
 
 

@@ -190,15 +190,20 @@ def test_a_compile_killed_at_random_moments_gets_there(tmp_path, uninterrupted, 
         assert same == number
 
 
-def compile_on_a_small_disk(folder: Path, calls: Path, size: int) -> None:
-    """Compile where no file can be larger than ``size`` bytes; leave what the compile says in a file beside it."""
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then such a write fails as on a full disk, with a part written
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+def compile_saying(folder: Path, calls: Path) -> None:
+    """Compile; leave what an error says in a file beside the folder."""
     try:
         compile_it(folder, calls)
     except RunError as error:
         Path(f"{folder}.said").write_text(str(error))
         raise SystemExit(3) from error
+
+
+def compile_on_a_small_disk(folder: Path, calls: Path, size: int) -> None:
+    """Compile where no file can be larger than ``size`` bytes; leave what the compile says in a file beside it."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then such a write fails as on a full disk, with a part written
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    compile_saying(folder, calls)
 
 
 @pytest.mark.parametrize(
@@ -294,11 +299,7 @@ def compile_and_lose(folder: Path, calls: Path, lose: Callable[[Path], None], mo
     # Journals are written under a lock, all other files as a whole.
     BaseFileLock.release = then_lost(BaseFileLock.release, lambda lock, **more: lock.lock_file)
     os.replace = then_lost(os.replace, lambda new, path: path)
-    try:
-        compile_it(folder, calls)
-    except RunError as error:
-        Path(f"{folder}.said").write_text(str(error))
-        raise SystemExit(3) from error
+    compile_saying(folder, calls)
 
 
 @pytest.mark.parametrize(
