@@ -10,7 +10,7 @@ from typing import get_args
 import dspy
 import numpy as np
 
-from pld_dspy.audit import suspects
+from pld_dspy.audit.labels import suspects
 from pld_dspy.cli.data_source import Program
 from pld_dspy.errors import DataError
 from pld_dspy.explain import explain

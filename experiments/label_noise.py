@@ -29,7 +29,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.svm import LinearSVC
 
-from pld_dspy.audit import suspects
+from pld_dspy.audit.labels import suspects
 from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.local.embedding import EmbedderChoice, embed, tfidf_svd
 from pld_dspy.rules import MicroRule

@@ -15,8 +15,8 @@ import numpy as np
 from scipy.stats import binomtest
 
 from optimizers import compile_with
-from pld_dspy.dspy_names import BaseCallback
 from pld_dspy.errors import PLDError
+from pld_dspy.ledger.dspy_names import BaseCallback
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.local.connect import resolve_lm
 from pld_dspy.rules import MicroRule

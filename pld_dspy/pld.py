@@ -14,10 +14,10 @@ from .compile.build_result import build_result
 from .compile.context import CompileContext, flat_settings
 from .compile.estimate import Estimate, estimate
 from .compile.inputs import Rationales, check_inputs, check_teacher
-from .dspy_names import Teleprompter
 from .errors import DataError, RunError
 from .induce.induce_config import InduceConfig
 from .ledger.budget import Budget
+from .ledger.dspy_names import Teleprompter
 from .ledger.ledger import Ledger
 from .ledger.patience import PATIENCE
 from .local.embedding import EmbedderChoice, embedder_of

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from pld_dspy.errors import DataError, without_secrets
 from pld_dspy.ledger.jsonl import Journal
-from pld_dspy.report.plots import plot_labels
+from pld_dspy.release.plots import plot_labels
 from pld_dspy.rules import RULES_CLOSE, RULES_LEAD, RULES_OPEN, Rule, RuleSet, strip_rules
 from pld_dspy.scoring.score import score
 from pld_dspy.student.adapter import LabelAdapter

@@ -77,7 +77,7 @@ def global_options(
 @app.command()
 def report(run: RunArgument) -> None:
     """Write report.html of a finished run again."""
-    from ..report.page import write_report
+    from ..release.report import write_report
 
     typer.echo(write_report(run))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import dspy
 
 from ..errors import DataError
-from ..report.page import write_report
+from ..release.report import write_report
 from ..run.folder import RunFolder
 from ..run.result import PLDResult
 from ..run.tracking import Recorder

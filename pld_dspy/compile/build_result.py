@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 import dspy
 import numpy as np
 
-from ..audit import Suspect
+from ..audit.labels import Suspect
 from ..calibrate.calibration import Calibration
 from ..calibrate.confidence import fewest_answers
 from ..ledger.budget import Cost

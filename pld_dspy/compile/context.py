@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import dspy
 
-from ..audit import Audit
+from ..audit.labels import Audit
 from ..calibrate.calibration import Calibration
 from ..calibrate.precedents import Precedents
 from ..explain import Explanations

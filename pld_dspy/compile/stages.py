@@ -9,7 +9,7 @@ from typing import Any
 
 import dspy
 
-from ..audit import audit
+from ..audit.labels import audit
 from ..calibrate.precedents import Precedents
 from ..calibrate.students import NO_LOGPROBS, fit_students, grade_students, weigh
 from ..explain import explain

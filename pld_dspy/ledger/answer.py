@@ -9,11 +9,11 @@ from typing import Any
 
 import dspy
 
-from ..dspy_names import UsageTracker
 from ..errors import ModelError, without_secrets
 from .call_program import call_program
 from .completion import answer_part, holds_thought
 from .content import as_json
+from .dspy_names import UsageTracker
 from .recorded import CUT, ROOM, completions, recorded_calls
 
 LOST, REFUSED, FAILED = "lost: ", "refused: ", "failed: "

@@ -10,10 +10,10 @@ from typing import Any
 
 import dspy
 
-from ..dspy_names import BOOKKEEPING, default_adapter
 from ..errors import is_secret, remember_secrets
 from ..local.lm import LocalLM
 from .content import content, source
+from .dspy_names import BOOKKEEPING, default_adapter
 
 # LM settings for the connection; they decide no answer, and some are secret. They never enter a key or a file.
 _CONNECTION = frozenset({"api_base", "base_url", "api_version", "model_list", "azure_ad_token", "extra_query"})

@@ -15,11 +15,11 @@ from typing import Any
 
 import dspy
 
-from ..dspy_names import UsageTracker
 from ..errors import BudgetExceeded, TooManyErrors
 from ..local.lm import LocalLM
 from .answer import NOT_ASKED, REFUSED, Answer, call_once
 from .budget import UNCAPPED, Budget, Cost, Role
+from .dspy_names import UsageTracker
 from .jsonl import Journal
 from .keys import adapter_settings, digest, program_state
 from .patience import Patience

@@ -10,7 +10,7 @@ import dspy
 
 from ..calibrate.calibration import StudentCalibration
 from ..calibrate.precedents import Precedents
-from ..dspy_names import get_dependency_versions
+from ..ledger.dspy_names import get_dependency_versions
 from ..ledger.jsonl import write_whole, writing
 from .folder import RunFolder, write_csv
 from .result import OWN_CODE, PLDResult

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from ..audit import Suspect
+from ..audit.labels import Suspect
 from ..calibrate.calibration import Calibration
 from ..errors import RunError
 from ..ledger.budget import Cost

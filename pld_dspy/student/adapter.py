@@ -9,8 +9,8 @@ from typing import Any, get_args
 
 import dspy
 
-from ..dspy_names import BaseCallback, default_adapter, format_field_value
 from ..errors import DataError
+from ..ledger.dspy_names import BaseCallback, default_adapter, format_field_value
 from ..ledger.keys import adapter_settings
 from ..ledger.recorded import recorded_calls
 from .attempt import Attempt

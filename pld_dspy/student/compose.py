@@ -10,8 +10,8 @@ from typing import Any
 
 import dspy
 
-from ..dspy_names import BOOKKEEPING
 from ..errors import DataError
+from ..ledger.dspy_names import BOOKKEEPING
 from ..rules import RULES_LEAD, RULES_LEAD_SEVERAL, RuleSet
 from ..task.task import Task
 from .decision import Decision

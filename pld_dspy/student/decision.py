@@ -10,9 +10,9 @@ from typing import Any
 
 import dspy
 
-from ..dspy_names import infer_prefix
 from ..errors import DataError
 from ..ledger.completion import MISSING, answer_part, json_field
+from ..ledger.dspy_names import infer_prefix
 from ..task.answers import check_joinable, match_label, match_labels, match_truth
 from ..task.labels import (
     COLLECTIONS,

@@ -10,9 +10,9 @@ from typing import Any, NoReturn
 import dspy
 from pydantic_core import PydanticUndefined
 
-from ..dspy_names import BaseCallback
 from ..errors import without_secrets
 from ..ledger.call_program import call_program
+from ..ledger.dspy_names import BaseCallback
 from ..task.task import Task, input_text
 from .compose import copied
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import dspy
 
-from ..dspy_names import BaseCallback
 from ..errors import DataError
+from ..ledger.dspy_names import BaseCallback
 from ..task.task import Task
 
 _NO_EFFECT = "so rules would have no effect"

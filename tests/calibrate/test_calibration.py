@@ -31,7 +31,7 @@ from pld_dspy.errors import DataError
 from pld_dspy.ledger.answer import Answer
 from pld_dspy.ledger.keys import program_state
 from pld_dspy.ledger.ledger import Ledger
-from pld_dspy.report.plots import plot_reliability, plot_risk_coverage
+from pld_dspy.release.plots import plot_reliability, plot_risk_coverage
 from pld_dspy.scoring.figures import macro_f1
 from pld_dspy.scoring.offsets import Offsets
 from pld_dspy.scoring.score import score

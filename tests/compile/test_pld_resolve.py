@@ -26,7 +26,7 @@ from pld_dspy.induce.induce_config import InduceConfig
 from pld_dspy.ledger.budget import Budget
 from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.pld import PLD
-from pld_dspy.report.page import write_report
+from pld_dspy.release.report import write_report
 from pld_dspy.resolve.records import PatchRecord
 from pld_dspy.resolve.resolve_config import ResolveConfig
 from pld_dspy.rules import DOUBT_MARK, RuleSet

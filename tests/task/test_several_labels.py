@@ -16,7 +16,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, precision_recall_
 from tasks import WORDS, instruction, mail_teacher, pld, rule
 from typer.testing import CliRunner
 
-from pld_dspy.audit import suspects
+from pld_dspy.audit.labels import suspects
 from pld_dspy.cli import run_spec as command_module
 from pld_dspy.cli.app import app
 from pld_dspy.cli.data_source import Tables

@@ -1,6 +1,6 @@
 """All that the library takes from within DSPy: what stands behind ``dspy.NAME`` may move or change with any version.
 
-``tests/test_dspy_names.py`` says what of it another version has changed.
+``tests/ledger/test_dspy_names.py`` says what of it another version has changed.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from tasks import (
 )
 
 from experiments.label_noise import audited, flip
-from pld_dspy.audit import (
+from pld_dspy.audit.labels import (
     FOLDS,
     MARGIN,
     Audit,

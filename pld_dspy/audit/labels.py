@@ -22,14 +22,14 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.model_selection import StratifiedKFold
 from sklearn.naive_bayes import MultinomialNB
 
-from .ledger.answer import Answer
-from .local.classifier import TextClassifier
-from .local.embedding import Embedder, EmbedderChoice, embedder_of, tfidf_svd
-from .rules import MicroRule
-from .task.answers import label_names, match_label
-from .task.task import Task, input_text
-from .teacher.signatures import JudgeExample
-from .teacher.teacher import Teacher
+from ..ledger.answer import Answer
+from ..local.classifier import TextClassifier
+from ..local.embedding import Embedder, EmbedderChoice, embedder_of, tfidf_svd
+from ..rules import MicroRule
+from ..task.answers import label_names, match_label
+from ..task.task import Task, input_text
+from ..teacher.signatures import JudgeExample
+from ..teacher.teacher import Teacher
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from engine import calls
 from tasks import Mail, student_lm
 from test_structure import FOLDERS, ROOT, imports
 
-from pld_dspy.dspy_names import BOOKKEEPING, default_adapter
+from pld_dspy.ledger.dspy_names import BOOKKEEPING, default_adapter
 
 WRITTEN_FOR = "3.4"
 TAKEN = {

@@ -1,0 +1,1 @@
+"""Audit: training labels in doubt, and faults in the text of rules."""

@@ -1,1 +1,0 @@
-"""report.html and its plots, from a finished run."""
