@@ -19,6 +19,9 @@ DOUBT_MARK = "[doubtful label]"
 TEACHER, CUES, MICRO_RULE, PATCH, UNKNOWN = "teacher", "cues", "micro-rule", "patch", "unknown"
 """Origins of a wording: the teacher, the words typical of a cluster, one example, or a correction of errors."""
 
+BY_PEOPLE = ("reason", "pin", "ban", "comment")
+"""Fields of a rule that people read and write; no model sees them."""
+
 RULES_OPEN = "<rules>"
 RULES_CLOSE = "</rules>"
 RULES_LEAD = "Follow these rules. Where several fit, the earlier one decides."
@@ -58,11 +61,17 @@ class Rule(BaseModel):
     labels: tuple[str, ...] = ()
     support: tuple[str, ...] = Field(default=(), description="ids of the training examples behind the rule")
     origins: tuple[str, ...] = Field(default=(), description="origin of each wording; empty where unknown")
+    reason: str = Field(default="", description="why the rule holds, in one line")
+    pin: bool = Field(default=False, description="a person wants the rule as it is, whatever a search finds")
+    ban: bool = Field(default=False, description="a person does not want the rule, whatever a search finds")
+    comment: str = Field(default="", description="what a person notes about the rule")
 
     @model_validator(mode="after")
     def _wordings_fit(self) -> Rule:
         if self.chosen >= len(self.wordings):
             raise ValueError(f"rule {self.id!r} uses wording {self.chosen} but has {len(self.wordings)}")
+        if self.pin and self.ban:
+            raise ValueError(f"rule {self.id!r} has both pin and ban; leave out one")
         if self.origins and len(self.origins) != len(self.wordings):
             raise ValueError(
                 f"rule {self.id!r} has {len(self.origins)} origins for {len(self.wordings)} wordings; give one per "
@@ -155,11 +164,18 @@ class RuleSet(BaseModel):
         Raises:
             DataError: the text is not a rule set.
         """
+        return RuleSet.with_bench_from_yaml(text)[0]
+
+    @staticmethod
+    def with_bench_from_yaml(text: str) -> tuple[RuleSet, tuple[Rule, ...]]:
+        """Read the chosen rules and the bench of :meth:`to_yaml` text; DataError as for :meth:`from_yaml`."""
         try:
             document = read_yaml(text)
-            return RuleSet(
-                rules=tuple(_from_plain(row) for row in document["rules"]), demos=tuple(document.get("demos", ()))
-            )
+            rules = tuple(map(_from_plain, document["rules"]))
+            bench = tuple(map(_from_plain, document.get("bench") or ()))
+            chosen = RuleSet(rules=rules, demos=tuple(document.get("demos", ())))
+            RuleSet(rules=(*rules, *bench))  # raises where an id stands twice
+            return chosen, bench
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"Not a rule set: {error}. It needs a list 'rules' of id and text.") from error
 
@@ -234,6 +250,7 @@ def _plain(rule: Rule) -> dict[str, Any]:
         "id": rule.id,
         "text": rule.text,
         "labels": list(rule.labels),
+        **{name: getattr(rule, name) for name in BY_PEOPLE if getattr(rule, name)},
         **({"origin": rule.origins[rule.chosen]} if rule.origins else {}),
         "support": list(rule.support),
         **({"other_wordings": [rule.wordings[number] for number in others]} if others else {}),
@@ -244,6 +261,6 @@ def _plain(rule: Rule) -> dict[str, Any]:
 def _from_plain(row: dict[str, Any]) -> Rule:
     wordings = (row["text"], *row.get("other_wordings", ()))
     origins = (row["origin"], *row.get("other_origins", ())) if "origin" in row else ()
-    known = {key: row[key] for key in ("id", "labels", "support") if key in row}
+    known = {key: row[key] for key in ("id", "labels", "support", *BY_PEOPLE) if key in row}
     # People who add or remove a wording may leave the origins as they are: which belongs to which is then unknown.
     return Rule(wordings=wordings, origins=origins if len(origins) == len(wordings) else (), **known)

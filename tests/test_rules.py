@@ -163,3 +163,19 @@ def test_the_recorded_teacher_outputs_load(name, n, doubtful):
 )
 def test_a_slug_is_a_label_that_a_rule_id_may_begin_with(label, slug):
     assert label_slug(label) == slug
+
+
+def test_what_people_write_beside_a_rule_survives_the_file():
+    chosen = Rule(id="a", wordings=("Answer spam.",), reason="Spam sells.", pin=True, comment="seen by Kim")
+    banned = Rule(id="b", wordings=("Answer home.",), ban=True)
+    text = RuleSet(rules=(chosen,)).to_yaml([banned])
+    assert RuleSet.with_bench_from_yaml(text) == (RuleSet(rules=(chosen,)), (banned,))
+    assert "pin: true" in text
+    assert "pin" not in RuleSet(rules=(banned,)).to_yaml()
+
+
+def test_a_rule_is_pinned_or_banned_and_its_id_is_its_own():
+    with pytest.raises(ValueError, match="both pin and ban"):
+        Rule(id="a", wordings=("Answer spam.",), pin=True, ban=True)
+    with pytest.raises(DataError, match="several rules have the same id: a"):
+        RuleSet.with_bench_from_yaml("rules: [{id: a, text: X}]\nbench: [{id: a, text: Y}]")

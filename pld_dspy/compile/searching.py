@@ -57,7 +57,7 @@ def _study_of(context: CompileContext, space: Space, storage: str | None, *, kin
 
     A teacher's answer that was lost before, and came now, changes the rules: old trials are then of other rules.
     """
-    parts = [rule.model_dump(exclude={"origins"}) for rule in space.rules]
+    parts = [rule.model_dump(exclude={"origins", "reason", "comment"}) for rule in space.rules]
     parts += [demo.model_dump() for choice in space.demos for demo in choice]
     name = digest(parts if more is None else [parts, more])
     return open_study(storage or context.folder.study, name=f"{context.folder.fingerprint}{kind}{name}")
