@@ -170,7 +170,7 @@ def killed_until_done(path: Path, calls: Path, moments: Iterator[float], *, work
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("workers", "kills"), [(1, 100), (2, 100)])
+@pytest.mark.parametrize(("workers", "kills"), [(1, 200), (2, 100)])
 def test_a_compile_killed_at_random_moments_gets_there(tmp_path, uninterrupted, workers, kills):
     result, seconds = uninterrupted
     chance, stages, same, number = random.Random(workers), Counter[str](), 0, 0
