@@ -19,6 +19,7 @@ from optimizers import OPTIMIZERS
 from pld_dspy.errors import DataError
 from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.ledger.keys import digest
+from pld_dspy.local.connect import resolve_lm
 from pld_dspy.rules import MicroRule
 from pld_dspy.task.splits import Splits
 from pld_dspy.task.task import Task
@@ -36,6 +37,9 @@ class Experiment(BaseModel):
         data: folder of the published data; None if the program has its own.
         rationales: recorded micro-rules; None if the program has its own or there are none.
         student: the model, as the command line takes it.
+        teacher: the model that writes rationales, instructions or rules for the optimizers that use one; where None,
+            PLD has the recorded rationales alone, and the others ask the student itself.
+        teacher_api_base: the teacher's address; its key is in OPENAI_API_KEY or the provider's own variable.
         adapter: "label" or "chat".
         optimizers: names from ``optimizers.OPTIMIZERS``.
         seeds: one cell per optimizer, seed and number of labels.
@@ -53,6 +57,8 @@ class Experiment(BaseModel):
     data: Path | None = None
     rationales: Path | None = None
     student: str = "local"
+    teacher: str | None = None
+    teacher_api_base: str | None = None
     adapter: Literal["label", "chat"] = "label"
     optimizers: list[str] = Field(min_length=1)
     seeds: list[int] = [0]
@@ -103,6 +109,10 @@ class Experiment(BaseModel):
             return import_module(self.program)
         except ModuleNotFoundError as error:
             raise DataError(f"program: {error}. Give a module such as pld_dspy.demo or programs.stereoset.") from error
+
+    def teacher_lm(self) -> dspy.LM | None:
+        """Return the teacher, without DSPy's cache; ModelError where it cannot be had."""
+        return None if self.teacher is None else resolve_lm(self.teacher, api_base=self.teacher_api_base, cache=False)
 
     def micro_rules(self) -> list[MicroRule]:
         """Return the recorded micro-rules, by default those of the program, if it has any."""
@@ -158,7 +168,8 @@ class Cell:
     @property
     def key(self) -> str:
         """A digest of all that decides the cell's result; cells with the same key are run once."""
-        fixed = self.experiment.model_dump(mode="json", exclude={*CELLS, "tracking", "folder", "name"})
+        left_out = {*CELLS, "tracking", "folder", "name", "teacher_api_base"}
+        fixed = self.experiment.model_dump(mode="json", exclude=left_out)
         drawn = {} if self.labels is None else {"labels": self.labels}
         return digest({**fixed, "optimizer": self.optimizer, "seed": self.seed, **drawn})
 

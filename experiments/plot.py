@@ -18,14 +18,30 @@ from .table import TITLES, newest_run
 
 NAMES = {
     "zero_shot": "unchanged student",
+    "zero_shot_framed": "unchanged student, best frame",
     "chain_of_thought": "chain of thought",
-    "labelled_few_shot": "labelled few-shot",
+    "labelled_few_shot": "8 labelled examples",
+    "labelled_few_shot_16": "16 labelled examples",
+    "labelled_few_shot_32": "32 labelled examples",
+    "nearest_few_shot": "KNNFewShot",
     "bootstrap_few_shot": "BootstrapFewShot",
-    "tfidf_logistic": "TF-IDF + logistic regression",
-    "encoder_logistic": "sentence encoder + logistic regression",
+    "bootstrap_random_search": "BootstrapFewShotWithRandomSearch",
+    "infer_rules": "InferRules, repaired",
+    "infer_rules_as_shipped": "InferRules",
+    "copro": "COPRO",
+    "mipro": "MIPROv2",
+    "mipro_instructions": "MIPROv2, instructions alone",
+    "gepa": "GEPA",
+    "simba": "SIMBA",
+    "pld_all_rules": "PLD, all rules",
     "pld": "PLD, rules",
     "pld_calibrated": "PLD, rules, calibrated",
     "pld_precedents": "PLD, rules and precedents",
+    "pld_then_bootstrap": "PLD, then BootstrapFewShotWithRandomSearch",
+    "majority": "commonest label",
+    "tfidf_logistic": "TF-IDF + logistic regression",
+    "encoder_neighbours": "sentence encoder + nearest neighbours",
+    "encoder_logistic": "sentence encoder + logistic regression",
 }
 OURS, MODEL, CLASSIFIER = "#b3261e", "#1a4f8b", "#777777"
 """Colours: PLD, other ways to use the language model, classifiers without one."""

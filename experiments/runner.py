@@ -19,6 +19,7 @@ from pld_dspy.errors import PLDError
 from pld_dspy.ledger.dspy_names import BaseCallback
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.local.connect import resolve_lm
+from pld_dspy.local.lm import LocalLM
 from pld_dspy.rules import MicroRule
 from pld_dspy.run.progress import bar
 from pld_dspy.run.result import versions
@@ -61,10 +62,11 @@ def run_experiment(experiment: Experiment) -> list[Cell]:
     drawn = dict.fromkeys((cell.seed, cell.labels) for cell in waiting)
     splits = {draw: experiment.splits(micro_rules, *draw) for draw in drawn}
     lm = resolve_lm(experiment.student)
+    threads = 1 if isinstance(lm, LocalLM) else dspy.settings.num_threads  # else calls wait, and their seconds count
     adapter = LabelAdapter() if experiment.adapter == "label" else dspy.ChatAdapter()
     dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=False)
     failed = []
-    with dspy.context(lm=lm, adapter=adapter):
+    with dspy.context(lm=lm, adapter=adapter, num_threads=threads):
         for number, cell in enumerate(waiting, start=1):
             logger.info("%d of %d: %s", number, len(waiting), cell)
             if not _recorded(cell, splits[cell.seed, cell.labels], micro_rules):
@@ -97,8 +99,12 @@ def _run_cell(cell: Cell, splits: Splits, micro_rules: Sequence[MicroRule]) -> d
     check_disjoint(task, splits)
     cell.folder.mkdir(parents=True, exist_ok=True)
     work = cell.folder / "compile"
-    counter = CallCounter(cell.folder / "calls.txt", resumed=work.is_dir())
-    with dspy.context(callbacks=[*dspy.settings.callbacks, counter]):
+    teacher = cell.experiment.teacher_lm()
+    counter = CallCounter(cell.folder / "calls.txt", dspy.settings.lm.model, resumed=work.is_dir())
+    counters = [counter]
+    if teacher is not None:
+        counters.append(CallCounter(cell.folder / "teacher_calls.txt", teacher.model, resumed=work.is_dir()))
+    with dspy.context(callbacks=[*dspy.settings.callbacks, *counters]):
         program = compile_with(
             cell.optimizer,
             student,
@@ -108,9 +114,12 @@ def _run_cell(cell: Cell, splits: Splits, micro_rules: Sequence[MicroRule]) -> d
             cell.seed,
             objective=cell.experiment.objective,
             rationales=micro_rules,
+            teacher=teacher,
             folder=work,
         )
     compiling = {"compile_calls": counter.calls, "compile_seconds": counter.seconds}
+    if teacher is not None:
+        compiling["teacher_calls"] = counters[1].calls
     logger.info("%s: compiled with %d calls in %.0f s", cell, counter.calls, counter.seconds)
     return {**compiling, **metrics_on_test(cell, program, task, splits.test)}
 
@@ -164,24 +173,27 @@ def _per_call(evaluation: Evaluation) -> dict[str, float]:
 
 
 class CallCounter(BaseCallback):
-    """Counts all LM calls in its context, in a file, so that a resumed compile continues the count.
+    """Counts a model's calls in its context, in a file, so that a resumed compile continues the count.
 
     The file has one line per call: the seconds since the line before.
 
     Args:
         path: the file.
+        model: the name of the model; calls of others are not counted.
         resumed: whether the compile continues an interrupted one; else the count starts again at 0.
     """
 
-    def __init__(self, path: Path, *, resumed: bool) -> None:
+    def __init__(self, path: Path, model: str, *, resumed: bool) -> None:
         if not resumed:
             path.unlink(missing_ok=True)
-        self.path = path
+        self.path, self.model = path, model
         self._lock = threading.Lock()
         self._last = time.perf_counter()
 
     def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
         """Count one call."""
+        if instance.model != self.model:
+            return
         with self._lock, self.path.open("a", encoding="utf-8") as file:
             now = time.perf_counter()
             file.write(f"\n{now - self._last:.4f}")  # newline first: a line that a kill cut short damages no other line

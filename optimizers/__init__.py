@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,7 @@ from pld_dspy.compile.inputs import Rationales
 from pld_dspy.errors import DataError
 from pld_dspy.scoring.objective import Objective, SetMetric
 
-from . import demonstrations, encoder, linear, plain, rules
+from . import demonstrations, encoder, infer_rules, linear, plain, prompts, rules
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,8 @@ class Setting:
         objective: what to maximize, for optimizers that use it: "macro_f1", "accuracy", or a function of (examples,
             predictions).
         rationales: recorded micro-rules, for optimizers that use them.
+        teacher: the model that writes rationales, instructions or rules, for optimizers that use one. Where None, PLD
+            has the recorded rationales alone, and the others ask the student itself, as they do by default.
         folder: where an optimizer may keep its files; None keeps nothing.
     """
 
@@ -39,6 +42,7 @@ class Setting:
     seed: int
     objective: str | SetMetric = "macro_f1"
     rationales: Rationales = None
+    teacher: dspy.LM | None = None
     folder: Path | None = None
 
     def __post_init__(self) -> None:
@@ -49,14 +53,30 @@ Optimizer = Callable[[Setting], dspy.Module]
 
 OPTIMIZERS: dict[str, Optimizer] = {
     "zero_shot": plain.zero_shot,
+    "zero_shot_framed": plain.framed,
     "chain_of_thought": plain.chain_of_thought,
     "labelled_few_shot": demonstrations.labelled_few_shot,
+    "labelled_few_shot_16": partial(demonstrations.labelled_few_shot, size=16),
+    "labelled_few_shot_32": partial(demonstrations.labelled_few_shot, size=32),
+    "nearest_few_shot": demonstrations.nearest_few_shot,
     "bootstrap_few_shot": demonstrations.bootstrap_few_shot,
-    "tfidf_logistic": linear.tfidf_logistic,
-    "encoder_logistic": encoder.encoder_logistic,
+    "bootstrap_random_search": demonstrations.bootstrap_random_search,
+    "infer_rules": infer_rules.infer_rules,
+    "infer_rules_as_shipped": partial(infer_rules.infer_rules, repaired=False),
+    "copro": prompts.copro,
+    "mipro": prompts.mipro,
+    "mipro_instructions": partial(prompts.mipro, demos=0),
+    "gepa": prompts.gepa,
+    "simba": prompts.simba,
+    "pld_all_rules": partial(rules.pld, search=False),
     "pld": rules.pld,
     "pld_calibrated": partial(rules.pld, calibrate=True),
     "pld_precedents": partial(rules.pld, calibrate=True, precedents=10),
+    "pld_then_bootstrap": rules.pld_then_bootstrap,
+    "majority": linear.majority,
+    "tfidf_logistic": linear.tfidf_logistic,
+    "encoder_neighbours": partial(encoder.encoder_logistic, neighbours=True),
+    "encoder_logistic": encoder.encoder_logistic,
 }
 
 
@@ -70,6 +90,7 @@ def compile_with(
     *,
     objective: str | SetMetric = "macro_f1",
     rationales: Rationales = None,
+    teacher: dspy.LM | None = None,
     folder: Path | None = None,
 ) -> dspy.Module:
     """Compile ``student`` with the optimizer ``name`` under the configured LM and adapter.
@@ -83,6 +104,7 @@ def compile_with(
         seed: of every random choice.
         objective: what to maximize, for optimizers that use it.
         rationales: recorded micro-rules, for optimizers that use them.
+        teacher: the model that writes rationales, instructions or rules, for optimizers that use one.
         folder: where an optimizer may keep its files.
 
     Returns:
@@ -93,15 +115,17 @@ def compile_with(
     """
     if name not in OPTIMIZERS:
         raise DataError(f"There is no optimizer {name!r}. Choose one of {', '.join(OPTIMIZERS)}.")
-    return OPTIMIZERS[name](
-        Setting(
-            student=student,
-            trainset=trainset,
-            valset=valset,
-            budget=budget,
-            seed=seed,
-            objective=objective,
-            rationales=rationales,
-            folder=folder,
-        )
+    setting = Setting(
+        student=student,
+        trainset=trainset,
+        valset=valset,
+        budget=budget,
+        seed=seed,
+        objective=objective,
+        rationales=rationales,
+        teacher=teacher,
+        folder=folder,
     )
+    # An answer that cannot be read is wrong, for every optimizer; DSPy's own would give up after ten of them.
+    with dspy.context(max_errors=sys.maxsize):
+        return OPTIMIZERS[name](setting)

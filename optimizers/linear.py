@@ -1,20 +1,28 @@
-"""TF-IDF and logistic regression: the classic text classifier, without a language model."""
+"""Without a language model: TF-IDF with logistic regression, the classic text classifier, and the commonest label."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import dspy
+from sklearn.dummy import DummyClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from pld_dspy.ledger.keys import digest
-from pld_dspy.local.classifier import TextClassifier
 from pld_dspy.task.task import Task, input_text
 
 if TYPE_CHECKING:
     from . import Setting
+
+
+class Predicts(Protocol):
+    """What predicts the label of each text."""
+
+    def predict(self, X: Sequence[str], /) -> Any:  # noqa: N803 - scikit-learn's name
+        """Return a label per text."""
 
 
 class LinearClassifier(dspy.Module):
@@ -26,7 +34,7 @@ class LinearClassifier(dspy.Module):
         fingerprint: a digest of the training data.
     """
 
-    def __init__(self, model: Pipeline | TextClassifier, label_field: str, fingerprint: str) -> None:
+    def __init__(self, model: Predicts, label_field: str, fingerprint: str) -> None:
         super().__init__()
         self.model = model
         self.label_field = label_field
@@ -46,6 +54,14 @@ def tfidf_logistic(setting: Setting) -> dspy.Module:
     texts, labels = [task.text(example) for example in setting.trainset], task.golds(setting.trainset)
     model = linear_model(balanced=setting.objective in ("macro_f1", "balanced_accuracy"), seed=setting.seed)
     return LinearClassifier(model.fit(texts, labels), task.label_field, digest([texts, labels]))
+
+
+def majority(setting: Setting) -> dspy.Module:
+    """Answer the commonest label of the training examples, whatever the input."""
+    task = Task.of(setting.student, setting.trainset)
+    texts, labels = [task.text(example) for example in setting.trainset], task.golds(setting.trainset)
+    model = DummyClassifier(strategy="most_frequent").fit(texts, labels)
+    return LinearClassifier(model, task.label_field, digest(labels))
 
 
 def linear_model(*, balanced: bool, seed: int = 0) -> Pipeline:

@@ -1,14 +1,18 @@
-"""No learning: the unchanged student, and the same student reasoning before it answers."""
+"""No learning: the unchanged student, under its best frame, and reasoning before it answers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import dspy
+from dspy.evaluate import Evaluate
 
 from pld_dspy.errors import DataError
 from pld_dspy.student.compose import copied
+from pld_dspy.student.frames import frames_for, with_frame
 from pld_dspy.task.task import Task
+
+from .metric import metric_of
 
 if TYPE_CHECKING:
     from . import Setting
@@ -17,6 +21,19 @@ if TYPE_CHECKING:
 def zero_shot(setting: Setting) -> dspy.Module:
     """Return the unchanged student."""
     return copied(setting.student)
+
+
+def framed(setting: Setting) -> dspy.Module:
+    """Return the student under the frame around the example with which it answers most labelled examples best.
+
+    Each of its frames is asked about the same training and validation examples, as many as the budget allows.
+    """
+    examples = [*setting.valset, *setting.trainset]
+    task = Task.of(setting.student, examples)
+    programs = [with_frame(setting.student, task, frame) for frame in frames_for(setting.student, task).values()]
+    asked = examples[: max(setting.budget // len(programs), 1)]
+    evaluate = Evaluate(devset=asked, metric=metric_of(setting), display_progress=False)
+    return max(programs, key=lambda program: float(evaluate(program)))
 
 
 def chain_of_thought(setting: Setting) -> dspy.Module:

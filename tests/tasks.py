@@ -6,9 +6,11 @@ any rule set follow from its text.
 
 from __future__ import annotations
 
+import json
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+import string
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +18,7 @@ from typing import Any, Literal
 import dspy
 import numpy as np
 from dspy import lm15
-from engine import fn_lm, rule_following_lm, rules_in, teacher_lm
+from engine import fn_lm, output_fields, rule_following_lm, rules_in, teacher_lm
 
 from pld_dspy.induce.induce_config import InduceConfig
 from pld_dspy.ledger.ledger import Ledger
@@ -211,3 +213,25 @@ def pld(folder: Path | None = None, **settings: Any) -> PLD:
 def compiled(optimizer: PLD, program: dspy.Module, **data: Any) -> dspy.Module:
     """The mail sorter ``program`` compiled on the splits above; ``data`` are arguments of compile."""
     return optimizer.compile(program, **{"trainset": TRAIN, "valset": VAL, "testset": TEST, **data})
+
+
+def letters(texts: Sequence[str]) -> np.ndarray:
+    """Unit vectors of texts, in place of the sentence encoder, which takes a second."""
+    counts = np.array([[text.count(letter) for letter in string.ascii_letters] for text in texts], dtype=float)
+    return counts / np.linalg.norm(counts, axis=1, keepdims=True)
+
+
+def proposing_lm(texts: Iterator[str]) -> dspy.LM:
+    """A teacher whose instructions and rules are the next text; asked as a student, it answers what is rarely right."""
+
+    def answer(system: str, user: str) -> str:
+        fields = output_fields(system)
+        if not fields:
+            return "spam"
+        told = next(texts) if any("instruction" in name or "rules" in name for name in fields) else ""
+        outputs = {name: "Label:" if "prefix" in name else told or "A task." for name in fields}
+        if "JSON object" in system:
+            return json.dumps(outputs)
+        return "\n\n".join(f"[[ ## {name} ## ]]\n{text}" for name, text in outputs.items())
+
+    return fn_lm(answer, model="custom/proposing", cache=False)

@@ -4,14 +4,16 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from itertools import repeat
 from pathlib import Path
 
 import dspy
 import pytest
 from engine import calls
-from tasks import student_lm
+from tasks import proposing_lm, student_lm
 from typer.testing import CliRunner, Result
 
+import experiments.config
 import optimizers
 from experiments import runner
 from experiments.__main__ import app
@@ -182,15 +184,29 @@ def test_a_resumed_compile_counts_the_calls_of_the_interrupted_one(config: Path,
     assert int(row[6]) == len(calls(lm)) - TESTED + 1, "the one that was interrupted was begun twice"
 
 
+def test_a_teacher_is_asked_and_its_calls_are_counted_by_themselves(
+    config: Path, lm: dspy.LM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = proposing_lm(repeat("Be fair."))
+    monkeypatch.setattr(experiments.config, "resolve_lm", lambda spec, **settings: teacher)
+    change(config, optimizers="[infer_rules]", seeds="[0]", budget="68", teacher="openai/teacher")
+    command("run", config)
+    asked = len(calls(teacher))
+    assert asked
+    [cell] = Experiment.load(config).cells()
+    assert len((cell.folder / "teacher_calls.txt").read_text().split()) == asked
+    assert len((cell.folder / "calls.txt").read_text().split()) == len(calls(lm)) - TESTED
+
+
 def test_effort_starts_anew_unless_the_compile_resumes(tmp_path: Path) -> None:
     path = tmp_path / "calls.txt"
-    with dspy.context(lm=student_lm(), callbacks=[runner.CallCounter(path, resumed=False)]):
+    with dspy.context(lm=student_lm(), callbacks=[runner.CallCounter(path, "custom/student", resumed=False)]):
         for _ in range(3):
             dspy.settings.lm("Hello.")
     path.write_text(path.read_text() + "\n5.0\n7.")
-    assert runner.CallCounter(path, resumed=True).calls == 5
-    assert 12 < runner.CallCounter(path, resumed=True).seconds < 20
-    assert runner.CallCounter(path, resumed=False).calls == 0
+    assert runner.CallCounter(path, "custom/student", resumed=True).calls == 5
+    assert 12 < runner.CallCounter(path, "custom/student", resumed=True).seconds < 20
+    assert runner.CallCounter(path, "custom/student", resumed=False).calls == 0
 
 
 def test_the_command_line_overrides_where_data_and_rationales_are(config: Path, lm: dspy.LM, tmp_path: Path) -> None:

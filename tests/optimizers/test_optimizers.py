@@ -40,7 +40,7 @@ def test_gives_a_program_with_the_same_face_and_leaves_the_student_alone(name: s
     before = program.dump_state()
     with dspy.context(lm=student_lm(), adapter=LabelAdapter()):
         compiled = compile_with(
-            name, program, TRAIN, VAL, 400, 0, rationales=micro_rules(TRAIN), folder=tmp_path / "run"
+            name, program, TRAIN[:18], VAL[:9], 90, 0, rationales=micro_rules(TRAIN[:18]), folder=tmp_path / "run"
         )
         assert compiled(text=TEST[0].text).label in LABELS
     assert program.dump_state() == before
