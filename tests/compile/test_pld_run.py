@@ -256,7 +256,10 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[PLDResult, 
     )
 
 
-@pytest.mark.parametrize("stage", ["baseline", "explain", "induce", "search", "test"])
+@pytest.mark.parametrize(
+    "stage",
+    [*(pytest.param(name, marks=pytest.mark.long) for name in ("baseline", "explain", "induce")), "search", "test"],
+)
 def test_a_compile_killed_in_any_stage_goes_on_and_repeats_no_finished_call(tmp_path, uninterrupted, stage):
     result, log, until = uninterrupted
     before = [0, *until.values()][list(until).index(stage)]

@@ -249,12 +249,12 @@ class TestSize:
         assert checked.labels_lost == 0
         assert checked.rand > plain.rand
 
-    def test_10000_micro_rules_take_seconds(self) -> None:
-        given = collection(10_000)
+    def test_5000_micro_rules_take_seconds(self) -> None:
+        given = collection(5_000)
         started = time.thread_time()
         found = induced(given.micro_rules, task=given.task)
-        assert time.thread_time() - started < 20
-        assert len(found.rules) < 600
+        assert time.thread_time() - started < 10
+        assert len(found.rules) < 400
         assert found.counts["about_format"] == sum(
             theme == NONE and about_format(rule.rule, given.task.labels)
             for rule, theme in zip(given.micro_rules, given.themes, strict=True)

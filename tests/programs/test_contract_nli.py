@@ -243,6 +243,7 @@ def test_published_files_give_the_promised_splits() -> None:
     assert len(pairs) == len({family for family, _ in pairs}), "a family of near-copies is in two splits"
 
 
+@pytest.mark.long
 @real_data
 def test_the_excerpt_is_short_and_holds_evidence_as_often_as_the_module_says() -> None:
     records = read_jsonl(SHARED / "teacher" / "contract_nli_micro_rules.jsonl", MicroRule)

@@ -156,6 +156,7 @@ def _served(binaries: Path, home: Path) -> Iterator[str]:
     subprocess.run([*control, "-m", "immediate", "stop"], **options)
 
 
+@pytest.mark.long
 def test_four_workers_on_postgresql_make_every_trial_once(tmp_path, postgres):
     check(tmp_path / "run", postgres)
 
