@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import dspy
 
@@ -13,14 +13,14 @@ from .compile import searching, stages
 from .compile.build_result import build_result
 from .compile.context import CompileContext, flat_settings
 from .compile.estimate import Estimate, estimate
-from .compile.inputs import Rationales, check_inputs, check_teacher
+from .compile.inputs import Rationales, check_inputs, check_settings, check_teacher
 from .errors import DataError, RunError
 from .induce.induce_config import InduceConfig
 from .ledger.budget import Budget
 from .ledger.dspy_names import Teleprompter
 from .ledger.ledger import Ledger
 from .ledger.patience import PATIENCE
-from .local.embedding import EmbedderChoice, embedder_of
+from .local.embedding import EmbedderChoice
 from .local.lm import LocalLM
 from .resolve.resolve_config import ResolveConfig
 from .run.folder import RunFolder
@@ -132,23 +132,7 @@ class PLD(Teleprompter):
         self.run_dir, self.storage, self.tracking = run_dir, storage, tracking
         self.seed = seed
         self.result: PLDResult | None = None
-        if error_rate is not None and not 0.0 < error_rate < 1.0:
-            raise DataError(f"error_rate={error_rate} is out of range. Give one over 0 and under 1.")
-        if precedents < 0 or (precedents and not calibrate):
-            raise DataError(
-                f"precedents={precedents} is how many labelled examples a calibrated decision cites. Give 0, or more "
-                "with calibrate=True (--calibrate)."
-            )
-        if error_rate is not None and not calibrate:
-            raise DataError(
-                f"error_rate={error_rate} needs confidences, and calibrate is off. Turn it on (calibrate=True, "
-                "--calibrate), or leave out the error rate."
-            )
-        if patience < 0:
-            raise DataError(f"patience={patience} is out of range. Give seconds, from 0.")
-        if duplicates not in get_args(Duplicates):
-            raise DataError(f"duplicates={duplicates!r} is unknown. Give one of {', '.join(get_args(Duplicates))}.")
-        embedder_of(embedder)
+        check_settings(vars(self))
         recorder_for(tracking)
 
     def compile(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias, get_args
 
 import dspy
 
@@ -12,7 +12,7 @@ from ..errors import DataError
 from ..explain import match_records
 from ..induce.induce_config import InduceConfig
 from ..ledger.jsonl import read_jsonl
-from ..local.embedding import EmbedderChoice
+from ..local.embedding import EmbedderChoice, embedder_of
 from ..local.lm import LocalLM
 from ..rules import MicroRule, strip_rules
 from ..student.predictor_inputs import Reader
@@ -25,6 +25,28 @@ from ..teacher.teacher import Teacher, TeacherLike
 from .context import CompileContext
 
 Rationales: TypeAlias = Sequence[MicroRule] | Path | str | None
+
+
+def check_settings(pld: Mapping[str, Any]) -> None:
+    """Raise DataError if a setting among the attributes of a PLD is out of range, or lacks one that it needs."""
+    error_rate, precedents, calibrate = pld["error_rate"], pld["precedents"], pld["calibrate"]
+    if error_rate is not None and not 0.0 < error_rate < 1.0:
+        raise DataError(f"error_rate={error_rate} is out of range. Give one over 0 and under 1.")
+    if precedents < 0 or (precedents and not calibrate):
+        raise DataError(
+            f"precedents={precedents} is how many labelled examples a calibrated decision cites. Give 0, or more "
+            "with calibrate=True (--calibrate)."
+        )
+    if error_rate is not None and not calibrate:
+        raise DataError(
+            f"error_rate={error_rate} needs confidences, and calibrate is off. Turn it on (calibrate=True, "
+            "--calibrate), or leave out the error rate."
+        )
+    if pld["patience"] < 0:
+        raise DataError(f"patience={pld['patience']} is out of range. Give seconds, from 0.")
+    if (duplicates := pld["duplicates"]) not in get_args(Duplicates):
+        raise DataError(f"duplicates={duplicates!r} is unknown. Give one of {', '.join(get_args(Duplicates))}.")
+    embedder_of(pld["embedder"])
 
 
 def check_inputs(
