@@ -24,7 +24,7 @@ from .local.embedding import EmbedderChoice
 from .local.lm import LocalLM
 from .resolve.resolve_config import ResolveConfig
 from .run.folder import RunFolder
-from .run.outcome import keep_outcome
+from .run.outcome import keep_outcome, record_start
 from .run.progress import Progress
 from .run.result import PLDResult
 from .run.tracking import Recorder, recorder_for
@@ -185,7 +185,7 @@ class PLD(Teleprompter):
         folder.open(context.settings(vars(self)), resume=resume, budget=budget, **more)
         self._open(context, folder)
         with recorder.run(folder.path.name):
-            recorder.params(self.get_params())
+            record_start(folder, self.get_params(), recorder)
             self._run_stages(context, Progress(recorder, self.objective.name))
             compiled = with_rules(context.student, context.task, context.rules)
             self.result = build_result(context, compiled)

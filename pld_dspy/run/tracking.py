@@ -5,6 +5,7 @@ A tracking store must never stop a compile: its first error is logged as one war
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -16,12 +17,18 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from ..errors import DataError, without_secrets
+from ..errors import DataError, RunError, without_secrets
 
 logger = logging.getLogger(__name__)
 
 COMPILE_TAG = "pld_dspy.compile"
 """Tag of an MLflow run that records a compile; its value is the compile's name."""
+
+FINGERPRINT = "fingerprint"
+"""Param of an MLflow run: the fingerprint in the run folder's config.yaml, by which the run is found again."""
+
+CHAMPION = "champion"
+"""Alias of the version of a prompt with the best objective on validation."""
 
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 """MLflow's own defaults, 7 retries with backoff of up to 120 s each, would delay a compile by many minutes."""
@@ -30,7 +37,7 @@ Value = str | int | float | bool | None
 
 
 class Recorder:
-    """Records what a compile does inside :meth:`run`; this one nothing, and your own override its four methods."""
+    """Records what a compile does inside :meth:`run`; this one nothing, and your own override its methods."""
 
     def run(self, name: str) -> AbstractContextManager[None]:
         """Return the context of the compile ``name``: failed if the block raises, else finished."""
@@ -44,6 +51,16 @@ class Recorder:
 
     def artifact(self, path: Path) -> None:
         """Record a file, or a folder with all in it."""
+
+    def data(self, split: str, digest: str, rows: int) -> None:
+        """Record which examples a split has, by their digest; their texts are not given."""
+
+    def prompt(self, name: str, text: str, *, value: float, tags: Mapping[str, str]) -> None:
+        """Record the instructions found, the next version of the prompt ``name``.
+
+        ``value`` is their objective on validation; it can be compared with that of versions with the same
+        ``measured_on`` among their tags.
+        """
 
 
 class MLflowRecorder(Recorder):
@@ -89,8 +106,28 @@ class MLflowRecorder(Recorder):
             self._send(lambda client, run_id: client.log_metric(run_id, name, float(value), step=step))
 
     def artifact(self, path: Path) -> None:
-        """Record a file or folder under its own name."""
+        """Record a file or folder under its own name; a CSV file also as a table, which MLflow compares across runs."""
         self._send(lambda client, run_id: client.log_artifact(run_id, str(path)))
+        if path.suffix == ".csv":
+            import pandas as pd
+
+            def log_table(client: Any, run_id: str | None) -> None:
+                table = pd.read_csv(path, keep_default_na=False, na_values=[""])
+                client.log_table(run_id, table, f"{path.stem}.json")
+
+            self._send(log_table)
+
+    def data(self, split: str, digest: str, rows: int) -> None:
+        """Record a split as a data set of the run."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(split, digest, "local", json.dumps({"uri": split}), profile=json.dumps({"num_rows": rows}))
+        given = DatasetInput(dataset, [InputTag("mlflow.data.context", split)])
+        self._send(lambda client, run_id: client.log_inputs(run_id, [given]))
+
+    def prompt(self, name: str, text: str, *, value: float, tags: Mapping[str, str]) -> None:
+        """Register the instructions; they become the champion if they are better than the present one."""
+        self._send(lambda client, run_id: _register(client, run_id, name, text, value, tags))
 
     def _send(self, call: Callable[[Any, str | None], object]) -> None:
         if self._working:
@@ -103,8 +140,7 @@ class MLflowRecorder(Recorder):
 
         configured = mlflow.get_tracking_uri()
         uri = self.uri or configured
-        _probe(uri)
-        self._client = mlflow.MlflowClient(tracking_uri=uri)
+        self._client = client_of(self.uri)
         tags = {COMPILE_TAG: name}
         active = mlflow.active_run() if uri == configured else None
         if active is None:
@@ -161,6 +197,38 @@ def recorder_for(tracking: str | Recorder | None) -> Recorder:
             "Give 'mlflow', a URI such as 'sqlite:///mlflow.db' or 'http://127.0.0.1:5000', or None."
         )
     return MLflowRecorder(tracking)
+
+
+def client_of(uri: str | None) -> Any:
+    """Return a client of the store at ``uri``, else of the configured one; OSError if its server does not answer."""
+    import mlflow
+
+    _probe(uri or mlflow.get_tracking_uri())
+    return mlflow.MlflowClient(tracking_uri=uri)
+
+
+def find_run(client: Any, fingerprint: str) -> Any:
+    """Return the newest MLflow run of the compile with this fingerprint; RunError where there is none."""
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = client.search_runs(experiments, f"params.{FINGERPRINT} = '{fingerprint}'", max_results=1)  # newest first
+    if not runs:
+        raise RunError(
+            "The tracking store has no run of this compile. Name the store that the compile was recorded in "
+            "(--tracking URI)."
+        )
+    return runs[0]
+
+
+def _register(client: Any, run_id: str | None, name: str, text: str, value: float, tags: Mapping[str, str]) -> None:
+    tags = {**tags, "validation": f"{value:.6f}", "run_id": str(run_id)}
+    version = client.register_prompt(name, text, tags=tags).version
+    linked = json.dumps([{"name": name, "version": str(version)}])  # MLflow's own function takes the configured store
+    client.set_tag(run_id, "mlflow.linkedPrompts", linked)
+    best = client.load_prompt(f"prompts:/{name}@{CHAMPION}", allow_missing=True, cache_ttl_seconds=0)
+    known = {} if best is None else best.tags
+    comparable = known.get("measured_on") == tags.get("measured_on")
+    if best is None or (comparable and value > float(known["validation"])):
+        client.set_prompt_alias(name, CHAMPION, version)
 
 
 def _probe(uri: str) -> None:
