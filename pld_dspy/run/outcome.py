@@ -71,7 +71,8 @@ def _record_prompt(folder: RunFolder, result: PLDResult, recorder: Recorder) -> 
     found, task = folder.settings(), folder.settings()["task"]
     decision = [task[name] for name in ("inputs", "label_field", "labels")]
     field = re.sub(r"[^A-Za-z0-9_]", "_", task["label_field"])
-    measured_on = [found["data"]["validation"], found["student"]["lm"], found["adapter"], found["settings"]["objective"]]
+    settings = [found["settings"][name] for name in ("objective", "metric")]
+    measured_on = [found["data"]["validation"], found["student"]["lm"], found["adapter"], *settings]
     recorder.prompt(
         f"pld-{field}-{digest(decision)[:8]}",
         result.instructions,

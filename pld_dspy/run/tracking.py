@@ -27,10 +27,17 @@ COMPILE_TAG = "pld_dspy.compile"
 FINGERPRINT = "fingerprint"
 """Param of an MLflow run: the fingerprint in the run folder's config.yaml, by which the run is found again."""
 
+LINKED_PROMPTS = "mlflow.linkedPrompts"
+"""MLflow's own tag of the prompts that belong to a run."""
+
 CHAMPION = "champion"
 """Alias of the version of a prompt with the best objective on validation."""
 
-PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
 """MLflow's own defaults, 7 retries with backoff of up to 120 s each, would delay a compile by many minutes."""
 
 Value = str | int | float | bool | None
@@ -91,7 +98,22 @@ class MLflowRecorder(Recorder):
             if self._run_id is not None and self._owned:
                 with self._guarded():
                     self._client.set_terminated(self._run_id, status)
-            self._client, self._run_id, self._owned, self._working = None, None, False, False
+            self._close()
+
+    @contextmanager
+    def reopened(self, fingerprint: str) -> Iterator[bool]:
+        """Record the block in the run of the compile with this fingerprint, which has ended, if that can be had."""
+        self._working = True
+        with self._guarded():
+            self._client = client_of(self.uri)
+            self._run_id = find_run(self._client, fingerprint).info.run_id
+        try:
+            yield self._working
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        self._client, self._run_id, self._owned, self._working = None, None, False, False
 
     def params(self, values: Mapping[str, Value]) -> None:
         """Record settings."""
@@ -166,11 +188,10 @@ class MLflowRecorder(Recorder):
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        """Stop recording at the first failure, with one warning; MLflow reads its retries from the environment."""
-        added = {name: value for name, value in PATIENCE.items() if name not in os.environ}
-        os.environ.update(added)
+        """Stop recording at the first failure, with one warning."""
         try:
-            yield
+            with impatient():
+                yield
         except Exception as error:  # noqa: BLE001 - stores are plug-ins over SQL drivers and cloud clients, with no
             # common base class, and a compile of hours must outlive every one of them.
             logger.log(
@@ -180,9 +201,6 @@ class MLflowRecorder(Recorder):
                 without_secrets(f"{type(error).__name__}: {error}").rstrip("."),
             )
             self._working = False
-        finally:
-            for name in added:
-                os.environ.pop(name, None)
 
 
 def recorder_for(tracking: str | Recorder | None) -> Recorder:
@@ -197,6 +215,18 @@ def recorder_for(tracking: str | Recorder | None) -> Recorder:
             "Give 'mlflow', a URI such as 'sqlite:///mlflow.db' or 'http://127.0.0.1:5000', or None."
         )
     return MLflowRecorder(tracking)
+
+
+@contextmanager
+def impatient() -> Iterator[None]:
+    """Let MLflow try little and show nothing, which it reads from the environment, unless the user has set that."""
+    added = {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
 
 
 def client_of(uri: str | None) -> Any:
@@ -223,7 +253,7 @@ def _register(client: Any, run_id: str | None, name: str, text: str, value: floa
     tags = {**tags, "validation": f"{value:.6f}", "run_id": str(run_id)}
     version = client.register_prompt(name, text, tags=tags).version
     linked = json.dumps([{"name": name, "version": str(version)}])  # MLflow's own function takes the configured store
-    client.set_tag(run_id, "mlflow.linkedPrompts", linked)
+    client.set_tag(run_id, LINKED_PROMPTS, linked)
     best = client.load_prompt(f"prompts:/{name}@{CHAMPION}", allow_missing=True, cache_ttl_seconds=0)
     known = {} if best is None else best.tags
     comparable = known.get("measured_on") == tags.get("measured_on")
