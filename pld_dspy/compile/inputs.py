@@ -14,7 +14,9 @@ from ..induce.induce_config import InduceConfig
 from ..ledger.jsonl import read_jsonl
 from ..local.embedding import EmbedderChoice, embedder_of
 from ..local.lm import LocalLM
+from ..resolve.resolve_config import ResolveConfig
 from ..rules import MicroRule, strip_rules
+from ..search.search_config import SearchConfig
 from ..student.predictor_inputs import Reader
 from ..task.checks import check_examples, check_training_labels
 from ..task.program_inputs import check_program
@@ -22,6 +24,7 @@ from ..task.shared import Duplicates, without_shared
 from ..task.splits import Splits, near_identity, stratified_halves
 from ..task.task import Task
 from ..teacher.teacher import Teacher, TeacherLike
+from .auto import Auto, expected_rules, settle
 from .context import CompileContext
 
 Rationales: TypeAlias = Sequence[MicroRule] | Path | str | None
@@ -46,6 +49,8 @@ def check_settings(pld: Mapping[str, Any]) -> None:
         raise DataError(f"patience={pld['patience']} is out of range. Give seconds, from 0.")
     if (duplicates := pld["duplicates"]) not in get_args(Duplicates):
         raise DataError(f"duplicates={duplicates!r} is unknown. Give one of {', '.join(get_args(Duplicates))}.")
+    if (auto := pld["auto"]) not in (None, *get_args(Auto)):
+        raise DataError(f"auto={auto!r} is unknown. Give one of {', '.join(get_args(Auto))}, or None.")
     embedder_of(pld["embedder"])
 
 
@@ -61,6 +66,9 @@ def check_inputs(
     duplicates: Duplicates = "refuse",
     context_tokens: int | None = None,
     embedder: EmbedderChoice = "auto",
+    auto: Auto | None = None,
+    search: SearchConfig | None = None,
+    resolve: ResolveConfig | None = None,
     seed: int = 0,
 ) -> CompileContext:
     """Return the context of a compile, after every check that needs no call; arguments as those of ``PLD``."""
@@ -89,16 +97,21 @@ def check_inputs(
     if task.untouched:
         notes.append(f"Predictors left as they were: {', '.join(task.untouched)}.")
     instructions = strip_rules(dict(student.named_predictors())[task.predictor].signature.instructions)
+    asked = Teacher.of(teacher, task=instructions)
+    rules = expected_rules(task, splits)
+    search, resolve = settle(auto, search or SearchConfig(), resolve, rules=rules, has_teacher=asked is not None)
     return CompileContext(
         student=student,
         student_lm=lm,
         task=task,
         splits=splits,
         recorded=_recorded(rationales),
-        teacher=Teacher.of(teacher, task=instructions),
+        teacher=asked,
         instructions=instructions,
         reader=reader,
         embedder=embedder,
+        search=search,
+        resolve=resolve,
         seed=seed,
         notes=notes,
     )

@@ -57,6 +57,8 @@ def log_model(folder: Path, uri: str | None = None) -> str:
         RunError: the run is not finished or not in the store, the program is not one ``dspy.Predict`` under an adapter
             of DSPy or a ``LabelAdapter``, or the store refuses.
     """
+    from mlflow.entities import LoggedModelOutput
+
     run = RunFolder(folder)
     PLDResult.load(folder)  # raises where it is not finished
     config = _served(run)
@@ -67,6 +69,7 @@ def log_model(folder: Path, uri: str | None = None) -> str:
         model = client.create_logged_model(found.info.experiment_id, name="program", source_run_id=found.info.run_id)
         client.log_model_artifacts(model.model_id, str(Path(path) / "model"))
         client.finalize_logged_model(model.model_id, "READY")
+        client.log_outputs(found.info.run_id, [LoggedModelOutput(model.model_id, step=0)])
     return f"models:/{model.model_id}"
 
 

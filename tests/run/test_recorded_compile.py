@@ -107,6 +107,7 @@ def test_the_logged_model_answers_and_holds_no_key(recorded: Recorded, monkeypat
     uri = log_model(recorded.folder.path, recorded.uri)
     model = recorded.client.get_logged_model(uri.removeprefix("models:/"))
     assert model.source_run_id == recorded.run.info.run_id
+    assert [one.model_id for one in recorded.run.outputs.model_outputs] == [model.model_id]
 
     def answer(system: str, user: str) -> str:
         return next((label for words, label in rules_in(system) if words[0] in user), "work")
