@@ -211,7 +211,7 @@ class PLD(Teleprompter):
         logger.info("%s", expected)
         stages.score_baseline(context)
         if minutes := expected.minutes(context.ledger):
-            logger.info("At most %.0f minutes of student calls.", minutes)
+            logger.info("At most %.1f minutes of student calls.", minutes)
         if self.frames:
             stages.choose_frame(context, calibrated=self.calibrate)
         stages.explain_examples(context)
