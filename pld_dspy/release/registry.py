@@ -34,9 +34,9 @@ def record_finished(folder: Path, tracking: str | Recorder | None) -> None:
     recorder, run = recorder_for(tracking), RunFolder(folder)
     if not isinstance(recorder, MLflowRecorder):
         return
-    with recorder.reopened(run.fingerprint) as works:
-        if works:
-            recorder.artifact(run.report)
+    with recorder.reopened(run.fingerprint):
+        recorder.artifact(run.report)
+        if recorder.works:
             try:
                 log_model(folder, recorder.uri)
             except RunError as error:
@@ -83,7 +83,7 @@ def mark_signed(folder: Path, uri: str | None = None) -> int:
     run = RunFolder(folder)
     with _refusals():
         client = client_of(uri)
-        [*linked] = json.loads(find_run(client, run.fingerprint).data.tags.get(LINKED_PROMPTS, "[]"))
+        linked = json.loads(find_run(client, run.fingerprint).data.tags.get(LINKED_PROMPTS, "[]"))
         if not linked:
             raise RunError(f"The compile of {folder} registered no prompt in this store. Compile again.")
         name, number = linked[-1]["name"], int(linked[-1]["version"])

@@ -101,19 +101,24 @@ class MLflowRecorder(Recorder):
             self._close()
 
     @contextmanager
-    def reopened(self, fingerprint: str) -> Iterator[bool]:
+    def reopened(self, fingerprint: str) -> Iterator[None]:
         """Record the block in the run of the compile with this fingerprint, which has ended, if that can be had."""
         self._working = True
         with self._guarded():
             self._client = client_of(self.uri)
             self._run_id = find_run(self._client, fingerprint).info.run_id
         try:
-            yield self._working
+            yield
         finally:
             self._close()
 
     def _close(self) -> None:
         self._client, self._run_id, self._owned, self._working = None, None, False, False
+
+    @property
+    def works(self) -> bool:
+        """Whether it is within a run, and nothing has failed in it."""
+        return self._working
 
     def params(self, values: Mapping[str, Value]) -> None:
         """Record settings."""

@@ -6,6 +6,8 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Literal
 
 import pytest
 
@@ -13,12 +15,14 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 import dspy
 import mlflow
-from engine import rules_in
+import pandas as pd
+from engine import fn_lm, rules_in
 from serving import ModelServer
 from tasks import TEST, compiled, leaning_lm, pld, student
 
 from pld_dspy.errors import RunError
 from pld_dspy.release.registry import log_model, mark_signed, record_finished
+from pld_dspy.release.served import CompiledProgram
 from pld_dspy.run.folder import RunFolder
 from pld_dspy.run.result import PLDResult
 from pld_dspy.run.tracking import find_run
@@ -125,6 +129,28 @@ def test_the_logged_model_answers_and_holds_no_key(recorded: Recorded, monkeypat
     files = [path for path in recorded.folder.path.parent.rglob("*") if path.is_file()]
     assert not [path for path in files if CANARY.encode() in path.read_bytes()]
     assert not [path for path in files if path.suffix == ".pkl"]
+
+
+def test_the_model_answers_several_labels_at_once(tmp_path: Path) -> None:
+    signature = dspy.Signature(
+        {"text": (str, dspy.InputField()), "tags": (list[Literal["a", "b"]], dspy.OutputField())}
+    )
+    program = dspy.Predict(signature.with_instructions("Name all that fit."))
+    program.save(tmp_path / "program.json")
+    decision = {"inputs": ["text"], "label_field": "tags", "labels": ["a", "b"], "several": True}
+    context = SimpleNamespace(
+        artifacts={"program": tmp_path / "program.json"},
+        model_config={
+            **decision,
+            "lm": {"model": "openai/x", "type": "chat"},
+            "adapter": "LabelAdapter",
+            "constrain": "none",
+        },
+    )
+    model = CompiledProgram()
+    model.load_context(context)
+    model.lm = fn_lm(lambda system, user: "a, b" if "Name all that fit." in system else "a")
+    assert model.predict(context, pd.DataFrame([{"text": "x"}])).to_dict("records") == [{"tags": ["a", "b"]}]
 
 
 def test_a_program_that_takes_its_own_code_is_refused_and_the_report_is_kept(
