@@ -26,7 +26,7 @@ SIGNED = "signed"
 _ADAPTER = re.compile(r"(LabelAdapter|ChatAdapter|JSONAdapter)\((?:constrain='(\w+)')?")
 
 
-def record_finished(folder: Path, tracking: str | Recorder | None) -> None:
+def record_finished(folder: Path | str, tracking: str | Recorder | None) -> None:
     """Add report.html, and the program as a model, to the MLflow run of a finished compile.
 
     A store that fails is a warning, and so is a program that :func:`log_model` does not take.
@@ -35,7 +35,8 @@ def record_finished(folder: Path, tracking: str | Recorder | None) -> None:
     if not isinstance(recorder, MLflowRecorder):
         return
     with recorder.reopened(run.fingerprint):
-        recorder.artifact(run.report)
+        if run.report.is_file():
+            recorder.artifact(run.report)
         if recorder.works:
             try:
                 log_model(folder, recorder.uri)
@@ -43,7 +44,7 @@ def record_finished(folder: Path, tracking: str | Recorder | None) -> None:
                 logger.warning("No model was logged in MLflow: %s", error)
 
 
-def log_model(folder: Path, uri: str | None = None) -> str:
+def log_model(folder: Path | str, uri: str | None = None) -> str:
     """Log the compiled program of a finished run as an MLflow model from code; return its URI.
 
     The model is program.json with a few lines of Python: nothing is pickled, and no key is in it. It answers without
@@ -60,7 +61,7 @@ def log_model(folder: Path, uri: str | None = None) -> str:
     from mlflow.entities import LoggedModelOutput
 
     run = RunFolder(folder)
-    PLDResult.load(folder)  # raises where it is not finished
+    PLDResult.load(run.path)  # raises where it is not finished
     config = _served(run)
     with _refusals(), TemporaryDirectory() as path:
         client = client_of(uri)
@@ -73,7 +74,7 @@ def log_model(folder: Path, uri: str | None = None) -> str:
     return f"models:/{model.model_id}"
 
 
-def mark_signed(folder: Path, uri: str | None = None) -> int:
+def mark_signed(folder: Path | str, uri: str | None = None) -> int:
     """Give the alias ``signed`` to the version of the prompt that the compile registered; return the version.
 
     Raises:

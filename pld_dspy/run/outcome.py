@@ -26,8 +26,8 @@ def record_start(folder: RunFolder, settings: Mapping[str, Any], recorder: Recor
     names = {role: lm.get("model") for role, lm in models.items()}
     recorder.params({**settings, **names, FINGERPRINT: found["fingerprint"]})
     for split, said in found["data"].items():
-        known, rows = said.removesuffix(" rows)").split(" (")
-        recorder.data(split, known, int(rows))
+        if given := re.fullmatch(r"(\w+) \((\d+) rows\)", str(said)):
+            recorder.data(split, given[1], int(given[2]))
 
 
 def keep_outcome(

@@ -257,8 +257,9 @@ def find_run(client: Any, fingerprint: str) -> Any:
 def _register(client: Any, run_id: str | None, name: str, text: str, value: float, tags: Mapping[str, str]) -> None:
     tags = {**tags, "validation": f"{value:.6f}", "run_id": str(run_id)}
     version = client.register_prompt(name, text, tags=tags).version
-    linked = json.dumps([{"name": name, "version": str(version)}])  # MLflow's own function takes the configured store
-    client.set_tag(run_id, LINKED_PROMPTS, linked)
+    linked = json.loads(client.get_run(run_id).data.tags.get(LINKED_PROMPTS, "[]"))
+    linked.append({"name": name, "version": str(version)})  # MLflow's own function asks the configured store
+    client.set_tag(run_id, LINKED_PROMPTS, json.dumps(linked))
     best = client.load_prompt(f"prompts:/{name}@{CHAMPION}", allow_missing=True, cache_ttl_seconds=0)
     known = {} if best is None else best.tags
     comparable = known.get("measured_on") == tags.get("measured_on")
