@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import dspy
 
 from .calibrate.calibrated import Calibrated
 from .compile import searching, stages
+from .compile.auto import Auto
 from .compile.build_result import build_result
 from .compile.context import CompileContext, flat_settings
 from .compile.estimate import Estimate, estimate
-from .compile.inputs import Rationales, check_inputs, check_teacher
+from .compile.inputs import Rationales, check_inputs, check_settings, check_teacher
 from .errors import DataError, RunError
 from .induce.induce_config import InduceConfig
 from .ledger.budget import Budget
 from .ledger.dspy_names import Teleprompter
 from .ledger.ledger import Ledger
 from .ledger.patience import PATIENCE
-from .local.embedding import EmbedderChoice, embedder_of
+from .local.embedding import EmbedderChoice
 from .local.lm import LocalLM
 from .resolve.resolve_config import ResolveConfig
 from .run.folder import RunFolder
-from .run.outcome import keep_outcome
+from .run.outcome import keep_outcome, record_start
 from .run.progress import Progress
 from .run.result import PLDResult
 from .run.tracking import Recorder, recorder_for
@@ -37,6 +39,8 @@ from .student.compose import with_rules
 from .task.shared import Duplicates
 from .teacher.teacher import TeacherLike
 
+logger = logging.getLogger(__name__)
+
 
 class PLD(Teleprompter):
     """Prompt-Level Distillation (arXiv 2602.21103) as a DSPy teleprompter.
@@ -47,6 +51,8 @@ class PLD(Teleprompter):
     Args:
         teacher: an LM, or a program that gives ``rationale`` and ``rule`` from task, labels, example and label.
             None: recorded rationales only.
+        auto: "light", "medium" or "heavy": screening calls and races that suit the number of rules and examples, and
+            with "heavy" and a teacher two rounds of resolving. What ``search`` and ``resolve`` set stays.
         objective: "macro_f1", "weighted_f1", "accuracy", "balanced_accuracy", "f1:LABEL", or a callable on whole sets.
         metric: a per-example DSPy or GEPA metric instead: its mean is maximized, and the teacher gets its feedback
             when errors are resolved.
@@ -97,6 +103,7 @@ class PLD(Teleprompter):
         self,
         *,
         teacher: TeacherLike = None,
+        auto: Auto | None = None,
         objective: str | SetMetric = "macro_f1",
         metric: Metric | None = None,
         target: str | None = None,
@@ -123,6 +130,7 @@ class PLD(Teleprompter):
         seed: int = 0,
     ) -> None:
         self.teacher, self.target, self.origin, self.duplicates = teacher, target, origin, duplicates
+        self.auto = auto
         self.objective, self.embedder = Objective(objective, metric), embedder
         self.induce, self.search, self.resolve = induce or InduceConfig(), search or SearchConfig(), resolve
         self.frames, self.calibrate, self.precedents, self.error_rate = frames, calibrate, precedents, error_rate
@@ -132,23 +140,7 @@ class PLD(Teleprompter):
         self.run_dir, self.storage, self.tracking = run_dir, storage, tracking
         self.seed = seed
         self.result: PLDResult | None = None
-        if error_rate is not None and not 0.0 < error_rate < 1.0:
-            raise DataError(f"error_rate={error_rate} is out of range. Give one over 0 and under 1.")
-        if precedents < 0 or (precedents and not calibrate):
-            raise DataError(
-                f"precedents={precedents} is how many labelled examples a calibrated decision cites. Give 0, or more "
-                "with calibrate=True (--calibrate)."
-            )
-        if error_rate is not None and not calibrate:
-            raise DataError(
-                f"error_rate={error_rate} needs confidences, and calibrate is off. Turn it on (calibrate=True, "
-                "--calibrate), or leave out the error rate."
-            )
-        if patience < 0:
-            raise DataError(f"patience={patience} is out of range. Give seconds, from 0.")
-        if duplicates not in get_args(Duplicates):
-            raise DataError(f"duplicates={duplicates!r} is unknown. Give one of {', '.join(get_args(Duplicates))}.")
-        embedder_of(embedder)
+        check_settings(vars(self))
         recorder_for(tracking)
 
     def compile(
@@ -198,10 +190,12 @@ class PLD(Teleprompter):
         folder = RunFolder(self.run_dir)
         more = {"command": dict(self.origin)} if self.origin else {}
         budget = self.budget.model_dump(mode="json", exclude_defaults=True)
-        folder.open(context.settings(vars(self)), resume=resume, budget=budget, **more)
+        settled = context.settled(vars(self))
+        folder.open(context.settings(settled), resume=resume, budget=budget, **more)
+        folder.stop.unlink(missing_ok=True)
         self._open(context, folder)
         with recorder.run(folder.path.name):
-            recorder.params(self.get_params())
+            record_start(folder, flat_settings(settled), recorder)
             self._run_stages(context, Progress(recorder, self.objective.name))
             compiled = with_rules(context.student, context.task, context.rules)
             self.result = build_result(context, compiled)
@@ -213,22 +207,19 @@ class PLD(Teleprompter):
         return Calibrated(compiled, saved, threshold=saved.threshold, precedents=precedents, target=target)
 
     def _run_stages(self, context: CompileContext, progress: Progress) -> None:
+        expected = self._estimate(context)
+        logger.info("%s", expected)
         stages.score_baseline(context)
+        if minutes := expected.minutes(context.ledger):
+            logger.info("At most %.1f minutes of student calls.", minutes)
         if self.frames:
             stages.choose_frame(context, calibrated=self.calibrate)
         stages.explain_examples(context)
         stages.audit_labels(context, self.induce)
         stages.induce_rules(context, self.induce)
-        searching.search_rules(context, self.search, progress=progress, storage=self.storage, calibrated=self.calibrate)
-        if self.resolve is not None:
-            searching.resolve_errors(
-                context,
-                self.resolve,
-                self.search,
-                progress=progress,
-                storage=self.storage,
-                calibrated=self.calibrate,
-            )
+        options: dict[str, Any] = {"progress": progress, "storage": self.storage, "calibrated": self.calibrate}
+        searching.search_rules(context, **options)
+        searching.resolve_errors(context, **options)
         if self.calibrate:
             stages.fit_calibration(context, error_rate=self.error_rate, precedents=self.precedents)
         stages.score_students(context)
@@ -258,12 +249,12 @@ class PLD(Teleprompter):
             raise RunError("PLD(run_dir=...) names no run folder to join. Give that of the compile.")
         folder = RunFolder(self.run_dir)
         teacher = folder.settings().get("teacher")  # raises before a folder without a compile becomes one
-        folder.open({**context.settings(vars(self)), "teacher": teacher}, resume=True)
+        folder.open({**context.settings(context.settled(vars(self))), "teacher": teacher}, resume=True)
         study, space = find_study(self.storage or folder.study, prefix=folder.fingerprint)
         self._open(context, folder)
         if self.frames:
             stages.choose_frame(context, calibrated=self.calibrate)
-        search = searching.rule_search(context, space, study, self.search, calibrated=self.calibrate, joins=True)
+        search = searching.rule_search(context, space, study, calibrated=self.calibrate, joins=True)
         search.work()
         return search.made
 
@@ -282,15 +273,7 @@ class PLD(Teleprompter):
             student, teacher, trainset=trainset, valset=valset, testset=testset, rationales=rationales
         )
         check_teacher(context, self.induce)
-        return estimate(
-            context,
-            self.induce,
-            self.search,
-            self.resolve,
-            frames=self.frames,
-            calibrate=self.calibrate,
-            budget=self.budget,
-        )
+        return self._estimate(context)
 
     def baselines(
         self,
@@ -308,6 +291,9 @@ class PLD(Teleprompter):
         """Return the settings as a fresh flat dict of plain values; MLflow's autologging adds to the dict it gets."""
         return flat_settings(vars(self))
 
+    def _estimate(self, context: CompileContext) -> Estimate:
+        return estimate(context, self.induce, frames=self.frames, calibrate=self.calibrate, budget=self.budget)
+
     def _checked(self, student: dspy.Module, teacher: TeacherLike = None, **data: Any) -> CompileContext:
         context = check_inputs(
             student,
@@ -316,6 +302,9 @@ class PLD(Teleprompter):
             duplicates=self.duplicates,
             context_tokens=self.context_tokens,
             embedder=self.embedder,
+            auto=self.auto,
+            search=self.search,
+            resolve=self.resolve,
             seed=self.seed,
             **data,
         )
@@ -337,8 +326,8 @@ class PLD(Teleprompter):
             patience=self.patience,
             num_threads=self.num_threads or (1 if local else dspy.settings.num_threads),
             teacher_threads=self.teacher_threads,
-            reserved={"search": self.resolve.reserved_calls(calls, **sizes)} if self.resolve else {},
+            reserved={"search": context.resolve.reserved_calls(calls, **sizes)} if context.resolve else {},
         )
-        asks = self.calibrate or self.search.learns_from_logprobs
+        asks = self.calibrate or context.search.learns_from_logprobs
         adapter = asking_for_logprobs(self.adapter) if asks else self.adapter
         context.open(folder, ledger, objective=self.objective, adapter=adapter)

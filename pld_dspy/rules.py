@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import yaml
+from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .errors import DataError
@@ -139,6 +140,13 @@ class RuleSet(BaseModel):
             return ""
         lines = [f"{number}. {_one_line(rule.text)}" for number, rule in enumerate(self.rules, start=1)]
         return "\n".join([RULES_OPEN, lead, *lines, RULES_CLOSE])
+
+    def _repr_html_(self) -> str:
+        """Return the rules as a numbered list, for notebooks."""
+        item = Markup("<li>{} <small>({}: {})</small></li>")
+        rows = [item.format(rule.text, rule.id, ", ".join(rule.labels)) for rule in self.rules]
+        shown = Markup("<p>{} demonstrations below the rules</p>").format(len(self.demos)) if self.demos else ""
+        return Markup("<ol>{}</ol>{}").format(Markup("").join(rows), shown)
 
     def instruct(self, instructions: str, lead: str = RULES_LEAD) -> str:
         """Return ``instructions`` word for word, with these rules below in place of any earlier block of rules."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from ..ledger.patience import PATIENCE
 from .options import (
@@ -64,7 +64,10 @@ def compile_command(
         seed=run.seed,
     )
     teaching = ModelSpec(spec=teacher.teacher or "").at(teacher.teacher_api_base, teacher.teacher_api_key_env)
+    calls = {"screen_calls": search.screen_calls, "trials": search.trials}
+    given: Any = {name: number for name, number in calls.items() if number is not None}  # else a default, or --auto's
     pld = PLD(
+        auto=search.auto,
         objective=search.objective,
         target=target,
         duplicates=data.duplicates,
@@ -72,7 +75,7 @@ def compile_command(
         induce=InduceConfig(
             wordings=search.wordings, drafts=search.drafts, suspects=search.suspects, audit=search.audit
         ),
-        search=SearchConfig(screen_calls=search.screen_calls, trials=search.trials, demos=search.demos),
+        search=SearchConfig(**given, demos=search.demos),
         resolve=ResolveConfig(max_rounds=search.resolve_rounds) if search.resolve_rounds else None,
         budget=Budget(student_calls=search.max_student_calls, teacher_calls=search.max_teacher_calls),
         num_threads=threads,

@@ -84,8 +84,14 @@ class SearchOptions:
     objective: Annotated[
         str, search_option(help="macro_f1, weighted_f1, accuracy, balanced_accuracy or f1:LABEL; to maximize.")
     ] = "macro_f1"
-    screen_calls: Annotated[int, calls_option(help="Student calls that learn what each rule does.")] = 960
-    trials: Annotated[int, calls_option(help="Rule sets compared after that.")] = 10
+    auto: Annotated[
+        Literal["light", "medium", "heavy"] | None,
+        search_option(help="Calls that suit rules and examples; other options win.", show_default=False),
+    ] = None
+    screen_calls: Annotated[
+        int | None, calls_option(help="Student calls that learn what each rule does.", show_default="960")
+    ] = None
+    trials: Annotated[int | None, calls_option(help="Rule sets compared after that.", show_default="10")] = None
     demos: Annotated[int, calls_option(help="Most fixed demonstrations below the rules, to choose from.")] = 0
     wordings: Annotated[int, search_option(min=1, help="Most wordings per rule.")] = 5
     drafts: Annotated[int, search_option(min=0, help="Whole lists of rules that the teacher writes.")] = 1

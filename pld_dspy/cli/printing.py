@@ -56,17 +56,12 @@ def print_result(out: Console, result: PLDResult) -> None:
 
 
 def print_estimate(out: Console, estimate: Estimate) -> None:
-    """Print the upper bounds of calls and tokens by stage."""
+    """Print the upper bounds of calls and tokens by stage, and what they cannot tell."""
     table = table_of(["stage", "role"], ["calls", "prompt tokens", "answer tokens"])
     for stage in estimate.stages:
         table.add_row(stage.stage, stage.role, f"{stage.calls:,}", f"{stage.tokens_in:,}", f"{stage.tokens_out:,}")
     out.print(table)
-    budget = estimate.budget
-    capped = budget.student_calls is not None or budget.teacher_calls is not None
-    caps = ", with the caps, which end all stages except the test" if capped else ""
-    out.print(f"At most {estimate.student_calls:,} student and {estimate.teacher_calls:,} teacher calls{caps}.")
-    if estimate.money is not None:
-        out.print(f"At most {estimate.money:.2f} in the currency of the prices.")
+    out.print(str(estimate), soft_wrap=True)
 
 
 def print_baselines(out: Console, found: Baselines) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import dspy
 
 from ..errors import DataError
+from ..release.registry import record_finished
 from ..release.report import write_report
 from ..run.folder import RunFolder
 from ..run.result import PLDResult
@@ -48,6 +49,7 @@ def run_compile(spec: RunSpec, pld: PLD, *, teacher: ModelSpec | None, run: RunO
         pld.compile(student, teacher=teacher and teacher.lm(), resume=not run.fresh, **arguments)
     folder = RunFolder(pld.run_dir)
     page = write_report(folder.path)
+    record_finished(folder.path, pld.tracking)
     print_result(out, PLDResult.load(folder.path))
     for line in filter(None, (f"Run folder: {folder.path}", f"Report: {page}", mlflow_line(pld.tracking))):
         out.print(line, soft_wrap=True)

@@ -18,10 +18,12 @@ from ..ledger.keys import adapter_settings, digest, lm_settings, plain, program_
 from ..ledger.ledger import Ledger
 from ..local.embedding import Embedder, EmbedderChoice, tfidf_svd
 from ..resolve.records import Resolution
+from ..resolve.resolve_config import ResolveConfig
 from ..rules import Demonstration, MicroRule, RuleSet
 from ..run.folder import RunFolder
 from ..scoring.baselines import Baselines
 from ..scoring.objective import Objective
+from ..search.search_config import SearchConfig
 from ..search.search_result import SearchResult
 from ..student.evaluator import Evaluation, Evaluator
 from ..student.predictor_inputs import Reader
@@ -30,6 +32,7 @@ from ..task.task import Task, example_id, input_text
 from ..teacher.teacher import Teacher
 
 OWN = ("target", "embedder", "frames", "calibrate", "precedents", "error_rate", "max_errors", "context_tokens", "seed")
+FEW_EXAMPLES = 100  # of validation: differences of 0.05 to 0.13 seen on 60 to 120 examples were gone on test
 CONFIGS = ("search", "induce", "resolve")
 
 Pair: TypeAlias = tuple[Evaluation, Evaluation]
@@ -52,6 +55,8 @@ class CompileContext:
     instructions: str  # the student's own, above any rules
     reader: Reader
     embedder: EmbedderChoice
+    search: SearchConfig  # as ``auto`` settled it, and so the next
+    resolve: ResolveConfig | None
     seed: int
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)  # stage -> wall seconds
@@ -131,8 +136,12 @@ class CompileContext:
         """The chosen rules; None where nothing beat the unchanged student."""
         return self.found.best
 
+    def settled(self, pld: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the attributes of a PLD with the budgets that ``auto`` stands for on this data."""
+        return {**pld, "search": self.search, "resolve": self.resolve}
+
     def settings(self, pld: Mapping[str, Any]) -> dict[str, Any]:
-        """Return everything that decides the outcome, given the attributes of a PLD, by section of config.yaml."""
+        """Return everything that decides the outcome, given :meth:`settled`, by section of config.yaml."""
         data = {name: fingerprint(examples) for name, examples in self.splits.non_empty()}
         if self.recorded:
             dumped = [rule.model_dump() for rule in self.recorded]
@@ -156,7 +165,7 @@ def fingerprint(examples: Sequence[dspy.Example]) -> str:
 def flat_settings(pld: Mapping[str, Any]) -> dict[str, str | int | float | bool | None]:
     """Return the settings of a PLD, given its attributes, by name; those of a config as ``CONFIG_NAME``."""
     configs = {f"{config}_{name}": value for config in (*CONFIGS, "budget") for name, value in pld[config] or ()}
-    return {name: plain(value) for name, value in {**_own(pld), **configs}.items()}
+    return {name: plain(value) for name, value in {"auto": pld["auto"], **_own(pld), **configs}.items()}
 
 
 def nested_settings(pld: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

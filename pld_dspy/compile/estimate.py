@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -12,18 +13,21 @@ from ..explain import match_records
 from ..induce.draft import AT_ONCE
 from ..induce.induce_config import InduceConfig
 from ..ledger.budget import UNCAPPED, Budget, Role
+from ..ledger.ledger import Ledger
 from ..resolve.diagnosis import MOST_CHARACTERS
-from ..resolve.resolve_config import ResolveConfig
 from ..search.demonstrations import MOST_TOKENS
 from ..search.search_config import SearchConfig
 from ..task.task import CHARACTERS_PER_TOKEN, Task
 from ..teacher.brief import TOKENS as BRIEF_TOKENS
-from .context import CompileContext
+from .auto import expected_rules
+from .context import FEW_EXAMPLES, CompileContext
 
 RULE_TOKENS = 40
 TEACHER_PROMPT_TOKENS = 500
 ANSWER_TOKENS = 120
 LABEL_TOKENS = 5
+LEAST_PER_RULE = 4  # screening calls
+DISAGREE = 0.2  # of the examples, two good rule sets answer about so many differently
 
 
 class StageEstimate(NamedTuple):
@@ -38,11 +42,30 @@ class StageEstimate(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """Upper bounds for a compile, before the caps of ``budget``; ``money`` is None where a model has no price."""
+    """Upper bounds for a compile, before the caps of ``budget``; ``money`` is None where a model has no price.
+
+    ``warnings`` say in words what so few calls or examples cannot tell.
+    """
 
     stages: list[StageEstimate]
     money: float | None
     budget: Budget = field(default_factory=Budget)
+    warnings: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        capped = self.budget.student_calls is not None or self.budget.teacher_calls is not None
+        caps = ", with the caps, which end all stages except the test" if capped else ""
+        lines = [f"At most {self.student_calls:,} student and {self.teacher_calls:,} teacher calls{caps}."]
+        if self.money is not None:
+            lines.append(f"At most {self.money:.2f} in the currency of the prices.")
+        return "\n".join([*lines, *self.warnings])
+
+    def minutes(self, ledger: Ledger) -> float | None:
+        """Return the minutes that the student calls take at most, going by those of the baseline; None without any."""
+        known = ledger.spent["student", "baseline"]
+        if not known.calls:
+            return None
+        return self.student_calls * known.call_seconds / known.calls / ledger.threads["student"] / 60
 
     @property
     def student_calls(self) -> int:
@@ -64,8 +87,6 @@ class Estimate:
 def estimate(
     context: CompileContext,
     induce: InduceConfig,
-    search: SearchConfig,
-    resolve: ResolveConfig | None,
     *,
     frames: bool,
     calibrate: bool,
@@ -73,6 +94,7 @@ def estimate(
 ) -> Estimate:
     """Bound the calls and tokens of a compile from above; calls that are repeated after a failure are not included."""
     task, splits, teacher = context.task, context.splits, context.teacher
+    search, resolve = context.search, context.resolve
     explained = sum(len(task.labels_of(gold)) for gold in task.golds(splits.train))  # each label by itself
     recorded = len(match_records(splits.train, task, context.recorded)[0])
     # As many rules as a teacher's clusters or the recorded labels may give: half of the pool in a set on average.
@@ -104,7 +126,36 @@ def estimate(
     stages.append(_student("test", 2 * len(splits.test), own + rules + test))
     lms = {"student": context.student_lm, "teacher": teacher and teacher.lm}
     models = {role: getattr(lm, "model", "") for role, lm in lms.items()}
-    return Estimate(stages=stages, money=_money(stages, budget, models), budget=budget)
+    return Estimate(
+        stages=stages,
+        money=_money(stages, budget, models),
+        budget=budget,
+        warnings=_warnings(len(splits.val), expected_rules(task, splits), search, budget),
+    )
+
+
+def _warnings(n: int, rules: int, search: SearchConfig, budget: Budget) -> list[str]:
+    """Return what is hopeless about a budget, and how small a difference on ``n`` examples is chance."""
+    calls, screened, found = search.most_calls(n), search.screen_calls, []
+    if budget.student_calls is not None:
+        calls = min(calls, budget.student_calls)
+        screened = min(screened, calls - 3 * n)  # what is asked in full before
+    if calls < 2 * n:
+        found.append(
+            f"Hopeless: {calls:,} student calls do not compare a single rule set with the unchanged student on {n:,} "
+            f"validation examples. Allow at least {2 * n:,}, and {SearchConfig().most_calls(n):,} for a full search."
+        )
+    elif search.screen_calls and screened < LEAST_PER_RULE * rules:
+        found.append(
+            f"Too few calls to tell rules apart: {max(screened, 0):,} that screen about {rules} rules. Allow at least "
+            f"{LEAST_PER_RULE * rules:,} (screen_calls), or give auto='light'."
+        )
+    if n < FEW_EXAMPLES:
+        found.append(
+            f"Only {n} validation examples: rule sets that differ by less than about {2 * math.sqrt(DISAGREE / n):.2f} "
+            "cannot be told apart, whatever the calls. Give more of them."
+        )
+    return found
 
 
 def _teacher(stage: str, calls: int, prompt: int, answer: int = ANSWER_TOKENS) -> StageEstimate:

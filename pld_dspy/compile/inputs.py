@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias, get_args
 
 import dspy
 
@@ -12,9 +12,11 @@ from ..errors import DataError
 from ..explain import match_records
 from ..induce.induce_config import InduceConfig
 from ..ledger.jsonl import read_jsonl
-from ..local.embedding import EmbedderChoice
+from ..local.embedding import EmbedderChoice, embedder_of
 from ..local.lm import LocalLM
+from ..resolve.resolve_config import ResolveConfig
 from ..rules import MicroRule, strip_rules
+from ..search.search_config import SearchConfig
 from ..student.predictor_inputs import Reader
 from ..task.checks import check_examples, check_training_labels
 from ..task.program_inputs import check_program
@@ -22,9 +24,34 @@ from ..task.shared import Duplicates, without_shared
 from ..task.splits import Splits, near_identity, stratified_halves
 from ..task.task import Task
 from ..teacher.teacher import Teacher, TeacherLike
+from .auto import Auto, expected_rules, settle
 from .context import CompileContext
 
 Rationales: TypeAlias = Sequence[MicroRule] | Path | str | None
+
+
+def check_settings(pld: Mapping[str, Any]) -> None:
+    """Raise DataError if a setting among the attributes of a PLD is out of range, or lacks one that it needs."""
+    error_rate, precedents, calibrate = pld["error_rate"], pld["precedents"], pld["calibrate"]
+    if error_rate is not None and not 0.0 < error_rate < 1.0:
+        raise DataError(f"error_rate={error_rate} is out of range. Give one over 0 and under 1.")
+    if precedents < 0 or (precedents and not calibrate):
+        raise DataError(
+            f"precedents={precedents} is how many labelled examples a calibrated decision cites. Give 0, or more "
+            "with calibrate=True (--calibrate)."
+        )
+    if error_rate is not None and not calibrate:
+        raise DataError(
+            f"error_rate={error_rate} needs confidences, and calibrate is off. Turn it on (calibrate=True, "
+            "--calibrate), or leave out the error rate."
+        )
+    if pld["patience"] < 0:
+        raise DataError(f"patience={pld['patience']} is out of range. Give seconds, from 0.")
+    if (duplicates := pld["duplicates"]) not in get_args(Duplicates):
+        raise DataError(f"duplicates={duplicates!r} is unknown. Give one of {', '.join(get_args(Duplicates))}.")
+    if (auto := pld["auto"]) not in (None, *get_args(Auto)):
+        raise DataError(f"auto={auto!r} is unknown. Give one of {', '.join(get_args(Auto))}, or None.")
+    embedder_of(pld["embedder"])
 
 
 def check_inputs(
@@ -39,6 +66,9 @@ def check_inputs(
     duplicates: Duplicates = "refuse",
     context_tokens: int | None = None,
     embedder: EmbedderChoice = "auto",
+    auto: Auto | None = None,
+    search: SearchConfig | None = None,
+    resolve: ResolveConfig | None = None,
     seed: int = 0,
 ) -> CompileContext:
     """Return the context of a compile, after every check that needs no call; arguments as those of ``PLD``."""
@@ -67,16 +97,21 @@ def check_inputs(
     if task.untouched:
         notes.append(f"Predictors left as they were: {', '.join(task.untouched)}.")
     instructions = strip_rules(dict(student.named_predictors())[task.predictor].signature.instructions)
+    asked = Teacher.of(teacher, task=instructions)
+    rules = expected_rules(task, splits)
+    search, resolve = settle(auto, search or SearchConfig(), resolve, rules=rules, has_teacher=asked is not None)
     return CompileContext(
         student=student,
         student_lm=lm,
         task=task,
         splits=splits,
         recorded=_recorded(rationales),
-        teacher=Teacher.of(teacher, task=instructions),
+        teacher=asked,
         instructions=instructions,
         reader=reader,
         embedder=embedder,
+        search=search,
+        resolve=resolve,
         seed=seed,
         notes=notes,
     )

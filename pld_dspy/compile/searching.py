@@ -14,35 +14,31 @@ from ..ledger.keys import digest
 from ..local.lm import LocalLM
 from ..resolve.loop import Resolver
 from ..resolve.records import Choice
-from ..resolve.resolve_config import ResolveConfig
 from ..rules import Rule, RuleSet
 from ..run.progress import Progress, bar, timed, write_trials
 from ..run.result import OWN_CODE
 from ..search.applicability import applicability
 from ..search.demonstrations import draw_demonstrations
-from ..search.search_config import SearchConfig
 from ..search.space import Space
 from ..search.storage import CONTINUED, open_study, publish_space
 from ..search.study import RuleSearch
 from .context import CompileContext
 
 
-def search_rules(
-    context: CompileContext, config: SearchConfig, *, progress: Progress, storage: str | None, calibrated: bool
-) -> None:
+def search_rules(context: CompileContext, *, progress: Progress, storage: str | None, calibrated: bool) -> None:
     """Search for the best rules, wordings, order and demonstrations, or continue a search that was killed."""
     folder, doubted = context.folder, {suspect.example_id for suspect in context.audit.suspects}
     context.demos = draw_demonstrations(
         context.reads_by_id,
         context.task.golds(context.splits.train),
-        most=config.demos,
+        most=context.search.demos,
         doubted=doubted,
         seed=context.seed,
     )
     space = Space(tuple(context.induction.rules), context.demos)
     with timed(context.seconds, "search"):
         study = _study_of(context, space, storage, kind="-")
-        search = rule_search(context, space, study, config, calibrated=calibrated, on_trial=progress)
+        search = rule_search(context, space, study, calibrated=calibrated, on_trial=progress)
         publish_space(study, space)
         progress.best = max((trial.objective or 0.0 for trial in search.trials), default=progress.best)
         with bar("search", "trial", total=search.steps) as progress.bar:
@@ -63,10 +59,9 @@ def _study_of(context: CompileContext, space: Space, storage: str | None, *, kin
     return open_study(storage or context.folder.study, name=f"{context.folder.fingerprint}{kind}{name}")
 
 
-def rule_search(
-    context: CompileContext, space: Space, study: Study, config: SearchConfig, **options: Any
-) -> RuleSearch:
+def rule_search(context: CompileContext, space: Space, study: Study, **options: Any) -> RuleSearch:
     """Return the search over ``space``, ready to run."""
+    config = context.search
     lm, val, cap = context.student_lm, context.splits.val, context.ledger.budget.student_calls
     if own := study.user_attrs.get(CONTINUED):  # that of a round of resolving
         config, options = config.model_copy(update=own), {**options, "stage": "resolve"}
@@ -83,20 +78,16 @@ def rule_search(
         about=applicability(space.rules, context.texts_by_id, context.texts(val), context.plain_embedder),
         seed=context.seed,
         count_tokens=lm.count_tokens if isinstance(lm, LocalLM) else None,
+        stop=context.folder.stop,
         **options,
     )
 
 
-def resolve_errors(
-    context: CompileContext,
-    config: ResolveConfig,
-    search: SearchConfig,
-    *,
-    progress: Progress,
-    storage: str | None,
-    calibrated: bool,
-) -> None:
+def resolve_errors(context: CompileContext, *, progress: Progress, storage: str | None, calibrated: bool) -> None:
     """Let the teacher revise the rules by the errors that remain, and search on; dropped doubted labels are none."""
+    config = context.resolve
+    if config is None or context.folder.stop.exists():
+        return
     if context.teacher is None:
         context.notes.append("Nothing was resolved: that takes a teacher.")
         return
@@ -108,12 +99,12 @@ def resolve_errors(
 
     def go_on(pool: Sequence[Rule], revised: RuleSet) -> Choice:
         before, space = context.found, Space(tuple(pool), context.demos)
-        own = search.continued(calls, sizes["val"])
+        own = context.search.continued(calls, sizes["val"])
         rest = [revised.model_dump(), own, [trial.encode(sizes["val"]) for trial in before.trials]]
         study = _study_of(context, space, storage, kind="+", more=rest)
         study.set_user_attr(CONTINUED, own)
         more = rule_search(
-            context, space, study, search, calibrated=calibrated, on_trial=progress, before=before, revised=revised
+            context, space, study, calibrated=calibrated, on_trial=progress, before=before, revised=revised
         )
         publish_space(study, space)
         context.resolved = more.run()

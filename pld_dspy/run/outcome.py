@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dspy
@@ -12,9 +13,21 @@ from ..calibrate.calibration import StudentCalibration
 from ..calibrate.precedents import Precedents
 from ..ledger.dspy_names import get_dependency_versions
 from ..ledger.jsonl import write_whole, writing
+from ..ledger.keys import digest
 from .folder import RunFolder, write_csv
 from .result import OWN_CODE, PLDResult
-from .tracking import Recorder
+from .tracking import FINGERPRINT, Recorder
+
+
+def record_start(folder: RunFolder, settings: Mapping[str, Any], recorder: Recorder) -> None:
+    """Record the flat ``settings`` of a compile, its models, and which examples it was given, without their texts."""
+    found = folder.settings()
+    models = {"student_model": found["student"]["lm"], "teacher_model": found["teacher"] or {}}
+    names = {role: lm.get("model") for role, lm in models.items()}
+    recorder.params({**settings, **names, FINGERPRINT: found["fingerprint"]})
+    for split, said in found["data"].items():
+        if given := re.fullmatch(r"(\w+) \((\d+) rows\)", str(said)):
+            recorder.data(split, given[1], int(given[2]))
 
 
 def keep_outcome(
@@ -50,6 +63,22 @@ def keep_outcome(
     for path in (*files, folder.patches, folder.calibration):
         if path.is_file():
             recorder.artifact(path)
+    _record_prompt(folder, result, recorder)
+
+
+def _record_prompt(folder: RunFolder, result: PLDResult, recorder: Recorder) -> None:
+    """Record the instructions under a name that all compiles of the same decision share."""
+    found, task = folder.settings(), folder.settings()["task"]
+    decision = [task[name] for name in ("inputs", "label_field", "labels")]
+    field = re.sub(r"[^A-Za-z0-9_]", "_", task["label_field"])
+    settings = [found["settings"][name] for name in ("objective", "metric")]
+    measured_on = [found["data"]["validation"], found["student"]["lm"], found["adapter"], *settings]
+    recorder.prompt(
+        f"pld-{field}-{digest(decision)[:8]}",
+        result.instructions,
+        value=result.validation.compiled.objective,
+        tags={"rules": result.rules.digest, "measured_on": digest(measured_on)},
+    )
 
 
 def _figures(result: PLDResult) -> Iterator[tuple[str, float | None]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ..audit.labels import Suspect
@@ -110,6 +111,24 @@ class PLDResult(BaseModel):
         fitting = [rung for rung in rungs if rung.tokens <= tokens]
         return max(fitting, key=lambda rung: rung.tokens).rules if fitting else RuleSet()
 
+    def _repr_html_(self) -> str:
+        """Return scores, rules and notes, for notebooks."""
+        row = Markup("<tr><td>{}</td><td>{:.3f}</td><td>{:.3f}</td><td>{:+.3f}</td><td>[{:+.3f}, {:+.3f}]</td></tr>")
+        rows = [
+            row.format(
+                name, one.baseline.macro_f1, one.compiled.macro_f1, one.difference.macro_f1, *one.difference.interval
+            )
+            for name, one in (("validation", self.validation), ("test", self.test))
+            if one is not None
+        ]
+        heads = ("macro-F1", "unchanged", "compiled", "difference", "95% interval")
+        return Markup("<table><tr>{}</tr>{}</table>{}<ul>{}</ul>").format(
+            _joined("<th>{}</th>", heads),
+            Markup("").join(rows),
+            Markup(self.rules._repr_html_()),
+            _joined("<li>{}</li>", self.notes),
+        )
+
     def wall_times(self) -> Iterator[tuple[str, float]]:
         """Yield each stage with its wall seconds, and the search's own part right below the search."""
         for stage, seconds in self.seconds.items():
@@ -132,6 +151,11 @@ class PLDResult(BaseModel):
     def save(self, folder: Path) -> None:
         """Write result.json into ``folder``."""
         write_whole(RunFolder(folder).result, self.model_dump_json(indent=2) + "\n")
+
+
+def _joined(form: str, texts: Iterable[str]) -> Markup:
+    """Return each of ``texts``, escaped, in the HTML ``form``."""
+    return Markup("").join(Markup(form).format(text) for text in texts)
 
 
 def versions() -> dict[str, str]:

@@ -5,6 +5,7 @@ A tracking store must never stop a compile: its first error is logged as one war
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -16,21 +17,34 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from ..errors import DataError, without_secrets
+from ..errors import DataError, RunError, without_secrets
 
 logger = logging.getLogger(__name__)
 
 COMPILE_TAG = "pld_dspy.compile"
 """Tag of an MLflow run that records a compile; its value is the compile's name."""
 
-PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+FINGERPRINT = "fingerprint"
+"""Param of an MLflow run: the fingerprint in the run folder's config.yaml, by which the run is found again."""
+
+LINKED_PROMPTS = "mlflow.linkedPrompts"
+"""MLflow's own tag of the prompts that belong to a run."""
+
+CHAMPION = "champion"
+"""Alias of the version of a prompt with the best objective on validation."""
+
+ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
 """MLflow's own defaults, 7 retries with backoff of up to 120 s each, would delay a compile by many minutes."""
 
 Value = str | int | float | bool | None
 
 
 class Recorder:
-    """Records what a compile does inside :meth:`run`; this one nothing, and your own override its four methods."""
+    """Records what a compile does inside :meth:`run`; this one nothing, and your own override its methods."""
 
     def run(self, name: str) -> AbstractContextManager[None]:
         """Return the context of the compile ``name``: failed if the block raises, else finished."""
@@ -44,6 +58,16 @@ class Recorder:
 
     def artifact(self, path: Path) -> None:
         """Record a file, or a folder with all in it."""
+
+    def data(self, split: str, digest: str, rows: int) -> None:
+        """Record which examples a split has, by their digest; their texts are not given."""
+
+    def prompt(self, name: str, text: str, *, value: float, tags: Mapping[str, str]) -> None:
+        """Record the instructions found, the next version of the prompt ``name``.
+
+        ``value`` is their objective on validation; it can be compared with that of versions with the same
+        ``measured_on`` among their tags.
+        """
 
 
 class MLflowRecorder(Recorder):
@@ -74,7 +98,27 @@ class MLflowRecorder(Recorder):
             if self._run_id is not None and self._owned:
                 with self._guarded():
                     self._client.set_terminated(self._run_id, status)
-            self._client, self._run_id, self._owned, self._working = None, None, False, False
+            self._close()
+
+    @contextmanager
+    def reopened(self, fingerprint: str) -> Iterator[None]:
+        """Record the block in the run of the compile with this fingerprint, which has ended, if that can be had."""
+        self._working = True
+        with self._guarded():
+            self._client = client_of(self.uri)
+            self._run_id = find_run(self._client, fingerprint).info.run_id
+        try:
+            yield
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        self._client, self._run_id, self._owned, self._working = None, None, False, False
+
+    @property
+    def works(self) -> bool:
+        """Whether it is within a run, and nothing has failed in it."""
+        return self._working
 
     def params(self, values: Mapping[str, Value]) -> None:
         """Record settings."""
@@ -89,8 +133,28 @@ class MLflowRecorder(Recorder):
             self._send(lambda client, run_id: client.log_metric(run_id, name, float(value), step=step))
 
     def artifact(self, path: Path) -> None:
-        """Record a file or folder under its own name."""
+        """Record a file or folder under its own name; a CSV file also as a table, which MLflow compares across runs."""
         self._send(lambda client, run_id: client.log_artifact(run_id, str(path)))
+        if path.suffix == ".csv":
+            import pandas as pd
+
+            def log_table(client: Any, run_id: str | None) -> None:
+                table = pd.read_csv(path, keep_default_na=False, na_values=[""])
+                client.log_table(run_id, table, f"{path.stem}.json")
+
+            self._send(log_table)
+
+    def data(self, split: str, digest: str, rows: int) -> None:
+        """Record a split as a data set of the run."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(split, digest, "local", json.dumps({"uri": split}), profile=json.dumps({"num_rows": rows}))
+        given = DatasetInput(dataset, [InputTag("mlflow.data.context", split)])
+        self._send(lambda client, run_id: client.log_inputs(run_id, [given]))
+
+    def prompt(self, name: str, text: str, *, value: float, tags: Mapping[str, str]) -> None:
+        """Register the instructions; they become the champion if they are better than the present one."""
+        self._send(lambda client, run_id: _register(client, run_id, name, text, value, tags))
 
     def _send(self, call: Callable[[Any, str | None], object]) -> None:
         if self._working:
@@ -103,8 +167,7 @@ class MLflowRecorder(Recorder):
 
         configured = mlflow.get_tracking_uri()
         uri = self.uri or configured
-        _probe(uri)
-        self._client = mlflow.MlflowClient(tracking_uri=uri)
+        self._client = client_of(self.uri)
         tags = {COMPILE_TAG: name}
         active = mlflow.active_run() if uri == configured else None
         if active is None:
@@ -130,11 +193,10 @@ class MLflowRecorder(Recorder):
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        """Stop recording at the first failure, with one warning; MLflow reads its retries from the environment."""
-        added = {name: value for name, value in PATIENCE.items() if name not in os.environ}
-        os.environ.update(added)
+        """Stop recording at the first failure, with one warning."""
         try:
-            yield
+            with impatient():
+                yield
         except Exception as error:  # noqa: BLE001 - stores are plug-ins over SQL drivers and cloud clients, with no
             # common base class, and a compile of hours must outlive every one of them.
             logger.log(
@@ -144,9 +206,6 @@ class MLflowRecorder(Recorder):
                 without_secrets(f"{type(error).__name__}: {error}").rstrip("."),
             )
             self._working = False
-        finally:
-            for name in added:
-                os.environ.pop(name, None)
 
 
 def recorder_for(tracking: str | Recorder | None) -> Recorder:
@@ -161,6 +220,51 @@ def recorder_for(tracking: str | Recorder | None) -> Recorder:
             "Give 'mlflow', a URI such as 'sqlite:///mlflow.db' or 'http://127.0.0.1:5000', or None."
         )
     return MLflowRecorder(tracking)
+
+
+@contextmanager
+def impatient() -> Iterator[None]:
+    """Let MLflow try little and show nothing, which it reads from the environment, unless the user has set that."""
+    added = {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+def client_of(uri: str | None) -> Any:
+    """Return a client of the store at ``uri``, else of the configured one; OSError if its server does not answer."""
+    import mlflow
+
+    _probe(uri or mlflow.get_tracking_uri())
+    return mlflow.MlflowClient(tracking_uri=uri)
+
+
+def find_run(client: Any, fingerprint: str) -> Any:
+    """Return the newest MLflow run of the compile with this fingerprint; RunError where there is none."""
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = client.search_runs(experiments, f"params.{FINGERPRINT} = '{fingerprint}'", max_results=1)  # newest first
+    if not runs:
+        raise RunError(
+            "The tracking store has no run of this compile. Name the store that the compile was recorded in "
+            "(--tracking URI)."
+        )
+    return runs[0]
+
+
+def _register(client: Any, run_id: str | None, name: str, text: str, value: float, tags: Mapping[str, str]) -> None:
+    tags = {**tags, "validation": f"{value:.6f}", "run_id": str(run_id)}
+    version = client.register_prompt(name, text, tags=tags).version
+    linked = json.loads(client.get_run(run_id).data.tags.get(LINKED_PROMPTS, "[]"))
+    linked.append({"name": name, "version": str(version)})  # MLflow's own function asks the configured store
+    client.set_tag(run_id, LINKED_PROMPTS, json.dumps(linked))
+    best = client.load_prompt(f"prompts:/{name}@{CHAMPION}", allow_missing=True, cache_ttl_seconds=0)
+    known = {} if best is None else best.tags
+    comparable = known.get("measured_on") == tags.get("measured_on")
+    if best is None or (comparable and value > float(known["validation"])):
+        client.set_prompt_alias(name, CHAMPION, version)
 
 
 def _probe(uri: str) -> None:

@@ -6,12 +6,14 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
+from ..errors import BudgetExceeded
 from .search_config import CONFIRMATIONS, SearchConfig
 from .space import Candidate, Space
 from .trials import KIND, SECONDS, STEP
@@ -36,6 +38,7 @@ class Plan:
     seed: int
     carried: int = 0
     crossed: tuple[Candidate, Candidate] | None = None  # None also at a further worker, which queues nothing
+    stop: Path | None = None  # a file that ends the search once it is there
     _first_seen: dict[int, float] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -79,7 +82,9 @@ class Plan:
         return set(range(self.steps)) - done
 
     def next(self) -> FrozenTrial | None:
-        """Return the trial that Optuna gives out next, if any waits."""
+        """Return the trial that Optuna gives out next, if any waits; BudgetExceeded if a person stopped the search."""
+        if self.stop is not None and self.stop.exists() and self._trials(TrialState.COMPLETE):
+            raise BudgetExceeded(f"The file {self.stop.name!r} in the run folder asked for it.")
         self._running()
         return min(self._trials(TrialState.WAITING), key=lambda trial: trial.number, default=None)
 

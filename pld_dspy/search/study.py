@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import dspy
 import numpy as np
@@ -65,6 +66,7 @@ class RuleSearch:
             are carried over, without a call, and what is chosen may be one of them.
         revised: the rule set that is asked first after that.
         stage: under which calls are counted.
+        stop: the search ends after the trial under way once this file is there.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class RuleSearch:
         before: SearchResult | None = None,
         revised: RuleSet | None = None,
         stage: str = "search",
+        stop: Path | None = None,
     ) -> None:
         self.space = Space(tuple(rules), tuple(demos))
         self.evaluator = evaluator
@@ -99,7 +102,7 @@ class RuleSearch:
         self._on_trial: Callable[[FinishedTrial], object] = lambda _: None
         self._read()
         crossed = None if before is None else (self.space.placed(before.best), self.space.placed(revised))
-        self.plan = Plan(study, self.space, self.config, seed, sum(one.carried for one in self.trials), crossed)
+        self.plan = Plan(study, self.space, self.config, seed, sum(one.carried for one in self.trials), crossed, stop)
         self.model = StudentModel(
             self.space,
             self.asker.golds,

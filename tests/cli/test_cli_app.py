@@ -19,8 +19,8 @@ def test_options_default_to_what_the_library_defaults_to() -> None:
     options = {option.name: option for option in typer.main.get_command(app).commands["compile"].params}
     search = SearchConfig()
 
-    assert options["screen_calls"].default == search.screen_calls
-    assert options["trials"].default == search.trials
+    assert options["screen_calls"].show_default == str(search.screen_calls)
+    assert options["trials"].show_default == str(search.trials)
     induce = InduceConfig()
     for name in ("wordings", "drafts", "suspects", "audit"):
         assert getattr(options[name].default, "value", options[name].default) == getattr(induce, name)

@@ -171,6 +171,14 @@ class TestEstimate:
         assert "0 teacher calls, with the caps" in " ".join(result.stdout.split())
         assert not (task / "run").exists()
 
+    def test_auto_gives_way_to_other_options(self, task: Path) -> None:
+        calls = []
+        for more in ((), ("--trials", "0"), ("--trials", "0", "--screen-calls", "24")):
+            result = run(*COMPILE, "--auto", "light", *more, "--student", "local:smollm2-135m", "--estimate")
+            assert result.exit_code == 0, result.output
+            calls.append(int(re.search(r"At most (\d+) student", result.stdout)[1]))
+        assert calls == sorted(set(calls), reverse=True)
+
     def test_counts_the_calls_of_a_teacher(self, task: Path) -> None:
         result = run("compile", *TABLES, *SMALL, "--teacher", "local", "--estimate")
 

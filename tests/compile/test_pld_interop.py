@@ -15,6 +15,7 @@ from tasks import INSTRUCTIONS, TEST, TRAIN, VAL, Mail, compiled, mail_teacher, 
 from pld_dspy.errors import TooManyErrors
 from pld_dspy.pld import PLD
 from pld_dspy.rules import RULES_OPEN
+from pld_dspy.run.tracking import Recorder
 from pld_dspy.search.search_config import SearchConfig
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.teacher.signatures import ExplainExample
@@ -75,8 +76,8 @@ def test_chain_of_thought_students_are_instructed_and_read_by_their_label(tmp_pa
     assert optimizer.result.test.compiled.macro_f1 == 1.0
 
 
-class Notes:
-    """A recorder that keeps what it is told."""
+class Notes(Recorder):
+    """Keeps what it is told."""
 
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []

@@ -148,9 +148,9 @@ class Page(HTMLParser):
 
     VOID = ("meta", "path", "use", "rect", "line", "br")
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, page: Path | str) -> None:
         super().__init__()
-        self.html = path.read_text(encoding="utf-8")
+        self.html = page if isinstance(page, str) else page.read_text(encoding="utf-8")
         self.tags: list[str] = []
         self.open: list[str] = []
         self.ids: list[str] = []
@@ -184,6 +184,16 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
     path = write_report(folder)
     assert path == folder / "report.html"
     return Page(path)
+
+
+def test_notebooks_show_result_and_rules_and_run_nothing() -> None:
+    result = make_result()
+    for shown, said in ((result, f"{result.test.compiled.macro_f1:.3f}"), (result.rules, "(r0: ")):
+        seen = Page(shown._repr_html_())
+        assert said in seen.text
+        assert seen.text.count(EVIL) >= len(result.rules)
+        assert "script" not in seen.tags
+        assert seen.open == []
 
 
 def test_headline_is_the_test_split(page: Page) -> None:

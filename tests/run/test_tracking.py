@@ -16,7 +16,6 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 import mlflow
 from mlflow.tracking import fluent
-from tasks import compiled, leaning_lm, pld, student
 
 from pld_dspy.errors import DataError
 from pld_dspy.run.tracking import COMPILE_TAG, MLflowRecorder, Recorder, recorder_for
@@ -209,25 +208,18 @@ def test_a_refused_artifact_stops_the_record_but_closes_the_run(
     assert {run.info.run_name: run.data.metrics for run in runs(uri)}["b"] == {"again": 1.0}
 
 
-def test_a_calibrated_compile_tells_what_it_answers(uri: str, tmp_path: Path) -> None:
-    optimizer = pld(tmp_path / "run", calibrate=True, error_rate=0.2, tracking=uri)
-    compiled(optimizer, student(leaning_lm()))
-    found = optimizer.result.calibration
-    [run] = runs(uri)
-    metrics = run.data.metrics
-    assert metrics["test_macro_f1_gain_calibrated"] == found.difference_to_baseline.macro_f1
-    for name, side in (("baseline", found.baseline), ("compiled", found.compiled)):
-        student_name = f"{name}_calibrated"
-        assert metrics[f"test_macro_f1_{student_name}"] == side.calibrated.score.macro_f1
-        assert metrics[f"test_calibration_error_{name}"] == side.plain.calibration_error
-        assert metrics[f"test_calibration_error_{student_name}"] == side.calibrated.calibration_error
-        assert metrics[f"out_of_fold_macro_f1_gain_{student_name}"] == side.offsets.gain.macro_f1
-        assert metrics.get(f"threshold_{student_name}") == side.abstention.threshold
-        for split, kept in (("val", side.abstention.validation), ("test", side.abstention.test)):
-            assert metrics[f"{split}_coverage_{student_name}"] == kept.coverage
-            assert metrics.get(f"{split}_error_answered_{student_name}") == kept.error_rate
-    assert found.compiled.abstention.threshold is not None
-    assert found.compiled.abstention.test.error_rate is not None
+def test_a_better_prompt_is_the_champion_if_it_was_measured_on_the_same(uri: str) -> None:
+    recorder, client = MLflowRecorder(uri), mlflow.MlflowClient(tracking_uri=uri)
+    champions = []
+    with recorder.run("a"):
+        for value, measured_on in ((0.5, "a"), (0.6, "b"), (0.5, "a"), (0.6, "a")):
+            tags = {"measured_on": measured_on, "rules": "r"}
+            recorder.prompt("pld-team", "Decide {{this}} {% if.", value=value, tags=tags)
+            champions.append(client.get_prompt_version_by_alias("pld-team", "champion").version)
+    assert champions == [1, 1, 1, 4]
+    [run], first = runs(uri), client.get_prompt_version("pld-team", "1")
+    assert first.template == "Decide {{this}} {% if."
+    assert first.tags == {"measured_on": "a", "rules": "r", "validation": "0.500000", "run_id": run.info.run_id}
 
 
 def test_outside_a_run_nothing_is_recorded(uri: str) -> None:

@@ -1,0 +1,146 @@
+"""A finished run in MLflow's registries: its program as a model to serve, and the mark of a signature."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from ..errors import RunError
+from ..rules import RuleSet
+from ..run.folder import RunFolder
+from ..run.result import PLDResult
+from ..run.tracking import LINKED_PROMPTS, MLflowRecorder, Recorder, client_of, find_run, impatient, recorder_for
+
+logger = logging.getLogger(__name__)
+
+SIGNED = "signed"
+"""Alias of the version of a prompt that somebody signed last."""
+
+_ADAPTER = re.compile(r"(LabelAdapter|ChatAdapter|JSONAdapter)\((?:constrain='(\w+)')?")
+
+
+def record_finished(folder: Path | str, tracking: str | Recorder | None) -> None:
+    """Add report.html, and the program as a model, to the MLflow run of a finished compile.
+
+    A store that fails is a warning, and so is a program that :func:`log_model` does not take.
+    """
+    recorder, run = recorder_for(tracking), RunFolder(folder)
+    if not isinstance(recorder, MLflowRecorder):
+        return
+    with recorder.reopened(run.fingerprint):
+        if run.report.is_file():
+            recorder.artifact(run.report)
+        if recorder.works:
+            try:
+                log_model(folder, recorder.uri)
+            except RunError as error:
+                logger.warning("No model was logged in MLflow: %s", error)
+
+
+def log_model(folder: Path | str, uri: str | None = None) -> str:
+    """Log the compiled program of a finished run as an MLflow model from code; return its URI.
+
+    The model is program.json with a few lines of Python: nothing is pickled, and no key is in it. It answers without
+    calibration.
+
+    Args:
+        folder: the run folder.
+        uri: the store in which the compile was recorded; the configured one where None.
+
+    Raises:
+        RunError: the run is not finished or not in the store, the program is not one ``dspy.Predict`` under an adapter
+            of DSPy or a ``LabelAdapter``, or the store refuses.
+    """
+    from mlflow.entities import LoggedModelOutput
+
+    run = RunFolder(folder)
+    PLDResult.load(run.path)  # raises where it is not finished
+    config = _served(run)
+    with _refusals(), TemporaryDirectory() as path:
+        client = client_of(uri)
+        found = find_run(client, run.fingerprint)
+        _save(Path(path) / "model", run, config)
+        model = client.create_logged_model(found.info.experiment_id, name="program", source_run_id=found.info.run_id)
+        client.log_model_artifacts(model.model_id, str(Path(path) / "model"))
+        client.finalize_logged_model(model.model_id, "READY")
+        client.log_outputs(found.info.run_id, [LoggedModelOutput(model.model_id, step=0)])
+    return f"models:/{model.model_id}"
+
+
+def mark_signed(folder: Path | str, uri: str | None = None) -> int:
+    """Give the alias ``signed`` to the version of the prompt that the compile registered; return the version.
+
+    Raises:
+        RunError: the run is not in the store, it registered no prompt, rules.yaml has other rules than that, or the
+            store refuses.
+    """
+    run = RunFolder(folder)
+    with _refusals():
+        client = client_of(uri)
+        linked = json.loads(find_run(client, run.fingerprint).data.tags.get(LINKED_PROMPTS, "[]"))
+        if not linked:
+            raise RunError(f"The compile of {folder} registered no prompt in this store. Compile again.")
+        name, number = linked[-1]["name"], int(linked[-1]["version"])
+        rules = RuleSet.from_yaml(run.rules.read_text(encoding="utf-8"))
+        if client.get_prompt_version(name, str(number)).tags.get("rules") != rules.digest:
+            raise RunError(f"{run.rules} was edited: version {number} of the prompt {name} has other rules.")
+        client.set_prompt_alias(name, SIGNED, number)
+    return number
+
+
+def _served(run: RunFolder) -> dict[str, Any]:
+    """Return what served.py has to know of the run."""
+    settings = run.settings()
+    task, adapter = settings["task"], _ADAPTER.match(settings["adapter"])
+    if task["predictor"] != "self" or adapter is None:
+        raise RunError(
+            f"The program of {run.path} is not one dspy.Predict under LabelAdapter, ChatAdapter or JSONAdapter, so "
+            "serving it takes its own code. docs/mlflow-optuna.md shows how to log that."
+        )
+    name, constrain = adapter.groups()
+    decision = {key: task[key] for key in ("inputs", "label_field", "labels", "several")}
+    return {**decision, "lm": settings["student"]["lm"], "adapter": name, "constrain": constrain}
+
+
+def _save(path: Path, run: RunFolder, config: dict[str, Any]) -> None:
+    import mlflow
+    import pandas as pd
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import Array
+
+    label = Array(DataType.string) if config["several"] else DataType.string
+    packages = ["dspy", "mlflow"]
+    if config["adapter"] == "LabelAdapter" or "server" in config["lm"]:
+        packages.append("pld-dspy")
+    mlflow.pyfunc.save_model(
+        str(path),
+        python_model=str(Path(__file__).with_name("served.py")),
+        artifacts={"program": str(run.program)},
+        model_config=config,
+        signature=ModelSignature(
+            inputs=Schema([ColSpec(DataType.string, name) for name in config["inputs"]]),
+            outputs=Schema([ColSpec(label, config["label_field"])]),
+        ),
+        input_example=pd.DataFrame([dict.fromkeys(config["inputs"], "...")]),
+        pip_requirements=[f"{name}=={version(name)}" for name in packages],
+    )
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Raise what the store says as RunError."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with impatient():
+            yield
+    except (MlflowException, OSError) as error:
+        raise RunError(f"MLflow refused: {error}. Check the tracking URI and its server.") from error
