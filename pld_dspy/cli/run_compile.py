@@ -10,6 +10,7 @@ import dspy
 from ..errors import DataError
 from ..release.registry import record_finished
 from ..release.report import write_report
+from ..release.trail import append
 from ..run.folder import RunFolder
 from ..run.result import PLDResult
 from ..run.tracking import Recorder
@@ -48,6 +49,7 @@ def run_compile(spec: RunSpec, pld: PLD, *, teacher: ModelSpec | None, run: RunO
     with dspy.context(lm=spec.student.lm(), adapter=adapter):
         pld.compile(student, teacher=teacher and teacher.lm(), resume=not run.fresh, **arguments)
     folder = RunFolder(pld.run_dir)
+    append(folder.path, "compiled")
     page = write_report(folder.path)
     record_finished(folder.path, pld.tracking)
     print_result(out, PLDResult.load(folder.path))

@@ -39,6 +39,7 @@ class RunFolder:
         self.result = self.path / "result.json"
         self.report = self.path / "report.html"
         self.stop = self.path / "stop"  # made by a person, to end the search
+        self.signature = self.path / "signature.json"
 
     @property
     def fingerprint(self) -> str:
@@ -60,6 +61,11 @@ class RunFolder:
                 new, document = document, self.settings()
                 if document["fingerprint"] != new["fingerprint"]:
                     raise RunError(self._another(document, plain))
+                if (self.path / "versions").exists() and self.result.exists():
+                    raise RunError(
+                        f"{self.path} is finished, and people have edited its rules since. Choose another run folder, "
+                        "or start this one anew with resume=False (--fresh), which deletes its results."
+                    )
             if not resume:  # delete this library's own files; anything else in the folder stays
                 with writing(self.path):
                     for path in vars(self).values():
