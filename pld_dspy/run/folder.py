@@ -38,6 +38,8 @@ class RunFolder:
         self.confusion = self.path / "confusion.csv"
         self.result = self.path / "result.json"
         self.report = self.path / "report.html"
+        self.effects = self.path / "effects.json"
+        self.effects_plot = self.path / "effects.svg"
 
     @property
     def fingerprint(self) -> str:
