@@ -337,7 +337,7 @@ class PLD(Teleprompter):
             patience=self.patience,
             num_threads=self.num_threads or (1 if local else dspy.settings.num_threads),
             teacher_threads=self.teacher_threads,
-            reserved={"search": self.resolve.reserved_calls(calls, **sizes)} if self.resolve else {},
+            reserved=searching.reserved(self.resolve, calls, **sizes, calibrate=self.calibrate),
         )
         asks = self.calibrate or self.search.learns_from_logprobs
         adapter = asking_for_logprobs(self.adapter) if asks else self.adapter
