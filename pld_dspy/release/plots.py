@@ -8,7 +8,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 from markupsafe import Markup
@@ -20,7 +20,9 @@ from ..calibrate.calibration import Grade
 from ..run.progress import TrialLine
 from ..scoring.baselines import Baselines
 from ..scoring.score import Score
-from ..search.effects import Effects
+
+if TYPE_CHECKING:
+    from ..search.effects import Effects
 
 BLUE, GREY, ORANGE = "#0072b2", "#767676", "#d55e00"  # told apart in all common forms of colour blindness
 _STYLE: dict[Any, Any] = {
