@@ -134,17 +134,16 @@ class FinishedRun:
 
         It has the ledger of its compile: answers from there cost nothing, and new ones are kept with them.
         """
+        compiled = dict(self.program(calibrated=False).named_predictors())[self.task.predictor].signature
+        frame = {field: prefix for field in compiled.fields if (prefix := set_prefix(compiled, field))}
+        student = with_frame(self.spec.source.student(), self.task, frame)
+        own: dict[str, Any] = {"target": self.task.predictor, "duplicates": self.spec.duplicates}
+        splits = check_inputs(student, **self.spec.load()[1], **own, seed=self.spec.seed).splits
+        for name, split in splits.non_empty():
+            self._check_same(split, name)
         model = model or self.spec.student
         threads = 1 if model.is_local else dspy.settings.num_threads
         with dspy.context(lm=model.lm(), adapter=self.spec.dspy_adapter()):
-            given, target = self.spec.load()[1], self.task.predictor
-            compiled = dict(self.program(calibrated=False).named_predictors())[target].signature
-            frame = {field: prefix for field in compiled.fields if (prefix := set_prefix(compiled, field))}
-            student = with_frame(self.spec.source.student(), self.task, frame)
-            more: dict[str, Any] = {"target": target, "duplicates": self.spec.duplicates, "seed": self.spec.seed}
-            splits = check_inputs(student, **given, **more).splits
-            for name, examples in splits.non_empty():
-                self._check_same(examples, name)
             evaluator = Evaluator(
                 student=student,
                 task=self.task,
