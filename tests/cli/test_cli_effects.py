@@ -26,6 +26,17 @@ class TestEffects:
         assert "<svg" in RunFolder("run").effects_plot.read_text(encoding="utf-8")
         assert json.loads(run("effects", "run", "--json").stdout) == found
 
+    def test_what_stands_around_the_example_stays(self, done: Path, student: dspy.LM) -> None:
+        program = RunFolder("run").program
+        state = json.loads(program.read_text(encoding="utf-8"))
+        state["signature"]["fields"][-1]["prefix"] = "Which topic is it?"
+        program.write_text(json.dumps(state), encoding="utf-8")
+
+        run("effects", "run", "--calls", "8")
+
+        assert calls(student)
+        assert all("Which topic is it?" in call.user for call in calls(student))
+
     def test_other_data_than_the_compiles_are_refused(self, done: Path) -> None:
         table = done / "val.csv"
         table.write_text(table.read_text(encoding="utf-8").replace("soup", "stew"), encoding="utf-8")
