@@ -94,7 +94,8 @@ def measure_effects(
         rules: the list.
         val: validation examples. They are asked under the whole list too; a compile has these answers already.
         calls: most answers under lists with rules left out.
-        train: training examples to ask as well, each only under lists that leave out no rule made from it.
+        train: training examples to ask as well, each only under lists that leave out no rule made from it; no
+            demonstrations.
         calibrated: whether answers are decided with offsets that undo the student's leaning between labels.
         seed: of the lists and parts.
         on_answers: called with the number of answers after each list.
@@ -107,7 +108,7 @@ def measure_effects(
     plain = (one.model_copy(update={"wordings": (one.text,), "chosen": 0, "origins": ()}) for one in rules.rules)
     space, asker = Space(tuple(plain), (rules.demos,)), Asker(evaluator, [*val, *train], calibrated, STAGE)
     ids = [None] * len(val) + [example_id(example, row) for row, example in enumerate(train)]
-    made_from = np.array([[name in rule.support for rule in rules.rules] for name in ids])
+    made_from = np.array([[name in rules.shown or name in rule.support for rule in rules.rules] for name in ids])
 
     def asked(step: int, left_out: Sequence[int], rows: NDArray[np.int64]) -> FinishedTrial:
         candidate = replace(space.all(), use=~np.isin(np.arange(len(space)), left_out))
