@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 from tasks import LABELS, TRAIN, VAL, good_rules, mail_evaluator, rule, rule_set, student_lm
 
 from pld_dspy.errors import DataError
-from pld_dspy.rules import Rule, RuleSet
+from pld_dspy.rules import Demonstration, Rule, RuleSet
 from pld_dspy.search import effects as module
 from pld_dspy.search.effects import measure_effects
 from pld_dspy.student.adapter import LabelAdapter
@@ -113,9 +113,12 @@ def test_every_rule_is_left_out_equally_often_and_no_example_is_asked_twice_unde
 def test_a_training_example_is_not_asked_without_a_rule_made_from_it(monkeypatch):
     monkeypatch.setattr(module, "DRAWS", 9)
     rules = RuleSet(rules=[one.model_copy(update={"support": (TRAIN[n].id,)}) for n, one in enumerate(pushes().rules)])
-    lm = pushed_lm()
-    found = measure_effects(evaluator(lm), rules, VAL[:3], train=TRAIN[:RULES], calls=60)
-    assert found.examples == 3 + RULES
+    shown, lm = TRAIN[RULES], pushed_lm()
+    demos = [Demonstration(example_id=shown.id, inputs={"text": shown.text}, label=shown.label)]
+    rules = RuleSet(rules=rules.rules, demos=demos)
+    found = measure_effects(evaluator(lm), rules, VAL[:3], train=[*TRAIN[:RULES], shown], calls=60)
+    assert found.examples == 3 + RULES + 1
+    assert shown.text not in {call.user for call in calls(lm)}
     asked = {
         (call.user, number) for call in calls(lm) for number in range(RULES) if f"Push {number}." not in call.system
     }
