@@ -107,6 +107,12 @@ class FinishedRun:
             program, saved, threshold=saved.threshold, precedents=self.precedents, target=self.task.predictor
         )
 
+    def framed(self) -> dspy.Module:
+        """Return the program without the rules, under the frame that the compile chose."""
+        compiled = dict(self.program(calibrated=False).named_predictors())[self.task.predictor].signature
+        frame = {field: prefix for field in compiled.fields if (prefix := set_prefix(compiled, field))}
+        return with_frame(self.spec.source.student(), self.task, frame)
+
     def examples(self, data: str | None) -> list[dspy.Example]:
         """Return the examples of the table ``data``, whose columns are the program's fields, else the test split."""
         if data is not None:
@@ -134,9 +140,7 @@ class FinishedRun:
 
         It has the ledger of its compile: answers from there cost nothing, and new ones are kept with them.
         """
-        compiled = dict(self.program(calibrated=False).named_predictors())[self.task.predictor].signature
-        frame = {field: prefix for field in compiled.fields if (prefix := set_prefix(compiled, field))}
-        student = with_frame(self.spec.source.student(), self.task, frame)
+        student = self.framed()
         own: dict[str, Any] = {"target": self.task.predictor, "duplicates": self.spec.duplicates}
         splits = check_inputs(student, **self.spec.load()[1], **own, seed=self.spec.seed).splits
         for name, split in splits.non_empty():
