@@ -16,6 +16,7 @@ from pld_dspy.cli.streams import silence_libraries, stdout_to_stderr
 from .classifiers import classifiers as compare_classifiers
 from .command import run_app
 from .config import Experiment
+from .effects import effects
 from .flipped import flipped
 from .ladder import ladder
 from .plain_search import plain_search
@@ -94,6 +95,18 @@ def ladder_command(
 ) -> None:
     """Score on the test split the best rules that fit into 100, 200, 400 and 800 prompt tokens."""
     typer.echo(ladder(run, tokens or BUDGETS))
+
+
+@app.command("effects")
+def effects_command(
+    run: RunArgument,
+    calls: Annotated[
+        int | None, typer.Option(min=1, show_default="a quarter of one by one", help="Calls of random lists.")
+    ] = None,
+) -> None:
+    """Compare rules' effects by random lists with those of leaving rules out one by one."""
+    _log_progress()
+    typer.echo(effects(run, calls))
 
 
 @app.command("plain")

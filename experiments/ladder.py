@@ -38,7 +38,7 @@ def ladder(run: Path, tokens: Sequence[int]) -> str:
 def _rung(student: RunStudent, budget: int | None, test: Sequence[dspy.Example]) -> str:
     result = student.opened.result
     rules = RuleSet() if budget is None else result.at_budget(tokens=budget)
-    rung = next((one for one in result.insight.ladder if one.rules == rules), None) if result.insight else None
+    rung = None if budget is None else result.rung(tokens=budget)
     asked = rules if len(rules) else None
     own = student.evaluate(asked, test)
     decided = student.with_offsets(own, test, student.evaluate(asked, student.val))

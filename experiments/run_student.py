@@ -12,13 +12,10 @@ import numpy as np
 
 from pld_dspy.calibrate.fit_offsets import fit_offsets
 from pld_dspy.cli.finished_run import FinishedRun
-from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.rules import RuleSet
 from pld_dspy.run.progress import bar
-from pld_dspy.scoring.objective import Objective
 from pld_dspy.scoring.offsets import Offsets
 from pld_dspy.scoring.score import Score
-from pld_dspy.student.adapter import asking_for_logprobs
 from pld_dspy.student.evaluator import Evaluation, Evaluator
 from pld_dspy.student.redecide import logprobs_of, redecide, redecide_to_match_gold
 
@@ -38,18 +35,8 @@ class RunStudent:
     def of(cls, run: Path) -> Iterator[RunStudent]:
         """Serve the run's student, with the ledger of its compile: answers from there cost nothing here."""
         opened = FinishedRun.open(run)
-        model, spec = opened.spec.student, opened.spec
-        threads = 1 if model.is_local else dspy.settings.num_threads
-        with dspy.context(lm=model.lm(), adapter=spec.dspy_adapter()):
-            evaluator = Evaluator(
-                student=spec.source.student(),
-                task=opened.task,
-                ledger=Ledger(opened.folder.predictions, num_threads=threads),
-                objective=Objective(opened.folder.settings()["settings"]["objective"]),
-                adapter=asking_for_logprobs(None),
-                seed=spec.seed,
-            )
-            yield cls(opened, evaluator, spec.load()[1]["valset"])
+        with opened.student_under_rules() as (evaluator, splits):
+            yield cls(opened, evaluator, splits.val)
 
     def evaluate(self, rules: RuleSet | None, examples: Sequence[dspy.Example]) -> Evaluation:
         """Ask all of ``examples`` under ``rules``, with a progress bar, and score the answers."""

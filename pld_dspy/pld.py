@@ -326,7 +326,7 @@ class PLD(Teleprompter):
             patience=self.patience,
             num_threads=self.num_threads or (1 if local else dspy.settings.num_threads),
             teacher_threads=self.teacher_threads,
-            reserved={"search": context.resolve.reserved_calls(calls, **sizes)} if context.resolve else {},
+            reserved=searching.reserved(context.resolve, calls, **sizes, calibrate=self.calibrate),
         )
         asks = self.calibrate or context.search.learns_from_logprobs
         adapter = asking_for_logprobs(self.adapter) if asks else self.adapter

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from ..errors import DataError, PLDError, RunError, without_secrets
 from .baselines import baselines
 from .compile import compile_command, demo
+from .effects import effects
 from .evaluate import evaluate
 from .options import RunArgument
 from .recheck import recheck
@@ -59,7 +60,7 @@ app = typer.Typer(
 )
 app.command("compile")(compile_command)
 app.command("search")(search_command)
-for command in (baselines, demo, evaluate, recheck, rules, sign):
+for command in (baselines, demo, effects, evaluate, recheck, rules, sign):
     app.command()(command)
 models_app = typer.Typer()
 app.add_typer(models_app, name="models")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import dspy
 import numpy as np
@@ -18,15 +19,19 @@ from ..calibrate.calibration import Answered, SavedCalibration
 from ..calibrate.confidence import are_right, count_answered
 from ..calibrate.precedents import Precedents
 from ..compile.context import fingerprint
+from ..compile.inputs import check_inputs
 from ..errors import DataError, RunError
 from ..ledger.ledger import Ledger
 from ..ledger.patience import PATIENCE
 from ..run.folder import RunFolder
 from ..run.result import PLDResult
+from ..scoring.objective import Objective
+from ..student.adapter import asking_for_logprobs
 from ..student.decision import set_prefix
 from ..student.evaluator import Evaluation, Evaluator
 from ..student.frames import with_frame
 from ..task.checks import check_examples
+from ..task.splits import Splits
 from ..task.tables import examples, read_rows
 from ..task.task import Task
 from .run_spec import ModelSpec, RunSpec
@@ -117,13 +122,41 @@ class FinishedRun:
             found = [row.without("id") if "id" in row else row for row in found]
         elif not (found := self.spec.load()[1]["testset"]):
             raise DataError(f"{self.folder.path} has no test split. Give labelled rows with --data.")
-        elif fingerprint(found) != self.folder.settings()["data"].get("test"):
-            raise DataError(
-                f"The test split of {self.folder.path} is no longer the one that was compiled with: its source has "
-                "changed. Restore it, or give the rows with --data."
-            )
+        else:
+            self._check_same(found, "test", ", or give the rows with --data")
         check_examples(self.task, found, split="test")
         return found
+
+    def _check_same(self, found: Sequence[dspy.Example], split: str, way: str = "") -> None:
+        if fingerprint(found) != self.folder.settings()["data"].get(split):
+            raise DataError(
+                f"The {split} split of {self.folder.path} is no longer the one that was compiled with: its source has "
+                f"changed. Restore it{way}."
+            )
+
+    @contextmanager
+    def student_under_rules(self, model: ModelSpec | None = None) -> Iterator[tuple[Evaluator, Splits]]:
+        """Serve the run's student as a function of its rules, and give the examples that it was compiled with.
+
+        It has the ledger of its compile: answers from there cost nothing, and new ones are kept with them.
+        """
+        student = self.framed()
+        own: dict[str, Any] = {"target": self.task.predictor, "duplicates": self.spec.duplicates}
+        splits = check_inputs(student, **self.spec.load()[1], **own, seed=self.spec.seed).splits
+        for name, split in splits.non_empty():
+            self._check_same(split, name)
+        model = model or self.spec.student
+        threads = 1 if model.is_local else dspy.settings.num_threads
+        with dspy.context(lm=model.lm(), adapter=self.spec.dspy_adapter()):
+            evaluator = Evaluator(
+                student=student,
+                task=self.task,
+                ledger=Ledger(self.folder.predictions, num_threads=threads, patience=PATIENCE),
+                objective=Objective(self.folder.settings()["settings"]["objective"]),
+                adapter=asking_for_logprobs(None),
+                seed=self.spec.seed,
+            )
+            yield evaluator, splits
 
     def evaluate(
         self, student: dspy.Module, examples: Sequence[dspy.Example], model: ModelSpec, on_answer: Callable[[], object]

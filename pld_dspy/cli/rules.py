@@ -13,6 +13,7 @@ from .streams import escape_control_characters
 
 if TYPE_CHECKING:
     from ..rules import MicroRule, Rule
+    from ..search.search_result import Rung
 
 
 def rules(
@@ -24,6 +25,9 @@ def rules(
     ] = "text",
     bench: Annotated[bool, typer.Option("--bench", help="Show the rules left out as well.")] = False,
     why: Annotated[str | None, typer.Option(metavar="RULE_ID", help="Show the examples behind one rule.")] = None,
+    tokens: Annotated[
+        int | None, typer.Option(min=0, help="Show the best list of at most so many prompt tokens instead.")
+    ] = None,
 ) -> None:
     """Show the rules of a finished run, in order, with their labels and support."""
     from ..ledger.jsonl import read_jsonl
@@ -37,6 +41,8 @@ def rules(
             "--format prompt shows all rules, and --why the examples behind one rule. Leave out one, or give --format "
             "text or yaml."
         )
+    if tokens is not None and (why is not None or style == "prompt"):
+        raise DataError("--tokens shows a shorter list. Leave out --why, and give --format text or yaml.")
     result = PLDResult.load(run)
     by_id = {rule.id: rule for rule in (*result.rules.rules, *result.bench)}
     if why is not None:
@@ -45,14 +51,30 @@ def rules(
         micro_rules = read_jsonl(RunFolder(run).micro_rules, MicroRule)
         show = _why_yaml if style == "yaml" else _why_text
         typer.echo(show(by_id[why], micro_rules))
-    elif style == "prompt":
+        return
+    if style == "prompt":
         typer.echo(result.instructions)
-    elif style == "yaml":
-        typer.echo(result.rules.to_yaml(result.bench if bench else ()), nl=False)
-    else:
-        lines = [] if result.improved else ["No rule set beat the unchanged student on validation."]
-        lines += [*rule_lines(result.rules.rules), *(["", "On the bench:", *rule_lines(result.bench)] if bench else ())]
-        typer.echo("\n".join(lines))
+        return
+    chosen = result.rules if tokens is None else result.at_budget(tokens=tokens)
+    used = {rule.id for rule in chosen.rules}
+    left = [rule for name, rule in by_id.items() if name not in used]
+    if style == "yaml":
+        typer.echo(chosen.to_yaml(left if bench else ()), nl=False)
+        return
+    lines = [] if result.improved else ["No rule set beat the unchanged student on validation."]
+    lines += [] if tokens is None else [_about_shorter(result.rung(tokens=tokens), tokens)]
+    lines += [*rule_lines(chosen.rules), *(["", "On the bench:", *rule_lines(left)] if bench else ())]
+    typer.echo("\n".join(lines))
+
+
+def _about_shorter(rung: Rung | None, tokens: int) -> str:
+    """Say what the figure of a list of at most ``tokens`` prompt tokens rests on."""
+    if rung is None:
+        return f"The search knows no list of rules within {tokens} tokens that is worth its place, or fitted no model."
+    rests = (
+        "the student was asked all examples under it" if rung.asked else "by the search's model: never asked in full"
+    )
+    return f"{rung.tokens} prompt tokens, expected {rung.expected:.3f} on validation; {rests}."
 
 
 def _support(rule: Rule, micro_rules: Sequence[MicroRule]) -> Iterator[MicroRule]:

@@ -14,6 +14,7 @@ from ..ledger.keys import digest
 from ..local.lm import LocalLM
 from ..resolve.loop import Resolver
 from ..resolve.records import Choice
+from ..resolve.resolve_config import ResolveConfig
 from ..rules import Rule, RuleSet
 from ..run.progress import Progress, bar, timed, write_trials
 from ..run.result import OWN_CODE
@@ -83,6 +84,20 @@ def rule_search(context: CompileContext, space: Space, study: Study, **options: 
     )
 
 
+def reserved(
+    resolve: ResolveConfig | None, cap: int | None, *, train: int, val: int, calibrate: bool
+) -> dict[str, int]:
+    """Return the student calls under ``cap`` that search and resolving leave to later stages, if errors are resolved.
+
+    Calibration asks both students all training examples. Where that would take more than a third of the cap, nothing is
+    kept for it: offsets are then fitted on validation alone.
+    """
+    if resolve is None or cap is None:
+        return {}
+    own = 2 * train if calibrate and 6 * train <= cap else 0
+    return {"search": resolve.reserved_calls(cap, train=train, val=val) + own, "resolve": own}
+
+
 def resolve_errors(context: CompileContext, *, progress: Progress, storage: str | None, calibrated: bool) -> None:
     """Let the teacher revise the rules by the errors that remain, and search on; dropped doubted labels are none."""
     config = context.resolve
@@ -94,7 +109,8 @@ def resolve_errors(context: CompileContext, *, progress: Progress, storage: str 
     sizes = {"train": len(context.splits.train), "val": len(context.splits.val)}
     cap = context.ledger.budget.student_calls
     if cap is not None:  # what was left when the first round began, also in a resumed run
-        cap = max(cap - context.ledger.total("student", stages=("baseline", "frame", "search")).calls, 0)
+        spent = context.ledger.total("student", stages=("baseline", "frame", "search")).calls
+        cap = max(cap - spent - context.ledger.reserved.get("resolve", 0), 0)
     sample, calls = config.round_calls(**sizes, left=cap)
 
     def go_on(pool: Sequence[Rule], revised: RuleSet) -> Choice:

@@ -8,7 +8,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 from markupsafe import Markup
@@ -20,6 +20,9 @@ from ..calibrate.calibration import Grade
 from ..run.progress import TrialLine
 from ..scoring.baselines import Baselines
 from ..scoring.score import Score
+
+if TYPE_CHECKING:
+    from ..search.effects import Effects
 
 BLUE, GREY, ORANGE = "#0072b2", "#767676", "#d55e00"  # told apart in all common forms of colour blindness
 _STYLE: dict[Any, Any] = {
@@ -117,6 +120,25 @@ def plot_reliability(grades: Mapping[str, Grade]) -> Markup:
         axes.grid(alpha=0.3)
     ends = "; ".join(f"{name}: calibration error {grade.calibration_error:.3f}" for name, grade in grades.items())
     return _svg(figure, "reliability", f"Share of right answers by mean confidence, in ten ranges. {ends}.")
+
+
+def plot_effects(found: Effects) -> Markup:
+    """Draw what each rule does, with its interval; rules whose interval includes 0 are grey."""
+    with _axes(1.2 + 0.28 * len(found.effects)) as (figure, axes):
+        for clear, color, label in ((True, BLUE, "interval leaves 0 out"), (False, GREY, "interval includes 0")):
+            rows = [(place, one) for place, one in enumerate(found.effects) if one.clear is clear]
+            if rows:
+                places, values = zip(*((place, one.effect) for place, one in rows), strict=True)
+                ends = [
+                    [one.effect - one.interval[0] for _, one in rows],
+                    [one.interval[1] - one.effect for _, one in rows],
+                ]
+                axes.barh(places, values, height=0.6, color=color, alpha=0.5, xerr=ends, ecolor=color, label=label)
+        axes.axvline(0, color=GREY, linewidth=0.8)
+        axes.set_yticks(range(len(found.effects)), [_cut(one.rule) for one in found.effects])
+        axes.invert_yaxis()
+        axes.set(xlabel=found.unit)
+    return _svg(figure, "effects", f"What each of {len(found.effects)} rules does to the student, with 95% intervals.")
 
 
 @contextmanager

@@ -40,6 +40,8 @@ class RunFolder:
         self.report = self.path / "report.html"
         self.stop = self.path / "stop"  # made by a person, to end the search
         self.signature = self.path / "signature.json"
+        self.effects = self.path / "effects.json"
+        self.effects_plot = self.path / "effects.svg"
 
     @property
     def fingerprint(self) -> str:

@@ -20,7 +20,7 @@ from ..rules import Rule, RuleSet
 from ..scoring.baselines import Baselines
 from ..scoring.difference import Difference
 from ..scoring.score import Score
-from ..search.search_result import Insight
+from ..search.search_result import Insight, Rung
 from .folder import RunFolder
 
 OWN_CODE = "search_own_code"
@@ -98,7 +98,8 @@ class PLDResult(BaseModel):
         """Return the best rules whose rendered block takes at most ``tokens`` prompt tokens, without a call.
 
         The candidates are the sets that the search evaluated in full, and its choice without the rules that the model
-        misses least. Tokens are counted with the student's tokenizer where it is served locally, else estimated.
+        misses least; :meth:`rung` says which of both it is. Tokens are counted with the student's tokenizer where it
+        is served locally, else estimated.
 
         Returns:
             An empty set where no set is that short, or none of them beat the unchanged student. Of a search that
@@ -107,9 +108,17 @@ class PLDResult(BaseModel):
         if self.insight is None:
             fits = self.rule_tokens is not None and self.rule_tokens <= tokens
             return self.rules if fits else RuleSet()
-        rungs = self.insight.ladder if self.improved else []  # none worth less than a shorter one
-        fitting = [rung for rung in rungs if rung.tokens <= tokens]
-        return max(fitting, key=lambda rung: rung.tokens).rules if fitting else RuleSet()
+        rung = self.rung(tokens=tokens)
+        return RuleSet() if rung is None else rung.rules
+
+    def rung(self, *, tokens: int) -> Rung | None:
+        """Return the same rules with what is expected of them, and whether the student was asked under them in full.
+
+        None where :meth:`at_budget` gives an empty set, and of a search that fitted no model.
+        """
+        rungs = self.insight.ladder if self.insight is not None and self.improved else []
+        fitting = [rung for rung in rungs if rung.tokens <= tokens]  # none worth less than a shorter one
+        return max(fitting, key=lambda rung: rung.tokens, default=None)
 
     def _repr_html_(self) -> str:
         """Return scores, rules and notes, for notebooks."""

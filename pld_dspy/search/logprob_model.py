@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 
 from ..rules import Rule
 from ..scoring.offsets import match
@@ -66,9 +66,7 @@ class LogprobPosterior(Posterior):
         demos[1:, rows, model.truth] += shown[:, -1:] * DEMOS_GOLD_SD
 
         def chance(utilities: Floats) -> Floats:
-            if model.shares is not None:
-                utilities = utilities + match(utilities, model.shares, rounds=MATCH_ROUNDS)[..., None, :]
-            return np.asarray(softmax(utilities / temperature, axis=-1)[..., rows, model.truth])
+            return np.asarray(softmax(model.matched(utilities) / temperature, axis=-1)[..., rows, model.truth])
 
         return Surrogate(
             space=space,
@@ -85,6 +83,12 @@ class LogprobPosterior(Posterior):
                 for number, lines in enumerate(self.answers.sets)
             },
         )
+
+    def gold_logprobs(self, utilities: Floats) -> Floats:
+        """Return the ... x n log-probabilities of the gold labels, given ... x n x C utilities."""
+        model = self.model
+        given = log_softmax(model.matched(utilities), axis=-1)
+        return np.asarray(given[..., np.arange(len(model.truth)), model.truth])
 
 
 class LogprobModel:
@@ -115,6 +119,12 @@ class LogprobModel:
         self.fixed = self.first_demo + (len(space.demos) - 1) * (c + 1) + c
         self._built: dict[FinishedTrial, sp.csr_matrix] = {}
         self._summed: tuple[list[FinishedTrial], MixedModel] = [], MixedModel(len(golds), c, self.fixed)
+
+    def matched(self, utilities: Floats) -> Floats:
+        """Return ... x n x C utilities with the offsets that undo a leaning, where answers will be decided so."""
+        if self.shares is None:
+            return utilities
+        return utilities + match(utilities, self.shares, rounds=MATCH_ROUNDS)[..., None, :]
 
     def fit(self, trials: Sequence[FinishedTrial]) -> LogprobPosterior:
         """Fit all log-probabilities so far, twice: the second fit assumes the noise that the first one found."""

@@ -13,6 +13,7 @@ from tasks import (
     VAL,
     instruction,
     keyword,
+    leaning_lm,
     mail_teacher,
     micro_rule,
     micro_rules,
@@ -178,6 +179,20 @@ def test_a_capped_search_leaves_the_rounds_their_share(tmp_path, reserve):
     assert sum(costs[stage].calls for stage in ("baseline", "search")) == 200 - left
     assert ("resolve" in costs and costs["resolve"].calls > 0) == (left > 0)
     assert "of 200 student calls" in optimizer.result.stopped
+
+
+def test_under_a_cap_calibration_can_ask_all_training_examples(tmp_path):
+    search, budget = SearchConfig(screen_calls=400), Budget(student_calls=260)
+    optimizer = pld(tmp_path, search=search, budget=budget, calibrate=True, resolve=ResolveConfig(max_rounds=2))
+    optimizer.compile(student(leaning_lm()), **DATA)
+    assert optimizer.result.calibration.capped is None
+    assert optimizer.result.calibration.n == len(TRAIN) + len(VAL)
+    costs = optimizer.result.costs["student"]
+    assert costs["resolve"].calls > 0
+    assert sum(cost.calls for cost in costs.values()) <= 260
+    sizes = {"train": 40, "val": 20, "calibrate": True}
+    assert searching.reserved(ResolveConfig(), 240, **sizes) == {"search": 48 + 80, "resolve": 80}
+    assert searching.reserved(ResolveConfig(), 239, **sizes) == {"search": 47, "resolve": 0}
 
 
 def test_the_share_is_no_more_than_the_rounds_can_use():

@@ -81,6 +81,19 @@ def test_speed_compares_adapters_on_the_same_examples(run, lm, monkeypatch):
     assert "9 examples" in text
 
 
+def test_effects_by_random_lists_stand_beside_leaving_out_one_by_one(run, lm, monkeypatch):
+    before = len(calls(lm))
+    text = experiment(lm, monkeypatch, "effects", str(run), "--calls", "24")
+    rules = PLDResult.load(run).rules
+    assert [cells(line)[0] for line in text.splitlines()[2:-2]] == [rule.id for rule in rules.rules]
+    assert f"24 calls against {len(rules) * len(VAL)}" in text
+    assert "rank correlation" in text
+    assert len(calls(lm)) - before <= 24 + len(rules) * len(VAL), "the whole list was asked by the compile"
+    after = len(calls(lm))
+    assert experiment(lm, monkeypatch, "effects", str(run), "--calls", "24") == text
+    assert len(calls(lm)) == after, "asked once"
+
+
 def test_stages_are_scored_on_test_one_by_one(run, lm, monkeypatch):
     text = experiment(lm, monkeypatch, "stages", str(run))
     result = PLDResult.load(run)
