@@ -71,6 +71,7 @@ class RunSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: Annotated[Program | Tables, Field(discriminator="kind")]
+    rules: str | None = None  # file of rules that people pinned, banned, edited or added
     rationales: str | None = None  # file of micro-rules; None takes those that come with the program
     student: ModelSpec
     adapter: Literal["label", "chat", "json"] = "label"
@@ -118,4 +119,5 @@ class RunSpec(BaseModel):
             "valset": splits.val or None,
             "testset": splits.test or None,
             "rationales": micro_rules,
+            "rules": self.rules,
         }

@@ -18,7 +18,7 @@ from ..ledger.keys import adapter_settings, digest, lm_settings, plain, program_
 from ..ledger.ledger import Ledger
 from ..local.embedding import Embedder, EmbedderChoice, tfidf_svd
 from ..resolve.records import Resolution
-from ..rules import Demonstration, MicroRule, RuleSet
+from ..rules import Demonstration, MicroRule, Rule, RuleSet
 from ..run.folder import RunFolder
 from ..scoring.baselines import Baselines
 from ..scoring.objective import Objective
@@ -28,6 +28,7 @@ from ..student.predictor_inputs import Reader
 from ..task.splits import Splits
 from ..task.task import Task, example_id, input_text
 from ..teacher.teacher import Teacher
+from .policy import Policy
 
 OWN = ("target", "embedder", "frames", "calibrate", "precedents", "error_rate", "max_errors", "context_tokens", "seed")
 CONFIGS = ("search", "induce", "resolve")
@@ -48,6 +49,7 @@ class CompileContext:
     task: Task
     splits: Splits
     recorded: list[MicroRule]
+    policy: Policy
     teacher: Teacher | None
     instructions: str  # the student's own, above any rules
     reader: Reader
@@ -63,6 +65,8 @@ class CompileContext:
     audit: Audit = field(init=False)
     induction: Induction = field(init=False)
     demos: tuple[tuple[Demonstration, ...], ...] = field(init=False)  # the choices
+    pool: list[Rule] = field(init=False)  # the induced rules after the policy
+    unchanged: float = field(init=False)  # objective of the unchanged student on validation
     searched: SearchResult = field(init=False)
     resolved: SearchResult | None = field(init=False, default=None)  # after the last round of resolving
     resolution: Resolution | None = field(init=False, default=None)
@@ -137,6 +141,9 @@ class CompileContext:
         if self.recorded:
             dumped = [rule.model_dump() for rule in self.recorded]
             data["rationales"] = f"{digest(dumped)} ({len(dumped)} rows)"
+        if self.policy.rules:
+            asked = [rule.model_dump(exclude={"reason", "comment"}) for rule in self.policy.rules]
+            data["rules"] = f"{digest(asked)} ({len(asked)} rules)"
         lm = self.student_lm
         return {
             **nested_settings(pld),

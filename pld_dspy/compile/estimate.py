@@ -76,7 +76,7 @@ def estimate(
     explained = sum(len(task.labels_of(gold)) for gold in task.golds(splits.train))  # each label by itself
     recorded = len(match_records(splits.train, task, context.recorded)[0])
     # As many rules as a teacher's clusters or the recorded labels may give: half of the pool in a set on average.
-    pool = explained // 4 if search.most is None else search.most
+    pool = (explained // 4 if search.most is None else search.most) + len(context.policy.rules)
     train, val, test = (_mean_tokens(task, examples) for examples in (splits.train, splits.val, splits.test))
     demos = min(search.demos * (train + LABEL_TOKENS), MOST_TOKENS + LABEL_TOKENS * search.demos)
     own, rules = len(context.instructions) // CHARACTERS_PER_TOKEN, RULE_TOKENS * pool + demos

@@ -23,6 +23,7 @@ from ..task.splits import Splits, near_identity, stratified_halves
 from ..task.task import Task
 from ..teacher.teacher import Teacher, TeacherLike
 from .context import CompileContext
+from .policy import Policy, PolicyLike
 
 Rationales: TypeAlias = Sequence[MicroRule] | Path | str | None
 
@@ -35,6 +36,7 @@ def check_inputs(
     testset: Sequence[dspy.Example] | None = None,
     teacher: TeacherLike = None,
     rationales: Rationales = None,
+    rules: PolicyLike = None,
     target: str | None = None,
     duplicates: Duplicates = "refuse",
     context_tokens: int | None = None,
@@ -73,6 +75,7 @@ def check_inputs(
         task=task,
         splits=splits,
         recorded=_recorded(rationales),
+        policy=Policy.of(rules, task),
         teacher=Teacher.of(teacher, task=instructions),
         instructions=instructions,
         reader=reader,

@@ -40,8 +40,9 @@ class PLDResult(BaseModel):
     Attributes:
         labels: the label set.
         predictor, label_field: where the decision is made; ``untouched`` predictors stayed as they were.
-        improved: False where nothing beat the unchanged student, which is then what ``compile`` returned.
-        rules, bench: the chosen rules in order, and the others.
+        improved: False where nothing beat the unchanged student; ``compile`` then returned it, with the pinned rules
+            and what is best beside them if there are any.
+        rules, bench: the chosen rules in order, and the others, those that people banned last.
         searched: what the search chose, where resolving changed it afterwards; else None.
         instructions: the full instructions of the predictor that has the rules.
         validation: scores on the data that the rules were chosen on; optimistic for that reason.
@@ -100,15 +101,16 @@ class PLDResult(BaseModel):
         misses least. Tokens are counted with the student's tokenizer where it is served locally, else estimated.
 
         Returns:
-            An empty set where no set is that short, or none of them beat the unchanged student. Of a search that
-            fitted no model (``screen_calls=0``), the chosen rules or none.
+            An empty set, or the pinned rules, where no set is that short, or none of them beat the unchanged student.
+            Of a search that fitted no model (``screen_calls=0``), the chosen rules or these.
         """
+        least = RuleSet(rules=tuple(rule for rule in self.rules.rules if rule.pin))
         if self.insight is None:
             fits = self.rule_tokens is not None and self.rule_tokens <= tokens
-            return self.rules if fits else RuleSet()
-        rungs = self.insight.ladder if self.improved else []  # none worth less than a shorter one
+            return self.rules if fits else least
+        rungs = self.insight.ladder if self.rules != least else []  # none worth less than a shorter one
         fitting = [rung for rung in rungs if rung.tokens <= tokens]
-        return max(fitting, key=lambda rung: rung.tokens).rules if fitting else RuleSet()
+        return max(fitting, key=lambda rung: rung.tokens).rules if fitting else least
 
     def wall_times(self) -> Iterator[tuple[str, float]]:
         """Yield each stage with its wall seconds, and the search's own part right below the search."""
