@@ -154,7 +154,7 @@ def _search_notes(context: CompileContext) -> Iterator[str]:
     if pinned := context.policy.pinned:
         yield _pins_note(context, len(pinned))
     if context.found.insight is not None:
-        yield from _sentences_note(context.found.insight, context.found.best or RuleSet())
+        yield from sentences_note(context.found.insight, context.found.best or RuleSet())
 
 
 def _pins_note(context: CompileContext, number: int) -> str:
@@ -169,7 +169,7 @@ def _pins_note(context: CompileContext, number: int) -> str:
     )
 
 
-def _sentences_note(insight: Insight, chosen: RuleSet) -> Iterator[str]:
+def sentences_note(insight: Insight, chosen: RuleSet) -> Iterator[str]:
     """Yield what it would cost to have all chosen rules as sentences, where the search's model can tell."""
     cues = [rule for rule in chosen.rules if rule.origins and is_cues(rule.origins[rule.chosen]) and not rule.pin]
     fitting = [

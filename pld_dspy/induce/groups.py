@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,18 +24,16 @@ MOST_NOISE = 0.2
 """A clustering with more than this share of noise is not sound."""
 SMALL = 8
 """Clusters of so few micro-rules are not split: a teacher can read them all."""
-
-
 REASON_CHARACTERS = 240
 
 
 def one_line(reason: str) -> str:
     """Return a reason in one line of at most ``REASON_CHARACTERS``, cut behind a sentence if one ends within."""
     line = " ".join(reason.split())
-    ends = [found.end() for found in re.finditer(r"[.!?](?= |$)", line[: REASON_CHARACTERS + 1])]
     if len(line) <= REASON_CHARACTERS:
         return line
-    return line[: ends[-1]] if ends else shorten(line, REASON_CHARACTERS, placeholder=" ...")
+    end = max(line.rfind(f"{mark} ", 0, REASON_CHARACTERS + 1) for mark in ".!?")
+    return line[: end + 1] if end > 0 else shorten(line, REASON_CHARACTERS, placeholder=" ...")
 
 
 @dataclass(frozen=True)
