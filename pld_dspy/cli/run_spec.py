@@ -71,8 +71,8 @@ class RunSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: Annotated[Program | Tables, Field(discriminator="kind")]
-    rules: str | None = None  # file of rules that people pinned, banned, edited or added
     rationales: str | None = None  # file of micro-rules; None takes those that come with the program
+    rules: str | None = None  # file of rules that people pinned, banned, edited or added
     student: ModelSpec
     adapter: Literal["label", "chat", "json"] = "label"
     constrain: Constrain = "auto"

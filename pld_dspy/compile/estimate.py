@@ -93,7 +93,8 @@ def estimate(
     whole = _teacher("induce", asks * drafts, brief + min(explained, 6 * AT_ONCE) * notes, 4 * AT_ONCE * RULE_TOKENS)
     single = _teacher("induce", asks * clusters, brief + 16 * notes)
     stages.append(StageEstimate("teacher", "induce", *(sum(pair) for pair in zip(whole[2:], single[2:], strict=True))))
-    stages.append(_student("search", search.most_calls(len(splits.val)), own + rules + val))
+    searched = search.most_calls(len(splits.val)) + len(splits.val) * bool(context.policy.pinned)  # these alone
+    stages.append(_student("search", searched, own + rules + val))
     if resolve is not None:
         calls = asks * resolve.most_student_calls(train=len(splits.train), val=len(splits.val))
         stages.append(_student("resolve", calls, own + rules + max(train, val)))

@@ -29,6 +29,8 @@ class Policy:
         """Return the policy that a user gave; DataError where it cannot be read or does not fit the task."""
         if given is None:
             return cls(task)
+        if not isinstance(given, (RuleSet, Path, str)):
+            raise DataError(f"rules is a {type(given).__name__}. Give a RuleSet, or a file in the form of rules.yaml.")
         source = "rules" if isinstance(given, RuleSet) else str(given)
         found = cls(task, given.rules if isinstance(given, RuleSet) else _read(Path(given)))
         if not found.rules:

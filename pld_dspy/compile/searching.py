@@ -52,8 +52,10 @@ def search_rules(
         with bar("search", "trial", total=search.steps) as progress.bar:
             progress.bar.update(len(search.trials))
             context.searched = search.run()
-        val, evaluator = context.splits.val, context.evaluator  # all answers are kept
-        context.unchanged = objective_of(None, val, evaluator, stage="search", calibrated=calibrated)
+        context.unchanged = context.searched.baseline
+        if space.pinned:  # the search began with these; the unchanged student was asked before it
+            val, evaluator = context.splits.val, context.evaluator
+            context.unchanged = objective_of(None, val, evaluator, stage="search", calibrated=calibrated)
         write_trials(folder.trials, context.searched.trials)
     context.seconds[OWN_CODE] = context.searched.own_seconds
 

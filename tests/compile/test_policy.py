@@ -120,6 +120,8 @@ def test_what_cannot_be_meant_is_refused_with_the_file(tmp_path, text, said):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"nowhere\.yaml cannot be read"):
         Policy.of(tmp_path / "nowhere.yaml", mail_task())
+    with pytest.raises(DataError, match="rules is a list"):
+        Policy.of([SPAM], mail_task())
 
 
 def test_a_style_keeps_its_wordings_and_what_people_wrote():
@@ -154,7 +156,9 @@ def test_a_compile_keeps_to_the_policy_and_says_what_pins_cost(tmp_path):
     """Every text is a mail and the earlier rule decides, so that nothing beside the pinned rule has an effect."""
     optimizer, lm = pld(tmp_path, teacher=None), student_lm()
     told = compiled(optimizer, student(lm), **DATA).signature.instructions
-    result = optimizer.result
+    result, joined = optimizer.result, {"trainset": TRAIN, "valset": VAL, "testset": TEST, **DATA}
+    spent = sum(cost.calls for cost in result.costs["student"].values())
+    assert spent <= optimizer.estimate(student(lm), **joined).student_calls
     assert f"1. {PIN.text}" in told
     assert all(BAN.text not in call.system for call in calls(lm))
     assert [one.id for one in result.rules.rules] == ["mine"]
@@ -169,7 +173,6 @@ def test_a_compile_keeps_to_the_policy_and_says_what_pins_cost(tmp_path):
         f"the pinned rules alone (1) change on validation: macro-F1 {change:+.3f}" in one for one in result.notes
     )
 
-    joined = {"trainset": TRAIN, "valset": VAL, "testset": TEST, **DATA}
     assert pld(tmp_path, teacher=None).join(student(lm), **joined) == 0
     with pytest.raises(RunError, match="data differ"):
         pld(tmp_path, teacher=None).join(student(lm), **{**joined, "rules": None})
