@@ -165,6 +165,8 @@ def test_a_compile_keeps_to_the_policy_and_says_what_pins_cost(tmp_path):
     assert not result.improved
     assert result.bench[-1] == BAN
     assert result.at_budget(tokens=1) == result.rules
+    known = Insight(order=OrderSpread(own=0.8, mean=0.8, sd=0.0), ladder=[], gain_of_1000_calls=0.0)
+    assert result.model_copy(update={"insight": known}).at_budget(tokens=1) == result.rules
     assert (
         "No rule set beat the unchanged student on validation: the pinned rules came back all the same." in result.notes
     )
@@ -182,8 +184,11 @@ def test_a_style_that_no_wording_has_leaves_the_pinned_rules_or_nothing(tmp_path
     lm, search = student_lm(), SearchConfig(screen_calls=24, style="cues")  # the rules have one wording, of an example
     with pytest.raises(DataError, match="No rule is left to choose from"):
         compiled(pld(tmp_path, teacher=None, search=search), student(lm), rationales=DATA["rationales"])
-    optimizer = pld(tmp_path, teacher=None, search=search)
-    compiled(optimizer, student(lm), resume=False, testset=None, **DATA)
-    assert [one.id for one in optimizer.result.rules.rules] == ["mine"]
+    optimizer, pin = pld(tmp_path, teacher=None, search=search), rule("mine", "winner, jackpot", "spam")
+    pin = pin.model_copy(update={"pin": True})
+    given = {"rationales": DATA["rationales"], "rules": RuleSet(rules=(pin, BAN))}
+    compiled(optimizer, student(lm), resume=False, testset=None, **given)
+    assert [one.text for one in optimizer.result.rules.rules] == [pin.text]
     assert [one.id for one in optimizer.result.bench] == ["b"]
+    assert optimizer.result.improved
     assert "Rules without a wording in style 'cues' were left out: 8 of 9." in optimizer.result.notes
