@@ -132,7 +132,7 @@ class Revision:
         return next((rule for rule in self.order if rule.id == name), self.pool[name])
 
     def _reworded(self, old: Rule, text: str) -> Rule:
-        rule, known = self.pool[old.id], self._known(text)
+        rule, known = self.pool[old.id], _saying(text, self.pool.values())
         if known is not None:
             if known.id != rule.id:
                 raise Unusable(f"the rule {known.id} says that already")
@@ -146,7 +146,7 @@ class Revision:
         """Return a rule for each text: a new one, or one that is not in use and says that already."""
         made: list[Rule] = []
         for text in texts:
-            known = self._known(text)
+            known = _saying(text, self.pool.values())
             if known is None:
                 taken = {rule.id for rule in (*self.pool.values(), *made, *self.banned)}
                 made.append(self._new_rule(text, old, taken))
@@ -171,10 +171,6 @@ class Revision:
             labels=labels,
             support=tuple(dict.fromkeys(support)),
         )
-
-    def _known(self, text: str) -> Rule | None:
-        """Return the rule that says ``text`` already, in that wording."""
-        return _saying(text, self.pool.values())
 
     def _check_texts(self, texts: Sequence[str], old: Sequence[Rule]) -> None:
         """Raise Unusable if a text is no rule, or copies an example or the prompt."""
