@@ -16,6 +16,7 @@ from .compile.build_result import build_result
 from .compile.context import CompileContext, flat_settings
 from .compile.estimate import Estimate, estimate
 from .compile.inputs import Rationales, check_inputs, check_settings, check_teacher
+from .compile.policy import PolicyLike
 from .errors import DataError, RunError
 from .induce.induce_config import InduceConfig
 from .ledger.budget import Budget
@@ -88,8 +89,7 @@ class PLD(Teleprompter):
             is too long) do not count: they are wrong for their gold label, and the result's notes name them.
         patience: seconds for which a model that does not answer (no connection, time-outs, 429, 5xx) is asked again
             before its calls count as failed.
-        context_tokens: the student's context; longer texts are refused before the first call. None: not checked,
-            except for the local model.
+        context_tokens: the student's context; longer texts are refused. None: not checked but for the local model.
         storage: Optuna storage URL of the search, such as one of PostgreSQL, so that other machines can join; a
             journal in the run folder where None.
         origin: where student and data came from; recorded in config.yaml, not part of the fingerprint.
@@ -152,6 +152,7 @@ class PLD(Teleprompter):
         valset: Sequence[dspy.Example] | None = None,
         testset: Sequence[dspy.Example] | None = None,
         rationales: Rationales = None,
+        rules: PolicyLike = None,
         resume: bool = True,
     ) -> dspy.Module:
         """Return a copy of ``student`` with the best rules found in its instructions.
@@ -163,6 +164,7 @@ class PLD(Teleprompter):
             valset: labelled examples to choose rules by; split off ``trainset`` where None.
             testset: labelled examples to report on; used once, at the end.
             rationales: recorded micro-rules, or their JSONL file; the teacher is not asked about their examples.
+            rules: rules to pin (to have in every set), ban, reword or add: a file like rules.yaml, or a RuleSet.
             resume: continue the compile in the run folder; False starts anew.
 
         Returns:
@@ -178,7 +180,7 @@ class PLD(Teleprompter):
             BudgetExceeded: the budget is too small to score even the unchanged student.
         """
         context = self._checked(
-            student, teacher, trainset=trainset, valset=valset, testset=testset, rationales=rationales
+            student, teacher, trainset=trainset, valset=valset, testset=testset, rationales=rationales, rules=rules
         )
         check_teacher(context, self.induce)
         if context.student_lm is None:
@@ -233,6 +235,7 @@ class PLD(Teleprompter):
         valset: Sequence[dspy.Example] | None = None,
         testset: Sequence[dspy.Example] | None = None,
         rationales: Rationales = None,
+        rules: PolicyLike = None,
     ) -> int:
         """Work on the search of a compile that was started elsewhere, until no trial waits; arguments as there.
 
@@ -244,7 +247,9 @@ class PLD(Teleprompter):
         Raises:
             RunError: the run folder holds no such compile, or its search has not begun.
         """
-        context = self._checked(student, trainset=trainset, valset=valset, testset=testset, rationales=rationales)
+        context = self._checked(
+            student, trainset=trainset, valset=valset, testset=testset, rationales=rationales, rules=rules
+        )
         if self.run_dir is None:
             raise RunError("PLD(run_dir=...) names no run folder to join. Give that of the compile.")
         folder = RunFolder(self.run_dir)
@@ -267,10 +272,11 @@ class PLD(Teleprompter):
         valset: Sequence[dspy.Example] | None = None,
         testset: Sequence[dspy.Example] | None = None,
         rationales: Rationales = None,
+        rules: PolicyLike = None,
     ) -> Estimate:
         """Bound calls, tokens and money of :meth:`compile` from above, without a call; arguments as there."""
         context = self._checked(
-            student, teacher, trainset=trainset, valset=valset, testset=testset, rationales=rationales
+            student, teacher, trainset=trainset, valset=valset, testset=testset, rationales=rationales, rules=rules
         )
         check_teacher(context, self.induce)
         return self._estimate(context)

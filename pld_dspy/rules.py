@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 from typing import Any
 
 import yaml
@@ -22,6 +23,8 @@ TEACHER, CUES, MICRO_RULE, PATCH, PEOPLE, UNKNOWN = "teacher", "cues", "micro-ru
 
 BY_PEOPLE = ("reason", "pin", "ban", "comment")
 """Fields of a rule that people read and write; no model sees them."""
+
+_IN_YAML = ("id", "text", "labels", *BY_PEOPLE, "origin", "support", "other_wordings", "other_origins")
 
 RULES_OPEN = "<rules>"
 RULES_CLOSE = "</rules>"
@@ -176,19 +179,25 @@ class RuleSet(BaseModel):
 
     @staticmethod
     def with_bench_from_yaml(text: str) -> tuple[RuleSet, tuple[Rule, ...]]:
-        """Read the chosen rules and the bench of :meth:`to_yaml` text; DataError as for :meth:`from_yaml`."""
+        """Read the chosen rules and the bench of :meth:`to_yaml` text; DataError as for :meth:`from_yaml`.
+
+        A rule that a person wrote without an id gets one, such as ``user-rule-1``; no induced rule has such an id.
+        """
         try:
             document = read_yaml(text)
-            rules = tuple(map(_from_plain, document["rules"]))
-            bench = tuple(map(_from_plain, document.get("bench") or ()))
+            listed, benched = document["rules"], document.get("bench") or ()
+            taken = [row.get("id") for row in (*listed, *benched)]
+            free = (name for number in count(1) if (name := f"user-rule-{number}") not in taken)
+            rules = tuple(_from_plain(row, free) for row in listed)
+            bench = tuple(_from_plain(row, free) for row in benched)
             chosen = RuleSet(rules=rules, demos=tuple(document.get("demos", ())))
             RuleSet(rules=(*rules, *bench))  # raises where an id stands twice
             return chosen, bench
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            own = (
+            cause = (
                 error.errors()[0]["msg"].removeprefix("Value error, ") if isinstance(error, ValidationError) else error
             )
-            raise DataError(f"Not a rule set: {own}. It needs a list 'rules' of id and text.") from error
+            raise DataError(f"Not a rule set: {cause}. It needs a list 'rules' of id and text.") from error
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -231,6 +240,11 @@ def teacher_origin(kind: str, draw: int = 0) -> str:
     return f"{TEACHER} {kind} draw {draw + 1}" if draw else f"{TEACHER} {kind}"
 
 
+def is_cues(origin: str) -> bool:
+    """Whether wordings of this origin are lists of cue words, no sentences."""
+    return CUES in origin.split()
+
+
 def label_slug(label: str) -> str:
     """Return a label as the beginning of a rule id: lower case, letters, digits and underscores only."""
     return re.sub(r"\W+", "_", label).strip("_").lower() or "label"
@@ -269,9 +283,12 @@ def _plain(rule: Rule) -> dict[str, Any]:
     }
 
 
-def _from_plain(row: dict[str, Any]) -> Rule:
+def _from_plain(row: dict[str, Any], free_ids: Iterator[str]) -> Rule:
+    if unknown := [name for name in row if name not in _IN_YAML]:
+        raise ValueError(f"a rule has the unknown field {unknown[0]!r}; there are {', '.join(_IN_YAML)}")
     wordings = (row["text"], *row.get("other_wordings", ()))
     origins = (row["origin"], *row.get("other_origins", ())) if "origin" in row else ()
-    known = {key: row[key] for key in ("id", "labels", "support", *BY_PEOPLE) if key in row}
+    known = {key: row[key] for key in ("labels", "support", *BY_PEOPLE) if key in row}
+    known["id"] = next(free_ids) if row.get("id") is None else row["id"]
     # People who add or remove a wording may leave the origins as they are: which belongs to which is then unknown.
     return Rule(wordings=wordings, origins=origins if len(origins) == len(wordings) else (), **known)

@@ -76,9 +76,24 @@ def test_any_text_survives_yaml(text):
     assert RuleSet.from_yaml(rules.to_yaml()).rules[0].text == text
 
 
-def test_yaml_that_people_wrote_needs_id_and_text_only():
-    found = RuleSet.from_yaml("rules:\n- {id: a, text: Answer spam.}\n- {id: b, text: Answer home.}\n")
-    assert [one.text for one in found.rules] == ["Answer spam.", "Answer home."]
+def test_yaml_that_people_wrote_needs_text_only():
+    text = "rules:\n- text: Answer spam.\n- {id: user-rule-1, text: Answer home.}\nbench:\n- {id: null, text: Ask.}\n"
+    chosen, bench = RuleSet.with_bench_from_yaml(text)
+    assert [(one.id, one.text) for one in (*chosen.rules, *bench)] == [
+        ("user-rule-2", "Answer spam."),
+        ("user-rule-1", "Answer home."),
+        ("user-rule-3", "Ask."),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [("{text: X, pinned: true}", "unknown field 'pinned'"), ("{id: a, text: X, pin: maybe}", ": Input should be a")],
+)
+def test_a_field_that_says_nothing_is_refused_in_few_words(row, said):
+    with pytest.raises(DataError, match=said) as refused:
+        RuleSet.from_yaml(f"rules: [{row}]")
+    assert "pydantic" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +103,7 @@ def test_yaml_that_people_wrote_needs_id_and_text_only():
         "rules: 3",
         "rules: [3]",
         "rules: [{id: a}]",
-        "rules: [{text: b}]",
+        "rules: [{id: a, text: b, labels: spam}]",
         "rules: [{id: a, text: b}, {id: a, text: c}]",
         "rules: [",
         "[1, 2]",

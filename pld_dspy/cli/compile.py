@@ -57,6 +57,7 @@ def compile_command(
     spec = RunSpec(
         source=source,
         rationales=data.rationales,
+        rules=search.rules,
         student=model,
         adapter=adapter,
         constrain=constrain,
@@ -75,7 +76,7 @@ def compile_command(
         induce=InduceConfig(
             wordings=search.wordings, drafts=search.drafts, suspects=search.suspects, audit=search.audit
         ),
-        search=SearchConfig(**given, demos=search.demos),
+        search=SearchConfig(**given, demos=search.demos, style=search.style),
         resolve=ResolveConfig(max_rounds=search.resolve_rounds) if search.resolve_rounds else None,
         budget=Budget(student_calls=search.max_student_calls, teacher_calls=search.max_teacher_calls),
         num_threads=threads,

@@ -97,6 +97,13 @@ class SearchOptions:
     trials: Annotated[int | None, calls_option(help="Rule sets compared after that.", show_default="10")] = None
     demos: Annotated[int, calls_option(help="Most fixed demonstrations below the rules, to choose from.")] = 0
     wordings: Annotated[int, search_option(min=1, help="Most wordings per rule.")] = 5
+    style: Annotated[
+        Literal["any", "rules", "cues"], search_option(help="Wordings to choose from: sentences, cue words, or any.")
+    ] = "any"
+    rules: Annotated[
+        str | None,
+        search_option(metavar="FILE", help="Rules to pin, ban, edit or add, as in rules.yaml.", show_default=False),
+    ] = None
     drafts: Annotated[int, search_option(min=0, help="Whole lists of rules that the teacher writes.")] = 1
     suspects: Annotated[
         Literal["keep", "drop", "down-weight"], search_option(help="What to do with doubtful labels.")

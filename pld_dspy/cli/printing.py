@@ -40,7 +40,7 @@ def print_result(out: Console, result: PLDResult) -> None:
     name, found = ("validation", result.validation) if result.test is None else ("test", result.test)
     accuracy = found.difference.accuracy  # in the table, it would not fit on a terminal
     out.print(f"Difference in accuracy on {name} {_change(accuracy.value, accuracy)}.\n", soft_wrap=True)
-    if result.improved:  # otherwise a note says that nothing improved
+    if result.rules:  # otherwise a note says that nothing improved
         tokens = "" if result.rule_tokens is None else f", {result.rule_tokens:.0f} prompt tokens per call"
         demos = f" and {len(result.rules.demos)} demonstrations" if result.rules.demos else ""
         out.print(f"{len(result.rules)} of {result.counts['rules']} rules, in order{demos}{tokens}:\n")
@@ -108,11 +108,14 @@ def print_recheck(out: Console, split: str, found: SplitRecheck) -> None:
 
 
 def rule_lines(rules: Sequence[Rule]) -> Iterator[str]:
-    """Yield two lines per rule: its number and text, then its id, labels and support."""
+    """Yield a rule's number and text, then its id, labels and support, then its reason if it has one."""
     for number, rule in enumerate(rules, start=1):
         count = f"{len(rule.support)} example{'' if len(rule.support) == 1 else 's'}"
         yield escape_control_characters(f"{number:>3}. {rule.text}")
-        yield escape_control_characters(f"     {rule.id}: {', '.join(rule.labels)}, from {count}")
+        settled = ", pinned" if rule.pin else ", banned" if rule.ban else ""
+        yield escape_control_characters(f"     {rule.id}: {', '.join(rule.labels)}, from {count}{settled}")
+        if rule.reason:
+            yield escape_control_characters(f"     why: {rule.reason}")
 
 
 def abstention_line(settings: Abstention | SavedCalibration, found: Answered) -> str:

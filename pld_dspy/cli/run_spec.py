@@ -72,6 +72,7 @@ class RunSpec(BaseModel):
 
     source: Annotated[Program | Tables, Field(discriminator="kind")]
     rationales: str | None = None  # file of micro-rules; None takes those that come with the program
+    rules: str | None = None  # file of rules that people pinned, banned, edited or added
     student: ModelSpec
     adapter: Literal["label", "chat", "json"] = "label"
     constrain: Constrain = "auto"
@@ -118,4 +119,5 @@ class RunSpec(BaseModel):
             "valset": splits.val or None,
             "testset": splits.test or None,
             "rationales": micro_rules,
+            "rules": self.rules,
         }

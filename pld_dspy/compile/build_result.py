@@ -11,9 +11,10 @@ from ..audit.labels import Suspect
 from ..calibrate.calibration import Calibration
 from ..calibrate.confidence import fewest_answers
 from ..ledger.budget import Cost
-from ..rules import RuleSet
+from ..rules import RuleSet, is_cues
 from ..run.result import Comparison, PLDResult, versions
 from ..scoring.difference import difference
+from ..search.search_result import Insight
 from ..student.evaluator import Evaluation
 from ..task.task import example_id
 from .context import FEW_EXAMPLES, CompileContext, Pair
@@ -33,9 +34,9 @@ def build_result(context: CompileContext, compiled: dspy.Module) -> PLDResult:
         predictor=task.predictor,
         label_field=task.label_field,
         untouched=task.untouched,
-        improved=found.best is not None,
+        improved=found.objective > context.unchanged,
         rules=found.best or RuleSet(),
-        bench=found.bench,
+        bench=[*found.bench, *context.policy.banned],
         searched=context.searched.best or RuleSet() if _is_revised(context) else None,
         instructions=dict(compiled.named_predictors())[task.predictor].signature.instructions,
         validation=_comparison(context, splits.val, context.validation),
@@ -73,7 +74,7 @@ def _counts(context: CompileContext) -> dict[str, int]:
         "unmatched": len(explanations.unmatched),
         "unexplained": len(explanations.unexplained),
         "noise": len(induction.noise),
-        "rules": len(induction.rules),
+        "rules": len(context.pool),
         **{name: induction.counts[name] for name in INDUCED},
         "trials": len(context.found.trials),
     }
@@ -142,8 +143,46 @@ def _search_notes(context: CompileContext) -> Iterator[str]:
             f"Only {n} examples chose the rules: the compiled student's macro-F1 on them has the 95% interval "
             f"[{low:.2f}, {high:.2f}], and is too hopeful besides. Smaller differences between rule sets are chance."
         )
-    if context.found.best is None:
-        yield "No rule set beat the unchanged student on validation: the student came back unchanged."
+    if context.found.objective <= context.unchanged:
+        back = (
+            "the student came back unchanged"
+            if context.found.best is None
+            else "the pinned rules came back all the same"
+        )
+        yield f"No rule set beat the unchanged student on validation: {back}."
+    if pinned := context.policy.pinned:
+        yield _pins_note(context, len(pinned))
+    if context.found.insight is not None:
+        yield from sentences_note(context.found.insight, context.found.best or RuleSet())
+
+
+def _pins_note(context: CompileContext, number: int) -> str:
+    """Say what the pinned rules alone do on validation; the search has asked about them first of all."""
+    pinned, task, val = context.found.trials[0].rules, context.task, context.splits.val
+    labels = context.evaluator.labels(pinned, val, stage="search")
+    gain = difference(task.golds(val), context.validation[0].labels, labels, task.labels, seed=context.seed)
+    low, high = gain.interval
+    return (
+        f"What the pinned rules alone ({number}) change on validation: macro-F1 {gain.macro_f1:+.3f} "
+        f"[{low:+.2f}, {high:+.2f}] against the unchanged student."
+    )
+
+
+def sentences_note(insight: Insight, chosen: RuleSet) -> Iterator[str]:
+    """Yield what it would cost to have all chosen rules as sentences, where the search's model can tell."""
+    cues = [rule for rule in chosen.rules if rule.origins and is_cues(rule.origins[rule.chosen]) and not rule.pin]
+    fitting = [
+        row
+        for row in insight.origins
+        if not is_cues(row.origin) and all(rule.wording_from(row.origin) is not None for rule in cues)
+    ]
+    if cues and fitting:
+        best = max(fitting, key=lambda row: row.expected)
+        yield (
+            f"{len(cues)} of the {len(chosen)} chosen rules are lists of cue words. With sentences in their place "
+            f"({best.origin}), the search's model expects {best.expected:.3f} on validation instead of "
+            f"{insight.order.own:.3f}; --style rules insists on them."
+        )
 
 
 def _suspects_note(suspects: Sequence[Suspect]) -> str:

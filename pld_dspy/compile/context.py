@@ -19,7 +19,7 @@ from ..ledger.ledger import Ledger
 from ..local.embedding import Embedder, EmbedderChoice, tfidf_svd
 from ..resolve.records import Resolution
 from ..resolve.resolve_config import ResolveConfig
-from ..rules import Demonstration, MicroRule, RuleSet
+from ..rules import Demonstration, MicroRule, Rule, RuleSet
 from ..run.folder import RunFolder
 from ..scoring.baselines import Baselines
 from ..scoring.objective import Objective
@@ -30,6 +30,7 @@ from ..student.predictor_inputs import Reader
 from ..task.splits import Splits
 from ..task.task import Task, example_id, input_text
 from ..teacher.teacher import Teacher
+from .policy import Policy
 
 OWN = ("target", "embedder", "frames", "calibrate", "precedents", "error_rate", "max_errors", "context_tokens", "seed")
 FEW_EXAMPLES = 100  # of validation: differences of 0.05 to 0.13 seen on 60 to 120 examples were gone on test
@@ -51,6 +52,7 @@ class CompileContext:
     task: Task
     splits: Splits
     recorded: list[MicroRule]
+    policy: Policy
     teacher: Teacher | None
     instructions: str  # the student's own, above any rules
     reader: Reader
@@ -68,6 +70,8 @@ class CompileContext:
     audit: Audit = field(init=False)
     induction: Induction = field(init=False)
     demos: tuple[tuple[Demonstration, ...], ...] = field(init=False)  # the choices
+    pool: list[Rule] = field(init=False)  # the induced rules after the policy
+    unchanged: float = field(init=False)  # objective of the unchanged student on validation
     searched: SearchResult = field(init=False)
     resolved: SearchResult | None = field(init=False, default=None)  # after the last round of resolving
     resolution: Resolution | None = field(init=False, default=None)
@@ -146,6 +150,9 @@ class CompileContext:
         if self.recorded:
             dumped = [rule.model_dump() for rule in self.recorded]
             data["rationales"] = f"{digest(dumped)} ({len(dumped)} rows)"
+        if self.policy.rules:
+            asked = [rule.model_dump(exclude={"reason", "comment"}) for rule in self.policy.rules]
+            data["rules"] = f"{digest(asked)} ({len(asked)} rules)"
         lm = self.student_lm
         return {
             **nested_settings(pld),

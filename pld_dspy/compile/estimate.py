@@ -98,7 +98,7 @@ def estimate(
     explained = sum(len(task.labels_of(gold)) for gold in task.golds(splits.train))  # each label by itself
     recorded = len(match_records(splits.train, task, context.recorded)[0])
     # As many rules as a teacher's clusters or the recorded labels may give: half of the pool in a set on average.
-    pool = explained // 4 if search.most is None else search.most
+    pool = (explained // 4 if search.most is None else search.most) + len(context.policy.rules)
     train, val, test = (_mean_tokens(task, examples) for examples in (splits.train, splits.val, splits.test))
     demos = min(search.demos * (train + LABEL_TOKENS), MOST_TOKENS + LABEL_TOKENS * search.demos)
     own, rules = len(context.instructions) // CHARACTERS_PER_TOKEN, RULE_TOKENS * pool + demos
@@ -115,7 +115,8 @@ def estimate(
     whole = _teacher("induce", asks * drafts, brief + min(explained, 6 * AT_ONCE) * notes, 4 * AT_ONCE * RULE_TOKENS)
     single = _teacher("induce", asks * clusters, brief + 16 * notes)
     stages.append(StageEstimate("teacher", "induce", *(sum(pair) for pair in zip(whole[2:], single[2:], strict=True))))
-    stages.append(_student("search", search.most_calls(len(splits.val)), own + rules + val))
+    searched = search.most_calls(len(splits.val)) + len(splits.val) * bool(context.policy.pinned)  # these alone
+    stages.append(_student("search", searched, own + rules + val))
     if resolve is not None:
         calls = asks * resolve.most_student_calls(train=len(splits.train), val=len(splits.val))
         stages.append(_student("resolve", calls, own + rules + max(train, val)))

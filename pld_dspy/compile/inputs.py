@@ -26,6 +26,7 @@ from ..task.task import Task
 from ..teacher.teacher import Teacher, TeacherLike
 from .auto import Auto, expected_rules, settle
 from .context import CompileContext
+from .policy import Policy, PolicyLike
 
 Rationales: TypeAlias = Sequence[MicroRule] | Path | str | None
 
@@ -62,6 +63,7 @@ def check_inputs(
     testset: Sequence[dspy.Example] | None = None,
     teacher: TeacherLike = None,
     rationales: Rationales = None,
+    rules: PolicyLike = None,
     target: str | None = None,
     duplicates: Duplicates = "refuse",
     context_tokens: int | None = None,
@@ -98,14 +100,15 @@ def check_inputs(
         notes.append(f"Predictors left as they were: {', '.join(task.untouched)}.")
     instructions = strip_rules(dict(student.named_predictors())[task.predictor].signature.instructions)
     asked = Teacher.of(teacher, task=instructions)
-    rules = expected_rules(task, splits)
-    search, resolve = settle(auto, search or SearchConfig(), resolve, rules=rules, has_teacher=asked is not None)
+    expected = expected_rules(task, splits)
+    search, resolve = settle(auto, search or SearchConfig(), resolve, rules=expected, has_teacher=asked is not None)
     return CompileContext(
         student=student,
         student_lm=lm,
         task=task,
         splits=splits,
         recorded=_recorded(rationales),
+        policy=Policy.of(rules, task),
         teacher=asked,
         instructions=instructions,
         reader=reader,

@@ -9,6 +9,7 @@ from typing import Any
 
 from optuna import Study
 
+from ..errors import DataError
 from ..ledger.jsonl import write_jsonl
 from ..ledger.keys import digest
 from ..local.lm import LocalLM
@@ -20,10 +21,13 @@ from ..run.progress import Progress, bar, timed, write_trials
 from ..run.result import OWN_CODE
 from ..search.applicability import applicability
 from ..search.demonstrations import draw_demonstrations
+from ..search.search_config import Style
 from ..search.space import Space
 from ..search.storage import CONTINUED, open_study, publish_space
 from ..search.study import RuleSearch
+from ..student.redecide import objective_of
 from .context import CompileContext
+from .policy import in_style
 
 
 def search_rules(context: CompileContext, *, progress: Progress, storage: str | None, calibrated: bool) -> None:
@@ -36,7 +40,8 @@ def search_rules(context: CompileContext, *, progress: Progress, storage: str | 
         doubted=doubted,
         seed=context.seed,
     )
-    space = Space(tuple(context.induction.rules), context.demos)
+    context.pool = _pool(context, context.search.style)
+    space = Space.of(context.pool, context.demos)
     with timed(context.seconds, "search"):
         study = _study_of(context, space, storage, kind="-")
         search = rule_search(context, space, study, calibrated=calibrated, on_trial=progress)
@@ -45,8 +50,25 @@ def search_rules(context: CompileContext, *, progress: Progress, storage: str | 
         with bar("search", "trial", total=search.steps) as progress.bar:
             progress.bar.update(len(search.trials))
             context.searched = search.run()
+        context.unchanged = context.searched.baseline
+        if space.pinned:  # the search began with these; the unchanged student was asked before it
+            val, evaluator = context.splits.val, context.evaluator
+            context.unchanged = objective_of(None, val, evaluator, stage="search", calibrated=calibrated)
         write_trials(folder.trials, context.searched.trials)
     context.seconds[OWN_CODE] = context.searched.own_seconds
+
+
+def _pool(context: CompileContext, style: Style) -> list[Rule]:
+    """Return the rules to choose from; DataError where none is left."""
+    pool = context.policy.pool(context.induction.rules)
+    kept = in_style(pool, style)
+    if not kept:
+        raise DataError(
+            f"No rule is left to choose from, after bans and in style {style!r}. Ban less, or allow any style."
+        )
+    if lost := len(pool) - len(kept):
+        context.notes.append(f"Rules without a wording in style {style!r} were left out: {lost} of {len(pool)}.")
+    return kept
 
 
 def _study_of(context: CompileContext, space: Space, storage: str | None, *, kind: str, more: Any = None) -> Study:
@@ -54,7 +76,7 @@ def _study_of(context: CompileContext, space: Space, storage: str | None, *, kin
 
     A teacher's answer that was lost before, and came now, changes the rules: old trials are then of other rules.
     """
-    parts = [rule.model_dump(exclude={"origins", "reason", "comment"}) for rule in space.rules]
+    parts = [rule.model_dump(exclude={"origins", "reason", "comment"}) for rule in space.pool]
     parts += [demo.model_dump() for choice in space.demos for demo in choice]
     name = digest(parts if more is None else [parts, more])
     return open_study(storage or context.folder.study, name=f"{context.folder.fingerprint}{kind}{name}")
@@ -69,14 +91,18 @@ def rule_search(context: CompileContext, space: Space, study: Study, **options: 
     elif config.calls is not None and cap is not None:  # else the last races and the confirmation are lost
         left = cap - context.ledger.reserved.get("search", 0)
         config = config.model_copy(update={"calls": min(config.calls, left)})
+    if not space.rules:  # all that is left are pinned
+        config = config.model_copy(update={"screen_calls": 0, "trials": 0})
     return RuleSearch(
-        space.rules,
+        space.pool,
         context.evaluator,
         val,
         study=study,
         config=config,
         demos=space.demos,
-        about=applicability(space.rules, context.texts_by_id, context.texts(val), context.plain_embedder),
+        about=applicability(space.rules, context.texts_by_id, context.texts(val), context.plain_embedder)
+        if space.rules
+        else None,
         seed=context.seed,
         count_tokens=lm.count_tokens if isinstance(lm, LocalLM) else None,
         stop=context.folder.stop,
@@ -114,7 +140,7 @@ def resolve_errors(context: CompileContext, *, progress: Progress, storage: str 
     sample, calls = config.round_calls(**sizes, left=cap)
 
     def go_on(pool: Sequence[Rule], revised: RuleSet) -> Choice:
-        before, space = context.found, Space(tuple(pool), context.demos)
+        before, space = context.found, Space.of(pool, context.demos)
         own = context.search.continued(calls, sizes["val"])
         rest = [revised.model_dump(), own, [trial.encode(sizes["val"]) for trial in before.trials]]
         study = _study_of(context, space, storage, kind="+", more=rest)
@@ -139,7 +165,8 @@ def resolve_errors(context: CompileContext, *, progress: Progress, storage: str 
             unshown=partial(context.unshown, but=context.induction.dropped),
             text=context.reader.text,
             go_on=go_on,
+            banned=context.policy.banned,
             calibrated=calibrated,
             seed=context.seed,
-        ).run(choice(), context.induction.rules)
+        ).run(choice(), context.pool)
         write_jsonl(context.folder.patches, context.resolution.patches)

@@ -15,7 +15,7 @@ from ..task.task import Task
 from ..teacher.signatures import WORDING_KINDS, WriteRules, WrittenRule
 from ..teacher.teacher import Teacher
 from .formats import usable_line
-from .groups import Cluster
+from .groups import Cluster, one_line
 
 AT_ONCE = 30
 """Most clusters in one prompt."""
@@ -28,6 +28,7 @@ class DraftedRule(NamedTuple):
 
     covers: list[int]  # numbers of clusters, counted from 0
     wordings: dict[str, str]  # text -> kind
+    reason: str
 
 
 def draft(
@@ -58,7 +59,8 @@ def draft(
         for rule in _rules(answer):
             covers = [part[place - 1] for place in dict.fromkeys(rule.kinds) if 0 < place <= len(part)]
             lines = {kind: usable_line(getattr(rule, kind), task.labels) for kind in islice(WORDING_KINDS, count)}
-            drafted.append(DraftedRule(covers, {text: kind for kind, text in lines.items() if text}))
+            wordings = {text: kind for kind, text in lines.items() if text}
+            drafted.append(DraftedRule(covers, wordings, one_line(usable_line(rule.reason, task.labels))))
     return [rule for rule in drafted if rule.covers and rule.wordings]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from textwrap import shorten
 
 import numpy as np
 from sklearn.cluster import KMeans
@@ -23,6 +24,16 @@ MOST_NOISE = 0.2
 """A clustering with more than this share of noise is not sound."""
 SMALL = 8
 """Clusters of so few micro-rules are not split: a teacher can read them all."""
+REASON_CHARACTERS = 240
+
+
+def one_line(reason: str) -> str:
+    """Return a reason in one line of at most ``REASON_CHARACTERS``, cut behind a sentence if one ends within."""
+    line = " ".join(reason.split())
+    if len(line) <= REASON_CHARACTERS:
+        return line
+    end = max(line.rfind(f"{mark} ", 0, REASON_CHARACTERS + 1) for mark in ".!?")
+    return line[: end + 1] if end > 0 else shorten(line, REASON_CHARACTERS, placeholder=" ...")
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,11 @@ class Cluster:
         """The same, each with the rationale that it was drawn from."""
         why = {rule.rule: rule.rationale for rule in reversed(self.members)}
         return tuple(f"{text} (Why: {why[text]})" if why[text] else text for text in self.texts)
+
+    @property
+    def reason(self) -> str:
+        """Why the most typical member that nobody doubts has its label, in one line."""
+        return one_line(next((rule.rationale for rule in self.members if rule.rationale and not rule.doubtful), ""))
 
 
 @dataclass

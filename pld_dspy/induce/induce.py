@@ -92,8 +92,8 @@ def induce(
     if teacher is not None:
         teacher = replace(teacher, task=brief_of(clusters, task, teacher.task, reads or {}, confusions or {}))
     near = partial(nearest_notes, micro_rules=usable, vectors=vectors)
-    clusters, written, single = _written(clusters, task, config, teacher, near, on_answer)
-    rules = _rules(clusters, rule_wordings(clusters, written, task, config, reads or {}))
+    clusters, written, reasons, single = _written(clusters, task, config, teacher, near, on_answer)
+    rules = _rules(clusters, rule_wordings(clusters, written, task, config, reads or {}), reasons)
     noise = _noise(usable, clusters)
     without_rule = sorted(set(task.labels) - {label for rule in rules for label in rule.labels})
     counts = {
@@ -126,26 +126,27 @@ def _written(
     teacher: Teacher | None,
     near: Callable[[list[Cluster]], list[list[str]]],
     on_answer: Callable[[], object] | None,
-) -> tuple[list[Cluster], list[dict[str, str]], list[Cluster]]:
-    """Return what each rule covers, and its wordings by the teacher, text -> origin: first the rules of drafts.
+) -> tuple[list[Cluster], list[dict[str, str]], list[str], list[Cluster]]:
+    """Return what each rule covers, its wordings by the teacher, text -> origin, and its reason: first those of drafts.
 
     A cluster is worded by itself if no rule of a draft is about its label and covers it; these are returned last.
     """
     if teacher is None:
-        return clusters, [{} for _ in clusters], []
+        return clusters, [{} for _ in clusters], [cluster.reason for cluster in clusters], []
     count, covered = config.teacher_wordings, set[int]()
-    rules: list[tuple[Cluster, dict[str, str]]] = []
+    rules: list[tuple[Cluster, dict[str, str], str]] = []
     for draw in range(config.drafts):
-        for covers, wordings in draft(clusters, task, count, teacher, draw=draw, on_answer=on_answer):
+        for covers, wordings, reason in draft(clusters, task, count, teacher, draw=draw, on_answer=on_answer):
             cluster = Cluster([member for number in covers for member in clusters[number].members])
-            rules.append((cluster, {text: teacher_origin(kind, draw) for text, kind in wordings.items()}))
+            named = {text: teacher_origin(kind, draw) for text, kind in wordings.items()}
+            rules.append((cluster, named, reason or cluster.reason))
             if len(cluster.labels) == 1:
                 covered.update(covers)
     single = [cluster for number, cluster in enumerate(clusters) if number not in covered]
     worded = generalize(single, task, count, teacher, near=near(single), on_answer=on_answer)
-    named = [{text: teacher_origin(kind) for text, kind in texts.items()} for texts in worded]
-    rules += zip(single, named, strict=True)
-    return [cluster for cluster, _ in rules], [texts for _, texts in rules], single
+    for cluster, texts in zip(single, worded, strict=True):
+        rules.append((cluster, {text: teacher_origin(kind) for text, kind in texts.items()}, cluster.reason))
+    return [one for one, _, _ in rules], [texts for _, texts, _ in rules], [reason for _, _, reason in rules], single
 
 
 def _noise(micro_rules: Sequence[MicroRule], clusters: Sequence[Cluster]) -> list[str]:
@@ -188,11 +189,11 @@ def _apply_policy(
     ], frozenset()
 
 
-def _rules(clusters: Sequence[Cluster], wordings: Sequence[Mapping[str, str]]) -> list[Rule]:
+def _rules(clusters: Sequence[Cluster], wordings: Sequence[Mapping[str, str]], reasons: Sequence[str]) -> list[Rule]:
     """Return one rule per cluster; ids are label and rank, as ``religion-2``, short enough for a table of trials."""
     ranks: Counter[str] = Counter()
     rules = []
-    for cluster, origins in zip(clusters, wordings, strict=True):
+    for cluster, origins, reason in zip(clusters, wordings, reasons, strict=True):
         slug = label_slug(cluster.labels[0])
         ranks[slug] += 1
         rules.append(
@@ -202,6 +203,7 @@ def _rules(clusters: Sequence[Cluster], wordings: Sequence[Mapping[str, str]]) -
                 origins=tuple(origins.values()),
                 labels=cluster.labels,
                 support=tuple(rule.example_id for rule in cluster.members),
+                reason=reason,
             )
         )
     return rules

@@ -51,7 +51,8 @@ def plot_progress(trials: Sequence[TrialLine]) -> Markup:
             axes.plot(*zip(*partial, strict=True), "o", color=GREY, fillstyle="none", markersize=5, label="estimate")
         if full:
             axes.plot(*zip(*full, strict=True), "D", color=BLUE, markersize=5, label="on all examples")
-            axes.axhline(full[0][1], color=GREY, linestyle=":", label="unchanged student")
+            first = "unchanged student" if trials[0].kind == "baseline" else trials[0].kind
+            axes.axhline(full[0][1], color=GREY, linestyle=":", label=first)
         axes.set(xlabel="trial", ylabel="objective on validation")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(axis="y", alpha=0.3)

@@ -58,7 +58,7 @@ def rescored_result(
     spent = context.ledger.spent["student", STAGE]
     cost = spent.model_copy(update={"call_seconds": round(spent.call_seconds, 2)})
     update: dict[str, Any] = {
-        "improved": bool(recheck.after),
+        "improved": validation.edited.score.objective > validation.unchanged.score.objective,
         "instructions": dict(recheck.program.named_predictors())[context.task.predictor].signature.instructions,
         "validation": _comparison(recheck, "validation", validation),
         "test": None if test is None else _comparison(recheck, "test", test),

@@ -43,6 +43,7 @@ class Revision:
     order: list[Rule]  # the list, in wordings in use
     hard: Sequence[HardExample]
     task: Task
+    banned: Sequence[Rule] = ()  # by people; none of them comes back
 
     def tried(self, change: Change) -> dict[str, Any]:
         """Apply a change if it is usable; return what its record says of it."""
@@ -84,6 +85,8 @@ class Revision:
         if len(ids) not in _IDS[kind] or len(texts) not in _TEXTS[kind]:
             raise Unusable(f"{kind} does not go with {len(ids)} ids and {len(texts)} texts")
         old = [self._current(name) for name in ids]
+        if kind != "add" and (pinned := next((rule.id for rule in old if rule.pin), None)):
+            raise Unusable(f"people pinned the rule {pinned}: it stays as it is, and where it is")
         new, gone, before = self._edited(kind, old, texts)
         order = self._order_after(new, gone, before)
         if order == self.order:
@@ -103,7 +106,7 @@ class Revision:
             return [], old, None
         replaced = [] if kind == "add" else old
         self._check_texts(texts, replaced)
-        if kind == "reword" and (not old[0].labels or {*self._labels_of(texts[0])[:1]} <= {*old[0].labels}):
+        if kind == "reword" and (not old[0].labels or {*self.task.labels_named(texts[0])[:1]} <= {*old[0].labels}):
             return [self._reworded(old[0], texts[0])], old, None
         return self._made(texts, replaced), replaced, old[0] if kind == "add" and old else None
 
@@ -129,7 +132,7 @@ class Revision:
         return next((rule for rule in self.order if rule.id == name), self.pool[name])
 
     def _reworded(self, old: Rule, text: str) -> Rule:
-        rule, known = self.pool[old.id], self._known(text)
+        rule, known = self.pool[old.id], _saying(text, self.pool.values())
         if known is not None:
             if known.id != rule.id:
                 raise Unusable(f"the rule {known.id} says that already")
@@ -143,9 +146,10 @@ class Revision:
         """Return a rule for each text: a new one, or one that is not in use and says that already."""
         made: list[Rule] = []
         for text in texts:
-            known = self._known(text)
+            known = _saying(text, self.pool.values())
             if known is None:
-                made.append(self._new_rule(text, old, {*self.pool, *(rule.id for rule in made)}))
+                taken = {rule.id for rule in (*self.pool.values(), *made, *self.banned)}
+                made.append(self._new_rule(text, old, taken))
             elif known.id in {rule.id for rule in self.order} - {rule.id for rule in old}:
                 raise Unusable(f"the rule {known.id} says that already")
             else:
@@ -153,7 +157,7 @@ class Revision:
         return made
 
     def _new_rule(self, text: str, old: Sequence[Rule], taken: set[str]) -> Rule:
-        own = self._labels_of(text)
+        own = self.task.labels_named(text)
         labels = tuple(dict.fromkeys((*own[: 1 if old else None], *(label for rule in old for label in rule.labels))))
         endings = map("".join, chain.from_iterable(product(ascii_lowercase, repeat=size) for size in count(1)))
         slug = label_slug(labels[0] if labels else "")
@@ -168,22 +172,6 @@ class Revision:
             support=tuple(dict.fromkeys(support)),
         )
 
-    def _labels_of(self, text: str) -> list[str]:
-        """Return the labels that a text names, also within a word; first the one that it says to answer."""
-        said = normalized(text)
-        places = {
-            label: (f"answer {words}" not in said, said.index(words), -len(words))
-            for label in self.task.labels
-            if (words := normalized(label)) in said
-        }
-        return sorted(places, key=places.__getitem__)
-
-    def _known(self, text: str) -> Rule | None:
-        """Return the rule that says ``text`` already, in that wording."""
-        wanted = _gist(text)
-        rules = (rule.with_wording(number) for rule in self.pool.values() for number in range(len(rule.wordings)))
-        return next((rule for rule in rules if _gist(rule.text) == wanted), None)
-
     def _check_texts(self, texts: Sequence[str], old: Sequence[Rule]) -> None:
         """Raise Unusable if a text is no rule, or copies an example or the prompt."""
         # Rules that name no label ("read the whole text") may be replaced by such ones.
@@ -195,6 +183,8 @@ class Revision:
                 raise Unusable("a text says nothing, or repeats the form of a rule and fills nothing in")
             if copied := next((one.example_id for one in self.hard if _copies(text, one.text)), None):
                 raise Unusable(f"it repeats the input of the example {copied}; name a general sign")
+            if _saying(text, self.banned):
+                raise Unusable("people banned a rule that says this")
             if _PROMPT_FORM.search(text):
                 raise Unusable("it repeats the form in which errors or earlier changes are told")
             if needs_label and not self._names_label(text):
@@ -203,7 +193,7 @@ class Revision:
             raise Unusable("two of its texts say the same")
 
     def _names_label(self, text: str) -> bool:
-        return bool(self._labels_of(text)) or (self.task.several and normalized(NO_LABEL) in normalized(text))
+        return bool(self.task.labels_named(text)) or (self.task.several and normalized(NO_LABEL) in normalized(text))
 
 
 def _without_id(text: str, ids: Iterable[str]) -> str:
@@ -215,6 +205,12 @@ def _copies(text: str, read: str) -> bool:
     """Tell whether a text is a part of an input or holds all of it; case and punctuation do not count."""
     one, other = f" {normalized(text)} ", f" {normalized(read)} "
     return min(len(one.split()), len(other.split())) >= FEWEST_WORDS and (one in other or other in one)
+
+
+def _saying(text: str, rules: Iterable[Rule]) -> Rule | None:
+    """Return the first of ``rules`` that has ``text`` as a wording, in that wording."""
+    worded = (rule.with_wording(number) for rule in rules for number in range(len(rule.wordings)))
+    return next((rule for rule in worded if _gist(rule.text) == _gist(text)), None)
 
 
 def _gist(text: str) -> str:

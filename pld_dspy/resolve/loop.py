@@ -41,6 +41,7 @@ class Resolver:
     unshown: Callable[[RuleSet | None], Sequence[dspy.Example]]  # rules -> training examples to find errors in
     text: Callable[[dspy.Example], str]  # what the student reads of an example
     go_on: Callable[[Sequence[Rule], RuleSet], Choice]  # searches on, over a larger pool; asks the revised rules first
+    banned: Sequence[Rule] = ()  # by people
     calibrated: bool = False  # whether answers are decided with offsets; errors are then those that offsets leave
     seed: int = 0  # of the sample
 
@@ -58,7 +59,8 @@ class Resolver:
             except BudgetExceeded as error:
                 found.stopped = str(error)
                 break
-            revision = Revision({rule.id: rule for rule in pool}, [*rules.rules], hard, self.evaluator.task)
+            known = {rule.id: rule for rule in pool}
+            revision = Revision(known, [*rules.rules], hard, self.evaluator.task, self.banned)
             patches = self._proposed(revision, found) if hard else []
             if not any(patch.usable for patch in patches):
                 found.patches += patches
@@ -98,7 +100,7 @@ class Resolver:
         bench.sort(key=lambda rule: not missed & {*rule.labels})
         inputs = {
             "labels": ", ".join(revision.task.labels),
-            "rules": [f"{rule.id}: {rule.text}" for rule in revision.order],
+            "rules": [f"{rule.id}{' (pinned: it stays)' * rule.pin}: {rule.text}" for rule in revision.order],
             "bench": [f"{rule.id}: {rule.text}" for rule in bench[:MOST_BENCH]],
             "errors": as_shown(revision.hard),
             "earlier": so_far.earlier(),

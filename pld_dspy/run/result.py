@@ -41,8 +41,9 @@ class PLDResult(BaseModel):
     Attributes:
         labels: the label set.
         predictor, label_field: where the decision is made; ``untouched`` predictors stayed as they were.
-        improved: False where nothing beat the unchanged student, which is then what ``compile`` returned.
-        rules, bench: the chosen rules in order, and the others.
+        improved: False where nothing beat the unchanged student; ``compile`` then returned it, with the pinned rules
+            and what is best beside them if there are any.
+        rules, bench: the chosen rules in order, and the others, those that people banned last.
         searched: what the search chose, where resolving changed it afterwards; else None.
         instructions: the full instructions of the predictor that has the rules.
         validation: scores on the data that the rules were chosen on; optimistic for that reason.
@@ -102,21 +103,24 @@ class PLDResult(BaseModel):
         is served locally, else estimated.
 
         Returns:
-            An empty set where no set is that short, or none of them beat the unchanged student. Of a search that
-            fitted no model (``screen_calls=0``), the chosen rules or none.
+            An empty set, or the pinned rules, where no set is that short, or none of them beat the unchanged student.
+            Of a search that fitted no model (``screen_calls=0``), the chosen rules or these.
         """
+        least = RuleSet(rules=tuple(rule for rule in self.rules.rules if rule.pin))
         if self.insight is None:
             fits = self.rule_tokens is not None and self.rule_tokens <= tokens
-            return self.rules if fits else RuleSet()
+            return self.rules if fits else least
         rung = self.rung(tokens=tokens)
-        return RuleSet() if rung is None else rung.rules
+        return least if rung is None else rung.rules
 
     def rung(self, *, tokens: int) -> Rung | None:
         """Return the same rules with what is expected of them, and whether the student was asked under them in full.
 
-        None where :meth:`at_budget` gives an empty set, and of a search that fitted no model.
+        None where :meth:`at_budget` gives an empty set or the pinned rules, and of a search that fitted no model.
         """
-        rungs = self.insight.ladder if self.insight is not None and self.improved else []
+        rungs = (
+            self.insight.ladder if self.insight is not None and any(not rule.pin for rule in self.rules.rules) else []
+        )
         fitting = [rung for rung in rungs if rung.tokens <= tokens]  # none worth less than a shorter one
         return max(fitting, key=lambda rung: rung.tokens, default=None)
 

@@ -126,7 +126,7 @@ class Plan:
         if self.crossed is not None:
             yield from self._further_steps(*self.crossed)
             return
-        yield "baseline", self.space.none()
+        yield "pinned rules" if self.space.pinned else "baseline", self.space.none()
         yield "all rules", self.space.all()
         if self.space.wordings > 1 and self.config.screen_calls:
             yield "reworded", self.space.all(wording=1)

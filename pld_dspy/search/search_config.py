@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from optuna.samplers import BaseSampler
 from pydantic import Field
 
 from ..errors import Settings
 
+Style = Literal["any", "rules", "cues"]
 CONFIRMATIONS = 2  # after screening: the best set not yet asked in full, and the model's own optimum
 FULL_PLAIN = 2  # sets asked in full beside the races: the unchanged student and all rules
 FULL_SCREENED = 3 + CONFIRMATIONS  # after screening also all rules in their second wordings
@@ -27,6 +29,8 @@ class SearchConfig(Settings):
         moves: most changes per proposal to a set that did well.
         demos: most fixed demonstrations below the rules; the search chooses among three draws of so many training
             examples, their halves, and none. 0 leaves them out of the search.
+        style: which wordings may be chosen: "rules", sentences only; "cues", lists of cue words only; or "any". A rule
+            without such a wording is left out. What people wrote, and what a teacher revises, may always be chosen.
         logprobs: learn from label log-probabilities where adapter and server give them: they show how close each
             answer was to another label.
         most: about the most rules in a screened set; None for no limit.
@@ -43,6 +47,7 @@ class SearchConfig(Settings):
     parsimony: float = Field(default=0.0003, ge=0)
     moves: int = Field(default=6, ge=1)
     demos: int = Field(default=0, ge=0)
+    style: Style = "any"
     logprobs: bool = True
     most: int | None = Field(default=None, ge=1)
     calls: int | None = Field(default=None, ge=0)

@@ -54,9 +54,9 @@ class Insight(_Stored):
 class SearchResult:
     """What the search found; objectives are those on validation."""
 
-    best: RuleSet | None  # None where nothing beats the unchanged student
+    best: RuleSet | None  # None where nothing beats the unchanged student; the pinned rules at least, if there are any
     bench: list[Rule]  # the rules left out
-    baseline: float
+    baseline: float  # of the unchanged student, or of the pinned rules alone
     all_rules: float | None
     objective: float
     trials: list[FinishedTrial] = field(default_factory=list)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -58,6 +59,18 @@ class Space:
 
     rules: tuple[Rule, ...]
     demos: tuple[tuple[Demonstration, ...], ...] = ((),)  # to choose one of; the first is empty
+    pinned: tuple[Rule, ...] = ()  # first in every set, and no part of the choice
+
+    @classmethod
+    def of(cls, pool: Sequence[Rule], demos: Iterable[tuple[Demonstration, ...]]) -> Space:
+        """Return the space over a pool, some rules of which may be pinned."""
+        free, pinned = (tuple(rule for rule in pool if rule.pin is pin) for pin in (False, True))
+        return cls(free, tuple(demos), pinned)
+
+    @property
+    def pool(self) -> tuple[Rule, ...]:
+        """The pinned rules, then the K others."""
+        return (*self.pinned, *self.rules)
 
     def __len__(self) -> int:
         """Return the number of rules, K."""
@@ -100,9 +113,9 @@ class Space:
         )
 
     def rule_set(self, candidate: Candidate) -> RuleSet:
-        """Return the rules in use, in the candidate's order and wordings, and its demonstrations."""
-        rules = tuple(self.rules[j].with_wording(int(candidate.wording[j])) for j in candidate.order)
-        return RuleSet(rules=rules, demos=self.demos[candidate.demos])
+        """Return the pinned rules, those in use in the candidate's order and wordings, and its demonstrations."""
+        chosen = (self.rules[j].with_wording(int(candidate.wording[j])) for j in candidate.order)
+        return RuleSet(rules=(*self.pinned, *chosen), demos=self.demos[candidate.demos])
 
     def lines(self, candidate: Candidate) -> Lines:
         """Return the lines of the candidate's rendered rules; many times faster than ``rule_set(...).render()``.
@@ -120,7 +133,7 @@ class Space:
         ]
 
     def none(self, *, demos: int = 0) -> Candidate:
-        """Return the candidate without rules, with the ``demos``-th demonstrations."""
+        """Return the candidate without rules but the pinned ones, with the ``demos``-th demonstrations."""
         return replace(self._in_given_order(use=False), demos=demos)
 
     def all(self, *, wording: int = 0) -> Candidate:
@@ -145,10 +158,11 @@ class Space:
         given = rules or RuleSet()
         candidate = self.none(demos=self.demos.index(given.demos))
         place = {rule.id: j for j, rule in enumerate(self.rules)}
-        for number, rule in enumerate(given.rules):
+        chosen = [rule for rule in given.rules if not rule.pin]
+        for number, rule in enumerate(chosen):
             j = place[rule.id]
             candidate.use[j], candidate.wording[j] = True, rule.chosen
-            candidate.key[j] = (number + 0.5) / len(given)
+            candidate.key[j] = (number + 0.5) / len(chosen)
         return candidate
 
     def extended(self, candidate: Candidate) -> Candidate:

@@ -48,7 +48,7 @@ def publish_space(study: optuna.Study, space: Space) -> None:
     """Store the space in the study for workers that join, once its plan is queued; the rules last, as a sign."""
     if _RULES not in study.user_attrs:
         study.set_user_attr(_DEMOS, as_json([[demo.model_dump() for demo in choice] for choice in space.demos]))
-        study.set_user_attr(_RULES, [rule.model_dump(mode="json") for rule in space.rules])
+        study.set_user_attr(_RULES, [rule.model_dump(mode="json") for rule in space.pool])
 
 
 def find_study(storage: Path | str | BaseStorage, *, prefix: str) -> tuple[optuna.Study, Space]:
@@ -60,9 +60,9 @@ def find_study(storage: Path | str | BaseStorage, *, prefix: str) -> tuple[optun
         if _RULES in study.user_attrs:
             rules, demos = study.user_attrs[_RULES], study.user_attrs.get(_DEMOS, [[]])
             try:
-                return study, Space(
-                    tuple(map(Rule.model_validate, rules)),
-                    tuple(tuple(map(Demonstration.model_validate, choice)) for choice in demos),
+                return study, Space.of(
+                    [*map(Rule.model_validate, rules)],
+                    [tuple(map(Demonstration.model_validate, choice)) for choice in demos],
                 )
             except (TypeError, ValueError) as error:
                 raise damaged("The study of the search", error) from error

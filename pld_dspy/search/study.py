@@ -49,7 +49,7 @@ class RuleSearch:
     """One search over the choice, wordings and order of rules, and the demonstrations below them.
 
     Args:
-        rules: the K candidate rules, in PLD order.
+        rules: the K candidate rules, in PLD order; and those that are pinned, which are in every set.
         evaluator: the student as a function of its rules.
         valset: the n validation examples.
         study: a study from :func:`open_study`; the search goes on from its finished trials.
@@ -89,7 +89,7 @@ class RuleSearch:
         stage: str = "search",
         stop: Path | None = None,
     ) -> None:
-        self.space = Space(tuple(rules), tuple(demos))
+        self.space = Space.of(rules, demos)
         self.evaluator = evaluator
         self.valset = list(valset)
         self.study = study
@@ -129,13 +129,13 @@ class RuleSearch:
         """Search until the steps or the budget are used up; return the best set, by all workers.
 
         Raises:
-            BudgetExceeded: the budget does not even allow scoring the unchanged student.
+            BudgetExceeded: the budget does not even allow scoring the first set: no rules, or the pinned ones alone.
         """
         started = time.perf_counter()
         stopped = self.work()
         while self._others_left_work() and stopped is None:
             stopped = self.work()
-        if stopped is not None and not any(trial.kind == "baseline" for trial in self.trials):
+        if stopped is not None and not any(trial.step == 0 for trial in self.trials):
             raise BudgetExceeded(stopped)
         found = self._result(stopped)
         return replace(found, own_seconds=time.perf_counter() - started - self.asker.waited - self._waited_for_others)
@@ -289,7 +289,7 @@ class RuleSearch:
         ]
         best = max(better, key=merit, default=baseline)
         return SearchResult(
-            best=None if best is baseline else self.space.rule_set(best.candidate),
+            best=None if best is baseline and not self.space.pinned else self.space.rule_set(best.candidate),
             bench=[rule for j, rule in enumerate(self.space.rules) if best is baseline or not best.candidate.use[j]],
             baseline=baseline.objective or 0.0,
             all_rules=next((trial.objective for trial in self.trials if trial.kind == "all rules"), None),

@@ -27,7 +27,7 @@ from .labels import (
     plain_value,
 )
 from .program_inputs import ProgramInputs
-from .splits import identity
+from .splits import identity, normalized
 
 CHARACTERS_PER_TOKEN = 4
 """English text in current tokenizers; for estimates only."""
@@ -116,6 +116,16 @@ class Task:
     def labels_of(self, text: str) -> tuple[str, ...]:
         """Return the labels that a text of :meth:`gold` or :meth:`read` stands for."""
         return (labels_in(text, self.labels) or ()) if self.several else (text,)
+
+    def labels_named(self, text: str) -> list[str]:
+        """Return the labels that a text names, also within a word; first the one that it says to answer."""
+        said = normalized(text)
+        places = {
+            label: (f"answer {words}" not in said, said.index(words), -len(words))
+            for label in self.labels
+            if (words := normalized(label)) in said
+        }
+        return sorted(places, key=places.__getitem__)
 
     def strata(self, examples: Sequence[dspy.Example]) -> list[str]:
         """Return one label per example, for stratified draws: its gold label, or the rarest of several.

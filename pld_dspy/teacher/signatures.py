@@ -74,6 +74,7 @@ class WrittenRule(BaseModel):
     cues: str = Field(default="", description=WORDING_KINDS["cues"])
     contrast: str = Field(default="", description=WORDING_KINDS["contrast"])
     definition: str = Field(default="", description=WORDING_KINDS["definition"])
+    reason: str = Field(default="", description="why the rule holds, in one line")
 
     @field_validator("kinds", mode="before")
     @classmethod

@@ -107,6 +107,11 @@ class TestRefusals:
     def test_neither_rationales_nor_teacher(self, task: Path) -> None:
         assert "Give --rationales, or a --teacher" in refused(run("compile", *TABLES))
 
+    def test_rules_for_a_label_that_the_task_lacks(self, task: Path) -> None:
+        (task / "policy.yaml").write_text("rules: [{text: Ask., labels: [music]}]", encoding="utf-8")
+        said = refused(run(*COMPILE, "--rules", "policy.yaml"))
+        assert said.startswith("Error: policy.yaml: the rule 'user-rule-1' has the label 'music'")
+
     def test_rationales_out_of_form(self, task: Path) -> None:
         (task / "rationales.jsonl").write_text('{"example_id": "train-0"}\n', encoding="utf-8")
         assert "rationales.jsonl line 1: inputs" in refused(run(*COMPILE))

@@ -20,6 +20,7 @@ class TestRules:
         assert printed.lstrip().startswith("1. If the text mentions")
         assert "sport-1: sport" in printed
         assert "from 4 examples" in printed
+        assert "     why: It is about a " in printed
 
     def test_a_console_that_lacks_characters_gets_escapes(self, done: Path) -> None:
         path = RunFolder("run").result

@@ -17,6 +17,7 @@ from tasks import (
     mail_teacher,
     micro_rule,
     micro_rules,
+    rule,
     student,
     student_lm,
 )
@@ -62,6 +63,14 @@ def pld(folder: Path, **settings: Any) -> PLD:
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, PLD, Any]:
     lm, optimizer = student_lm("work"), pld(tmp_path_factory.mktemp("run") / "run")
     return optimizer.compile(student(lm), testset=TEST, **DATA), optimizer, lm
+
+
+def test_what_people_banned_does_not_come_back(tmp_path):
+    optimizer = pld(tmp_path / "run", teacher=mender(MEND[:1]))
+    banned = RuleSet(rules=(rule("dinner", "dinner", "home").model_copy(update={"ban": True}),))
+    optimizer.compile(student(student_lm("work")), rules=banned, **DATA)
+    [patch] = read_jsonl(optimizer.run_dir / "patches.jsonl", PatchRecord)
+    assert patch.reason == "unusable: people banned a rule that says this"
 
 
 def test_what_the_teacher_adds_is_in_the_program_the_result_and_the_folder(compiled):

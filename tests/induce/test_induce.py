@@ -25,7 +25,7 @@ from tasks import (
 from pld_dspy.errors import DataError
 from pld_dspy.induce import draft as drafts_module
 from pld_dspy.induce.cluster import dbscan, hdbscan
-from pld_dspy.induce.groups import ClusterCheck, groups_of_label, merge_groups
+from pld_dspy.induce.groups import Cluster, ClusterCheck, groups_of_label, merge_groups, one_line
 from pld_dspy.induce.induce import Induction, induce
 from pld_dspy.induce.induce_config import InduceConfig
 from pld_dspy.ledger.budget import Budget
@@ -289,6 +289,14 @@ class TestDrafts:
         assert found.fallbacks == [rule.id for rule in found.rules]
         assert {rule.origins[0] for rule in found.rules} == {"micro-rule"}
 
+    def test_a_rule_has_the_teachers_reason_else_that_of_its_examples(self):
+        drafted = [
+            {"kinds": [1], "imperative": "Answer so.", "reason": "Spam\nsells."},
+            {"kinds": [2], "cues": "Answer it."},
+        ]
+        rules = induced(lm=drafting_teacher(drafted), drafts=1).rules
+        assert [rule.reason for rule in rules] == ["Spam sells.", *["It says so."] * (len(rules) - 1)]
+
     def test_without_a_teacher_drafts_mean_nothing(self):
         assert induced(drafts=3) == induced()
         assert {origin for rule in induced().rules for origin in rule.origins} == {"micro-rule", "cues"}
@@ -324,6 +332,16 @@ def test_a_cap_on_teacher_calls_leaves_the_other_rules_to_their_micro_rules():
     assert len(calls(lm)) == 2
     assert found.fallbacks == [rule.id for rule in found.rules[2:]]
     assert "induce" in ledger.stopped
+
+
+def test_a_reason_is_one_line_of_a_record_that_nobody_doubts():
+    doubted, silent, said = labelled(3, "spam")
+    doubted = doubted.model_copy(update={"rationale": f"{DOUBT_MARK} It may be work."})
+    silent = silent.model_copy(update={"rationale": ""})
+    said = said.model_copy(update={"rationale": f"It sells.\n {'It sells 2.5 of it. ' * 30}"})
+    assert Cluster([doubted]).reason == ""
+    assert Cluster([doubted, silent, said]).reason == f"It sells. {'It sells 2.5 of it. ' * 11}".strip()
+    assert one_line("word " * 99) == f"{'word ' * 47}..."
 
 
 def test_the_same_micro_rules_give_the_same_rules():

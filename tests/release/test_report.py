@@ -51,6 +51,9 @@ def rule(number: int, *, support: int) -> Rule:
         id=f"r{number}",
         wordings=(f"Rule {number}: if the text says {EVIL}, it is so.", f"Second wording of {number}."),
         labels=(LABELS[number % 3],),
+        reason=f"Reason {number}: {EVIL}",
+        pin=number == 1,
+        ban=number == 12,
         support=tuple(f"ex{i}" for i in range(support)),
     )
 
@@ -215,6 +218,8 @@ def test_all_rules_are_there_in_order_with_their_support(page: Page) -> None:
     assert places[-1] < chosen[1] < page.html.index("Rule 10: if")
     assert "Second wording of 12." in page.text
     assert "effect" not in page.text
+    assert f"Why: Reason 3: {EVIL}" in page.text
+    assert (page.text.count("pinned"), page.text.count("banned")) == (1, 1)
     assert "Since 1 &" in page.text
     assert "label in doubt" in page.text
     last = page.text[page.text.index("Rule 3: if") : page.text.index("The bench:")]

@@ -34,6 +34,31 @@ def revision() -> Revision:
     return Revision(pool, [SPAM, WORK, HOME], [HARD], mail_task())
 
 
+PINNED = WORK.model_copy(update={"pin": True})
+BANNED = rule("home-2", "garden", "home", "attic")
+
+
+@pytest.mark.parametrize("kind", ["reword", "split", "merge", "retire", "move"])
+def test_a_pinned_rule_stays_as_it_is(kind):
+    made = Revision({one.id: one for one in (SPAM, PINNED)}, [SPAM, PINNED], [HARD], mail_task())
+    texts = {"reword": 1, "split": 2, "merge": 1}.get(kind, 0)
+    said = made.tried(
+        change(kind, ["work-1", "spam-1"][: 1 + (kind == "merge")], *["Answer work.", "Say work."][:texts])
+    )
+    assert said["reason"] == "unusable: people pinned the rule work-1: it stays as it is, and where it is"
+    assert made.order == [SPAM, PINNED]
+    made.apply(change("add", ["work-1"], instruction("cellar", "home")))
+    assert [one.id for one in made.order] == ["spam-1", "home-1", "work-1"]
+
+
+def test_a_banned_rule_does_not_come_back_and_its_id_is_not_used_again():
+    made = Revision({one.id: one for one in (SPAM, HOME)}, [SPAM, HOME], [HARD], mail_task(), [BANNED])
+    said = made.tried(change("reword", ["home-1"], BANNED.wordings[1].upper()))
+    assert said["reason"] == "unusable: people banned a rule that says this"
+    made.apply(change("add", [], instruction("cellar", "home")))
+    assert [one.id for one in made.order] == ["spam-1", "home-1", "home-3"]
+
+
 def change(kind: str, ids: Any = (), *texts: str) -> Change:
     return Change.model_validate({"kind": kind, "ids": ids, "texts": texts})
 

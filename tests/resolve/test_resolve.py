@@ -60,6 +60,7 @@ def resolved(
     calibrated: bool = False,
     folder: Path | None = None,
     budget: Budget | None = None,
+    banned: Sequence[Rule] = (),
     **config: Any,
 ) -> tuple[Resolution, SearchResult, SearchResult]:
     """Search, and resolve what is left; return both searches' results with what resolving did."""
@@ -86,6 +87,7 @@ def resolved(
         unshown=lambda rules: TRAIN,
         text=lambda example: example.text,
         go_on=go_on,
+        banned=banned,
         calibrated=calibrated,
     )
     resolution = resolver.run(chosen(found[0]), pool)
@@ -135,6 +137,16 @@ def test_the_teacher_sees_everything_at_once_and_later_what_came_of_it():
     assert told[0].startswith("round 1: objective 0.")
     assert told[1] == f"add home-2: {HARMFUL['texts'][0]} (not chosen by the search)"
     assert told[2] == "retire nobody:  (unusable: there is no rule 'nobody')"
+
+
+def test_the_teacher_is_told_what_is_pinned_and_brings_nothing_banned_back():
+    lm, pin = teacher([DINNER, {"kind": "retire", "ids": ["spam-1"]}]), SPAM.model_copy(update={"pin": True})
+    banned = rule("home-2", "dinner", "home")
+    resolution, before, after = resolved(lm, pool=[pin, HOME], banned=[banned], max_rounds=1)
+    told = json.loads(sections(calls(lm)[0].user)["rules"])
+    assert told[0] == f"spam-1 (pinned: it stays): {SPAM.text}"
+    assert [patch.usable for patch in resolution.patches] == [False, False]
+    assert after is before
 
 
 def test_nothing_usable_ends_the_rounds_after_one_more_try():

@@ -13,7 +13,7 @@ from tasks import leaning_lm, mail_evaluator, mails, rule, rule_set, student_lm
 from pld_dspy.rules import Rule, RuleSet
 from pld_dspy.search.search_config import SearchConfig
 from pld_dspy.search.search_result import SearchResult
-from pld_dspy.search.storage import open_study
+from pld_dspy.search.storage import find_study, open_study, publish_space
 from pld_dspy.search.study import RuleSearch
 from pld_dspy.student.adapter import LabelAdapter, asking_for_logprobs
 from pld_dspy.student.evaluator import Evaluator
@@ -37,9 +37,11 @@ def asked(lm: dspy.LM, folder: Path) -> Evaluator:
     return replace(evaluator, adapter=asking_for_logprobs(LabelAdapter()))
 
 
-def first_search(lm: dspy.LM, folder: Path, config: SearchConfig = FIRST, **more: Any) -> RuleSearch:
+def first_search(
+    lm: dspy.LM, folder: Path, config: SearchConfig = FIRST, *, rules: list[Rule] = POOL, **more: Any
+) -> RuleSearch:
     return RuleSearch(
-        POOL, asked(lm, folder), VAL, study=open_study(folder / "study.log", name="first"), config=config, **more
+        rules, asked(lm, folder), VAL, study=open_study(folder / "study.log", name="first"), config=config, **more
     )
 
 
@@ -111,6 +113,34 @@ def test_without_screening_the_changes_are_raced_apart(tmp_path):
     assert [trial.kind for trial in found.trials[len(before.trials) :]] == ["revised", *["race"] * 7]
     revised = next(trial for trial in found.trials if trial.kind == "revised")
     assert found.objective > max(before.objective, revised.objective)
+
+
+def test_pinned_rules_stand_first_in_every_set_and_in_the_study(tmp_path):
+    pins = [rule(f"pin-{n}", word, "work").model_copy(update={"pin": True}) for n, word in enumerate(["invoice", "x"])]
+    lm = student_lm("home")
+    search = first_search(lm, tmp_path, rules=[WIDER[3], *pins, SPAM])
+    publish_space(search.study, search.space)
+    before = search.run()
+    assert find_study(tmp_path / "study.log", prefix="first")[1] == search.space
+    assert (before.trials[0].kind, before.trials[0].rules.rules) == ("pinned rules", tuple(pins))
+    assert before.baseline == before.trials[0].objective
+    assert [one.id for one in before.best.rules] == ["pin-0", "pin-1", "spam-1"]
+    assert [one.id for one in before.bench] == ["spam-2"]
+    assert {rung.rules.rules[:2] for rung in before.insight.ladder} == {tuple(pins)}
+
+    revised = rule_set(WIDER[2], *pins, SPAM.with_wording(1))  # as a teacher may put it
+    more = [*search.space.pool, WIDER[2]]
+    found = continued(lm, tmp_path, before, SearchConfig(screen_calls=0, trials=0), rules=more, revised=revised).run()
+    assert all(trial.rules.rules[:2] == tuple(pins) for trial in found.trials)
+    asked = next(trial.rules for trial in found.trials if trial.kind == "revised")
+    assert [one.id for one in asked.rules] == ["pin-0", "pin-1", "home-2", "spam-1"]
+
+
+def test_pinned_rules_alone_come_back_when_nothing_helps(tmp_path):
+    pin = rule("pin-1", "mail", "work").model_copy(update={"pin": True})
+    found = first_search(student_lm(), tmp_path, SearchConfig(screen_calls=0, trials=1), rules=[SPAM, pin]).run()
+    assert found.best == rule_set(pin)
+    assert found.bench == [SPAM]
 
 
 def test_a_continued_search_resumes_and_repeats_no_call(tmp_path):
