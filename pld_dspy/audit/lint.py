@@ -41,7 +41,8 @@ def lint(rules: Sequence[Rule], labels: Sequence[str], texts: Mapping[str, str] 
 
     ``texts`` are the training texts by example id, for quotations and names; without them these are not found.
     """
-    check, findings = WordingCheck(texts, labels), []
+    check = WordingCheck((wording for rule in rules for wording in rule.wordings), texts, labels)
+    findings: list[Finding] = []
     for rule in rules:
         for number, wording in enumerate(rule.wordings):
             where = "" if number == rule.chosen else f"wording {number + 1}: "

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 QUOTED, PERSONAL, PROTECTED, INSTRUCTION = "training text", "personal data", "protected attribute", "instruction"
 
-QUOTE = 6
-"""Words in a row that stand in a training text as well; of a text with fewer than 10 words, 70% (at least 4) do."""
+QUOTE, LEAST = 6, 4
+"""Words in a row that stand in a training text as well; of a text with fewer than 10 words, 70% and at least 4."""
 RARE = 5
 """A name of a person stands in at most this many training texts."""
 
@@ -63,14 +63,18 @@ _INSTRUCTIONS = tuple(
 
 
 class WordingCheck:
-    """Checks wordings against the training texts (example id -> text) and the label set."""
+    """Checks ``wordings`` against the training texts (example id -> text) and the label set."""
 
-    def __init__(self, texts: Mapping[str, str], labels: Sequence[str]) -> None:
-        self._texts = {name: words_of(text) for name, text in texts.items()}
-        self._places: dict[str, list[tuple[str, int]]] = {}  # word -> where it stands
-        for name, words in self._texts.items():
-            for place, word in enumerate(words):
-                self._places.setdefault(word, []).append((name, place))
+    def __init__(self, wordings: Iterable[str], texts: Mapping[str, str], labels: Sequence[str]) -> None:
+        wanted = {gram for wording in wordings for _, gram in _grams(words_of(wording))}
+        self._texts: dict[str, list[str]] = {}
+        self._places: dict[tuple[str, ...], list[tuple[str, int]]] = {}  # words of a wording -> where texts have them
+        for name, text in texts.items():
+            words = words_of(text)
+            for place, gram in _grams(words):
+                if gram in wanted:
+                    self._texts[name] = words
+                    self._places.setdefault(gram, []).append((name, place))
         self._labels = {word for label in labels for word in words_of(label)}
         self._names = _rare_names(texts.values()) - self._labels
 
@@ -91,13 +95,12 @@ class WordingCheck:
     def _quoted(self, words: Sequence[str]) -> tuple[str, str] | None:
         """Return the example with the longest quotation, and the quoted words; None without one."""
         best: tuple[int, str, int] = (0, "", 0)
-        for start, word in enumerate(words):
-            for name, place in self._places.get(word, ()):
-                text = self._texts[name]
-                length = 1
+        for start, gram in _grams(words):
+            for name, place in self._places.get(gram, ()):
+                text, length = self._texts[name], LEAST
                 while words[start + length : start + length + 1] == text[place + length : place + length + 1] != []:
                     length += 1
-                enough = QUOTE if len(text) >= 10 else max(4, round(0.7 * len(text)))
+                enough = QUOTE if len(text) >= 10 else max(LEAST, round(0.7 * len(text)))
                 if length >= enough and length > best[0]:
                     best = (length, name, start)
         length, name, start = best
@@ -121,6 +124,10 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
 
 
+def _grams(words: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
+    return ((place, tuple(words[place : place + LEAST])) for place in range(len(words) - LEAST + 1))
+
+
 def _rare_names(texts: Iterable[str]) -> set[str]:
     """Return words, without case, that are always capitalized, at least once within a sentence, and in few texts."""
     inside: set[str] = set()
@@ -132,7 +139,7 @@ def _rare_names(texts: Iterable[str]) -> set[str]:
             word = match.group()
             if not word[0].isupper():
                 lower.add(word.casefold())
-            elif not word.isupper() and re.search(r"[\w,'’)]\s+$", text[: match.start()]):
+            elif not word.isupper() and re.search(r"[\w,'’)]\s+$", text[max(0, match.start() - 3) : match.start()]):
                 inside.add(word.casefold().removesuffix("'s"))
     return {word for word in inside - lower if counts[word] <= RARE}
 
