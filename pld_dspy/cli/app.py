@@ -15,11 +15,15 @@ from ..errors import DataError, PLDError, RunError, without_secrets
 from .baselines import baselines
 from .compile import compile_command, demo
 from .evaluate import evaluate
+from .export import export
 from .lint import lint
 from .options import RunArgument
+from .recheck import recheck
 from .rules import rules
 from .search import search_command
+from .sign import sign
 from .streams import escape_control_characters, escape_what_cannot_be_encoded, log_to_stderr
+from .verify import verify
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 GLOBAL_OPTIONS = ("--debug", "--quiet")
@@ -58,7 +62,7 @@ app = typer.Typer(
 )
 app.command("compile")(compile_command)
 app.command("search")(search_command)
-for command in (baselines, demo, evaluate, lint, rules):
+for command in (baselines, demo, evaluate, export, lint, recheck, rules, sign, verify):
     app.command()(command)
 models_app = typer.Typer()
 app.add_typer(models_app, name="models")

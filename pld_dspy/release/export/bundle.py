@@ -137,13 +137,14 @@ def read_bundle(folder: Path) -> tuple[Manifest, Template]:
     path = folder / "manifest.json"
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
-        if manifest.format == "dspy":
-            raise DataError(f"{folder} holds a program for DSPy, not a prompt. Score it with pld-dspy evaluate RUN.")
-        return manifest, _READERS[manifest.format](folder, manifest.markers)
+        template = None if manifest.format == "dspy" else _READERS[manifest.format](folder, manifest.markers)
     except OSError as error:
         raise RunError(f"{folder} is no bundle: {error}. Make one with pld-dspy export.") from error
     except (ValidationError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"The bundle {folder} is damaged: {str(error).splitlines()[0]}. Export again.") from error
+    if template is None:
+        raise DataError(f"{folder} holds a program for DSPy, not a prompt. Score it with pld-dspy evaluate RUN.")
+    return manifest, template
 
 
 def new_folder(folder: Path) -> None:

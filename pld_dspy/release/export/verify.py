@@ -33,9 +33,9 @@ class Verified(BaseModel):
 
 
 def golden_of(folder: Path, n: int | None = None) -> list[Golden]:
-    """Return the golden examples of a bundle: all, or the first ``n`` of each split in turn."""
+    """Return the golden examples of a bundle: all, or ``n`` at even distances."""
     found = read_jsonl(folder / "golden.jsonl", Golden)
-    return found if n is None else found[:n]
+    return found if n is None else found[:: max(1, len(found) // n)][:n]
 
 
 def verify(folder: Path, golden: Iterable[Golden], ask: Ask, *, model: str | None = None) -> Iterator[Verified]:
