@@ -115,8 +115,8 @@ def _write_program(finished: FinishedRun, out: Path, manifest: dict[str, Any]) -
     if source.kind == "program":
         imports, student = [f"from {source.module} import student"], "student()"
         if source.module.endswith(".py"):
-            imports = ["import runpy"]
-            student = f"runpy.run_path({source.module!r})['student']()"
+            path = Path(source.module).resolve()
+            imports = ["import sys", f"sys.path.insert(0, {str(path.parent)!r})", f"from {path.stem} import student"]
     else:
         imports = ["from pld_dspy.task.tables import classifier"]
         student = (

@@ -46,12 +46,10 @@ def kept_answers(context: CompileContext, rules: RuleSet, offsets: Offsets | Non
     ``context`` is the run's own, opened. RunError where no answer was kept.
     """
     evaluator, found = context.evaluator, []
-    for split, examples in context.splits.non_empty():
-        rows = [
-            (example_id(one, row), one)
-            for row, one in enumerate(examples)
-            if split != "train" and not evaluator.unanswered(rules or None, [one])
-        ]
+    for split, examples in (("validation", context.splits.val), ("test", context.splits.test)):
+        rows = [(example_id(one, row), one) for row, one in enumerate(examples)]
+        if evaluator.unanswered(rules or None, examples):
+            rows = [row for row in rows if not evaluator.unanswered(rules or None, [row[1]])]
         answers = evaluator.answers(rules or None, [one for _, one in rows], stage="export")
         answers = redecide(answers, offsets, evaluator) if offsets else answers
         found += [Kept(split, *row, answer) for row, answer in zip(rows, answers, strict=True)]
