@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ..errors import RunError
+from .open_recheck import open_recheck
 from .options import RunArgument
 from .streams import silence_libraries
 
@@ -35,7 +36,6 @@ def export(
     from ..release.edits import listed, unchecked
     from ..release.signature import read_signature, require_signature
     from .finished_run import FinishedRun
-    from .recheck import open_recheck
 
     silence_libraries()
     finished = FinishedRun.open(run)

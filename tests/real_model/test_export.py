@@ -8,9 +8,8 @@ from tasks import Mail, good_rules, mails, rule_set, student
 from pld_dspy.local.lm import LocalLM
 from pld_dspy.release.export.bias import logit_bias
 from pld_dspy.release.export.bundle import write_bundle
-from pld_dspy.release.export.golden import Golden
 from pld_dspy.release.export.labels import decision_of
-from pld_dspy.release.export.template import Recorder, template_of
+from pld_dspy.release.export.template import Golden, Recorder, template_of
 from pld_dspy.release.export.verify import server, verify
 from pld_dspy.scoring.offsets import Offsets
 from pld_dspy.student.adapter import LabelAdapter

@@ -15,10 +15,9 @@ from tasks import Mail, mail, mail_task, rule, rule_set, student
 
 from pld_dspy.errors import DataError, RunError
 from pld_dspy.release.export.bundle import read_bundle, write_bundle
-from pld_dspy.release.export.golden import Golden
 from pld_dspy.release.export.labels import as_constraints, decision_of, read_answer
 from pld_dspy.release.export.promptfoo import escape
-from pld_dspy.release.export.template import Recorder, Template, template_of, value_texts
+from pld_dspy.release.export.template import Golden, Recorder, Template, template_of, value_texts
 from pld_dspy.rules import Demonstration
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.student.compose import with_rules

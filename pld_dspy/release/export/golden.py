@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import dspy
-from pydantic import BaseModel, ConfigDict
 
 from ...compile.context import CompileContext
 from ...errors import DataError, RunError
@@ -15,19 +14,7 @@ from ...rules import RuleSet
 from ...scoring.offsets import Offsets
 from ...student.redecide import redecide
 from ...task.task import example_id
-from .template import Recorder, Template, value_texts
-
-
-class Golden(BaseModel):
-    """One example, what the model is sent for it, and what it answered."""
-
-    model_config = ConfigDict(frozen=True)
-
-    id: str
-    split: str
-    inputs: dict[str, str]
-    messages: list[dict[str, str]]
-    answer: str | None  # a label, or labels joined in one text; None where it was none
+from .template import Golden, Recorder, Template, value_texts
 
 
 @dataclass(frozen=True)
