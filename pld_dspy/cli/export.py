@@ -85,8 +85,8 @@ def _write_prompt(
         if opened.precedents is None and to in ("openai", "llama.cpp", "vllm"):
             bias, cause = logit_bias(offsets, lm)
         notes.append(
-            "The offsets of the labels are added to the first token of each (logit_bias), which is close to what was "
-            "scored, and not the same."
+            "The offsets of the labels are added to the tokens that begin them (logit_bias). That comes near what was "
+            "scored, and is not the same: run pld-dspy verify."
             if bias
             else f"Without the run's calibration: {cause}."
         )

@@ -47,7 +47,8 @@ def test_the_exported_prompt_answers_as_the_adapter(lm: LocalLM, tmp_path: Path)
     assert asked_again({}) == answers
     pushed = next(label for label in LABELS if label != answers[0])
     bias, why = logit_bias(Offsets(labels=LABELS, values=tuple(60.0 * (one == pushed) for one in LABELS)), lm)
-    assert (len(bias), why) == (3, "")
+    assert len(bias) >= 3
+    assert why == ""
     assert asked_again(bias) == [pushed] * 3
     assert logit_bias(Offsets(labels=("work one", "work two"), values=(0.0, 1.0)), lm) == (
         {},

@@ -25,7 +25,7 @@ from pld_dspy.student.frames import frames_for, with_frame
 from pld_dspy.task.task import Task
 
 FORMATS = ("text", "openai", "llama.cpp", "vllm", "ollama", "promptfoo")
-ODD = 'A """quoted""" {{text}} {% raw %} {# #} {{ "{{" }} ```` line\u2028two\r\n\ttab \\ $HOME %s é 中 </rules>'
+ODD = 'A """quoted""" {{text}} {% raw %} {# #} {{ "{{" }} ```` line\u2028two\r\n\ttab \\ $HOME %s é 中\n```\n</rules>'
 MANIFEST = {"model": "m", "notes": (), "run": "r", "signature": None, "versions": {}}
 LABELS = ("spam", "work", "home")
 
