@@ -45,7 +45,7 @@ def lm() -> dspy.LM:
 def programs() -> dict[str, tuple[dspy.Module, list[dspy.Example], dspy.Adapter]]:
     """Programs, examples and adapters, one of each kind that is one prompt."""
     task, mails = mail_task(), [mail(1, "spam", "lottery"), dspy.Example(text=ODD, label="work").with_inputs("text")]
-    demos = (Demonstration(example_id="d", inputs={"text": "{{text}} one"}, label="home"),)
+    demos = (Demonstration(example_id="d", inputs={"text": "{{text}} one\n```\nend"}, label="home"),)
     rules = rule_set(rule("r1", "{{text}}", "spam"), rule("r2", "```", "work"))
     named = with_frame(student(), task, frames_for(student(), task)["named"])
     pairs = [dspy.Example(first=ODD, second=["{{first}}", "b"], verdict='no "way"').with_inputs("first", "second")]
@@ -58,6 +58,7 @@ def programs() -> dict[str, tuple[dspy.Module, list[dspy.Example], dspy.Adapter]
         ),
         "chat": (with_rules(student(), task, rules), mails, dspy.ChatAdapter(use_json_adapter_fallback=False)),
         "reasoning": (dspy.ChainOfThought(Mail), mails, dspy.ChatAdapter(use_json_adapter_fallback=False)),
+        "a frame like a marker": (with_frame(student(), task, {"text": "{{text}} is:"}), mails, LabelAdapter()),
         "two inputs": (dspy.Predict(Pair), pairs, LabelAdapter()),
     }
 
@@ -162,7 +163,7 @@ def test_programs_that_are_no_template_are_refused() -> None:
 
 def test_a_modelfile_that_cannot_hold_the_prompt_is_refused(tmp_path: Path) -> None:
     template = Template(
-        messages=[{"role": "system", "content": 'a """'}, {"role": "user", "content": "{{text}}"}],
+        messages=[{"role": "system", "content": 'a """ b'}, {"role": "user", "content": "{{text}}"}],
         markers={"text": "{{text}}"},
     )
 
