@@ -16,12 +16,15 @@ from .baselines import baselines
 from .compile import compile_command, demo
 from .effects import effects
 from .evaluate import evaluate
+from .export import export
+from .lint import lint
 from .options import RunArgument
 from .recheck import recheck
 from .rules import rules
 from .search import search_command
 from .sign import sign
 from .streams import escape_control_characters, escape_what_cannot_be_encoded, log_to_stderr
+from .verify import verify
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 GLOBAL_OPTIONS = ("--debug", "--quiet")
@@ -60,7 +63,7 @@ app = typer.Typer(
 )
 app.command("compile")(compile_command)
 app.command("search")(search_command)
-for command in (baselines, demo, effects, evaluate, recheck, rules, sign):
+for command in (baselines, demo, effects, evaluate, export, lint, recheck, rules, sign, verify):
     app.command()(command)
 models_app = typer.Typer()
 app.add_typer(models_app, name="models")

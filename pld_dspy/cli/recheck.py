@@ -9,6 +9,7 @@ import typer
 from tqdm import tqdm
 
 from ..errors import DataError
+from .open_recheck import open_recheck
 from .options import By, RunArgument, StudentServer, with_option_groups
 from .streams import escape_control_characters, silence_libraries
 
@@ -73,8 +74,6 @@ def _ask(
 ) -> tuple[Recheck, dict[str, SplitRecheck]]:
     """Ask the run's student about ``splits``, after saying how many calls that takes."""
     import dspy
-
-    from .open_recheck import open_recheck
 
     model = finished.spec.student.at(server.student_api_base, server.student_api_key_env)
     model.check()

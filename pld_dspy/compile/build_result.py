@@ -8,6 +8,7 @@ import dspy
 import numpy as np
 
 from ..audit.labels import Suspect
+from ..audit.lint import lint_learned
 from ..calibrate.calibration import Calibration
 from ..calibrate.confidence import fewest_answers
 from ..ledger.budget import Cost
@@ -154,6 +155,9 @@ def _search_notes(context: CompileContext) -> Iterator[str]:
         yield _pins_note(context, len(pinned))
     if context.found.insight is not None:
         yield from sentences_note(context.found.insight, context.found.best or RuleSet())
+    rules = (context.found.best or RuleSet()).rules
+    if found := lint_learned(rules, context.task.labels, context.explanations.micro_rules):
+        yield f"Findings in the rules: {len(found)}. To list them: pld-dspy lint RUN"
 
 
 def _pins_note(context: CompileContext, number: int) -> str:
