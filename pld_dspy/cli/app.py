@@ -16,6 +16,7 @@ from .baselines import baselines
 from .compile import compile_command, demo
 from .evaluate import evaluate
 from .options import RunArgument
+from .review import review
 from .rules import rules
 from .search import search_command
 from .streams import escape_control_characters, escape_what_cannot_be_encoded, log_to_stderr
@@ -57,7 +58,7 @@ app = typer.Typer(
 )
 app.command("compile")(compile_command)
 app.command("search")(search_command)
-for command in (baselines, demo, evaluate, rules):
+for command in (baselines, demo, evaluate, review, rules):
     app.command()(command)
 models_app = typer.Typer()
 app.add_typer(models_app, name="models")
