@@ -9,15 +9,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import DataError
 
 DOUBT_MARK = "[doubtful label]"
 """The beginning of a rationale whose author doubts the example's gold label."""
 
-TEACHER, CUES, MICRO_RULE, PATCH, UNKNOWN = "teacher", "cues", "micro-rule", "patch", "unknown"
-"""Origins of a wording: the teacher, the words typical of a cluster, one example, or a correction of errors."""
+TEACHER, CUES, MICRO_RULE, PATCH, PEOPLE, UNKNOWN = "teacher", "cues", "micro-rule", "patch", "people", "unknown"
+"""Origins of a wording: the teacher, typical words of a cluster, one example, a correction of errors, or people."""
 
 BY_PEOPLE = ("reason", "pin", "ban", "comment")
 """Fields of a rule that people read and write; no model sees them."""
@@ -177,7 +177,10 @@ class RuleSet(BaseModel):
             RuleSet(rules=(*rules, *bench))  # raises where an id stands twice
             return chosen, bench
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"Not a rule set: {error}. It needs a list 'rules' of id and text.") from error
+            own = (
+                error.errors()[0]["msg"].removeprefix("Value error, ") if isinstance(error, ValidationError) else error
+            )
+            raise DataError(f"Not a rule set: {own}. It needs a list 'rules' of id and text.") from error
 
 
 class _PlainLoader(yaml.SafeLoader):

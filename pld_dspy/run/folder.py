@@ -38,6 +38,7 @@ class RunFolder:
         self.confusion = self.path / "confusion.csv"
         self.result = self.path / "result.json"
         self.report = self.path / "report.html"
+        self.signature = self.path / "signature.json"
 
     @property
     def fingerprint(self) -> str:
