@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,5 +132,7 @@ def _accepted(folder: Path) -> tuple[dict[tuple[str, str], Entry], str]:
 
 
 def _by_rule(findings: Sequence[Finding]) -> dict[str | None, list[Finding]]:
-    names = {finding.rule_id for finding in findings}
-    return {name: [one for one in findings if one.rule_id == name] for name in names}
+    found: dict[str | None, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        found[finding.rule_id].append(finding)
+    return found
