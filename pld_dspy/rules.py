@@ -153,9 +153,12 @@ class RuleSet(BaseModel):
 
     def to_yaml(self, bench: Sequence[Rule] = ()) -> str:
         """Return the rules in order, the demonstrations and the bench as YAML that people can read, edit and sign."""
+        return write_yaml(self.document(bench), width=100)
+
+    def document(self, bench: Sequence[Rule] = ()) -> dict[str, Any]:
+        """Return the plain values of :meth:`to_yaml`."""
         demos = {"demos": [demo.model_dump() for demo in self.demos]} if self.demos else {}
-        document = {"rules": [_plain(rule) for rule in self.rules], **demos, "bench": [_plain(rule) for rule in bench]}
-        return write_yaml(document, width=100)
+        return {"rules": [_plain(rule) for rule in self.rules], **demos, "bench": [_plain(rule) for rule in bench]}
 
     @staticmethod
     def from_yaml(text: str) -> RuleSet:
@@ -171,6 +174,14 @@ class RuleSet(BaseModel):
         """Read the chosen rules and the bench of :meth:`to_yaml` text; DataError as for :meth:`from_yaml`."""
         try:
             document = read_yaml(text)
+        except ValueError as error:
+            raise DataError(f"Not a rule set: {error}. It needs a list 'rules' of id and text.") from error
+        return RuleSet.with_bench_from(document)
+
+    @staticmethod
+    def with_bench_from(document: Any) -> tuple[RuleSet, tuple[Rule, ...]]:
+        """Return the chosen rules and the bench of a :meth:`document`; DataError as for :meth:`from_yaml`."""
+        try:
             rules = tuple(map(_from_plain, document["rules"]))
             bench = tuple(map(_from_plain, document.get("bench") or ()))
             chosen = RuleSet(rules=rules, demos=tuple(document.get("demos", ())))

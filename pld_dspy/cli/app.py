@@ -15,6 +15,7 @@ from ..errors import DataError, PLDError, RunError, without_secrets
 from .baselines import baselines
 from .compile import compile_command, demo
 from .evaluate import evaluate
+from .lint import lint
 from .options import RunArgument
 from .review import review
 from .rules import rules
@@ -58,7 +59,7 @@ app = typer.Typer(
 )
 app.command("compile")(compile_command)
 app.command("search")(search_command)
-for command in (baselines, demo, evaluate, review, rules):
+for command in (baselines, demo, evaluate, lint, review, rules):
     app.command()(command)
 models_app = typer.Typer()
 app.add_typer(models_app, name="models")

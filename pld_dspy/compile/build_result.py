@@ -8,6 +8,7 @@ import dspy
 import numpy as np
 
 from ..audit.labels import Suspect
+from ..audit.lint import lint_learned
 from ..calibrate.calibration import Calibration
 from ..calibrate.confidence import fewest_answers
 from ..ledger.budget import Cost
@@ -108,6 +109,9 @@ def _notes(context: CompileContext) -> Iterator[str]:
     if context.audit.suspects:
         yield _suspects_note(context.audit.suspects)
     yield from _search_notes(context)
+    rules = (context.found.best or RuleSet()).rules
+    if found := lint_learned(rules, context.task.labels, context.explanations.micro_rules):
+        yield f"Findings in the rules: {len(found)}. To list them: pld-dspy lint RUN"
     yield from _resolve_notes(context)
     if context.calibration is not None:
         yield from _calibration_notes(context.calibration)

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from ..errors import DataError, RunError
 from ..ledger.jsonl import write_whole
-from ..rules import BY_PEOPLE, PEOPLE, UNKNOWN, Rule, RuleSet, read_yaml, write_yaml
+from ..rules import BY_PEOPLE, PEOPLE, UNKNOWN, Rule, RuleSet, read_yaml
 from ..run.folder import RunFolder
 from ..run.result import PLDResult
 
@@ -88,7 +88,7 @@ def parse_edits(text: str, result: PLDResult, *, source: str = "rules.yaml") -> 
                 own = f" ({row['id']})" if isinstance(row, dict) and row.get("id") else ""
                 raise DataError(f"{source}: {name} {number}{own} {fault}")
     try:
-        rules, bench = RuleSet.with_bench_from_yaml(write_yaml(document))
+        rules, bench = RuleSet.with_bench_from(document)
     except DataError as error:
         raise DataError(f"{source}: {error}") from error
     known = {rule.id: rule.wordings for rule in own_rules}
@@ -98,7 +98,7 @@ def parse_edits(text: str, result: PLDResult, *, source: str = "rules.yaml") -> 
 
 def changes(before: Listed, after: Listed) -> list[Change]:
     """Return what people changed, rule by rule; empty where both lists are written the same."""
-    if before[0].to_yaml(before[1]) == after[0].to_yaml(after[1]):
+    if before[0].document(before[1]) == after[0].document(after[1]):
         return []
     old, new = ({rule.id: rule for rule in (*rules.rules, *bench)} for rules, bench in (before, after))
     orders = [[rule.id for rule in rules.rules] for rules, _ in (before, after)]
