@@ -8,6 +8,8 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import yaml
+
 from ..errors import DataError, RunError
 from ..ledger.jsonl import write_whole
 from ..rules import BY_PEOPLE, PEOPLE, UNKNOWN, Rule, RuleSet, read_yaml
@@ -86,7 +88,7 @@ def parse_edits(text: str, result: PLDResult, *, source: str = "rules.yaml") -> 
         for number, row in enumerate(document.get(name, ()), start=1):
             if fault := next(_faults(row, name, [*labels]), None):
                 own = f" ({row['id']})" if isinstance(row, dict) and row.get("id") else ""
-                raise DataError(f"{source}: {name} {number}{own} {fault}")
+                raise DataError(f"{source} line {_line(text, name, number)}: {name} {number}{own} {fault}")
     try:
         rules, bench = RuleSet.with_bench_from(document)
     except DataError as error:
@@ -163,6 +165,12 @@ def _faults(row: Any, place: str, labels: Sequence[str]) -> Iterator[str]:
         yield "is banned and stands among the rules. Move it to the bench, or take the ban away."
     if row.get("pin") and place == "bench":
         yield "is pinned and stands on the bench. Move it to the rules, or take the pin away."
+
+
+def _line(text: str, place: str, number: int) -> int:
+    """Return the line on which the rule ``number`` of a list begins, counted from 1."""
+    rows = {key.value: value for key, value in yaml.compose(text, yaml.SafeLoader).value}[place]
+    return int(rows.value[number - 1].start_mark.line) + 1
 
 
 def _with_origin(rule: Rule, known: dict[str, tuple[str, ...]]) -> Rule:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
@@ -12,6 +13,7 @@ EXAMPLES_SHOWN = 30
 """Supporting examples that the page shows in full per rule; of the others it gives the ids."""
 
 
+@cache
 def template(name: str) -> Template:
     """Return a template of this folder, with the filters for figures."""
     environment = Environment(

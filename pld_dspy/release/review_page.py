@@ -112,7 +112,7 @@ def _state(folder: Path, edits: Sequence[Change]) -> State:
         return State("signed", f"Signed by {signature.by} on {signature.when}, and the signature holds")
     if edits:
         return State("edited", "Edited, not rechecked", what)
-    return State("unchanged", "As scored: nothing was changed since, and it is not signed")
+    return State("unchanged", "Unchanged since it was scored; not signed")
 
 
 def _accepted(folder: Path) -> tuple[dict[tuple[str, str], Entry], str]:
