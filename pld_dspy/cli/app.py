@@ -17,9 +17,11 @@ from .compile import compile_command, demo
 from .evaluate import evaluate
 from .lint import lint
 from .options import RunArgument
+from .recheck import recheck
 from .review import review
 from .rules import rules
 from .search import search_command
+from .sign import sign
 from .streams import escape_control_characters, escape_what_cannot_be_encoded, log_to_stderr
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
@@ -59,7 +61,7 @@ app = typer.Typer(
 )
 app.command("compile")(compile_command)
 app.command("search")(search_command)
-for command in (baselines, demo, evaluate, lint, review, rules):
+for command in (baselines, demo, evaluate, lint, recheck, review, rules, sign):
     app.command()(command)
 models_app = typer.Typer()
 app.add_typer(models_app, name="models")

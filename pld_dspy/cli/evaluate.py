@@ -23,6 +23,9 @@ def evaluate(
         ),
     ] = None,
     baseline: Annotated[bool, typer.Option("--baseline", help="Score the unchanged student.")] = False,
+    require_signature: Annotated[
+        bool, typer.Option("--require-signature", help="Refuse a run that is not signed, or has changed since.")
+    ] = False,
     as_json: AsJson = False,
     student: Annotated[
         str | None, typer.Option(metavar="SPEC", help="Another model.", show_default="the run's own")
@@ -30,12 +33,15 @@ def evaluate(
     server: StudentServer,
 ) -> None:
     """Score a finished run's program, on labelled rows or on its own test split."""
+    from ..release import signature
     from .finished_run import FinishedRun
     from .printing import abstention_line, console, print_score
     from .run_spec import ModelSpec
 
     with stdout_to_stderr():
         silence_libraries()
+        if require_signature:
+            signature.require_signature(run)
         finished = FinishedRun.open(run)
         own = finished.spec.student
         model = (ModelSpec(spec=student) if student else own).at(server.student_api_base, server.student_api_key_env)

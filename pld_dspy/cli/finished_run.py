@@ -23,7 +23,9 @@ from ..ledger.ledger import Ledger
 from ..ledger.patience import PATIENCE
 from ..run.folder import RunFolder
 from ..run.result import PLDResult
+from ..student.decision import set_prefix
 from ..student.evaluator import Evaluation, Evaluator
+from ..student.frames import with_frame
 from ..task.checks import check_examples
 from ..task.tables import examples, read_rows
 from ..task.task import Task
@@ -99,6 +101,12 @@ class FinishedRun:
         return Calibrated(
             program, saved, threshold=saved.threshold, precedents=self.precedents, target=self.task.predictor
         )
+
+    def framed(self) -> dspy.Module:
+        """Return the program without the rules, under the frame that the compile chose."""
+        compiled = dict(self.program(calibrated=False).named_predictors())[self.task.predictor].signature
+        frame = {field: prefix for field in compiled.fields if (prefix := set_prefix(compiled, field))}
+        return with_frame(self.spec.source.student(), self.task, frame)
 
     def examples(self, data: str | None) -> list[dspy.Example]:
         """Return the examples of the table ``data``, whose columns are the program's fields, else the test split."""

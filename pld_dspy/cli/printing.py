@@ -15,11 +15,12 @@ from ..rules import Rule
 from ..run.result import PLDResult
 from ..scoring.baselines import Baselines
 from ..scoring.difference import AccuracyDifference, Difference
-from ..scoring.score import Score
+from ..scoring.score import NO_ANSWER, Score
 from .streams import escape_control_characters
 
 if TYPE_CHECKING:
     from ..compile.estimate import Estimate
+    from ..release.recheck import SplitRecheck
 
 
 def console() -> Console:
@@ -89,6 +90,26 @@ def print_score(out: Console, score: Score) -> None:
         figures = (f"{value:.3f}" for value in (row.precision, row.recall, row.f1))
         table.add_row(escape_control_characters(label), *figures, str(row.n))
     out.print(table)
+
+
+def print_recheck(out: Console, split: str, found: SplitRecheck) -> None:
+    """Print what edits of the rules did on one split: the difference, the answers that changed, large changes of F1."""
+    before, after = found.before.score, found.after.score
+    out.print(
+        f"\n{split}: macro-F1 {_rate(before)} -> {_rate(after)}, difference {_gain(found.difference)}; accuracy "
+        f"{before.accuracy:.3f} -> {after.accuracy:.3f}; {after.n} examples, {after.failures} failed.",
+        soft_wrap=True,
+    )
+    if found.flips:
+        table = table_of(["example", "gold", "before", "after", "", "edited rules about these labels"])
+        for flip in found.flips:
+            cells = (flip.example_id, flip.gold, flip.before or NO_ANSWER, flip.after or NO_ANSWER, flip.verdict)
+            table.add_row(*map(escape_control_characters, (*cells, ", ".join(flip.rules))))
+        out.print(table)
+    else:
+        out.print("No answer changed.")
+    for label, (old, new) in found.large.items():
+        out.print(escape_control_characters(f"F1 of {label}: {old:.3f} -> {new:.3f}"), soft_wrap=True)
 
 
 def rule_lines(rules: Sequence[Rule]) -> Iterator[str]:

@@ -9,6 +9,7 @@ import dspy
 
 from ..errors import DataError
 from ..release.report import write_report
+from ..release.trail import append
 from ..run.folder import RunFolder
 from ..run.result import PLDResult
 from ..run.tracking import Recorder
@@ -47,6 +48,7 @@ def run_compile(spec: RunSpec, pld: PLD, *, teacher: ModelSpec | None, run: RunO
     with dspy.context(lm=spec.student.lm(), adapter=adapter):
         pld.compile(student, teacher=teacher and teacher.lm(), resume=not run.fresh, **arguments)
     folder = RunFolder(pld.run_dir)
+    append(folder.path, "compiled")
     page = write_report(folder.path)
     print_result(out, PLDResult.load(folder.path))
     for line in filter(None, (f"Run folder: {folder.path}", f"Report: {page}", mlflow_line(pld.tracking))):

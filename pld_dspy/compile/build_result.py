@@ -47,7 +47,7 @@ def build_result(context: CompileContext, compiled: dspy.Module) -> PLDResult:
         calibration=context.calibration,
         baselines=context.baselines,
         insight=found.insight,
-        rule_tokens=_rule_tokens(*context.validation),
+        rule_tokens=rule_tokens(*context.validation),
         suspects=context.audit.suspects,
         counts=_counts(context),
         stopped=context.searched.stopped,
@@ -93,7 +93,10 @@ def _notes(context: CompileContext) -> Iterator[str]:
         yield induction.diagnosis
     for stage, cause in context.ledger.stopped.items():
         yield f"The stage {stage!r} stopped early: {cause}"
-    yield from _failure_notes(context)
+    yield from failure_notes(context)
+    unexplained = context.explanations.unexplained
+    if context.teacher is not None and unexplained and "explain" not in context.ledger.stopped:
+        yield f"The teacher gave no usable micro-rule for {_listed(unexplained)} ({len(unexplained)} in all)."
     if context.teacher is None:
         yield "No teacher: each rule's wordings are the micro-rules nearest its cluster's centre, and its cue words."
     if induction.fallbacks:
@@ -119,8 +122,8 @@ def _notes(context: CompileContext) -> Iterator[str]:
         yield f"The search stopped early: {context.searched.stopped}"
 
 
-def _failure_notes(context: CompileContext) -> Iterator[str]:
-    """Yield which examples a model never answered, and why."""
+def failure_notes(context: CompileContext) -> Iterator[str]:
+    """Yield which examples the student never answered, and why."""
     errors: dict[str, str] = {}
     for split, examples in context.splits.non_empty():
         failed = context.ledger.failed("student", [context.task.arguments(example) for example in examples])
@@ -131,9 +134,6 @@ def _failure_notes(context: CompileContext) -> Iterator[str]:
             f"({len(errors)} in all). First causes: {_listed(dict.fromkeys(errors.values()), most=2)}. Mend the cause, "
             "or leave these examples out."
         )
-    unexplained = context.explanations.unexplained
-    if context.teacher is not None and unexplained and "explain" not in context.ledger.stopped:
-        yield f"The teacher gave no usable micro-rule for {_listed(unexplained)} ({len(unexplained)} in all)."
 
 
 def _listed(names: Collection[str], *, most: int = FAILURES_SHOWN) -> str:
@@ -198,7 +198,7 @@ def _calibration_notes(calibration: Calibration) -> Iterator[str]:
         )
 
 
-def _rule_tokens(baseline: Evaluation, compiled: Evaluation) -> float | None:
+def rule_tokens(baseline: Evaluation, compiled: Evaluation) -> float | None:
     """Return the mean prompt tokens that the rules add to a call, as the student's own server counted them."""
     added = [
         after.tokens_in - before.tokens_in

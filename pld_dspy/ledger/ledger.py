@@ -142,6 +142,15 @@ class Ledger:
             logger.warning("%s stopped early: %s", stage, error)
         return [self._answers.get(key, NOT_ASKED) for key in keys]
 
+    def unanswered(
+        self, program: dspy.Module, inputs: Sequence[Row], lm: dspy.BaseLM | None, adapter: dspy.Adapter | None
+    ) -> set[str]:
+        """Return the keys of ``inputs`` for which :meth:`ask` would make a call."""
+        self._read_new()
+        names = [_name(row) for row in inputs]
+        keys = _keys(program, names, lm or dspy.settings.lm, adapter or dspy.settings.adapter)
+        return {key for key in keys if key not in self._answers}
+
     def _but_refused(self, keys: list[str], role: Role, plain_keys: Callable[[], list[str]]) -> list[str]:
         """Return the keys, but the plainer prompt's of an input that was refused under it."""
         if not any(error.startswith(REFUSED) for error in self._failed[role].values()):

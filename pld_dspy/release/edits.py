@@ -32,6 +32,9 @@ class Change:
     what: tuple[str, ...]
     reads: bool
 
+    def __str__(self) -> str:
+        return f"{self.rule_id}: {', '.join(self.what)}"
+
 
 def listed(result: PLDResult) -> Listed:
     """Return the rules and the bench of a result."""

@@ -32,8 +32,6 @@ def keep_outcome(
     it. The latter has the examples' texts, so it is not recorded.
     ``val_OBJECTIVE`` ends on the value of the chosen rules.
     """
-    write_whole(folder.rules, result.rules.to_yaml(result.bench))
-    write_whole(folder.program, json.dumps(_state_without_lms(program), indent=2, default=str) + "\n")
     with writing(folder.path):
         for of_an_earlier_end in (folder.calibration, folder.precedents):
             of_an_earlier_end.unlink(missing_ok=True)
@@ -41,8 +39,7 @@ def keep_outcome(
         write_whole(folder.calibration, result.calibration.used.saved.model_dump_json(indent=2) + "\n")
     if precedents is not None:
         write_whole(folder.precedents, precedents.model_dump_json() + "\n")
-    write_csv(folder.confusion, ("split", "program", "gold", "answer", "count"), _confusion(result))
-    result.save(folder.path)
+    write_outcome(folder, program, result)
     recorder.metric(f"val_{objective}", result.validation.compiled.objective, result.counts["trials"])
     for name, value in _figures(result):
         recorder.metric(name, value)
@@ -50,6 +47,15 @@ def keep_outcome(
     for path in (*files, folder.patches, folder.calibration):
         if path.is_file():
             recorder.artifact(path)
+
+
+def write_outcome(folder: RunFolder, program: dspy.Module | None, result: PLDResult) -> None:
+    """Write rules.yaml, confusion.csv, program.json (where a program is given) and, last, result.json."""
+    write_whole(folder.rules, result.rules.to_yaml(result.bench))
+    write_csv(folder.confusion, ("split", "program", "gold", "answer", "count"), _confusion(result))
+    if program is not None:
+        write_whole(folder.program, json.dumps(_state_without_lms(program), indent=2, default=str) + "\n")
+    result.save(folder.path)
 
 
 def _figures(result: PLDResult) -> Iterator[tuple[str, float | None]]:

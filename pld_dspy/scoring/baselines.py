@@ -80,6 +80,12 @@ class Baselines(Record):
         return self.model_copy(update={"rows": tuple(rows), "student": student})
 
     @property
+    def alone(self) -> Baselines:
+        """These without a student."""
+        rows = tuple(row.model_copy(update={"difference": None}) for row in self.rows)
+        return self.model_copy(update={"rows": rows, "student": None})
+
+    @property
     def verdict(self) -> str | None:
         """Whether the classifier is ahead of the student, and how many labels that takes; None without a student."""
         row, student = self[CLASSIFIER], self.student

@@ -75,6 +75,11 @@ class Evaluator:
         self.seen.add(rules is None)
         return found
 
+    def unanswered(self, rules: RuleSet | None, examples: Sequence[dspy.Example]) -> set[str]:
+        """Return the keys of the calls that :meth:`answers` would make; none is made."""
+        program, inputs = with_rules(self.student, self.task, rules), map(self.task.arguments, examples)
+        return self.ledger.unanswered(program, [*inputs], self.lm, self.adapter)
+
     def check_program(self, example: dspy.Example) -> None:
         """Ask one example; DataError if the program does not give a prediction with the label field."""
         [answer] = self.answers(None, [example], stage="baseline")

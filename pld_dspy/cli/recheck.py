@@ -1,0 +1,139 @@
+"""pld-dspy recheck: score the rules as people edited them, and make them the run's current version."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from tqdm import tqdm
+
+from ..errors import DataError
+from .options import By, RunArgument, StudentServer, with_option_groups
+from .streams import silence_libraries
+
+if TYPE_CHECKING:
+    from ..release.edits import Change, Listed
+    from ..release.recheck import Recheck
+    from .finished_run import FinishedRun
+
+
+@with_option_groups
+def recheck(
+    run: RunArgument,
+    *,
+    test: Annotated[
+        bool, typer.Option("--test", help="Score the test split too; asked again and again, it is none any more.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the figures, and leave the run as it is.")] = False,
+    by: By = None,
+    server: StudentServer,
+) -> None:
+    """Score the rules as people edited them in rules.yaml, and make them the run's current version."""
+    import dspy
+
+    from ..release.edits import changes, listed, read_edits
+    from ..release.report import write_report
+    from ..release.trail import append
+    from ..release.version import edited_result, replace_version, rescored_result
+    from ..student.compose import with_rules
+    from .finished_run import FinishedRun
+    from .printing import console, print_recheck
+    from .streams import escape_control_characters
+
+    silence_libraries()
+    finished, out = FinishedRun.open(run), console()
+    edited = read_edits(run)
+    made = changes(listed(finished.result), edited)
+    if not made:
+        typer.echo("Nothing has changed in rules.yaml since the last compile or recheck: nothing was asked.")
+        return
+    for change in made:
+        out.print(escape_control_characters(str(change)), soft_wrap=True)
+    result, program, figures = edited_result(finished.result, edited, made), None, {}
+    if finished.result.rules.digest == edited[0].digest and not test:
+        typer.echo("The student reads what it read before: nothing was asked, and all figures stand.")
+    else:
+        splits, started = ["validation", *(["test"] if test else [])], time.perf_counter()
+        model = finished.spec.student.at(server.student_api_base, server.student_api_key_env)
+        model.check()
+        with dspy.context(lm=model.lm(), adapter=finished.spec.dspy_adapter()):
+            checked = open_recheck(finished, edited, made)
+            if test and not checked.examples("test"):
+                raise DataError(f"{run} has no test split. Leave out --test.")
+            calls = checked.unanswered(splits)
+            typer.echo(f"{calls} calls of the student, {' and '.join(splits)}; other answers are known.")
+            with tqdm(desc="recheck", unit="answer", disable=None, leave=False) as bar:
+                found = {split: checked.ask(split, bar.update) for split in splits}
+            result = rescored_result(result, checked, found, seconds=time.perf_counter() - started)
+        program = with_rules(checked.context.student, checked.context.task, checked.after or None)
+        if checked.offsets is not None:
+            typer.echo("With the run's calibration, which was fitted under the rules of the compile.")
+        for split, one in found.items():
+            print_recheck(out, split, one)
+            figures[split] = {**one.difference.model_dump(mode="json"), "flips": len(one.flips)}
+    if dry_run:
+        typer.echo("Nothing was changed. Without --dry-run, these rules become the run's current version.")
+        return
+    kept = replace_version(run, finished.result, result, program)
+    append(run, "rechecked", by=by, changes=list(map(str, made)), figures=figures)
+    write_report(run)
+    typer.echo(f"The edited rules are in place; the version before is kept in {kept}.")
+
+
+def open_recheck(finished: FinishedRun, edited: Listed, made: list[Change]) -> Recheck:
+    """Return a recheck of a finished run, under the configured model and adapter; no call is made.
+
+    Raises:
+        DataError: the data or the program is no longer what was compiled.
+    """
+    import dspy
+
+    from ..compile.context import fingerprint
+    from ..compile.inputs import check_inputs
+    from ..ledger.ledger import Ledger
+    from ..ledger.patience import PATIENCE
+    from ..release.recheck import Recheck
+    from ..scoring.objective import Objective
+    from ..search.search_config import SearchConfig
+    from ..student.adapter import asking_for_logprobs
+    from ..student.compose import with_rules
+
+    spec, arguments = finished.spec.load()
+    document, result = finished.folder.settings(), finished.result
+    settings = document["settings"]
+    context = check_inputs(
+        finished.framed(),
+        **arguments,
+        target=settings["target"],
+        duplicates=spec.duplicates,
+        seed=spec.seed,
+    )
+    for name, examples in context.splits.non_empty():
+        if fingerprint(examples) != document["data"].get(name):
+            raise DataError(
+                f"The {name} split of {finished.folder.path} is no longer the one that was compiled with: its source "
+                "has changed. Restore it."
+            )
+    program = with_rules(context.student, context.task, result.rules or None)
+    if dict(program.named_predictors())[context.task.predictor].signature.instructions != result.instructions:
+        raise DataError(
+            f"The program's own instructions are no longer those that {finished.folder.path} was compiled with. "
+            "Restore them, or compile again."
+        )
+    threads = 1 if finished.spec.student.is_local else dspy.settings.num_threads
+    asks = settings["calibrate"] or SearchConfig(**settings["search"]).learns_from_logprobs
+    context.open(
+        finished.folder,
+        Ledger(finished.folder.predictions, num_threads=threads, patience=PATIENCE),
+        objective=Objective(settings["objective"]),
+        adapter=asking_for_logprobs(None) if asks else dspy.settings.adapter,
+    )
+    return Recheck(
+        context=context,
+        before=result.rules,
+        after=edited[0],
+        changes=made,
+        offsets=finished.calibration if finished.calibrated else None,
+        precedents=finished.precedents,
+    )
