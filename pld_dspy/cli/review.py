@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import PLDError
-from .options import RunArgument
+from .options import By, RunArgument
 from .streams import silence_libraries, stdout_to_stderr
 
 if TYPE_CHECKING:
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 def review(
     run: RunArgument,
     *,
-    by: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Who accepts rules.", show_default="the login name")
-    ] = None,
+    by: By = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 0,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address only.")] = False,
 ) -> None:
@@ -48,16 +46,18 @@ def review(
 
 def _flips(path: Path, rules: RuleSet) -> tuple[Flips | None, str]:
     """Return what the rules turned on validation; None, with the reason, where the answers are not at hand."""
-    from ..compile.inputs import check_inputs
-    from ..release.flips import find_flips
-    from ..run.folder import RunFolder
-    from .run_spec import RunSpec
+    import dspy
 
-    folder = RunFolder(path)
+    from ..release.edits import listed
+    from ..release.flips import find_flips, unconnected_lm
+    from .finished_run import FinishedRun
+    from .recheck import open_recheck
+
     try:
-        spec = RunSpec.read(folder)
-        context = check_inputs(spec.source.student(), **spec.load()[1], duplicates=spec.duplicates, seed=spec.seed)
-        found = find_flips(context, folder, rules, spec.dspy_adapter())
+        finished = FinishedRun.open(path)
+        lm = unconnected_lm(finished.folder.settings()["student"]["lm"])
+        with dspy.context(lm=lm, adapter=finished.spec.dspy_adapter()):
+            found = find_flips(open_recheck(finished, listed(finished.result), []).context, rules)
     except PLDError as error:
         return None, f"They are not known: {error}"
     return found, "" if found is not None else "They are not known: predictions.jsonl lacks some of the answers."

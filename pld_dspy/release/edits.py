@@ -172,7 +172,8 @@ def _faults(row: Any, place: str, labels: Sequence[str]) -> Iterator[str]:
 
 def _line(text: str, place: str, number: int) -> int:
     """Return the line on which the rule ``number`` of a list begins, counted from 1."""
-    rows = {key.value: value for key, value in yaml.compose(text, yaml.SafeLoader).value}[place]
+    root: Any = yaml.compose(text, yaml.SafeLoader)
+    rows = {key.value: value for key, value in root.value}[place]
     return int(rows.value[number - 1].start_mark.line) + 1
 
 

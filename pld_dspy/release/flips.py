@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import dspy
 
 from ..compile.context import CompileContext
-from ..errors import BudgetExceeded
-from ..ledger.budget import Budget
-from ..ledger.ledger import Ledger
 from ..local.lm import LocalLM
 from ..rules import RuleSet
-from ..run.folder import RunFolder
 from ..search.applicability import applicability
-from ..student.adapter import asking_for_logprobs
-from ..student.evaluator import Evaluator
 
 
 @dataclass(frozen=True)
@@ -41,30 +34,25 @@ Flips: TypeAlias = dict[str | None, list[Flip]]
 """Rule id -> flips; None for those that are near no rule."""
 
 
-def find_flips(context: CompileContext, run: RunFolder, rules: RuleSet, adapter: dspy.Adapter) -> Flips | None:
-    """Return what ``rules`` turned on validation, from the answers in predictions.jsonl; None where some are missing.
+def find_flips(context: CompileContext, rules: RuleSet) -> Flips | None:
+    """Return what ``rules`` turned on validation, from answers in the ledger; None where some are missing.
 
-    ``adapter`` is the run's; answers that were asked for with log-probabilities are found, too.
+    ``context`` is an opened one, under the run's model and adapter; the model is not called.
     """
-    ledger = Ledger(run.predictions, budget=Budget(student_calls=0))
-    lm, examples = _same_settings(run.settings()["student"]["lm"]), context.splits.val
-    for asking in (asking_for_logprobs(adapter), adapter):
-        evaluator = Evaluator(student=context.student, task=context.task, ledger=ledger, lm=lm, adapter=asking)
-        with suppress(BudgetExceeded):
-            before, after = (evaluator.labels(one, examples, stage="review") for one in (None, rules))
-            rows = zip(context.texts(examples), context.task.golds(examples), before, after, strict=True)
-            turned = [Flip(*row) for row in rows if (row[1] == row[2]) != (row[1] == row[3])]
-            return _by_nearest_rule(context, rules, turned)
-    return None
+    evaluator, examples, students = context.evaluator, context.splits.val, (None, rules or None)
+    if any(evaluator.unanswered(one, examples) for one in students):
+        return None
+    before, after = (evaluator.labels(one, examples, stage="review") for one in students)
+    rows = zip(context.texts(examples), context.task.golds(examples), before, after, strict=True)
+    return _by_nearest_rule(context, rules, [Flip(*row) for row in rows if (row[1] == row[2]) != (row[1] == row[3])])
 
 
-def _same_settings(settings: dict[str, Any]) -> dspy.LM:
-    """Return an LM with the settings that answers are stored under; it is connected to nothing."""
+def unconnected_lm(settings: Mapping[str, Any]) -> dspy.LM:
+    """Return an LM with the ``student.lm`` settings of a config.yaml: it finds stored answers, and cannot be called."""
     given = {name: value for name, value in settings.items() if name not in ("type", "server")}
-    model_type = settings["type"]
     if "server" in settings:
-        return LocalLM(context_tokens=0, model_type=model_type, **given)
-    return dspy.LM(model_type=model_type, **given)
+        given["context_tokens"] = 0
+    return (LocalLM if "server" in settings else dspy.LM)(model_type=settings["type"], **given)
 
 
 def _by_nearest_rule(context: CompileContext, rules: RuleSet, flips: Sequence[Flip]) -> Flips:

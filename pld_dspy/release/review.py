@@ -46,11 +46,12 @@ class Review:
     def __init__(
         self, folder: Path, *, by: str, find_flips: Callable[[RuleSet], tuple[Flips | None, str]] | None = None
     ) -> None:
-        self.folder, self.by, self.rules = folder, by, RunFolder(folder).rules
+        run = RunFolder(folder)
+        self.folder, self.by, self.rules = folder, by, run.rules
         self._find_flips = find_flips or (lambda rules: (None, ""))
         self._flips: dict[str, tuple[Flips | None, str]] = {}  # by digest of the rules; only those of the last rules
         self._before: list[tuple[str, str]] = []  # version of rules.yaml -> what it held before, the last edit last
-        self._lock = FileLock(f"{self.rules}.lock", thread_local=False)
+        self._lock = FileLock(f"{run.config}.lock", thread_local=False)  # that of recheck
         self.page(nonce="")  # raises what is wrong with the run
 
     def page(self, *, nonce: str, message: str = "", typed: Mapping[str, str] | None = None) -> str:
@@ -135,12 +136,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._page() if self._path() == "" else self._say(HTTPStatus.NOT_FOUND, "There is no such page.")
 
     def do_POST(self) -> None:
-        if not self._is_allowed():
-            return
         length = self.headers.get("Content-Length", "")
-        if not length.isdecimal() or int(length) > LONGEST_FORM:
-            return self._say(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The form is too large.")
-        form = dict(parse_qsl(self.rfile.read(int(length)).decode("utf-8", "replace"), keep_blank_values=True))
+        if not self._is_allowed():
+            pass
+        elif not length.isdecimal() or int(length) > LONGEST_FORM:
+            self._say(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The form is too large.")
+        else:
+            body = self.rfile.read(int(length)).decode("utf-8", "replace")
+            self._edit(dict(parse_qsl(body, keep_blank_values=True)))
+
+    def _edit(self, form: Form) -> None:
         try:
             self.server.review.post(form)
         except StaleForm as error:
@@ -164,14 +169,15 @@ class _Handler(BaseHTTPRequestHandler):
     def _path(self) -> str:
         return self.path.lstrip("/").partition("/")[2]
 
-    def _page(self, status: HTTPStatus = HTTPStatus.OK, message: str = "", typed: Form | None = None) -> None:
+    def _page(self, status: HTTPStatus = HTTPStatus.OK, message: str = "", form: Form | None = None) -> None:
         nonce = secrets.token_urlsafe(16)
-        texts = {name: typed[name] for name in ("text", "reason", "comment") if typed.get(name)} if typed else {}
+        typed = {name: text for name, text in (form or {}).items() if name in ("text", "reason", "comment") and text}
         try:
-            page = self.server.review.page(nonce=nonce, message=message, typed=texts)
+            page = self.server.review.page(nonce=nonce, message=message, typed=typed)
         except PLDError as error:
-            return self._say(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
-        self._send(status, page, "text/html", **{"Content-Security-Policy": POLICY.format(nonce=nonce)})
+            self._say(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
+        else:
+            self._send(status, page, "text/html", **{"Content-Security-Policy": POLICY.format(nonce=nonce)})
 
     def _say(self, status: HTTPStatus, text: str) -> None:
         self._send(status, text, "text/plain")

@@ -15,9 +15,9 @@ Form = Mapping[str, str]
 def edited(lists: Listed, form: Form) -> Listed:
     """Return rules and bench after the form of one rule was sent: its fields first, then what its button does.
 
-    ``form`` holds ``rule`` (the id) and, as far as they are to change, ``text``, ``reason``, ``comment`` and ``wording``
-    (the text of the one to use); ``do`` is the button: save, up, down, place (at number ``to``), bench, list, pin,
-    unpin, ban or unban.
+    ``form`` holds ``rule`` (the id) and, as far as they are to change, ``text``, ``reason``, ``comment`` and
+    ``wording`` (the text of the one to use); ``do`` is the button: save, up, down, place (at ``to``, from 0), bench,
+    list, pin, unpin, ban or unban.
 
     Raises:
         DataError: there is no such rule or button, or the text is empty.
@@ -69,9 +69,7 @@ def _reworded(rule: Rule, form: Form) -> Rule:
     if text in rule.wordings:
         return rule.with_wording(rule.wordings.index(text))
     origins = rule.origins or (UNKNOWN,) * len(rule.wordings)
-    kept = [
-        number for number in range(len(rule.wordings)) if number != rule.chosen or origins[number] != PEOPLE
-    ]
+    kept = [number for number in range(len(rule.wordings)) if number != rule.chosen or origins[number] != PEOPLE]
     return rule.model_copy(
         update={
             "wordings": (text, *(rule.wordings[number] for number in kept)),

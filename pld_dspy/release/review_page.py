@@ -13,10 +13,10 @@ from typing import Any
 from ..audit.lint import Finding, lint_learned
 from ..errors import DataError, PLDError
 from ..ledger.jsonl import read_jsonl
-from ..rules import MicroRule, Rule
+from ..rules import MicroRule
 from ..run.folder import RunFolder
 from ..run.result import PLDResult
-from .edits import Change, Listed, changes, listed, parse_edits
+from .edits import Change, changes, listed, parse_edits
 from .flips import Flips
 from .pages import supporting_examples, template
 from .signature import read_signature, signature_faults
@@ -56,9 +56,11 @@ def render(
     Args:
         folder: the run folder.
         text: what rules.yaml holds; where it cannot be read, the page shows the fault and the lines in place of rules.
-        nonce: what lets the page's own style and script run under its Content-Security-Policy.
-        flips: which answers the run's rules turned; None where that is not known, and ``without_flips`` says why.
-        message: what to say about a form that was not saved; ``typed`` are its texts by field, to be copied.
+        nonce: lets the page's own style and script run under its Content-Security-Policy.
+        flips: which answers the run's rules turned; None where that is not known.
+        without_flips: why it is not known.
+        message: why a form was not saved.
+        typed: the texts of that form by field, to be copied.
         can_undo: whether the last edit can be taken back.
 
     Raises:
