@@ -226,7 +226,7 @@ def read_yaml(text: str) -> Any:
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:  # the last three of wrong !!tags
-        raise ValueError(f"it is no plain YAML: {error}") from error
+        raise ValueError(f"it is no plain YAML: {error}".replace('"<unicode string>", ', "")) from error
 
 
 def teacher_origin(kind: str, draw: int = 0) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ def unconnected_lm(settings: Mapping[str, Any]) -> dspy.LM:
     """Return an LM with the ``student.lm`` settings of a config.yaml: it finds stored answers, and cannot be called."""
     given = {name: value for name, value in settings.items() if name not in ("type", "server")}
     if "server" in settings:
-        given["context_tokens"] = 0
+        given["context_tokens"] = sys.maxsize  # the texts were checked before they were asked about
     return (LocalLM if "server" in settings else dspy.LM)(model_type=settings["type"], **given)
 
 

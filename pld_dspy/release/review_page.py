@@ -109,9 +109,9 @@ def _state(folder: Path, edits: Sequence[Change]) -> State:
         return State("void", "The signature cannot be read", [str(error)])
     what = [f"{change.rule_id}: {', '.join(change.what)}" for change in edits]
     if signature and faults:
-        return State("void", f"The signature of {signature.by} ({signature.when}) no longer holds", faults + what)
+        return State("void", f"Signature void: {signature.by} signed on {signature.when[:10]}, and it has changed since", faults + what)
     if signature:
-        return State("signed", f"Signed by {signature.by} on {signature.when}, and the signature holds")
+        return State("signed", f"Signed by {signature.by} on {signature.when[:10]}; the signature is valid")
     if edits:
         return State("edited", "Edited, not rechecked", what)
     return State("unchanged", "Unchanged since it was scored; not signed")
