@@ -15,6 +15,7 @@ from ..errors import DataError, PLDError, RunError, without_secrets
 from .baselines import baselines
 from .compile import compile_command, demo
 from .evaluate import evaluate
+from .export import export
 from .lint import lint
 from .options import RunArgument
 from .recheck import recheck
@@ -23,6 +24,7 @@ from .rules import rules
 from .search import search_command
 from .sign import sign
 from .streams import escape_control_characters, escape_what_cannot_be_encoded, log_to_stderr
+from .verify import verify
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 GLOBAL_OPTIONS = ("--debug", "--quiet")
@@ -61,7 +63,7 @@ app = typer.Typer(
 )
 app.command("compile")(compile_command)
 app.command("search")(search_command)
-for command in (baselines, demo, evaluate, lint, recheck, review, rules, sign):
+for command in (baselines, demo, evaluate, export, lint, recheck, review, rules, sign, verify):
     app.command()(command)
 models_app = typer.Typer()
 app.add_typer(models_app, name="models")

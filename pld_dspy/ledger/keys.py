@@ -35,7 +35,7 @@ def lm_settings(lm: dspy.BaseLM | None) -> dict[str, Any]:
     sampling = {
         # By name alone what is no data, such as a function that gets a token: it may hold a secret.
         key: value if _is_plain(value) or isinstance(value, type) else type(value).__qualname__
-        for key, value in _without_connection(lm.kwargs).items()
+        for key, value in without_connection(lm.kwargs).items()
     }
     server = {"server": "llama.cpp"} if isinstance(lm, LocalLM) else {}  # decides how answers are constrained
     return {"model": lm.model, "type": lm.model_type, **server, **sampling}
@@ -46,7 +46,7 @@ def adapter_settings(adapter: dspy.Adapter | None) -> str:
     adapter = adapter or default_adapter()
     if "__repr__" in vars(type(adapter)):
         return _ADDRESS.sub("", repr(adapter))
-    settings = _without_connection(vars(adapter))
+    settings = without_connection(vars(adapter))
     plain = {key: value for key, value in sorted(settings.items()) if isinstance(value, _SCALARS)}
     return f"{type(adapter).__qualname__}({plain})"
 
@@ -67,7 +67,7 @@ def program_state(program: dspy.Module, *, lm: dspy.BaseLM | None) -> dict[str, 
                 ],
                 "instructions": module.signature.instructions,
                 "demos": [dict(demo) for demo in module.demos],
-                "config": _without_connection(module.config),
+                "config": without_connection(module.config),
                 "fields": module.fields,
                 "lm": lm_settings(module.lm or lm),
             }
@@ -75,10 +75,10 @@ def program_state(program: dspy.Module, *, lm: dspy.BaseLM | None) -> dict[str, 
     return modules
 
 
-def _without_connection(settings: Mapping[str, Any]) -> dict[str, Any]:
+def without_connection(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings without those of the connection, at any depth."""
     return {
-        name: _without_connection(value) if isinstance(value, Mapping) else value
+        name: without_connection(value) if isinstance(value, Mapping) else value
         for name, value in settings.items()
         if name not in _CONNECTION and not is_secret(str(name))
     }

@@ -1,0 +1,1 @@
+"""Export: the compiled prompt as files for other programs, byte for byte as it was scored."""

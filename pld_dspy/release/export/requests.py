@@ -1,0 +1,80 @@
+"""Bundles that hold the body of a request to an OpenAI-compatible server: openai, llama.cpp and vllm."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ...errors import RunError
+from ...ledger.jsonl import write_whole
+from ...student.constraints import label_grammar, label_schema
+from ...student.decision import Decision
+from .labels import without_constraint
+from .template import Template
+
+CLIENT = '''\
+"""python client.py BASE_URL MODEL NAME=VALUE ...: ask for one example. The API key is in OPENAI_API_KEY."""
+import json
+import re
+import sys
+from pathlib import Path
+
+from openai import OpenAI
+
+url, model, *given = sys.argv[1:]
+values = dict(one.split("=", 1) for one in given)
+request, manifest = (
+    json.loads((Path(__file__).parent / name).read_text(encoding="utf-8")) for name in ("request.json", "manifest.json")
+)
+markers = {marker: values[name] for name, marker in manifest["markers"].items()}
+last = request["messages"][-1]
+pattern = "|".join(map(re.escape, sorted(markers, key=len, reverse=True)))
+last["content"] = re.sub(pattern, lambda found: markers[found[0]], last["content"])
+answer = OpenAI(base_url=url).post("/chat/completions", body={**request, "model": model}, cast_to=object)
+print(answer["choices"][0]["message"]["content"])
+'''
+
+
+def settings_for(kind: str, template: Template, decision: Decision, *, bare: bool) -> dict[str, Any]:
+    """Return the settings of a body for the server ``kind``, whose own constraint holds ``bare`` answers to labels.
+
+    A JSON schema that was scored stays: all three servers know it.
+    """
+    own = without_constraint(template.settings)
+    if not bare or "response_format" in own or kind == "openai":
+        return own
+    if kind == "llama.cpp":
+        return {**own, "grammar": label_grammar(decision.labels, several=decision.several)}
+    name, value = ("json", label_schema(decision)) if decision.several else ("choice", list(decision.labels))
+    return {**own, "structured_outputs": {name: value}, f"guided_{name}": value}  # from vLLM 0.11, and before
+
+
+def write_request(folder: Path, template: Template, *, model: str, example: Mapping[str, str] | None) -> None:
+    """Write request.json, example.json (the same for one example) and the client."""
+    body = {"model": model, "messages": template.messages, **template.settings}
+    write_json(folder / "request.json", body)
+    write_whole(folder / "client.py", CLIENT)
+    if example is not None:
+        write_json(folder / "example.json", {**body, "messages": template.filled(example)})
+
+
+def read_request(folder: Path, markers: Mapping[str, str]) -> Template:
+    """Return the template in request.json."""
+    body = read_json(folder / "request.json")
+    settings = {name: value for name, value in body.items() if name not in ("model", "messages")}
+    return Template(messages=body["messages"], markers=dict(markers), settings=settings)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON that people can read."""
+    write_whole(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file of a bundle holds; RunError where it cannot be read."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise RunError(f"Cannot read {path}: {error}. Export again.") from error
