@@ -56,7 +56,7 @@ class Review:
 
     def page(self, *, nonce: str, message: str = "", typed: Mapping[str, str] | None = None) -> str:
         """Return the page; errors as for :func:`~pld_dspy.release.review_page.render`."""
-        text, scored = self._read(), PLDResult.load(self.folder).rules
+        scored, text = PLDResult.load(self.folder).rules, self._read()
         if scored.digest not in self._flips:
             self._flips = {scored.digest: self._find_flips(scored)}
         flips, why = self._flips[scored.digest]
