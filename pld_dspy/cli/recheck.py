@@ -62,7 +62,7 @@ def recheck(
             if test and not checked.examples("test"):
                 raise DataError(f"{run} has no test split. Leave out --test.")
             calls = checked.unanswered(splits)
-            typer.echo(f"{calls} calls of the student, {' and '.join(splits)}; other answers are known.")
+            typer.echo(f"Student calls to make on {' and '.join(splits)}: {calls}. All other answers are known.")
             with tqdm(desc="recheck", unit="answer", disable=None, leave=False) as bar:
                 found = {split: checked.ask(split, bar.update) for split in splits}
             result = rescored_result(result, checked, found, seconds=time.perf_counter() - started)

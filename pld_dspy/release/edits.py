@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -69,22 +70,15 @@ def write_edits(folder: Path, rules: RuleSet, bench: Sequence[Rule]) -> None:
 
 
 def parse_edits(text: str, result: PLDResult, *, source: str = "rules.yaml") -> Listed:
-    """Return the rules and the bench in ``text``; a wording that people wrote has the origin "people".
+    """Return the rules and the bench in ``text``.
+
+    A wording that people wrote has the origin "people", and a rule that they gave no id one such as "user-rule-1".
 
     Raises:
-        DataError: it is no YAML; a rule has no id or text, an unknown field or label, or the id of another; it is both
+        DataError: it is no YAML; a rule has no text, an unknown field or label, or the id of another; it is both
             pinned and banned, banned among the rules, or pinned on the bench.
     """
-    try:
-        document = read_yaml(text)
-    except ValueError as error:
-        raise DataError(f"{source}: {error}") from error
-    if not isinstance(document, dict) or not set(document) <= {"rules", "demos", "bench"} or "rules" not in document:
-        raise DataError(f"{source} needs a list 'rules', may have the lists 'demos' and 'bench', and nothing else.")
-    document = {name: rows or [] for name, rows in document.items()}
-    for name, rows in document.items():
-        if not isinstance(rows, list):
-            raise DataError(f"{source}: {name!r} must be a list.")
+    document = _document(text, source)
     own_rules = (*result.rules.rules, *result.bench)
     labels = dict.fromkeys([*result.labels, *(label for rule in own_rules for label in rule.labels)])
     for name in ("rules", "bench"):
@@ -126,6 +120,26 @@ def changes(before: Listed, after: Listed) -> list[Change]:
 def unchecked(folder: Path) -> list[Change]:
     """Return the changes in rules.yaml that were not rechecked; errors as for :func:`read_edits`."""
     return changes(listed(PLDResult.load(folder)), read_edits(folder))
+
+
+def _document(text: str, source: str) -> dict[str, list[Any]]:
+    """Return the lists in rules.yaml; a rule without an id gets one that is free."""
+    try:
+        document = read_yaml(text)
+    except ValueError as error:
+        raise DataError(f"{source}: {error}") from error
+    if not isinstance(document, dict) or not set(document) <= {"rules", "demos", "bench"} or "rules" not in document:
+        raise DataError(f"{source} needs a list 'rules', may have the lists 'demos' and 'bench', and nothing else.")
+    document = {name: rows or [] for name, rows in document.items()}
+    if wrong := [name for name, rows in document.items() if not isinstance(rows, list)]:
+        raise DataError(f"{source}: {wrong[0]!r} must be a list.")
+    rows = [row for name in ("rules", "bench") for row in document.get(name, ()) if isinstance(row, dict)]
+    taken = [row.get("id") for row in rows]
+    free = (name for number in count(1) if (name := f"user-rule-{number}") not in taken)
+    for row in rows:
+        if row.get("id") is None:
+            row["id"] = next(free)
+    return document
 
 
 def _place(old: Rule | None, new: Rule | None, was: int | None, now: int | None, *, moved: bool) -> list[str]:

@@ -6,12 +6,16 @@ import re
 from pathlib import Path
 
 import pytest
-from command_line import COMPILE, SIGNS, SMALL, refused, run
+from command_line import COMPILE, SIGNS, SMALL, refused, rows_of, run
 from dspy import lm15
 from engine import rule_following_lm
 
+from pld_dspy.calibrate.precedents import Precedents, Weights
 from pld_dspy.cli import run_spec
 from pld_dspy.cli.search import unfinished_compile
+from pld_dspy.local.embedding import tfidf_svd
+from pld_dspy.run.folder import RunFolder
+from pld_dspy.run.result import PLDResult
 
 
 class TestCalibrate:
@@ -66,6 +70,28 @@ class TestCalibrate:
         path.write_text(json.dumps({**offsets, "values": [30.0, 0.0]}), encoding="utf-8")
         assert json.loads(run("evaluate", "run", "--json").stdout)["per_label"]["food"]["recall"] == 1.0
         assert json.loads(run("evaluate", "run", "--json").stdout)["per_label"]["sport"]["recall"] == 0.0
+
+        folder = RunFolder("run")
+        text = folder.rules.read_text(encoding="utf-8")
+        folder.rules.write_text(text.replace("match or goal", "match"), encoding="utf-8")
+        shown = run("recheck", "run", "--test").stdout
+        assert "With the run's calibration, which was fitted under the rules of the compile." in shown
+        assert "validation: macro-F1 0.333 [0.20, 0.88] -> 0.333" in shown
+        result = PLDResult.load(folder.path)
+        assert result.validation.compiled.accuracy == 0.875, "as in a compile: without calibration"
+        assert result.calibration.compiled.calibrated.score.n == result.test.compiled.n == 8
+
+        # Precedents that weigh all decide whatever the rules say; an example itself, here with a wrong label, does not.
+        rows = [*({**row, "topic": "food"} for row in rows_of("val")), *rows_of("train")]
+        texts, golds, ids = ([row[name] for row in rows] for name in ("text", "topic", "id"))
+        known = Precedents.of(texts, golds, ids, tuple(SIGNS), tfidf_svd, count=1)
+        folder.precedents.write_text(known.with_weights(Weights(student=0, nearest=1)).model_dump_json(), "utf-8")
+        path.write_text(json.dumps(offsets), encoding="utf-8")
+        folder.rules.write_text("rules: []", encoding="utf-8")
+        shown = run("recheck", "run").stdout
+        assert "validation: macro-F1 1.000" in shown
+        assert "No answer changed." in shown
+        assert PLDResult.load(folder.path).calibration.compiled.calibrated is None
 
     def test_a_damaged_calibration_is_refused(self, calibrated: str) -> None:
         Path("run/calibration.json").write_text('{"labels": ["food"], "values": []}', encoding="utf-8")
