@@ -109,7 +109,11 @@ def _state(folder: Path, edits: Sequence[Change]) -> State:
         return State("void", "The signature cannot be read", [str(error)])
     what = [f"{change.rule_id}: {', '.join(change.what)}" for change in edits]
     if signature and faults:
-        return State("void", f"Signature void: {signature.by} signed on {signature.when[:10]}, and it has changed since", faults + what)
+        return State(
+            "void",
+            f"Signature void: {signature.by} signed on {signature.when[:10]}, and it has changed since",
+            faults + what,
+        )
     if signature:
         return State("signed", f"Signed by {signature.by} on {signature.when[:10]}; the signature is valid")
     if edits:
