@@ -75,7 +75,8 @@ def _write_prompt(
     from ..student.decision import Decision
 
     context, rules, offsets = opened.context, opened.after, opened.offsets
-    task, notes, bias = context.task, [], {}
+    task, notes = context.task, list[str]()
+    bias: dict[str, float] = {}
     program = with_rules(context.student, task, rules or None)
     recorder = Recorder(program, task, lm, adapter)
     template = template_of(recorder, task)
@@ -89,9 +90,9 @@ def _write_prompt(
             if bias
             else f"Without the run's calibration: {cause}."
         )
-    answers = kept_answers(context, rules, offsets if bias else None)
-    golden = golden_examples(context, answers, recorder, template)
-    if left_out := sum(map(len, answers.values())) - len(golden):
+    kept = kept_answers(context, rules, offsets if bias else None)
+    golden = golden_examples(context, kept, recorder, template)
+    if left_out := len(context.splits.val) + len(context.splits.test) - len(golden):
         notes.append(f"{left_out} validation and test examples are left out: no answer, or one that took two calls.")
     asks_label = Decision.of(dict(program.named_predictors())[task.predictor].signature) is not None
     write_bundle(

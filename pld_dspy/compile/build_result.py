@@ -112,9 +112,6 @@ def _notes(context: CompileContext) -> Iterator[str]:
     if context.audit.suspects:
         yield _suspects_note(context.audit.suspects)
     yield from _search_notes(context)
-    rules = (context.found.best or RuleSet()).rules
-    if found := lint_learned(rules, context.task.labels, context.explanations.micro_rules):
-        yield f"Findings in the rules: {len(found)}. To list them: pld-dspy lint RUN"
     yield from _resolve_notes(context)
     if context.calibration is not None:
         yield from _calibration_notes(context.calibration)
@@ -149,6 +146,9 @@ def _search_notes(context: CompileContext) -> Iterator[str]:
         )
     if context.found.best is None:
         yield "No rule set beat the unchanged student on validation: the student came back unchanged."
+    rules = (context.found.best or RuleSet()).rules
+    if found := lint_learned(rules, context.task.labels, context.explanations.micro_rules):
+        yield f"Findings in the rules: {len(found)}. To list them: pld-dspy lint RUN"
 
 
 def _suspects_note(suspects: Sequence[Suspect]) -> str:

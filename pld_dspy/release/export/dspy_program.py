@@ -23,7 +23,8 @@ def write_program(
     Args:
         folder: where the files go, empty or new.
         program: the compiled program, calibrated or not.
-        imports, student: lines of Python that import what is needed, and an expression for the unchanged program.
+        imports: lines of Python that import what is needed.
+        student: an expression for the unchanged program.
         adapter: an expression for the adapter that was scored.
         manifest: fields of :class:`Manifest`.
 

@@ -14,8 +14,8 @@ from .golden import Golden
 from .requests import read_json, write_json
 from .template import Template, fill
 
-_OPENS = re.compile(r"\{\{|\{%|\{#")
-_ESCAPED = re.compile(r'\{\{ "(\{\{|\{%|\{#)" \}\}')
+_OPENS = re.compile(r"\{[{%#]|\{\Z")  # the last one may stand before a variable
+_ESCAPED = re.compile(r'\{\{ "(\{[{%#]?)" \}\}')
 
 
 def escape(text: str) -> str:
@@ -68,7 +68,7 @@ def read_promptfoo(folder: Path, markers: Mapping[str, str]) -> Template:
     *before, last = read_json(folder / "prompt.json")
     own = {name: f"{{{{ {name} }}}}" for name in markers}
     # In one pass: what an escape stands for is no marker.
-    named = {f'{{{{ "{opens}" }}}}': opens for opens in ("{{", "{%", "{#")}
+    named = {f'{{{{ "{opens}" }}}}': opens for opens in ("{{", "{%", "{#", "{")}
     texts = {**{place: markers[name] for name, place in own.items()}, **named}
     content = fill(last["content"], {place: place for place in texts}, texts)
     plain = [{**one, "content": _ESCAPED.sub(r"\1", one["content"])} for one in before]

@@ -18,9 +18,9 @@ from ...student.compose import copied
 from ...task.task import Task
 
 SETTINGS = (
-    "max_tokens max_completion_tokens temperature top_p seed stop presence_penalty frequency_penalty response_format "
-    "reasoning_effort"
-).split()
+    *("max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "stop"),
+    *("presence_penalty", "frequency_penalty", "response_format", "reasoning_effort"),
+)
 """Settings of a call that stand in the body of a request under the same name, and decide its answer."""
 
 _BEGIN, _END = "\ue000", "\ue001"  # private characters around an input's name, while the adapter forms the messages

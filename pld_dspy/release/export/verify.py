@@ -33,7 +33,8 @@ class Verified(BaseModel):
 
 
 def golden_of(folder: Path, n: int | None = None) -> list[Golden]:
-    """Return the golden examples of a bundle: all, or ``n`` at even distances."""
+    """Return the golden examples of a bundle, all or ``n`` at even distances; errors as for :func:`read_bundle`."""
+    read_bundle(folder)
     found = read_jsonl(folder / "golden.jsonl", Golden)
     return found if n is None else found[:: max(1, len(found) // n)][:n]
 
@@ -66,7 +67,7 @@ def server(api_base: str, api_key: str | None = None) -> Ask:
 
     def ask(body: Mapping[str, Any]) -> str:
         try:
-            answer: Any = client.post("/chat/completions", body=dict(body), cast_to=object)  # type: ignore[type-var]
+            answer: Any = client.post("/chat/completions", body=dict(body), cast_to=object)
             return str(answer["choices"][0]["message"]["content"] or "")
         except (OpenAIError, LookupError, TypeError) as error:
             cause = without_secrets(str(error))
