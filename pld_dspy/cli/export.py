@@ -35,7 +35,7 @@ def export(
     from ..release.edits import listed, unchecked
     from ..release.signature import read_signature, require_signature
     from .finished_run import FinishedRun
-    from .recheck import open_recheck
+    from .open_recheck import open_recheck
 
     silence_libraries()
     finished = FinishedRun.open(run)

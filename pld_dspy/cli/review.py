@@ -29,7 +29,8 @@ def review(
     import webbrowser
     from contextlib import suppress
 
-    from ..release.review import Review, ReviewServer
+    from ..release.review import ReviewServer
+    from ..release.review_page import Review
     from ..release.trail import login
 
     with stdout_to_stderr():
@@ -51,7 +52,7 @@ def _flips(path: Path, rules: RuleSet) -> tuple[Flips | None, str]:
     from ..release.edits import listed
     from ..release.flips import find_flips, unconnected_lm
     from .finished_run import FinishedRun
-    from .recheck import open_recheck
+    from .open_recheck import open_recheck
 
     try:
         finished = FinishedRun.open(path)

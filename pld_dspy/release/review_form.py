@@ -1,4 +1,4 @@
-"""What a posted form of the review page does to the rules and the bench."""
+"""What the form of one rule on the review page does to the rules and the bench."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from ..rules import PEOPLE, UNKNOWN, Rule
 from .edits import Listed
 
 Form = Mapping[str, str]
+
+
+class StaleForm(DataError):
+    """A form was made from a rules.yaml that is no longer there."""
 
 
 def edited(lists: Listed, form: Form) -> Listed:

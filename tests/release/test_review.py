@@ -18,7 +18,8 @@ from pld_dspy.errors import DataError
 from pld_dspy.ledger.jsonl import read_jsonl, write_jsonl
 from pld_dspy.release.edits import read_edits
 from pld_dspy.release.flips import Flip
-from pld_dspy.release.review import Review, ReviewServer
+from pld_dspy.release.review import ReviewServer
+from pld_dspy.release.review_page import Review
 from pld_dspy.release.signature import sign
 from pld_dspy.release.trail import read_trail
 from pld_dspy.rules import MicroRule, RuleSet
