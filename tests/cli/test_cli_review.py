@@ -24,9 +24,11 @@ def test_the_page_is_served_until_the_command_is_interrupted(
 
     def browse(address: str) -> None:
         def look() -> None:
-            with urllib.request.urlopen(address, timeout=20) as answer:
-                pages.append(answer.read().decode())
-            signal.pthread_kill(main, signal.SIGINT)
+            try:
+                with urllib.request.urlopen(address, timeout=20) as answer:
+                    pages.append(answer.read().decode())
+            finally:
+                signal.pthread_kill(main, signal.SIGINT)  # Ctrl+C
 
         threading.Thread(target=look).start()
 
