@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from tqdm import tqdm
 
 from ..errors import DataError
 from .options import By, RunArgument, StudentServer, with_option_groups
-from .streams import silence_libraries
+from .streams import escape_control_characters, silence_libraries
+
+if TYPE_CHECKING:
+    from ..release.edits import Change, Listed
+    from ..release.recheck import Recheck, SplitRecheck
+    from .finished_run import FinishedRun
 
 
 @with_option_groups
@@ -25,53 +30,59 @@ def recheck(
     server: StudentServer,
 ) -> None:
     """Score the rules as people edited them in rules.yaml, and make them the run's current version."""
-    import dspy
-
     from ..release.edits import changes, listed, read_edits
     from ..release.report import write_report
     from ..release.trail import append
     from ..release.version import edited_result, replace_version, rescored_result
-    from ..student.compose import with_rules
     from .finished_run import FinishedRun
-    from .open_recheck import open_recheck
     from .printing import console, print_recheck
-    from .streams import escape_control_characters
 
     silence_libraries()
-    finished, out = FinishedRun.open(run), console()
-    edited = read_edits(run)
+    finished, edited, out = FinishedRun.open(run), read_edits(run), console()
     made = changes(listed(finished.result), edited)
     if not made:
         typer.echo("Nothing has changed in rules.yaml since the last compile or recheck: nothing was asked.")
         return
     for change in made:
         out.print(escape_control_characters(str(change)), soft_wrap=True)
-    result, program, figures = edited_result(finished.result, edited, made), None, {}
+    result, program = edited_result(finished.result, edited, made), None
+    found: dict[str, SplitRecheck] = {}
     if finished.result.rules.digest == edited[0].digest and not test:
         typer.echo("The student reads what it read before: nothing was asked, and all figures stand.")
     else:
-        splits, started = ["validation", *(["test"] if test else [])], time.perf_counter()
-        model = finished.spec.student.at(server.student_api_base, server.student_api_key_env)
-        model.check()
-        with dspy.context(lm=model.lm(), adapter=finished.spec.dspy_adapter()):
-            checked = open_recheck(finished, edited, made)
-            if test and not checked.examples("test"):
-                raise DataError(f"{run} has no test split. Leave out --test.")
-            calls = checked.unanswered(splits)
-            typer.echo(f"Student calls to make on {' and '.join(splits)}: {calls}. All other answers are known.")
-            with tqdm(desc="recheck", unit="answer", disable=None, leave=False) as bar:
-                found = {split: checked.ask(split, bar.update) for split in splits}
-            result = rescored_result(result, checked, found, seconds=time.perf_counter() - started)
-        program = with_rules(checked.context.student, checked.context.task, checked.after or None)
+        started = time.perf_counter()
+        checked, found = _ask(finished, edited, made, ["validation", *(["test"] if test else [])], server)
+        result = rescored_result(result, checked, found, seconds=time.perf_counter() - started)
+        program = checked.program
         if checked.offsets is not None:
             typer.echo("With the run's calibration, which was fitted under the rules of the compile.")
-        for split, one in found.items():
-            print_recheck(out, split, one)
-            figures[split] = {**one.difference.model_dump(mode="json"), "flips": len(one.flips)}
+    for split, one in found.items():
+        print_recheck(out, split, one)
     if dry_run:
         typer.echo("Nothing was changed. Without --dry-run, these rules become the run's current version.")
         return
     kept = replace_version(run, finished.result, result, program)
+    figures = {split: one.difference.model_dump(mode="json") for split, one in found.items()}
     append(run, "rechecked", by=by, changes=list(map(str, made)), figures=figures)
     write_report(run)
     typer.echo(f"The edited rules are in place; the version before is kept in {kept}.")
+
+
+def _ask(
+    finished: FinishedRun, edited: Listed, made: list[Change], splits: list[str], server: StudentServer
+) -> tuple[Recheck, dict[str, SplitRecheck]]:
+    """Ask the run's student about ``splits``, after saying how many calls that takes."""
+    import dspy
+
+    from .open_recheck import open_recheck
+
+    model = finished.spec.student.at(server.student_api_base, server.student_api_key_env)
+    model.check()
+    with dspy.context(lm=model.lm(), adapter=finished.spec.dspy_adapter()):
+        checked = open_recheck(finished, edited, made)
+        if missing := [split for split in splits if not checked.examples(split)]:
+            raise DataError(f"{finished.folder.path} has no {missing[0]} split. Leave out --{missing[0]}.")
+        calls = checked.unanswered(splits)
+        typer.echo(f"Student calls to make on {' and '.join(splits)}: {calls}. All other answers are known.")
+        with tqdm(desc="recheck", unit="answer", disable=None, leave=False) as bar:
+            return checked, {split: checked.ask(split, bar.update) for split in splits}

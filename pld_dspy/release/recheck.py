@@ -10,9 +10,12 @@ import dspy
 from ..calibrate.precedents import Precedents
 from ..calibrate.students import weigh
 from ..compile.context import CompileContext
+from ..errors import ModelError
+from ..ledger.answer import REFUSED
 from ..rules import RuleSet
 from ..scoring.difference import Difference, difference
 from ..scoring.offsets import Offsets
+from ..student.compose import with_rules
 from ..student.evaluator import Evaluation
 from ..student.redecide import redecide
 from ..task.task import example_id
@@ -76,6 +79,11 @@ class Recheck:
     offsets: Offsets | None = None
     precedents: Precedents | None = None
 
+    @property
+    def program(self) -> dspy.Module:
+        """The student under the edited rules, without calibration."""
+        return with_rules(self.context.student, self.context.task, self.after or None)
+
     def examples(self, split: str) -> list[dspy.Example]:
         """Return the examples of "validation" or "test"."""
         return dict(self.context.splits.non_empty()).get(split, [])
@@ -87,12 +95,21 @@ class Recheck:
         return len(set().union(*missing))
 
     def ask(self, split: str, on_answer: Callable[[], object] | None = None) -> SplitRecheck:
-        """Ask the student about a split under both lists and without rules; only what has no answer yet is asked."""
+        """Ask the student about a split under both lists and without rules; only what has no answer yet is asked.
+
+        ModelError if calls are lost; what a model refuses for good is a wrong answer, as in a compile.
+        """
         examples, task = self.examples(split), self.context.task
         unchanged, old, edited = (
             self.context.evaluator.evaluate(rules, examples, stage=STAGE, on_answer=on_answer)
             for rules in (None, self.before or None, self.after or None)
         )
+        failed = self.context.ledger.failed("student", [task.arguments(example) for example in examples])
+        if lost := [error for error in failed.values() if not error.startswith(REFUSED)]:
+            raise ModelError(
+                f"{len(lost)} of the {split} examples got no answer: {lost[0]}. The run is as it was. Recheck again: "
+                "only these are asked."
+            )
         before, after = (self._as_delivered(split, examples, own) for own in (old, edited))
         golds = task.golds(examples)
         rows = zip(examples, golds, before.labels, after.labels, strict=True)

@@ -96,10 +96,10 @@ def _signed(folder: Path) -> dict[str, Any]:
 def _differences(signature: Signature, current: dict[str, Any]) -> Iterator[str]:
     names = {"files": "the file", "data": "the fingerprint of the data", "model": "the model's setting"}
     for field, title in names.items():
-        signed, now = getattr(signature, field), current[field]
-        for name in {**signed, **now}:
-            if signed.get(name) != now.get(name):
-                what = "is missing" if name not in now else "is new" if name not in signed else "has changed"
+        signed, found = getattr(signature, field), current[field]
+        for name in {**signed, **found}:
+            if signed.get(name) != found.get(name):
+                what = "is missing" if name not in found else "is new" if name not in signed else "has changed"
                 yield f"{title[0].upper()}{title[1:]} {name} {what} since {signature.by} signed on {signature.when}."
 
 

@@ -20,7 +20,6 @@ from ..run.folder import RunFolder
 from ..run.outcome import write_outcome
 from ..run.result import Comparison, PLDResult
 from ..scoring.difference import difference
-from ..student.compose import with_rules
 from .edits import Change, Listed, read_edits
 from .recheck import STAGE, Recheck, SplitRecheck
 from .trail import TRAIL, now
@@ -58,10 +57,9 @@ def rescored_result(
     earlier = [one if one.startswith((EDITED, EARLIER)) else f"{EARLIER}{one}" for one in result.notes[1:]]
     spent = context.ledger.spent["student", STAGE]
     cost = spent.model_copy(update={"call_seconds": round(spent.call_seconds, 2)})
-    program = with_rules(context.student, context.task, recheck.after or None)
     update: dict[str, Any] = {
         "improved": bool(recheck.after),
-        "instructions": dict(program.named_predictors())[context.task.predictor].signature.instructions,
+        "instructions": dict(recheck.program.named_predictors())[context.task.predictor].signature.instructions,
         "validation": _comparison(recheck, "validation", validation),
         "test": None if test is None else _comparison(recheck, "test", test),
         "costs": {**result.costs, "student": {**result.costs["student"], STAGE: cost}},

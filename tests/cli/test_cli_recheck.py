@@ -9,9 +9,10 @@ from pathlib import Path
 import dspy
 import pytest
 from command_line import COMPILE, SMALL, refused, run
-from engine import calls
+from engine import calls, timeout_error
 
 from pld_dspy.cli import run_spec
+from pld_dspy.ledger import patience
 from pld_dspy.release import report
 from pld_dspy.release.edits import read_edits, write_edits
 from pld_dspy.release.trail import read_trail
@@ -69,6 +70,7 @@ def test_every_answer_that_changes_is_shown_and_the_version_before_is_kept(done:
     assert "mine" in RunFolder(RUN).report.read_text(encoding="utf-8")
     assert [(line.what, line.by) for line in read_trail(RUN)][1:] == [("rechecked", "Ann")]
     assert json.loads(run("evaluate", "run", "--json").stdout)["accuracy"] == 0.625
+    assert json.loads(run("evaluate", "run/versions/1", "--json").stdout)["accuracy"] == 1.0
 
 
 @pytest.fixture
@@ -143,6 +145,21 @@ class TestRecheck:
             shutil.copy(RUN / "versions" / "1" / name, RUN / name)
         assert "calls to make on validation: 0." in said()
         assert [path.name for path in (RUN / "versions").iterdir()] == ["1"]
+
+    def test_calls_that_are_lost_are_no_wrong_answers(
+        self, done: Path, student: dspy.LM, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(patience, "PATIENCE", 0.0)
+        edit(lambda rules: [RULE])
+        before, student.engine.failures = files(), (timeout_error("[3]"),)
+
+        result = run("recheck", "run")
+        assert result.exit_code == 1
+        assert "1 of the validation examples got no answer: lost: " in result.stderr
+        assert files() == before
+
+        student.engine.failures = ()
+        assert "calls to make on validation: 1." in said()
 
     def test_an_edit_made_while_the_student_is_asked_is_not_lost(
         self, done: Path, student: dspy.LM, monkeypatch: pytest.MonkeyPatch

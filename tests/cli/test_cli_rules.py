@@ -87,7 +87,10 @@ def test_report_is_written_anew(done: Path) -> None:
 def test_starting_anew_leaves_no_report_of_the_old_compile(done: Path) -> None:
     RunFolder("run").open({"seed": 1}, resume=False)
 
-    assert sorted(path.name for path in Path("run").iterdir() if path.suffix != ".lock") == ["config.yaml"]
+    assert sorted(path.name for path in Path("run").iterdir() if path.suffix != ".lock") == [
+        "audit.jsonl",
+        "config.yaml",
+    ]
 
 
 def test_models_are_listed_with_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -409,7 +409,7 @@ def test_calibration_without_a_test_set_shows_its_offsets(tmp_path: Path) -> Non
     write_run(tmp_path, result.model_copy(update={"calibration": calibration(None)}))
     shown = Page(write_report(tmp_path))
     assert "+1.25" in shown.text
-    assert "no test set to measure its effect on" in shown.text
+    assert "No test set measured its effect" in shown.text
     assert "Compiled and calibrated" not in shown.text
     assert "Error rate among the most confident answers" not in shown.html
 
