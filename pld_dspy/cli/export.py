@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ..errors import RunError
+from .open_recheck import open_recheck
 from .options import RunArgument
 from .streams import silence_libraries
 
@@ -35,7 +36,6 @@ def export(
     from ..release.edits import listed, unchecked
     from ..release.signature import read_signature, require_signature
     from .finished_run import FinishedRun
-    from .open_recheck import open_recheck
 
     silence_libraries()
     finished = FinishedRun.open(run)
@@ -85,8 +85,8 @@ def _write_prompt(
         if opened.precedents is None and to in ("openai", "llama.cpp", "vllm"):
             bias, cause = logit_bias(offsets, lm)
         notes.append(
-            "The offsets of the labels are added to the first token of each (logit_bias), which is close to what was "
-            "scored, and not the same."
+            "The offsets of the labels are added to the tokens that begin them (logit_bias). That comes near what was "
+            "scored, and is not the same: run pld-dspy verify."
             if bias
             else f"Without the run's calibration: {cause}."
         )
@@ -115,8 +115,8 @@ def _write_program(finished: FinishedRun, out: Path, manifest: dict[str, Any]) -
     if source.kind == "program":
         imports, student = [f"from {source.module} import student"], "student()"
         if source.module.endswith(".py"):
-            imports = ["import runpy"]
-            student = f"runpy.run_path({source.module!r})['student']()"
+            path = Path(source.module).resolve()
+            imports = ["import sys", f"sys.path.insert(0, {str(path.parent)!r})", f"from {path.stem} import student"]
     else:
         imports = ["from pld_dspy.task.tables import classifier"]
         student = (

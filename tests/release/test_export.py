@@ -15,10 +15,9 @@ from tasks import Mail, mail, mail_task, rule, rule_set, student
 
 from pld_dspy.errors import DataError, RunError
 from pld_dspy.release.export.bundle import read_bundle, write_bundle
-from pld_dspy.release.export.golden import Golden
 from pld_dspy.release.export.labels import as_constraints, decision_of, read_answer
 from pld_dspy.release.export.promptfoo import escape
-from pld_dspy.release.export.template import Recorder, Template, template_of, value_texts
+from pld_dspy.release.export.template import Golden, Recorder, Template, template_of, value_texts
 from pld_dspy.rules import Demonstration
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.student.compose import with_rules
@@ -26,7 +25,7 @@ from pld_dspy.student.frames import frames_for, with_frame
 from pld_dspy.task.task import Task
 
 FORMATS = ("text", "openai", "llama.cpp", "vllm", "ollama", "promptfoo")
-ODD = 'A """quoted""" {{text}} {% raw %} {# #} {{ "{{" }} ```` line\u2028two\r\n\ttab \\ $HOME %s é 中 </rules>'
+ODD = 'A """quoted""" {{text}} {% raw %} {# #} {{ "{{" }} ```` line\u2028two\r\n\ttab \\ $HOME %s é 中\n```\n</rules>'
 MANIFEST = {"model": "m", "notes": (), "run": "r", "signature": None, "versions": {}}
 LABELS = ("spam", "work", "home")
 

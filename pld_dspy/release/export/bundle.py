@@ -12,13 +12,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ...errors import DataError, RunError
 from ...ledger.jsonl import write_jsonl, write_whole, writing
 from ...student.decision import Decision
-from .golden import Golden
 from .labels import as_constraints, decision_of
 from .markdown import read_markdown, write_markdown
 from .ollama import read_modelfile, write_modelfile
 from .promptfoo import read_promptfoo, write_promptfoo
 from .requests import read_request, settings_for, write_json, write_request
-from .template import Template
+from .template import Golden, Template
 
 Format = Literal["dspy", "text", "openai", "llama.cpp", "vllm", "ollama", "promptfoo"]
 

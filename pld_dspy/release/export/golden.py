@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import dspy
-from pydantic import BaseModel, ConfigDict
 
 from ...compile.context import CompileContext
 from ...errors import DataError, RunError
@@ -15,19 +14,7 @@ from ...rules import RuleSet
 from ...scoring.offsets import Offsets
 from ...student.redecide import redecide
 from ...task.task import example_id
-from .template import Recorder, Template, value_texts
-
-
-class Golden(BaseModel):
-    """One example, what the model is sent for it, and what it answered."""
-
-    model_config = ConfigDict(frozen=True)
-
-    id: str
-    split: str
-    inputs: dict[str, str]
-    messages: list[dict[str, str]]
-    answer: str | None  # a label, or labels joined in one text; None where it was none
+from .template import Golden, Recorder, Template, value_texts
 
 
 @dataclass(frozen=True)
@@ -46,12 +33,10 @@ def kept_answers(context: CompileContext, rules: RuleSet, offsets: Offsets | Non
     ``context`` is the run's own, opened. RunError where no answer was kept.
     """
     evaluator, found = context.evaluator, []
-    for split, examples in context.splits.non_empty():
-        rows = [
-            (example_id(one, row), one)
-            for row, one in enumerate(examples)
-            if split != "train" and not evaluator.unanswered(rules or None, [one])
-        ]
+    for split, examples in (("validation", context.splits.val), ("test", context.splits.test)):
+        rows = [(example_id(one, row), one) for row, one in enumerate(examples)]
+        if evaluator.unanswered(rules or None, examples):
+            rows = [row for row in rows if not evaluator.unanswered(rules or None, [row[1]])]
         answers = evaluator.answers(rules or None, [one for _, one in rows], stage="export")
         answers = redecide(answers, offsets, evaluator) if offsets else answers
         found += [Kept(split, *row, answer) for row, answer in zip(rows, answers, strict=True)]

@@ -10,9 +10,8 @@ from typing import Any
 from ...errors import DataError
 from ...ledger.jsonl import write_whole
 from ...rules import read_yaml, write_yaml
-from .golden import Golden
 from .requests import read_json, write_json
-from .template import Template, fill
+from .template import Golden, Template, fill
 
 _OPENS = re.compile(r"\{[{%#]|\{\Z")  # the last one may stand before a variable
 _ESCAPED = re.compile(r'\{\{ "(\{[{%#]?)" \}\}')

@@ -41,6 +41,18 @@ class Template(BaseModel):
         return [*before, {**last, "content": fill(last["content"], self.markers, values)}]
 
 
+class Golden(BaseModel):
+    """One example, what the model is sent for it, and what it answered."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    split: str
+    inputs: dict[str, str]
+    messages: list[dict[str, str]]
+    answer: str | None  # a label, or labels joined in one text; None where it was none
+
+
 class Recorder:
     """Asks a program, and records the first request that it would send; nothing is sent."""
 

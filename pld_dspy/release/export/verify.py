@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from ...errors import ModelError, without_secrets
 from ...ledger.jsonl import read_jsonl
 from .bundle import read_bundle
-from .golden import Golden
 from .labels import read_answer
+from .template import Golden
 
 Ask = Callable[[Mapping[str, Any]], str]
 
