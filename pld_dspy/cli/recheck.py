@@ -9,7 +9,6 @@ import typer
 from tqdm import tqdm
 
 from ..errors import DataError
-from .open_recheck import open_recheck
 from .options import By, RunArgument, StudentServer, with_option_groups
 from .streams import escape_control_characters, silence_libraries
 
