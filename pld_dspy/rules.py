@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -164,9 +164,12 @@ class RuleSet(BaseModel):
 
     def to_yaml(self, bench: Sequence[Rule] = ()) -> str:
         """Return the rules in order, the demonstrations and the bench as YAML that people can read, edit and sign."""
+        return write_yaml(self.document(bench), width=100)
+
+    def document(self, bench: Sequence[Rule] = ()) -> dict[str, Any]:
+        """Return the plain values of :meth:`to_yaml`."""
         demos = {"demos": [demo.model_dump() for demo in self.demos]} if self.demos else {}
-        document = {"rules": [_plain(rule) for rule in self.rules], **demos, "bench": [_plain(rule) for rule in bench]}
-        return write_yaml(document, width=100)
+        return {"rules": [_plain(rule) for rule in self.rules], **demos, "bench": [_plain(rule) for rule in bench]}
 
     @staticmethod
     def from_yaml(text: str) -> RuleSet:
@@ -185,9 +188,16 @@ class RuleSet(BaseModel):
         """
         try:
             document = read_yaml(text)
+        except ValueError as error:
+            raise DataError(f"Not a rule set: {error}. It needs a list 'rules' of id and text.") from error
+        return RuleSet.with_bench_from(document)
+
+    @staticmethod
+    def with_bench_from(document: Any) -> tuple[RuleSet, tuple[Rule, ...]]:
+        """Return the chosen rules and the bench of a :meth:`document`; DataError as for :meth:`from_yaml`."""
+        try:
             listed, benched = document["rules"], document.get("bench") or ()
-            taken = [row.get("id") for row in (*listed, *benched)]
-            free = (name for number in count(1) if (name := f"user-rule-{number}") not in taken)
+            free = free_ids([*listed, *benched])
             rules = tuple(_from_plain(row, free) for row in listed)
             bench = tuple(_from_plain(row, free) for row in benched)
             chosen = RuleSet(rules=rules, demos=tuple(document.get("demos", ())))
@@ -232,7 +242,7 @@ def read_yaml(text: str) -> Any:
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:  # the last three of wrong !!tags
-        raise ValueError(f"it is no plain YAML: {error}") from error
+        raise ValueError(f"it is no plain YAML: {error}".replace('"<unicode string>", ', "")) from error
 
 
 def teacher_origin(kind: str, draw: int = 0) -> str:
@@ -254,6 +264,12 @@ def by_example(rule: Rule, micro_rules: Iterable[MicroRule]) -> dict[str, MicroR
     """Return example id -> micro-rule; of an example with several, the one for a label of ``rule``."""
     same_label_last = sorted(micro_rules, key=lambda item: item.label in rule.labels)
     return {item.example_id: item for item in same_label_last}
+
+
+def free_ids(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield ids for rules that people wrote without one, ``user-rule-1`` and so on, that no rule in ``rows`` has."""
+    taken = {row.get("id") for row in rows}
+    return (name for number in count(1) if (name := f"user-rule-{number}") not in taken)
 
 
 def strip_rules(instructions: str) -> str:

@@ -144,7 +144,18 @@ def test_every_dependency_has_a_least_and_a_first_unknown_version():
     assert [one for one in wanted if ">=" not in one or ",<" not in one] == []
 
 
-@pytest.mark.parametrize("name", ["py.typed", "release/report.html.j2", "demo/records.jsonl", "demo/rationales.jsonl"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "py.typed",
+        "release/report.html.j2",
+        "release/review.html.j2",
+        "release/review.css",
+        "release/review.js",
+        "demo/records.jsonl",
+        "demo/rationales.jsonl",
+    ],
+)
 def test_data_files_lie_within_the_package_and_are_not_ignored(name):
     assert (ROOT / "pld_dspy" / name).is_file()
     ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").split()

@@ -20,6 +20,7 @@ from .export import export
 from .lint import lint
 from .options import RunArgument
 from .recheck import recheck
+from .review import review
 from .rules import rules
 from .search import search_command
 from .sign import sign
@@ -63,7 +64,7 @@ app = typer.Typer(
 )
 app.command("compile")(compile_command)
 app.command("search")(search_command)
-for command in (baselines, demo, effects, evaluate, export, lint, recheck, rules, sign, verify):
+for command in (baselines, demo, effects, evaluate, export, lint, recheck, review, rules, sign, verify):
     app.command()(command)
 models_app = typer.Typer()
 app.add_typer(models_app, name="models")

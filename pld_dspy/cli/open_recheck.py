@@ -1,21 +1,15 @@
-"""The student and data of a finished run, rebuilt as its compile had them: for recheck, review and export."""
+"""A finished run of the command line, opened to ask its student under edited rules, or to read what it answered."""
 
 from __future__ import annotations
 
-import dspy
+from typing import TYPE_CHECKING
 
-from ..compile.context import fingerprint
-from ..compile.inputs import check_inputs
 from ..errors import DataError
-from ..ledger.ledger import Ledger
-from ..ledger.patience import PATIENCE
-from ..release.edits import Change, Listed
-from ..release.recheck import Recheck
-from ..scoring.objective import Objective
-from ..search.search_config import SearchConfig
-from ..student.adapter import asking_for_logprobs
-from ..student.compose import with_rules
-from .finished_run import FinishedRun
+
+if TYPE_CHECKING:
+    from ..release.edits import Change, Listed
+    from ..release.recheck import Recheck
+    from .finished_run import FinishedRun
 
 
 def open_recheck(finished: FinishedRun, edited: Listed, made: list[Change]) -> Recheck:
@@ -24,6 +18,18 @@ def open_recheck(finished: FinishedRun, edited: Listed, made: list[Change]) -> R
     Raises:
         DataError: the data or the program is no longer what was compiled.
     """
+    import dspy
+
+    from ..compile.context import fingerprint
+    from ..compile.inputs import check_inputs
+    from ..ledger.ledger import Ledger
+    from ..ledger.patience import PATIENCE
+    from ..release.recheck import Recheck
+    from ..scoring.objective import Objective
+    from ..search.search_config import SearchConfig
+    from ..student.adapter import asking_for_logprobs
+    from ..student.compose import with_rules
+
     spec, arguments = finished.spec.load()
     document, result = finished.folder.settings(), finished.result
     settings = document["settings"]

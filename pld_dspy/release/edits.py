@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from itertools import count
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import yaml
+
 from ..errors import DataError, RunError
 from ..ledger.jsonl import write_whole
-from ..rules import BY_PEOPLE, PEOPLE, UNKNOWN, Rule, RuleSet, read_yaml, write_yaml
+from ..rules import BY_PEOPLE, PEOPLE, UNKNOWN, Rule, RuleSet, free_ids, read_yaml
 from ..run.folder import RunFolder
 from ..run.result import PLDResult
 
@@ -83,9 +84,9 @@ def parse_edits(text: str, result: PLDResult, *, source: str = "rules.yaml") -> 
         for number, row in enumerate(document.get(name, ()), start=1):
             if fault := next(_faults(row, name, [*labels]), None):
                 own = f" ({row['id']})" if isinstance(row, dict) and row.get("id") else ""
-                raise DataError(f"{source}: {name} {number}{own} {fault}")
+                raise DataError(f"{source} line {_line(text, name, number)}: {name} {number}{own} {fault}")
     try:
-        rules, bench = RuleSet.with_bench_from_yaml(write_yaml(document))
+        rules, bench = RuleSet.with_bench_from(document)
     except DataError as error:
         raise DataError(f"{source}: {error}") from error
     known = {rule.id: rule.wordings for rule in own_rules}
@@ -95,7 +96,7 @@ def parse_edits(text: str, result: PLDResult, *, source: str = "rules.yaml") -> 
 
 def changes(before: Listed, after: Listed) -> list[Change]:
     """Return what people changed, rule by rule; empty where both lists are written the same."""
-    if before[0].to_yaml(before[1]) == after[0].to_yaml(after[1]):
+    if before[0].document(before[1]) == after[0].document(after[1]):
         return []
     old, new = ({rule.id: rule for rule in (*rules.rules, *bench)} for rules, bench in (before, after))
     orders = [[rule.id for rule in rules.rules] for rules, _ in (before, after)]
@@ -132,8 +133,7 @@ def _document(text: str, source: str) -> dict[str, list[Any]]:
     if wrong := [name for name, rows in document.items() if not isinstance(rows, list)]:
         raise DataError(f"{source}: {wrong[0]!r} must be a list.")
     rows = [row for name in ("rules", "bench") for row in document.get(name, ()) if isinstance(row, dict)]
-    taken = [row.get("id") for row in rows]
-    free = (name for number in count(1) if (name := f"user-rule-{number}") not in taken)
+    free = free_ids(rows)
     for row in rows:
         if row.get("id") is None:
             row["id"] = next(free)
@@ -180,6 +180,13 @@ def _faults(row: Any, place: str, labels: Sequence[str]) -> Iterator[str]:
         yield "is banned and stands among the rules. Move it to the bench, or take the ban away."
     if row.get("pin") and place == "bench":
         yield "is pinned and stands on the bench. Move it to the rules, or take the pin away."
+
+
+def _line(text: str, place: str, number: int) -> int:
+    """Return the line on which the rule ``number`` of a list begins, counted from 1."""
+    root: Any = yaml.compose(text, yaml.SafeLoader)
+    rows = {key.value: value for key, value in root.value}[place]
+    return int(rows.value[number - 1].start_mark.line) + 1
 
 
 def _with_origin(rule: Rule, known: dict[str, tuple[str, ...]]) -> Rule:

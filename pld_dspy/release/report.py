@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from ..calibrate.calibration import Calibration
 from ..ledger.jsonl import read_jsonl, write_whole
 from ..resolve.records import PatchRecord
-from ..rules import MicroRule, Rule, by_example
+from ..rules import MicroRule
 from ..run.folder import RunFolder
 from ..run.progress import read_trials
 from ..run.result import Comparison, PLDResult
 from ..scoring.score import NO_ANSWER, Score
+from .pages import supporting_examples, template
 from .plots import plot_labels, plot_learning_curve, plot_progress, plot_reliability, plot_risk_coverage
-
-EXAMPLES_SHOWN = 30
-"""Supporting examples that the page shows in full per rule; of the others it gives the ids."""
 
 
 def write_report(folder: Path) -> Path:
@@ -35,12 +31,12 @@ def write_report(folder: Path) -> Path:
     micro_rules = read_jsonl(run.micro_rules, MicroRule) if run.micro_rules.is_file() else []
     shown = result.test or result.validation
     splits = [(name, split) for name, split in (("test", result.test), ("validation", result.validation)) if split]
-    page = _template().render(
+    page = template("report.html.j2").render(
         name=run.path.resolve().name,
         result=result,
         shown=shown,
         splits=splits,
-        examples={rule.id: _examples(rule, micro_rules) for rule in (*result.rules.rules, *result.bench)},
+        examples={rule.id: supporting_examples(rule, micro_rules) for rule in (*result.rules.rules, *result.bench)},
         confusions=[(title, _confusion(score, result.labels)) for title, score in _students(shown)],
         progress=plot_progress(trials) if trials else None,
         bars=plot_labels(_students(shown), result.labels),
@@ -52,20 +48,6 @@ def write_report(folder: Path) -> Path:
     )
     write_whole(run.report, page)
     return run.report
-
-
-def _template() -> Template:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["rate"] = "{:.3f}".format
-    environment.filters["change"] = "{:+.3f}".format
-    environment.filters["count"] = "{:,}".format
-    environment.filters["p_value"] = lambda p: "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-    return environment.from_string(files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8"))
-
-
-def _examples(rule: Rule, micro_rules: Sequence[MicroRule]) -> list[MicroRule]:
-    by_id = by_example(rule, micro_rules)
-    return [by_id[example_id] for example_id in rule.support if example_id in by_id][:EXAMPLES_SHOWN]
 
 
 def _students(comparison: Comparison) -> list[tuple[str, Score]]:

@@ -191,7 +191,7 @@ class TestRecheck:
     def test_faults_and_changed_data_are_refused_before_a_call(self, done: Path, student: dspy.LM) -> None:
         text = RunFolder(RUN).rules.read_text(encoding="utf-8")
         RunFolder(RUN).rules.write_text(text.replace("text:", "texts:"), encoding="utf-8")
-        assert "run/rules.yaml: rules 1 (sport-1) has no text" in refused(run("recheck", "run"))
+        assert "run/rules.yaml line 2: rules 1 (sport-1) has no text" in refused(run("recheck", "run"))
 
         RunFolder(RUN).rules.write_text(text.replace("goal", "score"), encoding="utf-8")
         (done / "val.csv").write_text((done / "test.csv").read_text(encoding="utf-8"), encoding="utf-8")

@@ -17,8 +17,9 @@ from pld_dspy.cli.printing import console, print_result
 from pld_dspy.errors import RunError
 from pld_dspy.ledger.budget import Cost
 from pld_dspy.ledger.jsonl import write_jsonl
+from pld_dspy.release.pages import EXAMPLES_SHOWN
 from pld_dspy.release.plots import plot_labels, plot_learning_curve
-from pld_dspy.release.report import EXAMPLES_SHOWN, write_report
+from pld_dspy.release.report import write_report
 from pld_dspy.rules import MicroRule, Rule, RuleSet
 from pld_dspy.run.folder import RunFolder
 from pld_dspy.run.progress import write_trials

@@ -1,0 +1,72 @@
+"""Validation examples that the rules turned right or wrong, each at the rule that it is nearest to; no call is made."""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import dspy
+
+from ..compile.context import CompileContext
+from ..local.lm import LocalLM
+from ..rules import RuleSet
+from ..search.applicability import applicability
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A validation example whose answer is right under only one of two students; a failed call has no answer (None)."""
+
+    text: str
+    gold: str
+    before: str | None  # the unchanged student's answer
+    after: str | None  # the compiled student's
+
+    @property
+    def righted(self) -> bool:
+        """Whether the compiled student is the one that is right."""
+        return self.after == self.gold
+
+
+Flips: TypeAlias = dict[str | None, list[Flip]]
+"""Rule id -> flips; None for those that are near no rule."""
+
+
+def find_flips(context: CompileContext, rules: RuleSet) -> Flips | None:
+    """Return what ``rules`` turned on validation, from answers in the ledger; None where some are missing.
+
+    ``context`` is an opened one, under the run's model and adapter; the model is not called.
+    """
+    evaluator, examples, students = context.evaluator, context.splits.val, (None, rules or None)
+    if any(evaluator.unanswered(one, examples) for one in students):
+        return None
+    before, after = (evaluator.labels(one, examples, stage="review") for one in students)
+    rows = zip(context.texts(examples), context.task.golds(examples), before, after, strict=True)
+    return _by_nearest_rule(context, rules, [Flip(*row) for row in rows if (row[1] == row[2]) != (row[1] == row[3])])
+
+
+def unconnected_lm(settings: Mapping[str, Any]) -> dspy.LM:
+    """Return an LM with the ``student.lm`` settings of a config.yaml: it finds stored answers, and cannot be called."""
+    given = {name: value for name, value in settings.items() if name not in ("type", "server")}
+    if "server" in settings:
+        given["context_tokens"] = sys.maxsize  # the texts were checked before they were asked about
+    return (LocalLM if "server" in settings else dspy.LM)(model_type=settings["type"], **given)
+
+
+def _by_nearest_rule(context: CompileContext, rules: RuleSet, flips: Sequence[Flip]) -> Flips:
+    """Give each flip to the rule for its old or new label whose supporting examples are nearest to its text."""
+    found: Flips = defaultdict(list)
+    if not flips or not rules.rules:
+        return found
+    texts = [flip.text for flip in flips]
+    near = applicability(rules.rules, context.texts_by_id, texts, context.plain_embedder)
+    labels_of = context.task.labels_of
+    for flip, row in zip(flips, near, strict=True):
+        labels = {label for answer in (flip.before, flip.after) if answer is not None for label in labels_of(answer)}
+        nearness = [value if labels & set(rule.labels) else 0.0 for value, rule in zip(row, rules.rules, strict=True)]
+        best = max(range(len(nearness)), key=nearness.__getitem__)
+        found[rules.rules[best].id if nearness[best] > 0 else None].append(flip)
+    return found
