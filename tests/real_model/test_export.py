@@ -20,9 +20,9 @@ LABELS = ("spam", "work", "home")
 
 
 def test_the_exported_prompt_answers_as_the_adapter(lm: LocalLM, tmp_path: Path) -> None:
-    examples, adapter = mails(3), LabelAdapter()
+    examples, adapter = mails(2), LabelAdapter()
     task = Task.of(student(), examples)
-    program = with_rules(dspy.Predict(Mail), task, rule_set(*good_rules()[:4]))
+    program = with_rules(dspy.Predict(Mail), task, rule_set(*good_rules()[:2]))
     recorder = Recorder(program, task, lm, adapter)
     template, decision = template_of(recorder, task), decision_of("label", LABELS, several=False)
     with dspy.context(lm=lm, adapter=adapter):
@@ -49,7 +49,7 @@ def test_the_exported_prompt_answers_as_the_adapter(lm: LocalLM, tmp_path: Path)
     bias, why = logit_bias(Offsets(labels=LABELS, values=tuple(60.0 * (one == pushed) for one in LABELS)), lm)
     assert len(bias) >= 3
     assert why == ""
-    assert asked_again(bias) == [pushed] * 3
+    assert asked_again(bias) == [pushed] * 2
     assert logit_bias(Offsets(labels=("work one", "work two"), values=(0.0, 1.0)), lm) == (
         {},
         "labels begin with the same token",
