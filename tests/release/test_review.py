@@ -210,7 +210,7 @@ def test_texts_and_flags_are_saved_and_seen_after_reload(reader: Reader) -> None
 def test_a_form_that_changes_nothing_writes_nothing(reader: Reader) -> None:
     before = reader.rules.stat().st_mtime_ns
     rule = read_edits(reader.folder)[0].rules[0]
-    assert reader.send(rule="r0", text=f" {rule.text}\r\n", reason="", comment="") == 303
+    assert reader.send(rule="r0", text=f" {rule.text}\r\n", reason=rule.reason, comment="") == 303
     assert reader.rules.stat().st_mtime_ns == before
 
 
