@@ -18,6 +18,7 @@ from .effects import effects
 from .evaluate import evaluate
 from .export import export
 from .lint import lint
+from .monitor import monitor
 from .options import RunArgument
 from .recheck import recheck
 from .review import review
@@ -64,7 +65,7 @@ app = typer.Typer(
 )
 app.command("compile")(compile_command)
 app.command("search")(search_command)
-for command in (baselines, demo, effects, evaluate, export, lint, recheck, review, rules, sign, verify):
+for command in (baselines, demo, effects, evaluate, export, lint, monitor, recheck, review, rules, sign, verify):
     app.command()(command)
 models_app = typer.Typer()
 app.add_typer(models_app, name="models")

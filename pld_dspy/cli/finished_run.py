@@ -21,6 +21,7 @@ from ..calibrate.precedents import Precedents
 from ..compile.context import fingerprint
 from ..compile.inputs import check_inputs
 from ..errors import DataError, RunError
+from ..ledger.answer import Answer
 from ..ledger.ledger import Ledger
 from ..ledger.patience import PATIENCE
 from ..run.folder import RunFolder
@@ -162,18 +163,34 @@ class FinishedRun:
         self, student: dspy.Module, examples: Sequence[dspy.Example], model: ModelSpec, on_answer: Callable[[], object]
     ) -> Evaluation:
         """Score a program on ``model``; answers are kept in the run folder, so that no call is repeated."""
+        with self._asking(student, model) as evaluator:
+            return evaluator.evaluate(None, examples, stage="evaluate", on_answer=on_answer)
+
+    def answers(
+        self, student: dspy.Module, examples: Sequence[dspy.Example], model: ModelSpec, on_answer: Callable[[], object]
+    ) -> list[Answer]:
+        """Ask a program about examples, labelled or not, and keep the answers as :meth:`evaluate` does."""
+        with self._asking(student, model) as evaluator:
+            return evaluator.answers(None, examples, stage="evaluate", on_answer=on_answer)
+
+    @contextmanager
+    def _asking(self, student: dspy.Module, model: ModelSpec) -> Iterator[Evaluator]:
         threads = 1 if model.is_local else dspy.settings.num_threads
         ledger = Ledger(self.folder.path / "evaluations.jsonl", num_threads=threads, patience=PATIENCE)
         with dspy.context(lm=model.lm(), adapter=self.spec.dspy_adapter()):
-            evaluator = Evaluator(student=student, task=self.task, ledger=ledger, seed=self.spec.seed)
-            return evaluator.evaluate(None, examples, stage="evaluate", on_answer=on_answer)
+            yield Evaluator(student=student, task=self.task, ledger=ledger, seed=self.spec.seed)
 
     def answered(self, examples: Sequence[dspy.Example], evaluation: Evaluation) -> Answered | None:
         """Return how much is answered with the run's threshold; None without a threshold or a wanted error rate."""
         saved = self.calibration
         if not saved.abstains:
             return None
-        given = [(answer.outputs or {}).get("confidence") for answer in evaluation.answers]
-        confidence = np.array([math.nan if value is None else value for value in given])
+        confidence = np.array(confidences_of(evaluation.answers))
         right = are_right(evaluation.labels, self.task.golds(examples))
         return count_answered(confidence, right, saved.threshold)
+
+
+def confidences_of(answers: Sequence[Answer]) -> list[float]:
+    """Return the confidences that a calibrated program gave with its answers; NaN for an answer without one."""
+    given = [(answer.outputs or {}).get("confidence") for answer in answers]
+    return [math.nan if value is None else value for value in given]

@@ -110,7 +110,7 @@ class Recheck:
                 f"{len(lost)} of the {split} examples got no answer: {lost[0]}. The run is as it was. Recheck again: "
                 "only these are asked."
             )
-        before, after = (self._as_delivered(split, examples, own) for own in (old, edited))
+        before, after = (self.as_delivered(split, examples, own) for own in (old, edited))
         golds = task.golds(examples)
         rows = zip(examples, golds, before.labels, after.labels, strict=True)
         flips = [
@@ -123,7 +123,7 @@ class Recheck:
         flips.sort(key=lambda flip: order[flip.verdict])
         return SplitRecheck(unchanged, edited, before, after, found, flips)
 
-    def _as_delivered(self, split: str, examples: Sequence[dspy.Example], own: Evaluation) -> Evaluation:
+    def as_delivered(self, split: str, examples: Sequence[dspy.Example], own: Evaluation) -> Evaluation:
         """Return answers as the program decides them; a validation example is weighed against the other examples."""
         answers, evaluator = own.answers, self.context.evaluator
         if self.offsets is None:

@@ -25,8 +25,12 @@ def check_examples(
     split: str,
     context_tokens: int | None = None,
     text: Callable[[dspy.Example], str] | None = None,
+    labelled: bool = True,
 ) -> None:
-    """Refuse examples that cannot be used, or whose ``text`` (all inputs where None) is longer than the context."""
+    """Refuse examples that cannot be used, or whose ``text`` (all inputs where None) is longer than the context.
+
+    Labels are looked at where ``labelled``.
+    """
     if not examples:
         raise DataError(f"The {split} set is empty. Give at least one labelled example.")
     read = text or task.text
@@ -35,7 +39,8 @@ def check_examples(
         identifier = own_id(example)
         where = f"{split} row {row}" + (f" (id {identifier!r})" if identifier is not None else "")
         _check_inputs(task, example, where)
-        _check_label(task, example, where)
+        if labelled:
+            _check_label(task, example, where)
         if context_tokens is not None and (tokens := len(read(example)) // CHARACTERS_PER_TOKEN) > context_tokens:
             raise DataError(
                 f"{where} is about {tokens} tokens long, more than the student's context of {context_tokens}. "
