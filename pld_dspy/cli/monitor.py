@@ -94,8 +94,8 @@ def _compared(finished: FinishedRun, new: NewInputs, count: int) -> tuple[Monito
     from ..release.edits import listed
     from ..release.flips import unconnected_lm
     from ..release.label_next import choose_to_label
-    from ..release.monitor import Served, compare, own_answers
-    from .open_recheck import open_recheck
+    from ..release.monitor import Served, compare
+    from .open_recheck import open_recheck, own_answers
 
     settings = finished.folder.settings()
     with dspy.context(lm=unconnected_lm(settings["student"]["lm"]), adapter=finished.spec.dspy_adapter()):

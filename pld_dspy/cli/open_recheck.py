@@ -68,3 +68,23 @@ def open_recheck(finished: FinishedRun, edited: Listed, made: list[Change]) -> R
         offsets=finished.calibration if finished.calibrated else None,
         precedents=finished.precedents,
     )
+
+
+def own_answers(opened: Recheck) -> tuple[list[str | None], list[float]]:
+    """Return the labels and the confidences that a run's program gave to its validation and test examples.
+
+    They come from the answers that the run keeps; a split of which some are missing is left out. No call is made.
+    """
+    from ..student.redecide import logprobs_of
+
+    evaluator, labels, confidences = opened.context.evaluator, list[str | None](), list[float]()
+    for split in ("validation", "test"):
+        examples = opened.examples(split)
+        if not examples or opened.unanswered([split]):
+            continue
+        own = evaluator.evaluate(opened.before or None, examples, stage="monitor")
+        found = opened.as_delivered(split, examples, own)
+        labels += found.labels
+        if opened.offsets is not None:
+            confidences += opened.offsets.answer(logprobs_of(found.answers, evaluator.task), found.labels)[1].tolist()
+    return labels, confidences

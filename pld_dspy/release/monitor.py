@@ -14,9 +14,7 @@ from sklearn.model_selection import KFold, cross_val_predict
 
 from ..scoring.f1 import Floats, Record
 from ..scoring.score import NO_ANSWER
-from ..student.redecide import logprobs_of
 from ..task.splits import near_identity
-from .recheck import Recheck
 
 ALPHA = 0.05
 """The chance of a false alarm in one look at new inputs; the comparisons share it (Bonferroni)."""
@@ -96,24 +94,6 @@ class Monitored(Record):
             return f"Look at this: {', '.join(self.unusual)}."
         few = " With so few inputs, only large changes can be seen." if min(self.n, self.n_before) < FEW else ""
         return NOTHING_UNUSUAL + few
-
-
-def own_answers(opened: Recheck) -> tuple[list[str | None], list[float]]:
-    """Return the labels and the confidences that a run's program gave to its validation and test examples.
-
-    They come from the answers that the run keeps; a split of which some are missing is left out. No call is made.
-    """
-    evaluator, labels, confidences = opened.context.evaluator, list[str | None](), list[float]()
-    for split in ("validation", "test"):
-        examples = opened.examples(split)
-        if not examples or opened.unanswered([split]):
-            continue
-        own = evaluator.evaluate(opened.before or None, examples, stage="monitor")
-        found = opened.as_delivered(split, examples, own)
-        labels += found.labels
-        if opened.offsets is not None:
-            confidences += opened.offsets.answer(logprobs_of(found.answers, evaluator.task), found.labels)[1].tolist()
-    return labels, confidences
 
 
 def compare(

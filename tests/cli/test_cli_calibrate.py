@@ -97,7 +97,7 @@ class TestCalibrate:
         Path("run/calibration.json").write_text('{"labels": ["food"], "values": []}', encoding="utf-8")
         assert "calibration.json is damaged" in refused(run("evaluate", "run"))
 
-    def test_an_error_rate_gives_a_threshold_that_evaluate_keeps_to(self, unsure: None) -> None:
+    def test_an_error_rate_gives_a_threshold_that_evaluate_and_monitor_keep_to(self, unsure: None) -> None:
         asked = (
             "--student",
             "openai/none",
@@ -130,6 +130,16 @@ class TestCalibrate:
         told = run("evaluate", "run").stdout
         assert "0 of 8 answered, coverage 0.000; if all are answered, error rate 0.000 (0 wrong)." in told
         assert "abstention" not in json.loads(run("evaluate", "run", "--json", "--baseline").stdout)
+
+        rows = [{"text": f"A new note about the {word}.", "confidence": 0.1} for word in SIGNS["food"]]
+        Path("new.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+        seen, asked = (
+            json.loads(run("monitor", "run", "--data", "new.jsonl", "--json", *more).stdout)["checks"][-1]
+            for more in ((), ("--ask",))
+        )
+        assert (seen["name"], seen["value"]) == ("confidence", 1.0)
+        assert seen["text"].endswith(" -> 0.10; under the threshold 100% -> 100%")
+        assert asked["value"] == 0.0, "the same student is as sure of all that it answers"
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

@@ -2,13 +2,16 @@
 
 import csv
 import json
+import re
+import sys
 from pathlib import Path
 
 import dspy
 import pytest
-from command_line import SIGNS, refused, run, write_csv
+from command_line import ROOT, SIGNS, refused, run, write_csv
 from engine import calls
 
+import pld_dspy
 from pld_dspy.run.folder import RunFolder
 
 WORDS = [word for words in SIGNS.values() for word in words]
@@ -71,8 +74,8 @@ def test_the_program_is_asked_where_that_is_wanted_and_once(done: Path, student:
 
 
 def test_what_to_label_next_is_a_table_to_fill_in(done: Path) -> None:
-    rows = [{"id": f"n{row}", **one, "confidence": 0.5} for row, one in enumerate([OTHER[0], OTHER[0], LIKE[0]])]
-    rows[2]["confidence"] = 0.99
+    texts = ["Soup at the match.", *(2 * ["An invoice is overdue."]), WORDS[0]]
+    rows = [{"id": f"n{row}", "text": text, "confidence": 0.5 + row / 10} for row, text in enumerate(texts)]
     ask = ("monitor", "run", "--data", table(rows), "--label-next", "2", "--out", "label.csv")
 
     printed = run(*ask).stdout
@@ -80,8 +83,8 @@ def test_what_to_label_next_is_a_table_to_fill_in(done: Path) -> None:
     with Path("label.csv").open(newline="", encoding="utf-8") as file:
         found = list(csv.DictReader(file))
     assert [list(row) for row in found] == [["id", "text", "topic"]] * 2
-    assert [(row["id"], row["topic"]) for row in found] == [("n1", ""), ("n2", "")]
-    assert f"Label next: row 1: {OTHER[0]['text']}\n" in printed
+    assert [(row["id"], row["topic"]) for row in found] == [("n2", ""), ("n0", "")]
+    assert "Label next: row 2: An invoice is overdue.\n" in printed
     assert "label.csv exists" in refused(run(*ask))
 
 
@@ -100,3 +103,23 @@ def test_unusable_tables_are_refused(done: Path, rows: list[dict[str, object]], 
 
 def test_a_file_for_inputs_that_nobody_asked_for_is_refused(done: Path) -> None:
     assert "--label-next" in refused(run("monitor", "run", "--data", table(LIKE), "--out", "label.csv"))
+
+
+def test_the_server_of_the_documentation_answers_and_logs_what_monitor_reads(
+    done: Path, student: dspy.LM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    testclient = pytest.importorskip("fastapi.testclient")
+    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "docs/serving.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert run("export", "run", "--to", "dspy", "--out", "exported").exit_code == 0
+    monkeypatch.syspath_prepend("exported")
+    monkeypatch.delitem(sys.modules, "load", raising=False)
+    monkeypatch.setattr(pld_dspy, "local_lm", lambda: student, raising=False)
+    served: dict[str, object] = {}
+
+    exec(code.replace("team", "topic"), served)
+    client = testclient.TestClient(served["app"])
+    answers = [client.post("/route", json=row).json() for row in LIKE[:8]]
+
+    assert [answer["topic"] for answer in answers] == ["food"] * 4 + ["sport"] * 4
+    found = json.loads(run("monitor", "run", "--data", "answers.jsonl", "--json").stdout)
+    assert found["labels"] == {"food": [8, 4], "sport": [8, 4]}

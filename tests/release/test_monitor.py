@@ -29,25 +29,25 @@ TRAINING, OWN = near(0, 80, 1), near(0, 60, 2)
 
 class TestCompare:
     def test_more_of_the_same_is_seldom_unusual(self) -> None:
-        found = [compare(TRAINING, served(OWN), served(near(0, 60, seed)), seed=seed) for seed in range(10, 30)]
+        found = [compare(TRAINING, served(OWN), served(near(0, 60, seed)), seed=seed) for seed in range(10, 17)]
 
-        assert sum(bool(one.unusual) for one in found) <= 2
+        assert sum(bool(one.unusual) for one in found) <= 1
         assert found[0].verdict == NOTHING_UNUSUAL
 
     def test_inputs_from_elsewhere_are_others(self) -> None:
-        found = compare(TRAINING, served(OWN), served(near(3, 60, 3)))
+        found = compare(TRAINING, served(OWN), served(near(3, 60, 3, spread=0.1)))
 
         assert found.unusual == ["distance", "kind"]
         assert found.verdict.startswith("These inputs are others")
         assert found.checks[0].text.startswith("100% of the inputs are farther")
 
     def test_a_part_that_is_far_is_seen_by_its_distance(self) -> None:
-        mixed = np.concatenate([near(0, 50, 4), near(3, 12, 5)])
+        mixed = np.concatenate([near(0, 55, 4), near(3, 9, 5, spread=0.1)])
 
         found = compare(TRAINING, served(OWN), served(mixed))
 
         assert "distance" in found.unusual
-        assert 0.15 < found.checks[0].value < 0.25
+        assert 0.1 < found.checks[0].value < 0.25
         assert found.verdict == f"Look at this: {', '.join(found.unusual)}."
 
     def test_inputs_between_the_examples_are_of_another_kind_and_no_farther(self) -> None:
