@@ -131,7 +131,7 @@ def _print(found: Monitored) -> None:
 
     out = console()
     out.print(f"{found.n} new inputs against {found.n_before} validation and test examples of the run:\n")
-    table = table_of(["", "", "p", ""])
+    table = table_of(["comparison", "", "p", ""])
     for check in found.checks:
         p = "< 0.001" if check.p_value < 0.001 else f"{check.p_value:.3f}"
         table.add_row(check.name, check.text, p, "unusual" if check.name in found.unusual else "")

@@ -161,7 +161,7 @@ def _kind(before: Floats, now: Floats, *, seed: int) -> Check:
         name="kind",
         value=float(area[0]),
         p_value=_share_as_large(area),
-        text=f"a classifier tells them from the run's own with AUC {area[0]:.2f} (0.50: not at all, 1.00: always)",
+        text=f"a classifier tells them from the run's own with AUC {area[0]:.2f} (0.50: by chance)",
     )
 
 
