@@ -18,14 +18,14 @@ from ..errors import RunError
 from ..ledger.jsonl import write_whole, writing
 from ..run.folder import RunFolder
 from ..run.outcome import write_outcome
-from ..run.result import Comparison, PLDResult
+from ..run.result import EDITED, Comparison, PLDResult
 from ..scoring.difference import difference
 from .edits import Change, Listed, read_edits
 from .recheck import STAGE, Recheck, SplitRecheck
 from .trail import TRAIL, now
 
-EDITED, EARLIER = "People edited the rules", "About the rules before people edited them: "
-"""Beginnings of the notes about edits, and of the notes that were there before."""
+EARLIER = "About the rules before people edited them: "
+"""Beginning of the notes that were there before an edit."""
 
 
 def edited_result(result: PLDResult, edited: Listed, changes: Sequence[Change]) -> PLDResult:

@@ -46,7 +46,7 @@ def keep_outcome(
     ``val_OBJECTIVE`` ends on the value of the chosen rules.
     """
     with writing(folder.path):
-        for of_an_earlier_end in (folder.calibration, folder.precedents):
+        for of_an_earlier_end in (folder.result, folder.calibration, folder.precedents):
             of_an_earlier_end.unlink(missing_ok=True)
     if result.calibration is not None:
         write_whole(folder.calibration, result.calibration.used.saved.model_dump_json(indent=2) + "\n")

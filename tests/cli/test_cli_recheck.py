@@ -18,7 +18,7 @@ from pld_dspy.release.edits import read_edits, write_edits
 from pld_dspy.release.trail import read_trail
 from pld_dspy.rules import Rule
 from pld_dspy.run.folder import RunFolder
-from pld_dspy.run.result import PLDResult
+from pld_dspy.run.result import PLDResult, refuse_to_undo
 
 RUN = Path("run")
 RULE = Rule(id="mine", wordings=("If the text mentions soup or match or goal, answer sport.",))
@@ -185,8 +185,26 @@ class TestRecheck:
         said()
         compiling = (*COMPILE, *SMALL, "--student", "openai/none", "--quiet")
 
-        assert "people have edited its rules since" in refused(run(*compiling))
+        assert "people have edited or signed its rules since" in refused(run(*compiling))
         assert PLDResult.load(RUN).rules.rules[0].id == "mine"
+
+    def test_what_was_compiled_afresh_is_not_edited(self, done: Path) -> None:
+        shutil.copytree(RUN, RUN / "versions" / "1")  # as --fresh leaves it
+        refuse_to_undo(RunFolder(RUN))
+
+    @pytest.mark.parametrize("how", ["edit", "break", "sign"])
+    def test_what_people_did_is_not_undone_unasked(self, done: Path, how: str) -> None:
+        if how == "edit":
+            edit(lambda rules: [RULE])
+        elif how == "break":
+            RunFolder(RUN).rules.write_text("rules: [", encoding="utf-8")
+        else:
+            assert run("sign", "run", "--by", "Ann").exit_code == 0
+        before = files()
+
+        compiling = (*COMPILE, *SMALL, "--student", "openai/none", "--quiet")
+        assert "people have edited or signed its rules since" in refused(run(*compiling))
+        assert files() == before
 
     def test_faults_and_changed_data_are_refused_before_a_call(self, done: Path, student: dspy.LM) -> None:
         text = RunFolder(RUN).rules.read_text(encoding="utf-8")
