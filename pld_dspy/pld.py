@@ -195,6 +195,8 @@ class PLD(Teleprompter):
         settled = context.settled(vars(self))
         if resume:
             refuse_to_undo(folder)
+        if isinstance(rules, (str, Path)) and Path(rules).resolve() == folder.rules.resolve():
+            raise DataError(f"{rules} is this run's own: the compile writes it anew. Give a copy from another folder.")
         folder.open(context.settings(settled), resume=resume, budget=budget, **more)
         folder.stop.unlink(missing_ok=True)
         self._open(context, folder)

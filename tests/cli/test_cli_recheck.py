@@ -192,6 +192,14 @@ class TestRecheck:
         shutil.copytree(RUN, RUN / "versions" / "1")  # as --fresh leaves it
         refuse_to_undo(RunFolder(RUN))
 
+    def test_edits_that_are_given_as_rules_are_not_deleted_by_a_fresh_compile(self, done: Path) -> None:
+        edit(lambda rules: [RULE])
+        before = files()
+
+        compiling = (*COMPILE, *SMALL, "--student", "openai/none", "--quiet", "--rules", "run/rules.yaml", "--fresh")
+        assert "run/rules.yaml is this run's own" in refused(run(*compiling))
+        assert files() == before
+
     @pytest.mark.parametrize("how", ["edit", "break", "sign"])
     def test_what_people_did_is_not_undone_unasked(self, done: Path, how: str) -> None:
         if how == "edit":
