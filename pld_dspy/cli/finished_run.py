@@ -142,7 +142,8 @@ class FinishedRun:
         """
         student = self.framed()
         own: dict[str, Any] = {"target": self.task.predictor, "duplicates": self.spec.duplicates}
-        splits = check_inputs(student, **self.spec.load()[1], **own, seed=self.spec.seed).splits
+        arguments = {**self.spec.load()[1], "rules": None}  # their file may be gone by now
+        splits = check_inputs(student, **arguments, **own, seed=self.spec.seed).splits
         for name, split in splits.non_empty():
             self._check_same(split, name)
         model = model or self.spec.student

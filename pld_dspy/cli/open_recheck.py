@@ -35,7 +35,7 @@ def open_recheck(finished: FinishedRun, edited: Listed, made: list[Change]) -> R
     settings = document["settings"]
     context = check_inputs(
         finished.framed(),
-        **arguments,
+        **{**arguments, "rules": None},  # their file may be gone by now
         target=settings["target"],
         duplicates=spec.duplicates,
         seed=spec.seed,

@@ -227,6 +227,14 @@ class TestRecheck:
         assert "The validation split of run is no longer the one that was compiled with" in result.stderr
         assert calls(student) == []
 
+    def test_the_file_of_rules_that_was_compiled_with_may_be_gone(self, done: Path) -> None:
+        config = RunFolder(RUN).config
+        text = config.read_text(encoding="utf-8")
+        config.write_text(text.replace("\ncommand:\n", "\ncommand:\n  rules: gone.yaml\n"), encoding="utf-8")
+        edit(lambda rules: [])
+
+        assert "F1 of sport: 1.000 -> 0.000" in said("--dry-run")
+
     def test_a_model_that_cannot_be_had_changes_nothing(self, done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         edit(lambda rules: [RULE])
         before = files()
