@@ -111,7 +111,9 @@ class SearchOptions:
     audit: Annotated[
         Literal["data", "teacher"], search_option(help="What finds doubtful labels: data alone, or the teacher too.")
     ] = "data"
-    resolve_rounds: Annotated[int, calls_option(help="Rounds of revising rules by what still fails.")] = 0
+    resolve_rounds: Annotated[
+        int | None, calls_option(help="Rounds of revising rules by what still fails.", show_default="0")
+    ] = None
     max_student_calls: Annotated[int | None, calls_option(help="Most student calls; a fifth is for resolving.")] = None
     max_teacher_calls: Annotated[int | None, calls_option(help="Most teacher calls.")] = None
 
