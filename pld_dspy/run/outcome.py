@@ -83,6 +83,9 @@ def write_outcome(folder: RunFolder, program: dspy.Module | None, result: PLDRes
     write_whole(folder.rules, result.rules.to_yaml(result.bench))
     write_csv(folder.confusion, ("split", "program", "gold", "answer", "count"), _confusion(result))
     if program is not None:
+        with writing(folder.path):
+            for of_other_rules in (folder.effects, folder.effects_plot):
+                of_other_rules.unlink(missing_ok=True)
         write_whole(folder.program, json.dumps(_state_without_lms(program), indent=2, default=str) + "\n")
     result.save(folder.path)
 

@@ -43,6 +43,7 @@ def said(*options: str) -> str:
 
 
 def test_every_answer_that_changes_is_shown_and_the_version_before_is_kept(done: Path) -> None:
+    RunFolder(RUN).effects.write_text("{}", encoding="utf-8")
     before = files()
     edit(lambda rules: [RULE])
 
@@ -60,6 +61,7 @@ def test_every_answer_that_changes_is_shown_and_the_version_before_is_kept(done:
     assert "run/versions/1" in shown
 
     assert files(RUN / "versions" / "1") == before
+    assert not RunFolder(RUN).effects.exists(), "they are of other rules"
     result = PLDResult.load(RUN)
     assert ([rule.id for rule in result.rules.rules], result.counts["rules"]) == (["mine"], 2)
     assert (result.validation.compiled.accuracy, result.test) == (0.625, None)
