@@ -33,9 +33,10 @@ def edited_result(result: PLDResult, edited: Listed, changes: Sequence[Change]) 
     rules, bench = edited
     note = f"{EDITED} on {now()}: {'; '.join(map(str, changes))}."
     counts = {**result.counts, "rules": len(rules) + len(bench)}
-    return result.model_copy(
-        update={"rules": rules, "bench": [*bench], "counts": counts, "notes": [note, *result.notes]}
-    )
+    update = {"rules": rules, "bench": [*bench], "counts": counts, "notes": [note, *result.notes]}
+    if any(change.reads or {"pin changed", "ban changed"} & {*change.what} for change in changes):
+        update["insight"] = None  # its shorter lists are of other rules
+    return result.model_copy(update=update)
 
 
 def rescored_result(
