@@ -35,6 +35,7 @@ def export(
 
     from ..release.edits import listed, unchecked
     from ..release.signature import read_signature, require_signature
+    from ..release.trail import append
     from .finished_run import FinishedRun
 
     silence_libraries()
@@ -59,6 +60,7 @@ def export(
         with dspy.context(lm=lm, adapter=adapter):
             opened = open_recheck(finished, listed(finished.result), [])
             _write_prompt(opened, to, out, lm, adapter, {**manifest, "model": lm.model.split("/", 1)[-1]})
+    append(run, "exported", to=to)
     typer.echo(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
 
 
