@@ -46,7 +46,7 @@ def export(
         raise RunError(f"{finished.folder.rules} has edits that were not scored. Run pld-dspy recheck {run} first.")
     signature = read_signature(run)
     manifest = {
-        "model": finished.spec.student.spec.rsplit("/", 1)[-1],
+        "model": Path(finished.spec.student.spec).name,
         "run": finished.folder.fingerprint,
         "signature": signature and signature.model_dump(mode="json"),
         "versions": finished.result.versions,
