@@ -48,10 +48,9 @@ def rescored_result(
     """
     context, validation, test = recheck.context, found["validation"], found.get("test")
     gain = validation.difference
-    low, high = gain.interval
     note = (
-        f"{result.notes[0]} Macro-F1 on validation by the edits {gain.macro_f1:+.3f} [{low:+.2f}, {high:+.2f}], p = "
-        f"{gain.p_value:.3f}; {len(validation.flips)} of {gain.n} answers changed."
+        f"{result.notes[0]} Macro-F1 on validation by the edits {gain}; {len(validation.flips)} of {gain.n} answers "
+        "changed."
     )
     if recheck.offsets is not None:
         note += " Offsets, temperature and threshold stay those fitted under the rules of the compile."

@@ -18,6 +18,10 @@ class AccuracyDifference(Record):
     interval: tuple[float, float]  # 95% percentile bootstrap over examples
     p_value: float  # exact two-sided McNemar test: a sign test on examples that exactly one of the two gets right
 
+    def __str__(self) -> str:
+        """Return the difference with its interval and p-value."""
+        return f"{self.value:+.3f} [{self.interval[0]:+.2f}, {self.interval[1]:+.2f}], {p_text(self.p_value)}"
+
 
 class Difference(Record):
     """A paired difference of macro-F1, and of accuracy, on the same n examples.
@@ -32,6 +36,10 @@ class Difference(Record):
     n: int
     accuracy: AccuracyDifference
 
+    def __str__(self) -> str:
+        """Return macro-F1's difference with its interval and p-value."""
+        return f"{self.macro_f1:+.3f} [{self.interval[0]:+.2f}, {self.interval[1]:+.2f}], {p_text(self.p_value)}"
+
     @property
     def standard_error(self) -> float:
         """The standard error of macro-F1's difference, as wide as the interval says."""
@@ -45,6 +53,11 @@ class Difference(Record):
         for more than 100 or 200 examples can show. Source: Breiman et al. 1984, "Classification and regression trees".
         """
         return self.macro_f1 > self.standard_error
+
+
+def p_text(p: float) -> str:
+    """Return a p-value in words; no p-value is 0."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def difference(
