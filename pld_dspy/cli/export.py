@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ..errors import RunError
-from .options import RunArgument
+from .options import RequireSignature, RunArgument
 from .streams import silence_libraries
 
 if TYPE_CHECKING:
@@ -23,27 +23,25 @@ def export(
     *,
     to: Annotated[To, typer.Option("--to", help="Who will read the files.", show_default=False)],
     out: Annotated[Path, typer.Option(help="A new folder for the files.", show_default=False)],
-    signed: Annotated[
-        bool, typer.Option("--require-signature", help="Refuse a run that is not validly signed.")
-    ] = False,
+    require_signature: RequireSignature = False,
 ) -> None:
     """Write a finished run's prompt as files for other programs, with examples to compare answers; nothing is asked."""
     from ..release.edits import unchecked
-    from ..release.signature import read_signature, require_signature
+    from ..release import signature
     from ..release.trail import append
     from .finished_run import FinishedRun
 
     silence_libraries()
     finished = FinishedRun.open(run)
-    if signed:
-        require_signature(run)
+    if require_signature:
+        signature.require_signature(run)
     if unchecked(run):
         raise RunError(f"{finished.folder.rules} has edits that were not scored. Run pld-dspy recheck {run} first.")
-    signature = read_signature(run)
+    signed = signature.read_signature(run)
     manifest = {
         "model": Path(finished.spec.student.spec).name,
         "run": finished.folder.fingerprint,
-        "signature": signature and signature.model_dump(mode="json"),
+        "signature": signed and signed.model_dump(mode="json"),
         "versions": finished.result.versions,
     }
     if to == "dspy":

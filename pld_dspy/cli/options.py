@@ -23,6 +23,9 @@ Student = Annotated[str, model_option(metavar="SPEC", help="local, local:NAME, a
 Target = Annotated[str | None, model_option(help="The predictor that decides, if several could.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+RequireSignature = Annotated[
+    bool, typer.Option("--require-signature", help="Refuse a run that is not signed, or has changed since.")
+]
 By = Annotated[
     str | None, typer.Option(metavar="NAME", help="Who does this, for audit.jsonl.", show_default="the login name")
 ]
