@@ -26,8 +26,8 @@ def export(
     require_signature: RequireSignature = False,
 ) -> None:
     """Write a finished run's prompt as files for other programs, with examples to compare answers; nothing is asked."""
-    from ..release.edits import unchecked
     from ..release import signature
+    from ..release.edits import unchecked
     from ..release.trail import append
     from .finished_run import FinishedRun
 

@@ -173,7 +173,7 @@ def _baseline_table(found: Baselines) -> Table:
         table.add_column("student minus this")
         table.add_row("student", _rate(student), f"{student.accuracy:.3f}", str(student.n), "")
     for row in found.rows:
-        lead = [row.difference] if row.difference is not None else []
+        lead = [str(row.difference)] if row.difference is not None else []
         table.add_row(row.name, _rate(row.score), f"{row.score.accuracy:.3f}", str(row.score.n), *lead)
     return table
 
