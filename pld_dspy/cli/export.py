@@ -37,7 +37,7 @@ def export(
         signature.require_signature(run)
     if unchecked(run):
         raise RunError(f"{finished.folder.rules} has edits that were not scored. Run pld-dspy recheck {run} first.")
-    signed = signature.read_signature(run)
+    signed = None if signature.signature_faults(run) else signature.read_signature(run)
     manifest = {
         "model": Path(finished.spec.student.spec).name,
         "run": finished.folder.fingerprint,
