@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import dspy
 import numpy as np
@@ -147,14 +147,14 @@ class FinishedRun:
             DataError: the data or the program is no longer what was compiled.
         """
         document, spec = self.folder.settings(), self.spec
-        settings, own = document["settings"], {"duplicates": spec.duplicates, "seed": spec.seed}
+        settings, target = document["settings"], self.task.predictor
         with dspy.context(lm=lm or unconnected_lm(document["student"]["lm"]), adapter=spec.dspy_adapter()):
-            arguments = {**spec.load()[1], "rules": None}  # their file may be gone by now
-            context = check_inputs(self.framed(), **arguments, target=self.task.predictor, **own)
+            data = {**spec.load()[1], "rules": None}  # their file may be gone by now
+            context = check_inputs(self.framed(), **data, target=target, duplicates=spec.duplicates, seed=spec.seed)
             for name, split in context.splits.non_empty():
                 self._check_same(split, name)
             program = with_rules(context.student, context.task, self.result.rules or None)
-            if dict(program.named_predictors())[self.task.predictor].signature.instructions != self.result.instructions:
+            if dict(program.named_predictors())[target].signature.instructions != self.result.instructions:
                 raise DataError(
                     f"The program's own instructions are no longer those that {self.folder.path} was compiled with. "
                     "Restore them, or compile again."
