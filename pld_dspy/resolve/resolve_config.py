@@ -14,8 +14,8 @@ class ResolveConfig(Settings):
     """How often errors go back to the teacher, and how many student calls a round may cost.
 
     Attributes:
-        max_rounds: most rounds; 0 for none, whatever ``auto`` stands for. In the second, the teacher is told what came of
-            its first changes.
+        max_rounds: most rounds; 0 for none, whatever ``auto`` stands for. In the second, the teacher is told what came
+            of its first changes.
         errors: most errors and narrow escapes of one confusion that the teacher sees.
         sample: training examples, stratified by label, that the student answers per round.
         sets: calls of the search that follows, in validation sets: the revised list and two confirmations take three
