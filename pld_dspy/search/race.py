@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta
 
-from .student_model import StudentModel
 from .trials import FinishedTrial
 
 
-def is_beaten(
-    trial: FinishedTrial,
-    rival: FinishedTrial,
-    trials: Sequence[FinishedTrial],
-    model: StudentModel,
-    alpha: float,
-    rng: np.random.Generator,
-) -> bool:
+def is_beaten(trial: FinishedTrial, rival: FinishedTrial, alpha: float, chance: float | None) -> bool:
     """Return whether the candidate of ``trial`` has a smaller chance than ``alpha`` to be worth more than ``rival``.
 
-    The chance is that of the ``model`` of all ``trials`` where there are log-probabilities, else that of right answers.
+    ``rival`` was asked in full. ``chance`` is the chance by the model of all answers; where None, right answers decide.
     """
-    if not alpha:
-        return False
-    chance = model.chance_to_win(trials, trial, rival.candidate, rng)
     if chance is None:
-        chance = chance_to_win(trial.correct, rival.by_row(rival.asked)[trial.rows])  # the rival was asked in full
+        chance = chance_to_win(trial.correct, rival.by_row(rival.asked)[trial.rows])
     return chance < alpha
 
 

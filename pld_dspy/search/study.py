@@ -238,9 +238,10 @@ class RuleSearch:
             if trial.asked and trial.asked + len(block) > limit:
                 break
             trial = self.asker.ask(trial, block)
-            if rival is not None and trial.asked < len(self.valset):
+            if self.config.alpha and rival is not None and trial.asked < len(self.valset):
                 rng = np.random.default_rng([self.seed, trial.step, trial.asked])
-                if is_beaten(trial, rival, self.trials, self.model, self.config.alpha, rng):
+                chance = self.model.chance_to_win(self.trials, trial, rival.candidate, rng)
+                if is_beaten(trial, rival, self.config.alpha, chance):
                     break
         return trial.in_row_order()
 
