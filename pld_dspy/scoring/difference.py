@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import beta, binomtest
+from scipy.stats import binomtest
 
 from .f1 import LEVELS, RESAMPLES, Cells, Record
 
@@ -101,12 +100,3 @@ def difference(
             p_value=float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0,
         ),
     )
-
-
-def chance_to_win(candidate: NDArray[np.bool_], incumbent: NDArray[np.bool_]) -> float:
-    """Return P(the candidate is right more often than the incumbent), given n flags of which answers were right.
-
-    Only examples that exactly one of the two gets right count. With a uniform prior on the candidate's share of these,
-    the posterior is a Beta distribution.
-    """
-    return float(beta.sf(0.5, 1 + (candidate & ~incumbent).sum(), 1 + (incumbent & ~candidate).sum()))
