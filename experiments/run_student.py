@@ -35,8 +35,8 @@ class RunStudent:
     def of(cls, run: Path) -> Iterator[RunStudent]:
         """Serve the run's student, with the ledger of its compile: answers from there cost nothing here."""
         opened = FinishedRun.open(run)
-        with opened.student_under_rules() as (evaluator, splits):
-            yield cls(opened, evaluator, splits.val)
+        with opened.opened(opened.spec.student.lm()) as context:
+            yield cls(opened, context.evaluator, context.splits.val)
 
     def evaluate(self, rules: RuleSet | None, examples: Sequence[dspy.Example]) -> Evaluation:
         """Ask all of ``examples`` under ``rules``, with a progress bar, and score the answers."""

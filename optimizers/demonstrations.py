@@ -9,7 +9,6 @@ from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import dspy
-from dspy.evaluate import Evaluate
 
 from pld_dspy.local.embedding import sentence_encoder
 from pld_dspy.student.compose import copied
@@ -35,7 +34,7 @@ def labelled_few_shot(setting: Setting, *, size: int = LABELLED) -> dspy.Module:
     if draws < 2:
         return _with_labelled(setting, size, setting.seed)
     programs = [_with_labelled(setting, size, setting.seed + draw) for draw in range(draws)]
-    evaluate = Evaluate(devset=list(setting.valset), metric=metric_of(setting), display_progress=False)
+    evaluate = dspy.Evaluate(devset=list(setting.valset), metric=metric_of(setting), display_progress=False)
     return max(programs, key=lambda program: float(evaluate(program)))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import dspy
-from dspy.evaluate import Evaluate
 
 from pld_dspy.errors import DataError
 from pld_dspy.student.compose import copied
@@ -32,7 +31,7 @@ def framed(setting: Setting) -> dspy.Module:
     task = Task.of(setting.student, examples)
     programs = [with_frame(setting.student, task, frame) for frame in frames_for(setting.student, task).values()]
     asked = examples[: max(setting.budget // len(programs), 1)]
-    evaluate = Evaluate(devset=asked, metric=metric_of(setting), display_progress=False)
+    evaluate = dspy.Evaluate(devset=asked, metric=metric_of(setting), display_progress=False)
     return max(programs, key=lambda program: float(evaluate(program)))
 
 

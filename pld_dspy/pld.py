@@ -29,7 +29,7 @@ from .resolve.resolve_config import ResolveConfig
 from .run.folder import RunFolder
 from .run.outcome import keep_outcome, record_start
 from .run.progress import Progress
-from .run.result import PLDResult
+from .run.result import PLDResult, refuse_to_undo
 from .run.tracking import Recorder, recorder_for
 from .scoring.baselines import Baselines
 from .scoring.objective import Metric, Objective, SetMetric
@@ -193,6 +193,10 @@ class PLD(Teleprompter):
         more = {"command": dict(self.origin)} if self.origin else {}
         budget = self.budget.model_dump(mode="json", exclude_defaults=True)
         settled = context.settled(vars(self))
+        if resume:
+            refuse_to_undo(folder)
+        if isinstance(rules, (str, Path)) and Path(rules).resolve() == folder.rules.resolve():
+            raise DataError(f"{rules} is this run's own: the compile writes it anew. Give a copy from another folder.")
         folder.open(context.settings(settled), resume=resume, budget=budget, **more)
         folder.stop.unlink(missing_ok=True)
         self._open(context, folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from typing import Any
 
@@ -24,7 +24,8 @@ TEACHER, CUES, MICRO_RULE, PATCH, PEOPLE, UNKNOWN = "teacher", "cues", "micro-ru
 BY_PEOPLE = ("reason", "pin", "ban", "comment")
 """Fields of a rule that people read and write; no model sees them."""
 
-_IN_YAML = ("id", "text", "labels", *BY_PEOPLE, "origin", "support", "other_wordings", "other_origins")
+FIELDS = ("id", "text", "labels", *BY_PEOPLE, "origin", "support", "other_wordings", "other_origins")
+"""Fields of a rule in rules.yaml."""
 
 RULES_OPEN = "<rules>"
 RULES_CLOSE = "</rules>"
@@ -197,7 +198,8 @@ class RuleSet(BaseModel):
         """Return the chosen rules and the bench of a :meth:`document`; DataError as for :meth:`from_yaml`."""
         try:
             listed, benched = document["rules"], document.get("bench") or ()
-            free = free_ids([*listed, *benched])
+            taken = {row.get("id") for row in (*listed, *benched)}
+            free = (name for number in count(1) if (name := f"user-rule-{number}") not in taken)
             rules = tuple(_from_plain(row, free) for row in listed)
             bench = tuple(_from_plain(row, free) for row in benched)
             chosen = RuleSet(rules=rules, demos=tuple(document.get("demos", ())))
@@ -266,12 +268,6 @@ def by_example(rule: Rule, micro_rules: Iterable[MicroRule]) -> dict[str, MicroR
     return {item.example_id: item for item in same_label_last}
 
 
-def free_ids(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield ids for rules that people wrote without one, ``user-rule-1`` and so on, that no rule in ``rows`` has."""
-    taken = {row.get("id") for row in rows}
-    return (name for number in count(1) if (name := f"user-rule-{number}") not in taken)
-
-
 def strip_rules(instructions: str) -> str:
     """Return ``instructions`` without the delimited block of rules, if there is one."""
     return _BLOCK.sub("", instructions).strip() if _BLOCK.search(instructions) else instructions
@@ -300,8 +296,8 @@ def _plain(rule: Rule) -> dict[str, Any]:
 
 
 def _from_plain(row: dict[str, Any], free_ids: Iterator[str]) -> Rule:
-    if unknown := [name for name in row if name not in _IN_YAML]:
-        raise ValueError(f"a rule has the unknown field {unknown[0]!r}; there are {', '.join(_IN_YAML)}")
+    if unknown := [name for name in row if name not in FIELDS]:
+        raise ValueError(f"a rule has the unknown field {unknown[0]!r}; there are {', '.join(FIELDS)}")
     wordings = (row["text"], *row.get("other_wordings", ()))
     origins = (row["origin"], *row.get("other_origins", ())) if "origin" in row else ()
     known = {key: row[key] for key in ("labels", "support", *BY_PEOPLE) if key in row}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy.stats import wilcoxon as signed_rank
 
-from pld_dspy.scoring.difference import chance_to_win
+from pld_dspy.search.race import chance_to_win
 
 from .arms import Arms
 from .pooled import expected

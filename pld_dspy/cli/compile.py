@@ -77,7 +77,7 @@ def compile_command(
             wordings=search.wordings, drafts=search.drafts, suspects=search.suspects, audit=search.audit
         ),
         search=SearchConfig(**given, demos=search.demos, style=search.style),
-        resolve=ResolveConfig(max_rounds=search.resolve_rounds) if search.resolve_rounds else None,
+        resolve=None if search.resolve_rounds is None else ResolveConfig(max_rounds=search.resolve_rounds),
         budget=Budget(student_calls=search.max_student_calls, teacher_calls=search.max_teacher_calls),
         num_threads=threads,
         teacher_threads=teacher.teacher_threads,

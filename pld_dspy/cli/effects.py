@@ -43,14 +43,14 @@ def effects(
         model = finished.spec.student.at(server.student_api_base, server.student_api_key_env)
         model.check()
         rules = finished.result.rules
-        with finished.student_under_rules(model) as (evaluator, splits):
-            more = splits.train if train else []
-            calls = calls or usual_calls(len(rules), len(splits.val) + len(more))
+        with finished.opened(model.lm()) as context:
+            val, more = context.splits.val, context.splits.train if train else []
+            calls = calls or usual_calls(len(rules), len(val) + len(more))
             with bar(STAGE, "call", total=calls) as shown:
                 found = measure_effects(
-                    evaluator,
+                    context.evaluator,
                     rules,
-                    splits.val,
+                    val,
                     calls=calls,
                     train=more,
                     calibrated=finished.calibrated,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from .options import AsJson, RunArgument, StudentServer, with_option_groups
+from .options import AsJson, RequireSignature, RunArgument, StudentServer, with_option_groups
 from .streams import escape_control_characters, silence_libraries, stdout_to_stderr
 
 
@@ -23,9 +23,7 @@ def evaluate(
         ),
     ] = None,
     baseline: Annotated[bool, typer.Option("--baseline", help="Score the unchanged student.")] = False,
-    require_signature: Annotated[
-        bool, typer.Option("--require-signature", help="Refuse a run that is not signed, or has changed since.")
-    ] = False,
+    require_signature: RequireSignature = False,
     as_json: AsJson = False,
     student: Annotated[
         str | None, typer.Option(metavar="SPEC", help="Another model.", show_default="the run's own")

@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ..errors import RunError
-from .open_recheck import open_recheck
-from .options import RunArgument
+from .options import RequireSignature, RunArgument
 from .streams import silence_libraries
 
 if TYPE_CHECKING:
-    import dspy
-
-    from ..release.recheck import Recheck
+    from ..compile.context import CompileContext
     from .finished_run import FinishedRun
 
 To = Literal["dspy", "text", "openai", "llama.cpp", "vllm", "ollama", "promptfoo"]
@@ -26,46 +23,39 @@ def export(
     *,
     to: Annotated[To, typer.Option("--to", help="Who will read the files.", show_default=False)],
     out: Annotated[Path, typer.Option(help="A new folder for the files.", show_default=False)],
-    signed: Annotated[
-        bool, typer.Option("--require-signature", help="Refuse a run that is not validly signed.")
-    ] = False,
+    require_signature: RequireSignature = False,
 ) -> None:
     """Write a finished run's prompt as files for other programs, with examples to compare answers; nothing is asked."""
-    import dspy
-
-    from ..release.edits import listed, unchecked
-    from ..release.signature import read_signature, require_signature
+    from ..release import signature
+    from ..release.edits import unchecked
+    from ..release.trail import append
     from .finished_run import FinishedRun
 
     silence_libraries()
     finished = FinishedRun.open(run)
-    if signed:
-        require_signature(run)
+    if require_signature:
+        signature.require_signature(run)
     if unchecked(run):
         raise RunError(f"{finished.folder.rules} has edits that were not scored. Run pld-dspy recheck {run} first.")
-    signature = read_signature(run)
+    signed = None if signature.signature_faults(run) else signature.read_signature(run)
     manifest = {
-        "model": finished.spec.student.spec.rsplit("/", 1)[-1],
+        "model": Path(finished.spec.student.spec).name,
         "run": finished.folder.fingerprint,
-        "signature": signature and signature.model_dump(mode="json"),
+        "signature": signed and signed.model_dump(mode="json"),
         "versions": finished.result.versions,
     }
     if to == "dspy":
         _write_program(finished, out, manifest)
     else:
-        model = finished.spec.student
-        model.check()
-        lm, adapter = model.lm(), finished.spec.dspy_adapter()
-        with dspy.context(lm=lm, adapter=adapter):
-            opened = open_recheck(finished, listed(finished.result), [])
-            _write_prompt(opened, to, out, lm, adapter, {**manifest, "model": lm.model.split("/", 1)[-1]})
+        with finished.opened() as context:
+            _write_prompt(finished, context, to, out, manifest)
+    append(run, "exported", to=to)
     typer.echo(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
 
 
-def _write_prompt(
-    opened: Recheck, to: To, out: Path, lm: dspy.LM, adapter: dspy.Adapter, manifest: dict[str, Any]
-) -> None:
-    from ..release.export.bias import logit_bias
+def _write_prompt(finished: FinishedRun, context: CompileContext, to: To, out: Path, manifest: dict[str, Any]) -> None:
+    import dspy
+
     from ..release.export.bundle import write_bundle
     from ..release.export.golden import golden_examples, kept_answers
     from ..release.export.labels import decision_of
@@ -74,24 +64,12 @@ def _write_prompt(
     from ..student.compose import with_rules
     from ..student.decision import Decision
 
-    context, rules, offsets = opened.context, opened.after, opened.offsets
-    task, notes = context.task, list[str]()
-    bias: dict[str, float] = {}
+    task, rules, lm, adapter = context.task, finished.result.rules, dspy.settings.lm, dspy.settings.adapter
     program = with_rules(context.student, task, rules or None)
     recorder = Recorder(program, task, lm, adapter)
     template = template_of(recorder, task)
-    if offsets is not None and any(offsets.values):
-        cause = "precedents are weighed too" if opened.precedents else "this format has no place for them"
-        if opened.precedents is None and to in ("openai", "llama.cpp", "vllm"):
-            bias, cause = logit_bias(offsets, lm)
-        notes.append(
-            "The offsets of the labels are added to the tokens that begin them (logit_bias). That comes near what was "
-            "scored, and is not the same: run pld-dspy verify."
-            if bias
-            else f"Without the run's calibration: {cause}."
-        )
-    kept = kept_answers(context, rules, offsets if bias else None)
-    golden = golden_examples(context, kept, recorder, template)
+    golden = golden_examples(context, kept_answers(context, rules), recorder, template)
+    notes = ["Without the run's calibration, which --to dspy has."] if finished.calibrated else []
     if left_out := len(context.splits.val) + len(context.splits.test) - len(golden):
         notes.append(f"{left_out} validation and test examples are left out: no answer, or one that took two calls.")
     asks_label = Decision.of(dict(program.named_predictors())[task.predictor].signature) is not None
@@ -102,9 +80,8 @@ def _write_prompt(
         golden,
         decision=decision_of(task.label_field, task.labels, several=task.several),
         bare=asks_label and isinstance(adapter, LabelAdapter),
-        bias=bias,
         notes=notes,
-        **manifest,
+        **{**manifest, "model": lm.model.split("/", 1)[-1]},
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import dspy
 import numpy as np
@@ -18,21 +18,23 @@ from ..calibrate.calibrated import Calibrated
 from ..calibrate.calibration import Answered, SavedCalibration
 from ..calibrate.confidence import are_right, count_answered
 from ..calibrate.precedents import Precedents
-from ..compile.context import fingerprint
+from ..compile.context import CompileContext, fingerprint
 from ..compile.inputs import check_inputs
 from ..errors import DataError, RunError
 from ..ledger.answer import Answer
+from ..ledger.keys import unconnected_lm
 from ..ledger.ledger import Ledger
 from ..ledger.patience import PATIENCE
 from ..run.folder import RunFolder
 from ..run.result import PLDResult
 from ..scoring.objective import Objective
+from ..search.search_config import SearchConfig
 from ..student.adapter import asking_for_logprobs
+from ..student.compose import with_rules
 from ..student.decision import set_prefix
 from ..student.evaluator import Evaluation, Evaluator
 from ..student.frames import with_frame
 from ..task.checks import check_examples
-from ..task.splits import Splits
 from ..task.tables import examples, read_rows
 from ..task.task import Task
 from .run_spec import ModelSpec, RunSpec
@@ -136,28 +138,36 @@ class FinishedRun:
             )
 
     @contextmanager
-    def student_under_rules(self, model: ModelSpec | None = None) -> Iterator[tuple[Evaluator, Splits]]:
-        """Serve the run's student as a function of its rules, and give the examples that it was compiled with.
+    def opened(self, lm: dspy.BaseLM | None = None) -> Iterator[CompileContext]:
+        """Give the context of the run's compile, to ask its student under any rules; no call is made here.
 
-        It has the ledger of its compile: answers from there cost nothing, and new ones are kept with them.
+        It has the ledger of the compile: answers from there cost nothing, and new ones are kept with them. Without
+        ``lm``, these answers are all that can be had.
+
+        Raises:
+            DataError: the data or the program is no longer what was compiled.
         """
-        student = self.framed()
-        own: dict[str, Any] = {"target": self.task.predictor, "duplicates": self.spec.duplicates}
-        splits = check_inputs(student, **self.spec.load()[1], **own, seed=self.spec.seed).splits
-        for name, split in splits.non_empty():
-            self._check_same(split, name)
-        model = model or self.spec.student
-        threads = 1 if model.is_local else dspy.settings.num_threads
-        with dspy.context(lm=model.lm(), adapter=self.spec.dspy_adapter()):
-            evaluator = Evaluator(
-                student=student,
-                task=self.task,
-                ledger=Ledger(self.folder.predictions, num_threads=threads, patience=PATIENCE),
-                objective=Objective(self.folder.settings()["settings"]["objective"]),
-                adapter=asking_for_logprobs(None),
-                seed=self.spec.seed,
+        document, spec = self.folder.settings(), self.spec
+        settings, target = document["settings"], self.task.predictor
+        with dspy.context(lm=lm or unconnected_lm(document["student"]["lm"]), adapter=spec.dspy_adapter()):
+            data = {**spec.load()[1], "rules": None}  # their file may be gone by now
+            context = check_inputs(self.framed(), **data, target=target, duplicates=spec.duplicates, seed=spec.seed)
+            for name, split in context.splits.non_empty():
+                self._check_same(split, name)
+            program = with_rules(context.student, context.task, self.result.rules or None)
+            if dict(program.named_predictors())[target].signature.instructions != self.result.instructions:
+                raise DataError(
+                    f"The program's own instructions are no longer those that {self.folder.path} was compiled with. "
+                    "Restore them, or compile again."
+                )
+            asks = settings["calibrate"] or SearchConfig(**settings["search"]).learns_from_logprobs
+            context.open(
+                self.folder,
+                self._ledger(self.folder.predictions, spec.student),
+                objective=Objective(settings["objective"]),
+                adapter=asking_for_logprobs(None) if asks else dspy.settings.adapter,
             )
-            yield evaluator, splits
+            yield context
 
     def evaluate(
         self, student: dspy.Module, examples: Sequence[dspy.Example], model: ModelSpec, on_answer: Callable[[], object]
@@ -175,10 +185,13 @@ class FinishedRun:
 
     @contextmanager
     def _asking(self, student: dspy.Module, model: ModelSpec) -> Iterator[Evaluator]:
-        threads = 1 if model.is_local else dspy.settings.num_threads
-        ledger = Ledger(self.folder.path / "evaluations.jsonl", num_threads=threads, patience=PATIENCE)
+        ledger = self._ledger(self.folder.path / "evaluations.jsonl", model)
         with dspy.context(lm=model.lm(), adapter=self.spec.dspy_adapter()):
             yield Evaluator(student=student, task=self.task, ledger=ledger, seed=self.spec.seed)
+
+    @staticmethod
+    def _ledger(path: Path, model: ModelSpec) -> Ledger:
+        return Ledger(path, num_threads=1 if model.is_local else dspy.settings.num_threads, patience=PATIENCE)
 
     def answered(self, examples: Sequence[dspy.Example], evaluation: Evaluation) -> Answered | None:
         """Return how much is answered with the run's threshold; None without a threshold or a wanted error rate."""

@@ -19,18 +19,14 @@ def lint(
 ) -> None:
     """List what a person should look at in the rules of a run's rules.yaml; no model is asked."""
     from ..audit.lint import lint_learned
-    from ..errors import RunError
     from ..ledger.jsonl import read_jsonl
-    from ..rules import MicroRule, RuleSet
+    from ..release.edits import read_edits
+    from ..rules import MicroRule
     from ..run.folder import RunFolder
     from ..run.result import PLDResult
 
-    folder, labels = RunFolder(run), PLDResult.load(run).labels
-    try:
-        rules = RuleSet.from_yaml(folder.rules.read_text(encoding="utf-8")).rules
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"Cannot read {folder.rules}: {error}. Compile again.") from error
-    findings = lint_learned(rules, labels, read_jsonl(folder.micro_rules, MicroRule))
+    rules = read_edits(run)[0].rules
+    findings = lint_learned(rules, PLDResult.load(run).labels, read_jsonl(RunFolder(run).micro_rules, MicroRule))
     if as_json:
         typer.echo(json.dumps([finding.model_dump() for finding in findings], ensure_ascii=False))
     else:

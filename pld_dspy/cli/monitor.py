@@ -15,6 +15,7 @@ from .options import AsJson, RunArgument, StudentServer, with_option_groups
 from .streams import escape_control_characters, silence_libraries, stdout_to_stderr
 
 if TYPE_CHECKING:
+    from ..compile.context import CompileContext
     from ..release.monitor import Monitored
     from .finished_run import FinishedRun
     from .new_inputs import NewInputs
@@ -87,23 +88,17 @@ def _asked(finished: FinishedRun, new: NewInputs, server: StudentServer) -> NewI
 
 def _compared(finished: FinishedRun, new: NewInputs, count: int) -> tuple[Monitored, list[int]]:
     """Compare the inputs with the run's own, and choose ``count`` rows to label; no model is asked."""
-    import dspy
     import numpy as np
 
     from ..local.embedding import embed, embedder_of, fitted
-    from ..release.edits import listed
-    from ..release.flips import unconnected_lm
     from ..release.label_next import choose_to_label
     from ..release.monitor import Served, compare
-    from .open_recheck import open_recheck, own_answers
 
-    settings = finished.folder.settings()
-    with dspy.context(lm=unconnected_lm(settings["student"]["lm"]), adapter=finished.spec.dspy_adapter()):
-        opened = open_recheck(finished, listed(finished.result), [])
-        splits, texts = opened.context.splits, opened.context.texts
+    with finished.opened() as context:
+        splits, texts = context.splits, context.texts
         training, own, given = texts(splits.train), texts([*splits.val, *splits.test]), texts(new.examples)
-        answers = own_answers(opened)
-    embedder = embedder_of(settings["settings"]["embedder"], len(training) + len(own) + len(given))
+        answers = _own_answers(finished, context)
+    embedder = embedder_of(finished.folder.settings()["settings"]["embedder"], len(training) + len(own) + len(given))
     known, further = fitted(embedder, training)
     before = Served(own, embed(own, further), *answers)
     now = Served(given, embed(given, further), new.labels, new.confidences)
@@ -112,6 +107,31 @@ def _compared(finished: FinishedRun, new: NewInputs, count: int) -> tuple[Monito
     doubts = [new.confidences[row] for row in rows] if new.confidences else []
     chosen = choose_to_label(now.vectors[rows], np.concatenate([known, before.vectors]), doubts, count)
     return compare(known, before, now, threshold=threshold, seed=finished.spec.seed), [rows[row] for row in chosen]
+
+
+def _own_answers(finished: FinishedRun, context: CompileContext) -> tuple[list[str | None], list[float]]:
+    """Return the labels and confidences that the program gave to the run's validation and test examples.
+
+    They come from the answers that the run keeps; a split of which some are missing is left out. No call is made.
+    """
+    from ..release.recheck import Recheck
+    from ..student.redecide import logprobs_of
+
+    offsets = finished.calibration if finished.calibrated else None
+    rules, evaluator = finished.result.rules, context.evaluator
+    recheck = Recheck(
+        context=context, before=rules, after=rules, changes=(), offsets=offsets, precedents=finished.precedents
+    )
+    labels, confidences = list[str | None](), list[float]()
+    for split in ("validation", "test"):
+        examples = recheck.examples(split)
+        if not examples or recheck.unanswered([split]):
+            continue
+        found = recheck.as_delivered(split, examples, evaluator.evaluate(rules or None, examples, stage="monitor"))
+        labels += found.labels
+        if offsets is not None:
+            confidences += offsets.answer(logprobs_of(found.answers, context.task), found.labels)[1].tolist()
+    return labels, confidences
 
 
 def _write(out: Path, finished: FinishedRun, new: NewInputs, chosen: list[int]) -> None:

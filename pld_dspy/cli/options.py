@@ -23,6 +23,9 @@ Student = Annotated[str, model_option(metavar="SPEC", help="local, local:NAME, a
 Target = Annotated[str | None, model_option(help="The predictor that decides, if several could.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+RequireSignature = Annotated[
+    bool, typer.Option("--require-signature", help="Refuse a run that is not signed, or has changed since.")
+]
 By = Annotated[
     str | None, typer.Option(metavar="NAME", help="Who does this, for audit.jsonl.", show_default="the login name")
 ]
@@ -111,7 +114,9 @@ class SearchOptions:
     audit: Annotated[
         Literal["data", "teacher"], search_option(help="What finds doubtful labels: data alone, or the teacher too.")
     ] = "data"
-    resolve_rounds: Annotated[int, calls_option(help="Rounds of revising rules by what still fails.")] = 0
+    resolve_rounds: Annotated[
+        int | None, calls_option(help="Rounds of revising rules by what still fails.", show_default="0")
+    ] = None
     max_student_calls: Annotated[int | None, calls_option(help="Most student calls; a fifth is for resolving.")] = None
     max_teacher_calls: Annotated[int | None, calls_option(help="Most teacher calls.")] = None
 

@@ -14,7 +14,6 @@ from ..calibrate.calibration import Abstention, Answered, Calibration, SavedCali
 from ..rules import Rule
 from ..run.result import PLDResult
 from ..scoring.baselines import Baselines
-from ..scoring.difference import AccuracyDifference, Difference
 from ..scoring.score import NO_ANSWER, Score
 from .streams import escape_control_characters
 
@@ -35,11 +34,11 @@ def print_result(out: Console, result: PLDResult) -> None:
         if found is not None:
             before, after = found.baseline, found.compiled
             accuracies = f"{before.accuracy:.3f} -> {after.accuracy:.3f}"
-            table.add_row(name, _rate(before), _rate(after), _gain(found.difference), accuracies, str(after.n))
+            table.add_row(name, _rate(before), _rate(after), str(found.difference), accuracies, str(after.n))
     out.print(table)
     name, found = ("validation", result.validation) if result.test is None else ("test", result.test)
     accuracy = found.difference.accuracy  # in the table, it would not fit on a terminal
-    out.print(f"Difference in accuracy on {name} {_change(accuracy.value, accuracy)}.\n", soft_wrap=True)
+    out.print(f"Difference in accuracy on {name} {accuracy}.\n", soft_wrap=True)
     if result.rules:  # otherwise a note says that nothing improved
         tokens = "" if result.rule_tokens is None else f", {result.rule_tokens:.0f} prompt tokens per call"
         demos = f" and {len(result.rules.demos)} demonstrations" if result.rules.demos else ""
@@ -91,7 +90,7 @@ def print_recheck(out: Console, split: str, found: SplitRecheck) -> None:
     """Print what edits of the rules did on one split: the difference, the answers that changed, large changes of F1."""
     before, after = found.before.score, found.after.score
     out.print(
-        f"\n{split}: macro-F1 {_rate(before)} -> {_rate(after)}, difference {_gain(found.difference)}; accuracy "
+        f"\n{split}: macro-F1 {_rate(before)} -> {_rate(after)}, difference {found.difference}; accuracy "
         f"{before.accuracy:.3f} -> {after.accuracy:.3f}; {after.n} examples, {after.failures} failed.",
         soft_wrap=True,
     )
@@ -139,7 +138,7 @@ def table_of(left: Sequence[str], right: Sequence[str] = ()) -> Table:
 def _print_calibration(out: Console, found: Calibration) -> None:
     """Print both students with and without calibration, and what they answer with a threshold."""
     offsets, n = found.compiled.offsets, found.n
-    gain = "offsets do not pay" if offsets.gain is None else f"offsets gain {_gain(offsets.gain)} out of fold"
+    gain = "offsets do not pay" if offsets.gain is None else f"offsets gain {offsets.gain} out of fold"
     line = f"Calibrated on {n} training and validation examples; compiled student: {gain}, temperature "
     out.print(f"{line}{offsets.temperature:.2f}.", soft_wrap=True)
     if found.difference is not None and found.difference_to_baseline is not None:
@@ -152,11 +151,11 @@ def _print_calibration(out: Console, found: Calibration) -> None:
                 at_80 = f"{before.error_at_80:.3f} -> {after.error_at_80:.3f}"
                 table.add_row(name, _rate(before.score), _rate(after.score), errors, at_80, str(after.score.n))
         out.print(table)
-        line = f"Difference by calibration {_gain(found.difference)}; compiled and calibrated against the unchanged "
-        out.print(f"{line}student {_gain(found.difference_to_baseline)}.", soft_wrap=True)
+        line = f"Difference by calibration {found.difference}; compiled and calibrated against the unchanged "
+        out.print(f"{line}student {found.difference_to_baseline}.", soft_wrap=True)
         if (weighed := found.compiled_weighed) is not None and weighed.gain and weighed.difference:
             used = "used" if found.weighs else "not used, since they do not pay out of fold"
-            line = f"Precedents, {used}: {_gain(weighed.gain)} out of fold, {_gain(weighed.difference)} on test; "
+            line = f"Precedents, {used}: {weighed.gain} out of fold, {weighed.difference} on test; "
             weights = ", ".join(f"{value:.2f} ({side})" for side, value in weighed.weights)
             out.print(f"{line}weights {weights}.", soft_wrap=True)
     if (abstention := found.used.abstention) is not None:
@@ -174,7 +173,7 @@ def _baseline_table(found: Baselines) -> Table:
         table.add_column("student minus this")
         table.add_row("student", _rate(student), f"{student.accuracy:.3f}", str(student.n), "")
     for row in found.rows:
-        lead = [_gain(row.difference)] if row.difference is not None else []
+        lead = [str(row.difference)] if row.difference is not None else []
         table.add_row(row.name, _rate(row.score), f"{row.score.accuracy:.3f}", str(row.score.n), *lead)
     return table
 
@@ -193,13 +192,3 @@ def _cost_table(result: PLDResult) -> Table:
 def _rate(score: Score) -> str:
     low, high = score.interval
     return f"{score.macro_f1:.3f} [{low:.2f}, {high:.2f}]"
-
-
-def _gain(difference: Difference) -> str:
-    return _change(difference.macro_f1, difference)
-
-
-def _change(value: float, found: Difference | AccuracyDifference) -> str:
-    low, high = found.interval
-    p = "p < 0.001" if found.p_value < 0.001 else f"p = {found.p_value:.3f}"
-    return f"{value:+.3f} [{low:+.2f}, {high:+.2f}], {p}"

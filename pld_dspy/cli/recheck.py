@@ -9,7 +9,6 @@ import typer
 from tqdm import tqdm
 
 from ..errors import DataError
-from .open_recheck import open_recheck
 from .options import By, RunArgument, StudentServer, with_option_groups
 from .streams import escape_control_characters, silence_libraries
 
@@ -73,12 +72,19 @@ def _ask(
     finished: FinishedRun, edited: Listed, made: list[Change], splits: list[str], server: StudentServer
 ) -> tuple[Recheck, dict[str, SplitRecheck]]:
     """Ask the run's student about ``splits``, after saying how many calls that takes."""
-    import dspy
+    from ..release.recheck import Recheck
 
     model = finished.spec.student.at(server.student_api_base, server.student_api_key_env)
     model.check()
-    with dspy.context(lm=model.lm(), adapter=finished.spec.dspy_adapter()):
-        checked = open_recheck(finished, edited, made)
+    with finished.opened(model.lm()) as context:
+        checked = Recheck(
+            context=context,
+            before=finished.result.rules,
+            after=edited[0],
+            changes=made,
+            offsets=finished.calibration if finished.calibrated else None,
+            precedents=finished.precedents,
+        )
         if missing := [split for split in splits if not checked.examples(split)]:
             raise DataError(f"{finished.folder.path} has no {missing[0]} split. Leave out --{missing[0]}.")
         calls = checked.unanswered(splits)

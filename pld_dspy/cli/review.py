@@ -47,18 +47,12 @@ def review(
 
 def _flips(path: Path, rules: RuleSet) -> tuple[Flips | None, str]:
     """Return what the rules turned on validation; None, with the reason, where the answers are not at hand."""
-    import dspy
-
-    from ..release.edits import listed
-    from ..release.flips import find_flips, unconnected_lm
+    from ..release.flips import find_flips
     from .finished_run import FinishedRun
-    from .open_recheck import open_recheck
 
     try:
-        finished = FinishedRun.open(path)
-        lm = unconnected_lm(finished.folder.settings()["student"]["lm"])
-        with dspy.context(lm=lm, adapter=finished.spec.dspy_adapter()):
-            found = find_flips(open_recheck(finished, listed(finished.result), []).context, rules)
+        with FinishedRun.open(path).opened() as context:
+            found = find_flips(context, rules)
     except PLDError as error:
         return None, f"They are not known: {error}"
     return found, "" if found is not None else "They are not known: predictions.jsonl lacks some of the answers."

@@ -35,6 +35,8 @@ def settle(
     auto: Auto | None, search: SearchConfig, resolve: ResolveConfig | None, *, rules: int, has_teacher: bool
 ) -> tuple[SearchConfig, ResolveConfig | None]:
     """Return the settings that ``auto`` stands for where about so many ``rules`` are expected; what is set stays."""
+    if resolve is not None and not resolve.max_rounds:
+        return settle(auto, search, None, rules=rules, has_teacher=False)
     if auto is None:
         return search, resolve
     level = LEVELS[auto]

@@ -40,8 +40,8 @@ def build_result(context: CompileContext, compiled: dspy.Module) -> PLDResult:
         bench=[*found.bench, *context.policy.banned],
         searched=context.searched.best or RuleSet() if _is_revised(context) else None,
         instructions=dict(compiled.named_predictors())[task.predictor].signature.instructions,
-        validation=_comparison(context, splits.val, context.validation),
-        test=None if context.test is None else _comparison(context, splits.test, context.test),
+        validation=compared(context, splits.val, context.validation),
+        test=None if context.test is None else compared(context, splits.test, context.test),
         costs=costs,
         seconds={stage: round(value, 2) for stage, value in context.seconds.items()},
         calibration=context.calibration,
@@ -57,7 +57,8 @@ def build_result(context: CompileContext, compiled: dspy.Module) -> PLDResult:
     )
 
 
-def _comparison(context: CompileContext, examples: Sequence[dspy.Example], pair: Pair) -> Comparison:
+def compared(context: CompileContext, examples: Sequence[dspy.Example], pair: Pair) -> Comparison:
+    """Return the scores of the unchanged and the compiled student, and their difference."""
     baseline, compiled = pair
     task, golds = context.task, context.task.golds(examples)
     return Comparison(
@@ -165,10 +166,8 @@ def _pins_note(context: CompileContext, number: int) -> str:
     pinned, task, val = context.found.trials[0].rules, context.task, context.splits.val
     labels = context.evaluator.labels(pinned, val, stage="search")
     gain = difference(task.golds(val), context.validation[0].labels, labels, task.labels, seed=context.seed)
-    low, high = gain.interval
     return (
-        f"What the pinned rules alone ({number}) change on validation: macro-F1 {gain.macro_f1:+.3f} "
-        f"[{low:+.2f}, {high:+.2f}] against the unchanged student."
+        f"What the pinned rules alone ({number}) change on validation, against the unchanged student: macro-F1 {gain}."
     )
 
 

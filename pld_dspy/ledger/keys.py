@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,6 +40,14 @@ def lm_settings(lm: dspy.BaseLM | None) -> dict[str, Any]:
     }
     server = {"server": "llama.cpp"} if isinstance(lm, LocalLM) else {}  # decides how answers are constrained
     return {"model": lm.model, "type": lm.model_type, **server, **sampling}
+
+
+def unconnected_lm(settings: Mapping[str, Any]) -> dspy.LM:
+    """Return an LM with :func:`lm_settings`: it finds stored answers, and cannot be called."""
+    given = {name: value for name, value in settings.items() if name not in ("type", "server")}
+    if "server" in settings:
+        given["context_tokens"] = sys.maxsize  # the texts were checked before they were asked about
+    return (LocalLM if "server" in settings else dspy.LM)(model_type=settings["type"], **given)
 
 
 def adapter_settings(adapter: dspy.Adapter | None) -> str:

@@ -12,7 +12,7 @@ import yaml
 
 from ..errors import DataError, RunError
 from ..ledger.jsonl import write_whole
-from ..rules import BY_PEOPLE, PEOPLE, UNKNOWN, Rule, RuleSet, free_ids, read_yaml
+from ..rules import BY_PEOPLE, FIELDS, PEOPLE, UNKNOWN, Rule, RuleSet, read_yaml
 from ..run.folder import RunFolder
 from ..run.result import PLDResult
 
@@ -20,7 +20,6 @@ Listed: TypeAlias = tuple[RuleSet, tuple[Rule, ...]]
 """The chosen rules in order, and the bench."""
 
 LISTS = ("labels", "support", "other_wordings", "other_origins")
-FIELDS = ("id", "text", "origin", *LISTS, *BY_PEOPLE)
 
 
 @dataclass(frozen=True)
@@ -48,12 +47,17 @@ def read_edits(folder: Path) -> Listed:
         RunError: the run is not finished, or has no rules.yaml.
         DataError: as for :func:`parse_edits`.
     """
-    result, path = PLDResult.load(folder), RunFolder(folder).rules
+    result = PLDResult.load(folder)
+    return parse_edits(read_rules(folder), result, source=str(RunFolder(folder).rules))
+
+
+def read_rules(folder: Path) -> str:
+    """Return the text of rules.yaml; RunError where it cannot be read."""
+    path = RunFolder(folder).rules
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise RunError(f"Cannot read {path}: {error}. Restore it, in UTF-8.") from error
-    return parse_edits(text, result, source=str(path))
 
 
 def write_edits(folder: Path, rules: RuleSet, bench: Sequence[Rule]) -> None:
@@ -122,7 +126,7 @@ def unchecked(folder: Path) -> list[Change]:
 
 
 def _document(text: str, source: str) -> dict[str, list[Any]]:
-    """Return the lists in rules.yaml; a rule without an id gets one that is free."""
+    """Return the lists in rules.yaml."""
     try:
         document = read_yaml(text)
     except ValueError as error:
@@ -132,11 +136,6 @@ def _document(text: str, source: str) -> dict[str, list[Any]]:
     document = {name: rows or [] for name, rows in document.items()}
     if wrong := [name for name, rows in document.items() if not isinstance(rows, list)]:
         raise DataError(f"{source}: {wrong[0]!r} must be a list.")
-    rows = [row for name in ("rules", "bench") for row in document.get(name, ()) if isinstance(row, dict)]
-    free = free_ids(rows)
-    for row in rows:
-        if row.get("id") is None:
-            row["id"] = next(free)
     return document
 
 
@@ -166,7 +165,7 @@ def _faults(row: Any, place: str, labels: Sequence[str]) -> Iterator[str]:
     if not isinstance(row, dict):
         yield "is no rule. Give it an id and a text."
         return
-    for name in ("id", "text"):
+    for name in ("text",) if row.get("id") is None else ("id", "text"):
         if not isinstance(row.get(name), str) or not row[name].strip():
             yield f"has no {name}. Give it one that is not empty, in quotes if it looks like a number."
     if unknown := [str(name) for name in row if name not in FIELDS]:

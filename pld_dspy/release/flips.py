@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
-
-import dspy
+from typing import TypeAlias
 
 from ..compile.context import CompileContext
-from ..local.lm import LocalLM
 from ..rules import RuleSet
 from ..search.applicability import applicability
 
@@ -46,14 +42,6 @@ def find_flips(context: CompileContext, rules: RuleSet) -> Flips | None:
     before, after = (evaluator.labels(one, examples, stage="review") for one in students)
     rows = zip(context.texts(examples), context.task.golds(examples), before, after, strict=True)
     return _by_nearest_rule(context, rules, [Flip(*row) for row in rows if (row[1] == row[2]) != (row[1] == row[3])])
-
-
-def unconnected_lm(settings: Mapping[str, Any]) -> dspy.LM:
-    """Return an LM with the ``student.lm`` settings of a config.yaml: it finds stored answers, and cannot be called."""
-    given = {name: value for name, value in settings.items() if name not in ("type", "server")}
-    if "server" in settings:
-        given["context_tokens"] = sys.maxsize  # the texts were checked before they were asked about
-    return (LocalLM if "server" in settings else dspy.LM)(model_type=settings["type"], **given)
 
 
 def _by_nearest_rule(context: CompileContext, rules: RuleSet, flips: Sequence[Flip]) -> Flips:

@@ -8,6 +8,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from ..rules import MicroRule, Rule, by_example
+from ..scoring.difference import p_text
 
 EXAMPLES_SHOWN = 30
 """Supporting examples that the page shows in full per rule; of the others it gives the ids."""
@@ -26,7 +27,7 @@ def template(name: str) -> Template:
     environment.filters["rate"] = "{:.3f}".format
     environment.filters["change"] = "{:+.3f}".format
     environment.filters["count"] = "{:,}".format
-    environment.filters["p_value"] = lambda p: "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    environment.filters["p_value"] = p_text
     return environment.get_template(name)
 
 

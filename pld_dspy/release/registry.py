@@ -17,6 +17,7 @@ from ..rules import RuleSet
 from ..run.folder import RunFolder
 from ..run.result import PLDResult
 from ..run.tracking import LINKED_PROMPTS, MLflowRecorder, Recorder, client_of, find_run, impatient, recorder_for
+from .edits import read_rules
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ def mark_signed(folder: Path | str, uri: str | None = None) -> int:
         if not linked:
             raise RunError(f"The compile of {folder} registered no prompt in this store. Compile again.")
         name, number = linked[-1]["name"], int(linked[-1]["version"])
-        rules = RuleSet.from_yaml(run.rules.read_text(encoding="utf-8"))
+        rules = RuleSet.from_yaml(read_rules(run.path))
         if client.get_prompt_version(name, str(number)).tags.get("rules") != rules.digest:
             raise RunError(f"{run.rules} was edited: version {number} of the prompt {name} has other rules.")
         client.set_prompt_alias(name, SIGNED, number)

@@ -33,7 +33,8 @@ def edited(lists: Listed, form: Form) -> Listed:
         raise DataError(f"There is no rule {name!r}, or no button {do!r}. Load the page again.")
     at = next(number for number, rule in enumerate(here) if rule.id == name)
     rule = here.pop(at)
-    update: dict[str, Any] = {field: _plain(form[field]) for field in ("reason", "comment") if field in form}
+    typed = {field: _plain(form[field]) for field in ("reason", "comment") if field in form}
+    update: dict[str, Any] = {field: text for field, text in typed.items() if text != _plain(getattr(rule, field))}
     rule = _reworded(rule, form).model_copy(update={**update, **_FLAGS.get(do, {})})
     if do in ("bench", "ban"):
         bench.insert(at if here is bench else 0, rule)

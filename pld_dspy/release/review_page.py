@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from ..audit.lint import Finding, lint_learned
-from ..errors import DataError, PLDError, RunError
+from ..errors import DataError, PLDError
 from ..ledger.jsonl import read_jsonl, write_whole
 from ..rules import MicroRule, RuleSet
 from ..run.folder import RunFolder
 from ..run.result import PLDResult
-from .edits import Change, Listed, changes, listed, parse_edits
+from .edits import Change, Listed, changes, listed, parse_edits, read_rules
 from .pages import supporting_examples, template
 from .review_form import Form, StaleForm, edited
 from .signature import read_signature, signature_faults
@@ -72,7 +72,7 @@ class Review:
         Raises:
             RunError, DataError: as for the constructor.
         """
-        result, text = PLDResult.load(self.folder), self._read()
+        result, text = PLDResult.load(self.folder), read_rules(self.folder)
         common = {"name": self.folder.resolve().name, "nonce": nonce, "message": message, "typed": typed or {}}
         try:
             lists = parse_edits(text, result)
@@ -102,7 +102,7 @@ class Review:
             RunError: a file cannot be read or written.
         """
         with self._lock:
-            text = self._read()
+            text = read_rules(self.folder)
             if form.get("version") != _version(text):
                 raise StaleForm("rules.yaml was changed elsewhere, in another tab or in an editor.")
             if form.get("do") == "undo":
@@ -143,12 +143,6 @@ class Review:
     def _can_undo(self, text: str) -> bool:
         return bool(self._before) and self._before[-1][0] == _version(text)
 
-    def _read(self) -> str:
-        try:
-            return self._run.rules.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise RunError(f"Cannot read {self._run.rules}: {error}. Restore it, in UTF-8.") from error
-
 
 def _version(text: str) -> str:
     """Return the digest that a form names, so that it never overwrites what it was not made from."""
@@ -161,7 +155,7 @@ def _state(folder: Path, edits: Sequence[Change]) -> State:
         faults = signature_faults(folder) if signature else []
     except PLDError as error:
         return State("void", "The signature cannot be read", [str(error)])
-    what = [f"{change.rule_id}: {', '.join(change.what)}" for change in edits]
+    what = [*map(str, edits)]
     if signature and faults:
         return State(
             "void",

@@ -13,19 +13,18 @@ from filelock import FileLock
 
 from ..calibrate.calibration import Calibration, StudentCalibration
 from ..calibrate.students import grade_students
-from ..compile.build_result import failure_notes, rule_tokens
+from ..compile.build_result import compared, failure_notes, rule_tokens
 from ..errors import RunError
 from ..ledger.jsonl import write_whole, writing
 from ..run.folder import RunFolder
 from ..run.outcome import write_outcome
-from ..run.result import Comparison, PLDResult
-from ..scoring.difference import difference
+from ..run.result import EDITED, PLDResult
 from .edits import Change, Listed, read_edits
 from .recheck import STAGE, Recheck, SplitRecheck
 from .trail import TRAIL, now
 
-EDITED, EARLIER = "People edited the rules", "About the rules before people edited them: "
-"""Beginnings of the notes about edits, and of the notes that were there before."""
+EARLIER = "About the rules before people edited them: "
+"""Beginning of the notes that were there before an edit."""
 
 
 def edited_result(result: PLDResult, edited: Listed, changes: Sequence[Change]) -> PLDResult:
@@ -33,9 +32,10 @@ def edited_result(result: PLDResult, edited: Listed, changes: Sequence[Change]) 
     rules, bench = edited
     note = f"{EDITED} on {now()}: {'; '.join(map(str, changes))}."
     counts = {**result.counts, "rules": len(rules) + len(bench)}
-    return result.model_copy(
-        update={"rules": rules, "bench": [*bench], "counts": counts, "notes": [note, *result.notes]}
-    )
+    update = {"rules": rules, "bench": [*bench], "counts": counts, "notes": [note, *result.notes]}
+    if any(change.reads or {"pin changed", "ban changed"} & {*change.what} for change in changes):
+        update["insight"] = None  # its shorter lists are of other rules
+    return result.model_copy(update=update)
 
 
 def rescored_result(
@@ -47,10 +47,9 @@ def rescored_result(
     """
     context, validation, test = recheck.context, found["validation"], found.get("test")
     gain = validation.difference
-    low, high = gain.interval
     note = (
-        f"{result.notes[0]} Macro-F1 on validation by the edits {gain.macro_f1:+.3f} [{low:+.2f}, {high:+.2f}], p = "
-        f"{gain.p_value:.3f}; {len(validation.flips)} of {gain.n} answers changed."
+        f"{result.notes[0]} Macro-F1 on validation by the edits {gain}; {len(validation.flips)} of {gain.n} answers "
+        "changed."
     )
     if recheck.offsets is not None:
         note += " Offsets, temperature and threshold stay those fitted under the rules of the compile."
@@ -60,8 +59,8 @@ def rescored_result(
     update: dict[str, Any] = {
         "improved": validation.edited.score.objective > validation.unchanged.score.objective,
         "instructions": dict(recheck.program.named_predictors())[context.task.predictor].signature.instructions,
-        "validation": _comparison(recheck, "validation", validation),
-        "test": None if test is None else _comparison(recheck, "test", test),
+        "validation": compared(context, context.splits.val, (validation.unchanged, validation.edited)),
+        "test": test and compared(context, context.splits.test, (test.unchanged, test.edited)),
         "costs": {**result.costs, "student": {**result.costs["student"], STAGE: cost}},
         "seconds": {**result.seconds, STAGE: round(result.seconds.get(STAGE, 0.0) + seconds, 2)},
         "calibration": result.calibration and _graded(result.calibration, recheck, test),
@@ -114,13 +113,6 @@ def _keep(run: RunFolder, result: PLDResult) -> Path:
         write_whole(new / run.rules.name, result.rules.to_yaml(result.bench))  # the run's own holds the edits
         os.replace(new, path)
     return path
-
-
-def _comparison(recheck: Recheck, split: str, found: SplitRecheck) -> Comparison:
-    task, golds = recheck.context.task, recheck.context.task.golds(recheck.examples(split))
-    pair = found.unchanged, found.edited
-    gain = difference(golds, pair[0].labels, pair[1].labels, task.labels, seed=recheck.context.seed)
-    return Comparison(baseline=pair[0].score, compiled=pair[1].score, difference=gain)
 
 
 def _graded(found: Calibration, recheck: Recheck, test: SplitRecheck | None) -> Calibration:

@@ -14,7 +14,8 @@ class ResolveConfig(Settings):
     """How often errors go back to the teacher, and how many student calls a round may cost.
 
     Attributes:
-        max_rounds: most rounds. In the second, the teacher is told what came of its first changes.
+        max_rounds: most rounds; 0 for none, whatever ``auto`` stands for. In the second, the teacher is told what came
+            of its first changes.
         errors: most errors and narrow escapes of one confusion that the teacher sees.
         sample: training examples, stratified by label, that the student answers per round.
         sets: calls of the search that follows, in validation sets: the revised list and two confirmations take three
@@ -23,7 +24,7 @@ class ResolveConfig(Settings):
             use.
     """
 
-    max_rounds: int = Field(default=2, ge=1)
+    max_rounds: int = Field(default=2, ge=0)
     errors: int = Field(default=4, ge=1)
     sample: int = Field(default=200, ge=1)
     sets: int = Field(default=8, ge=4)

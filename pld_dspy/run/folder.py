@@ -63,11 +63,6 @@ class RunFolder:
                 new, document = document, self.settings()
                 if document["fingerprint"] != new["fingerprint"]:
                     raise RunError(self._another(document, plain))
-                if (self.path / "versions").exists() and self.result.exists():
-                    raise RunError(
-                        f"{self.path} is finished, and people have edited its rules since. Choose another run folder, "
-                        "or start this one anew with resume=False (--fresh), which deletes its results."
-                    )
             if not resume:  # delete this library's own files; anything else in the folder stays
                 with writing(self.path):
                     for path in vars(self).values():

@@ -46,7 +46,7 @@ def keep_outcome(
     ``val_OBJECTIVE`` ends on the value of the chosen rules.
     """
     with writing(folder.path):
-        for of_an_earlier_end in (folder.calibration, folder.precedents):
+        for of_an_earlier_end in (folder.result, folder.calibration, folder.precedents):
             of_an_earlier_end.unlink(missing_ok=True)
     if result.calibration is not None:
         write_whole(folder.calibration, result.calibration.used.saved.model_dump_json(indent=2) + "\n")
@@ -83,6 +83,9 @@ def write_outcome(folder: RunFolder, program: dspy.Module | None, result: PLDRes
     write_whole(folder.rules, result.rules.to_yaml(result.bench))
     write_csv(folder.confusion, ("split", "program", "gold", "answer", "count"), _confusion(result))
     if program is not None:
+        with writing(folder.path):
+            for of_other_rules in (folder.effects, folder.effects_plot):
+                of_other_rules.unlink(missing_ok=True)
         write_whole(folder.program, json.dumps(_state_without_lms(program), indent=2, default=str) + "\n")
     result.save(folder.path)
 

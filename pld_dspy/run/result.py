@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ..audit.labels import Suspect
 from ..calibrate.calibration import Calibration
-from ..errors import RunError
+from ..errors import DataError, RunError
 from ..ledger.budget import Cost
 from ..ledger.jsonl import write_whole
 from ..rules import Rule, RuleSet
@@ -25,6 +25,9 @@ from .folder import RunFolder
 
 OWN_CODE = "search_own_code"
 """Among the seconds per stage: the part of the search that did not wait for answers; not a stage of its own."""
+
+EDITED = "People edited the rules"
+"""Beginning of the note that a recheck makes about edits."""
 
 
 class Comparison(BaseModel):
@@ -164,6 +167,24 @@ class PLDResult(BaseModel):
     def save(self, folder: Path) -> None:
         """Write result.json into ``folder``."""
         write_whole(RunFolder(folder).result, self.model_dump_json(indent=2) + "\n")
+
+
+def refuse_to_undo(folder: RunFolder) -> None:
+    """Raise RunError where a finished run was edited or signed, which a compile that goes on there would undo."""
+    try:
+        result = PLDResult.load(folder.path)
+    except RunError:  # not finished, or damaged
+        return
+    try:
+        rules, bench = RuleSet.with_bench_from_yaml(folder.rules.read_text(encoding="utf-8-sig"))
+        edited = rules.document(bench) != result.rules.document(result.bench)
+    except (OSError, UnicodeDecodeError, DataError):
+        edited = folder.rules.exists()
+    if edited or any(note.startswith(EDITED) for note in result.notes) or folder.signature.exists():
+        raise RunError(
+            f"{folder.path} is finished, and people have edited or signed its rules since. Choose another run folder, "
+            "or start this one anew with resume=False (--fresh), which deletes its results."
+        )
 
 
 def _joined(form: str, texts: Iterable[str]) -> Markup:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import beta, binomtest
+from scipy.stats import binomtest
 
 from .f1 import LEVELS, RESAMPLES, Cells, Record
 
@@ -17,6 +16,10 @@ class AccuracyDifference(Record):
     value: float
     interval: tuple[float, float]  # 95% percentile bootstrap over examples
     p_value: float  # exact two-sided McNemar test: a sign test on examples that exactly one of the two gets right
+
+    def __str__(self) -> str:
+        """Return the difference with its interval and p-value."""
+        return f"{self.value:+.3f} [{self.interval[0]:+.2f}, {self.interval[1]:+.2f}], {p_text(self.p_value)}"
 
 
 class Difference(Record):
@@ -32,6 +35,10 @@ class Difference(Record):
     n: int
     accuracy: AccuracyDifference
 
+    def __str__(self) -> str:
+        """Return macro-F1's difference with its interval and p-value."""
+        return f"{self.macro_f1:+.3f} [{self.interval[0]:+.2f}, {self.interval[1]:+.2f}], {p_text(self.p_value)}"
+
     @property
     def standard_error(self) -> float:
         """The standard error of macro-F1's difference, as wide as the interval says."""
@@ -45,6 +52,11 @@ class Difference(Record):
         for more than 100 or 200 examples can show. Source: Breiman et al. 1984, "Classification and regression trees".
         """
         return self.macro_f1 > self.standard_error
+
+
+def p_text(p: float) -> str:
+    """Return a p-value in words; no p-value is 0."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def difference(
@@ -88,12 +100,3 @@ def difference(
             p_value=float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0,
         ),
     )
-
-
-def chance_to_win(candidate: NDArray[np.bool_], incumbent: NDArray[np.bool_]) -> float:
-    """Return P(the candidate is right more often than the incumbent), given n flags of which answers were right.
-
-    Only examples that exactly one of the two gets right count. With a uniform prior on the candidate's share of these,
-    the posterior is a Beta distribution.
-    """
-    return float(beta.sf(0.5, 1 + (candidate & ~incumbent).sum(), 1 + (incumbent & ~candidate).sum()))

@@ -26,7 +26,6 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ..errors import BudgetExceeded
 from ..rules import Demonstration, Rule, RuleSet
-from ..scoring.difference import chance_to_win
 from ..student.evaluator import Evaluator
 from ..student.redecide import objective_of
 from ..task.splits import stratified_order
@@ -34,6 +33,7 @@ from .ask import Asker
 from .insight import CountTokens, Insights, estimate_tokens
 from .plan import Plan
 from .propose import Proposer
+from .race import is_beaten
 from .search_config import SearchConfig
 from .search_result import SearchResult
 from .space import Candidate, Space
@@ -238,19 +238,12 @@ class RuleSearch:
             if trial.asked and trial.asked + len(block) > limit:
                 break
             trial = self.asker.ask(trial, block)
-            if rival is not None and trial.asked < len(self.valset) and self._is_beaten(trial, rival):
-                break
+            if self.config.alpha and rival is not None and trial.asked < len(self.valset):
+                rng = np.random.default_rng([self.seed, trial.step, trial.asked])
+                chance = self.model.chance_to_win(self.trials, trial, rival.candidate, rng)
+                if is_beaten(trial, rival, self.config.alpha, chance):
+                    break
         return trial.in_row_order()
-
-    def _is_beaten(self, trial: FinishedTrial, rival: FinishedTrial) -> bool:
-        """Return whether a candidate is unlikely to be worth more than the incumbent."""
-        if not self.config.alpha:
-            return False
-        rng = np.random.default_rng([self.seed, trial.step, trial.asked])
-        chance = self.model.chance_to_win(self.trials, trial, rival.candidate, rng)
-        if chance is None:
-            chance = chance_to_win(trial.correct, rival.by_row(len(self.valset))[trial.rows])
-        return chance < self.config.alpha
 
     def _blocks(self, step: int, kind: str) -> list[NDArray[np.int64]]:
         """Return the rows to ask, block by block, each with all labels in proportion."""

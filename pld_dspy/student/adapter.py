@@ -13,9 +13,9 @@ from ..errors import DataError
 from ..ledger.dspy_names import BaseCallback, default_adapter, format_field_value
 from ..ledger.keys import adapter_settings
 from ..ledger.recorded import recorded_calls
-from .attempt import Attempt
 from .constraints import Constrain
 from .decision import Decision, set_prefix
+from .refusals import Attempt
 
 Message = dict[str, Any]
 

@@ -11,6 +11,7 @@ from command_line import refused, rows_of, run
 from engine import rules_in
 from serving import ModelServer
 
+from pld_dspy.release.trail import read_trail
 from pld_dspy.run.folder import RunFolder
 
 
@@ -118,3 +119,10 @@ def test_a_signed_run_names_who_stands_for_it(done: Path) -> None:
     assert run("export", "run", "--to", "text", "--out", "b", "--require-signature").exit_code == 0
 
     assert read(Path("b/manifest.json"))["signature"]["by"] == "Ada"
+    assert [(entry.what, entry.details) for entry in read_trail(Path("run"))][-1] == ("exported", {"to": "text"})
+    assert run("sign", "run", "--check").exit_code == 0
+
+    result = RunFolder("run").result
+    result.write_text(result.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    assert run("export", "run", "--to", "text", "--out", "c").exit_code == 0
+    assert read(Path("c/manifest.json"))["signature"] is None, "it is void"

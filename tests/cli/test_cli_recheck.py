@@ -18,7 +18,7 @@ from pld_dspy.release.edits import read_edits, write_edits
 from pld_dspy.release.trail import read_trail
 from pld_dspy.rules import Rule
 from pld_dspy.run.folder import RunFolder
-from pld_dspy.run.result import PLDResult
+from pld_dspy.run.result import PLDResult, refuse_to_undo
 
 RUN = Path("run")
 RULE = Rule(id="mine", wordings=("If the text mentions soup or match or goal, answer sport.",))
@@ -43,6 +43,7 @@ def said(*options: str) -> str:
 
 
 def test_every_answer_that_changes_is_shown_and_the_version_before_is_kept(done: Path) -> None:
+    RunFolder(RUN).effects.write_text("{}", encoding="utf-8")
     before = files()
     edit(lambda rules: [RULE])
 
@@ -60,6 +61,7 @@ def test_every_answer_that_changes_is_shown_and_the_version_before_is_kept(done:
     assert "run/versions/1" in shown
 
     assert files(RUN / "versions" / "1") == before
+    assert not RunFolder(RUN).effects.exists(), "they are of other rules"
     result = PLDResult.load(RUN)
     assert ([rule.id for rule in result.rules.rules], result.counts["rules"]) == (["mine"], 2)
     assert (result.validation.compiled.accuracy, result.test) == (0.625, None)
@@ -185,8 +187,34 @@ class TestRecheck:
         said()
         compiling = (*COMPILE, *SMALL, "--student", "openai/none", "--quiet")
 
-        assert "people have edited its rules since" in refused(run(*compiling))
+        assert "people have edited or signed its rules since" in refused(run(*compiling))
         assert PLDResult.load(RUN).rules.rules[0].id == "mine"
+
+    def test_what_was_compiled_afresh_is_not_edited(self, done: Path) -> None:
+        shutil.copytree(RUN, RUN / "versions" / "1")  # as --fresh leaves it
+        refuse_to_undo(RunFolder(RUN))
+
+    def test_edits_that_are_given_as_rules_are_not_deleted_by_a_fresh_compile(self, done: Path) -> None:
+        edit(lambda rules: [RULE])
+        before = files()
+
+        compiling = (*COMPILE, *SMALL, "--student", "openai/none", "--quiet", "--rules", "run/rules.yaml", "--fresh")
+        assert "run/rules.yaml is this run's own" in refused(run(*compiling))
+        assert files() == before
+
+    @pytest.mark.parametrize("how", ["edit", "break", "sign"])
+    def test_what_people_did_is_not_undone_unasked(self, done: Path, how: str) -> None:
+        if how == "edit":
+            edit(lambda rules: [RULE])
+        elif how == "break":
+            RunFolder(RUN).rules.write_text("rules: [", encoding="utf-8")
+        else:
+            assert run("sign", "run", "--by", "Ann").exit_code == 0
+        before = files()
+
+        compiling = (*COMPILE, *SMALL, "--student", "openai/none", "--quiet")
+        assert "people have edited or signed its rules since" in refused(run(*compiling))
+        assert files() == before
 
     def test_faults_and_changed_data_are_refused_before_a_call(self, done: Path, student: dspy.LM) -> None:
         text = RunFolder(RUN).rules.read_text(encoding="utf-8")
@@ -200,6 +228,14 @@ class TestRecheck:
         result = run("recheck", "run")
         assert "The validation split of run is no longer the one that was compiled with" in result.stderr
         assert calls(student) == []
+
+    def test_the_file_of_rules_that_was_compiled_with_may_be_gone(self, done: Path) -> None:
+        config = RunFolder(RUN).config
+        text = config.read_text(encoding="utf-8")
+        config.write_text(text.replace("\ncommand:\n", "\ncommand:\n  rules: gone.yaml\n"), encoding="utf-8")
+        edit(lambda rules: [])
+
+        assert "F1 of sport: 1.000 -> 0.000" in said("--dry-run")
 
     def test_a_model_that_cannot_be_had_changes_nothing(self, done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         edit(lambda rules: [RULE])

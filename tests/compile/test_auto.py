@@ -40,6 +40,8 @@ def test_what_is_set_wins_also_where_it_is_the_default() -> None:
     search, rounds = settle("light", own, resolve, rules=20, has_teacher=True)
     assert search == SearchConfig(screen_calls=960, parsimony=0.1, trials=LEVELS["light"].trials)
     assert rounds == resolve
+    assert settle("heavy", own, ResolveConfig(max_rounds=0), rules=20, has_teacher=True)[1] is None
+    assert settle(None, own, ResolveConfig(max_rounds=0), rules=20, has_teacher=True) == (own, None)
 
 
 def test_auto_is_settled_by_the_data_and_leaves_the_settings_alone() -> None:

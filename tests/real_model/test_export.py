@@ -1,4 +1,4 @@
-"""What is exported for llama.cpp answers on the real server as the adapter does; offsets of labels take effect."""
+"""What is exported for llama.cpp answers on the real server as the adapter does."""
 
 from pathlib import Path
 
@@ -6,12 +6,10 @@ import dspy
 from tasks import Mail, good_rules, mails, rule_set, student
 
 from pld_dspy.local.lm import LocalLM
-from pld_dspy.release.export.bias import logit_bias
 from pld_dspy.release.export.bundle import write_bundle
 from pld_dspy.release.export.labels import decision_of
 from pld_dspy.release.export.template import Golden, Recorder, template_of
 from pld_dspy.release.export.verify import server, verify
-from pld_dspy.scoring.offsets import Offsets
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.student.compose import with_rules
 from pld_dspy.task.task import Task
@@ -38,19 +36,7 @@ def test_the_exported_prompt_answers_as_the_adapter(lm: LocalLM, tmp_path: Path)
         for one, answer in zip(examples, answers, strict=True)
     ]
 
-    def asked_again(bias: dict[str, float]) -> list[str | None]:
-        folder = tmp_path / str(len(bias))
-        manifest = {"model": "m", "notes": (), "run": "r", "signature": None, "versions": {}}
-        write_bundle(folder, "llama.cpp", template, golden, decision=decision, bare=True, bias=bias, **manifest)
-        return [one.answer for one in verify(folder, golden, server(lm.kwargs["api_base"]))]
-
-    assert asked_again({}) == answers
-    pushed = next(label for label in LABELS if label != answers[0])
-    bias, why = logit_bias(Offsets(labels=LABELS, values=tuple(60.0 * (one == pushed) for one in LABELS)), lm)
-    assert len(bias) >= 3
-    assert why == ""
-    assert asked_again(bias) == [pushed] * 2
-    assert logit_bias(Offsets(labels=("work one", "work two"), values=(0.0, 1.0)), lm) == (
-        {},
-        "labels begin with the same token",
-    )
+    manifest = {"model": "m", "notes": (), "run": "r", "signature": None, "versions": {}}
+    write_bundle(tmp_path / "bundle", "llama.cpp", template, golden, decision=decision, bare=True, **manifest)
+    asked = verify(tmp_path / "bundle", golden, server(lm.kwargs["api_base"]))
+    assert [one.answer for one in asked] == answers

@@ -9,9 +9,11 @@ from test_report import make_result, write_run
 
 from pld_dspy.errors import DataError, RunError
 from pld_dspy.release.edits import Change, changes, listed, parse_edits, read_edits, unchecked, write_edits
+from pld_dspy.release.version import edited_result
 from pld_dspy.rules import read_yaml, write_yaml
 from pld_dspy.run.folder import RunFolder
 from pld_dspy.run.result import PLDResult
+from pld_dspy.search.search_result import Insight, OrderSpread
 
 Edit = Callable[[dict[str, Any]], object]
 
@@ -33,6 +35,23 @@ def edited(result: PLDResult, edit: Edit) -> str:
 def said(result: PLDResult, edit: Edit) -> dict[str, Change]:
     found = changes(listed(result), parse_edits(edited(result, edit), result))
     return {change.rule_id: change for change in found}
+
+
+@pytest.mark.parametrize(
+    ("edit", "stays"),
+    [
+        (lambda d: d["rules"][0].update(comment="Why?"), True),
+        (lambda d: d["bench"][0].update(ban=True), False),
+        (lambda d: d["rules"].pop(1), False),
+    ],
+)
+def test_shorter_lists_of_the_search_do_not_outlive_what_people_decide(
+    result: PLDResult, edit: Edit, stays: bool
+) -> None:
+    insight = Insight(order=OrderSpread(own=0.5, mean=0.5, sd=0.0), ladder=[], gain_of_1000_calls=0.0)
+    result = result.model_copy(update={"insight": insight})
+    after = parse_edits(edited(result, edit), result)
+    assert (edited_result(result, after, changes(listed(result), after)).insight is not None) == stays
 
 
 def test_a_list_that_nobody_edited_has_no_changes(result: PLDResult) -> None:

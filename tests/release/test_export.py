@@ -65,7 +65,7 @@ def programs() -> dict[str, tuple[dspy.Module, list[dspy.Example], dspy.Adapter]
 
 def export(folder: Path, kind: Any, template: Template, golden: list[Golden], task: Task) -> Template:
     decision = decision_of(task.label_field, task.labels, several=False)
-    write_bundle(folder, kind, template, golden, decision=decision, bare=True, bias={}, **MANIFEST)
+    write_bundle(folder, kind, template, golden, decision=decision, bare=True, **MANIFEST)
     return read_bundle(folder)[1]
 
 

@@ -24,6 +24,7 @@ from pld_dspy.release.signature import sign
 from pld_dspy.release.trail import read_trail
 from pld_dspy.rules import MicroRule, RuleSet
 from pld_dspy.run.folder import RunFolder
+from pld_dspy.run.result import PLDResult
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -281,6 +282,18 @@ def test_an_acceptance_is_kept_in_the_trail_and_counts_for_the_very_text(reader:
     assert "Accepted by" not in reader.card("r0")
     (reader.folder / "audit.jsonl").write_text("{}\n")
     assert "audit.jsonl line 1: when" in reader.load()
+
+
+def test_an_acceptance_leaves_a_signature_valid(reader: Reader) -> None:
+    rules, bench = read_edits(reader.folder)
+    rules = rules.with_rules([rules.rules[0].model_copy(update={"comment": "A block.\n"}), *rules.rules[1:]])
+    reader.rules.write_text(rules.to_yaml(bench), encoding="utf-8")
+    PLDResult.load(reader.folder).model_copy(update={"rules": rules}).save(reader.folder)
+    sign(reader.folder, by="Ann")
+    reader.load()
+    reader.send(rule="r0", text=rules.rules[0].text, reason=rules.rules[0].reason, comment="A block.\r\n", do="accept")
+    assert "Accepted by Ada" in reader.card("r0")
+    assert reader.state == "signed"
 
 
 def test_edits_of_this_page_can_be_taken_back(reader: Reader) -> None:

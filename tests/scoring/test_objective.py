@@ -2,7 +2,6 @@
 
 import math
 import random
-from contextlib import contextmanager
 
 import dspy
 import pytest
@@ -32,6 +31,7 @@ from pld_dspy.errors import DataError, RunError
 from pld_dspy.ledger.answer import Answer
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.resolve.resolve_config import ResolveConfig
+from pld_dspy.run.tracking import Recorder
 from pld_dspy.scoring.figures import figure
 from pld_dspy.scoring.objective import Objective
 from pld_dspy.student.adapter import LabelAdapter
@@ -296,22 +296,12 @@ def test_a_compile_maximizes_what_it_is_told_to(tmp_path, objective):
 
 
 def test_values_are_recorded_under_the_name_of_the_metric(tmp_path):
-    class Names:
+    class Names(Recorder):
         def __init__(self):
             self.seen = set()
 
-        @contextmanager
-        def run(self, name):
-            yield
-
-        def params(self, values):
-            pass
-
         def metric(self, name, value, step=0):
             self.seen.add(name)
-
-        def artifact(self, path):
-            pass
 
     names = Names()
     compiled(pld(tmp_path, metric=scored, tracking=names), student(student_lm()))

@@ -9,10 +9,10 @@ from scipy.special import expit
 from sklearn.metrics import f1_score
 from tasks import finished_trial, rule
 
-from pld_dspy.scoring.difference import chance_to_win
 from pld_dspy.scoring.objective import Objective
 from pld_dspy.search.applicability import applicability
 from pld_dspy.search.correctness_model import CorrectnessModel, own_labels
+from pld_dspy.search.race import chance_to_win
 from pld_dspy.search.space import Candidate, Space
 from pld_dspy.search.trials import FinishedTrial
 

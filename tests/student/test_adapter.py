@@ -23,7 +23,7 @@ from pld_dspy.errors import DataError
 from pld_dspy.ledger.keys import adapter_settings
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.local.lm import LocalLM
-from pld_dspy.student import attempt as attempt_module
+from pld_dspy.student import refusals
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.student.constraints import label_grammar
 from pld_dspy.student.decision import Decision
@@ -387,7 +387,7 @@ class TestLogprobs:
     @pytest.fixture(autouse=True)
     def fresh_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for memory in ("_without", "_refused", "_granted"):
-            monkeypatch.setattr(attempt_module, memory, set())
+            monkeypatch.setattr(refusals, memory, set())
 
     def probabilities(self, prediction: dspy.Prediction) -> dict[str, float]:
         return {label: math.exp(value) for label, value in prediction.label_logprobs.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ...errors import DataError, RunError
 from ...ledger.jsonl import write_jsonl, write_whole, writing
+from ...local.models import file_sha256
 from ...student.decision import Decision
 from .labels import as_constraints, decision_of
 from .markdown import read_markdown, write_markdown
@@ -54,7 +54,6 @@ class Manifest(BaseModel):
     label_field: str
     labels: tuple[str, ...]
     several: bool
-    bias: bool  # whether the settings hold the offsets of the labels
     notes: tuple[str, ...]
     golden: dict[str, int]  # split -> examples
     run: str  # the run's fingerprint
@@ -76,7 +75,6 @@ def write_bundle(
     *,
     decision: Decision,
     bare: bool,
-    bias: Mapping[str, float],
     **manifest: Any,
 ) -> None:
     """Write a bundle into ``folder``, which must be empty or new.
@@ -88,7 +86,6 @@ def write_bundle(
         golden: examples to compare with.
         decision: between label texts.
         bare: whether an answer is the bare label.
-        bias: token id -> offset; empty for none.
         manifest: the other fields of :class:`Manifest`.
 
     Raises:
@@ -98,8 +95,7 @@ def write_bundle(
     new_folder(folder)
     model: str = manifest["model"]
     if kind in ("openai", "llama.cpp", "vllm"):
-        settings = settings_for(kind, template, decision, bare=bare)
-        template = template.model_copy(update={"settings": {**settings, **({"logit_bias": bias} if bias else {})}})
+        template = template.model_copy(update={"settings": settings_for(kind, template, decision, bare=bare)})
         write_request(folder, template, model=model, example=golden[0].inputs if golden else None)
     elif kind == "text":
         write_markdown(folder, template)
@@ -118,7 +114,6 @@ def write_bundle(
         label_field=decision.field,
         labels=decision.labels,
         several=decision.several,
-        bias="logit_bias" in template.settings,
         golden=counts,
         digests=digests(folder),
         **manifest,
@@ -156,4 +151,4 @@ def new_folder(folder: Path) -> None:
 
 def digests(folder: Path) -> dict[str, str]:
     """Return file name -> SHA-256 of the files in a folder."""
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+    return {path.name: file_sha256(path) for path in sorted(folder.iterdir())}

@@ -50,5 +50,5 @@ def write_program(
         f"# Before a call: dspy.configure(lm=..., adapter={adapter})",
     ]
     write_whole(folder / "load.py", "\n".join(lines) + "\n")
-    written = Manifest(format="dspy", bias=False, golden={}, digests=digests(folder), markers={}, **manifest)
+    written = Manifest(format="dspy", golden={}, digests=digests(folder), markers={}, **manifest)
     write_json(folder / "manifest.json", written.model_dump(mode="json"))

@@ -11,8 +11,6 @@ from ...compile.context import CompileContext
 from ...errors import DataError, RunError
 from ...ledger.answer import Answer
 from ...rules import RuleSet
-from ...scoring.offsets import Offsets
-from ...student.redecide import redecide
 from ...task.task import example_id
 from .template import Golden, Recorder, Template, value_texts
 
@@ -27,8 +25,8 @@ class Kept:
     answer: Answer
 
 
-def kept_answers(context: CompileContext, rules: RuleSet, offsets: Offsets | None) -> list[Kept]:
-    """Return the validation and test examples with an answer, redecided by ``offsets``; no call is made.
+def kept_answers(context: CompileContext, rules: RuleSet) -> list[Kept]:
+    """Return the validation and test examples with an answer; no call is made.
 
     ``context`` is the run's own, opened. RunError where no answer was kept.
     """
@@ -38,7 +36,6 @@ def kept_answers(context: CompileContext, rules: RuleSet, offsets: Offsets | Non
         if evaluator.unanswered(rules or None, examples):
             rows = [row for row in rows if not evaluator.unanswered(rules or None, [row[1]])]
         answers = evaluator.answers(rules or None, [one for _, one in rows], stage="export")
-        answers = redecide(answers, offsets, evaluator) if offsets else answers
         found += [Kept(split, *row, answer) for row, answer in zip(rows, answers, strict=True)]
     if not found:
         raise RunError(

@@ -1,4 +1,4 @@
-"""One try at an answer: the settings of the request, and what follows if it fails or says nothing."""
+"""Settings that a server may refuse: one try at an answer, and what follows if it fails, is cut or says nothing."""
 
 from __future__ import annotations
 
