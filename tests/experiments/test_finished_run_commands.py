@@ -1,6 +1,7 @@
 """The commands that ask a finished run again: ladder, stages, plain, speed; a deterministic student."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import dspy
@@ -11,8 +12,10 @@ from typer.testing import CliRunner
 
 from experiments.__main__ import app
 from experiments.stages import Stages
+from experiments.students import students
 from pld_dspy.cli import run_spec as command_module
 from pld_dspy.cli.app import app as pld_app
+from pld_dspy.errors import DataError
 from pld_dspy.run.result import PLDResult
 
 SPLITS = {"train": TRAIN, "val": VAL, "test": TEST}
@@ -155,3 +158,42 @@ def test_classifiers_stand_beside_the_students_of_one_run_and_of_several(run, lm
     low, high = row.difference.interval
     assert f"mean of 2: {row.difference.macro_f1:+.3f} " in last
     assert f"[{row.difference.macro_f1 - (high - low) / 2 / 2**0.5:+.3f}, " in last
+
+
+def test_every_student_is_scored_under_the_rules_of_each(run, lm, monkeypatch, tmp_path):
+    other = leaning_lm(liking={"spam": 2.5, "work": 0.0, "home": 0.0}, skill=0.5)
+    lms = {"openai/none": lm, "openai/other": other}
+    monkeypatch.setattr(command_module, "resolve_lm", lambda spec, **settings: lms[spec])
+    second, few = tmp_path / "second", ["--screen-calls", "0", "--trials", "1", "--tracking", "none"]
+    moved = CliRunner().invoke(pld_app, ["transfer", str(run), "--student", "openai/other", "--out", str(second), *few])
+    assert moved.exit_code == 0, moved.output
+    results, before = [PLDResult.load(path) for path in (run, second)], len(calls(lm)) + len(calls(other))
+
+    asked = CliRunner().invoke(app, ["students", str(run), str(second)])
+    assert asked.exit_code == 0, asked.output
+    made = len(calls(lm)) + len(calls(other)) - before
+    assert asked.stderr == f"Student calls that this takes: {made}.\n"
+    assert 0 < made <= 2 * len(TEST + VAL)
+    head, _, *rows = asked.stdout.splitlines()[:4]
+    assert cells(head) == ["student", "no rules", "rules of run", "rules of second"]
+    assert [cells(row)[0] for row in rows] == ["custom/leaning (run)", "custom/leaning (second)"]
+    again = CliRunner().invoke(app, ["students", str(run), str(second)])
+    assert (again.stdout, again.stderr) == (asked.stdout, "Student calls that this takes: 0.\n")
+
+    copies = [shutil.copytree(path, tmp_path / "plain" / path.name) for path in (run, second)]
+    for copy in copies:
+        (copy / "calibration.json").unlink()
+    plain = CliRunner().invoke(app, ["students", *map(str, copies)])
+    assert plain.stderr == "Student calls that this takes: 0.\n"
+    for number, (line, result) in enumerate(zip(plain.stdout.splitlines()[2:4], results, strict=True)):
+        assert cells(line)[1].startswith(f"{result.test.baseline.macro_f1:.3f} [")
+        assert cells(line)[2 + number].startswith(f"{result.test.compiled.macro_f1:.3f} [")
+
+
+def test_students_of_one_run_or_of_other_data_are_refused(run, tmp_path):
+    assert CliRunner().invoke(app, ["students", str(run)]).exit_code != 0
+    other = shutil.copytree(run, tmp_path / "other")
+    config = (other / "config.yaml").read_text(encoding="utf-8")
+    (other / "config.yaml").write_text(config.replace("  test: ", "  test: x"), encoding="utf-8")
+    with pytest.raises(DataError, match="other labels or test examples"):
+        students([run, other])
