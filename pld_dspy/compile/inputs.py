@@ -130,7 +130,7 @@ def check_inputs(
         search=search,
         resolve=resolve,
         seed=seed,
-        source=source and source.folder,
+        source=None if source is None else source.folder,
         notes=notes,
     )
     if source is not None:

@@ -53,7 +53,7 @@ def test_another_student_gets_its_own_choice_and_a_killed_transfer_goes_on(
     why = run("rules", "run-other", "--why", "food-1", "--format", "yaml").stdout
     assert why.startswith("rules:\n- id: food-1")
     assert "rationale: It is about a soup." in why
-    for command in ("lint", "report", "evaluate", "recheck", "sign"):
+    for command in ("lint", "report", "evaluate", "recheck"):
         result = run(command, "run-other")
         assert result.exit_code == 0, result.output
 

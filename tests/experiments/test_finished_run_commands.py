@@ -161,7 +161,7 @@ def test_classifiers_stand_beside_the_students_of_one_run_and_of_several(run, lm
 
 
 def test_every_student_is_scored_under_the_rules_of_each(run, lm, monkeypatch, tmp_path):
-    other = leaning_lm(liking={"spam": 2.5, "work": 0.0, "home": 0.0}, skill=0.5)
+    other = leaning_lm(skill=9.0)  # it needs no rule
     lms = {"openai/none": lm, "openai/other": other}
     monkeypatch.setattr(command_module, "resolve_lm", lambda spec, **settings: lms[spec])
     second, few = tmp_path / "second", ["--screen-calls", "0", "--trials", "1", "--tracking", "none"]
@@ -172,19 +172,20 @@ def test_every_student_is_scored_under_the_rules_of_each(run, lm, monkeypatch, t
     asked = CliRunner().invoke(app, ["students", str(run), str(second)])
     assert asked.exit_code == 0, asked.output
     made = len(calls(lm)) + len(calls(other)) - before
-    assert asked.stderr == f"Student calls that this takes: {made}.\n"
+    assert asked.stderr.startswith(f"Student calls that this takes: {made}.\n")
     assert 0 < made <= 2 * len(TEST + VAL)
     head, _, *rows = asked.stdout.splitlines()[:4]
     assert cells(head) == ["student", "no rules", "rules of run", "rules of second"]
     assert [cells(row)[0] for row in rows] == ["custom/leaning (run)", "custom/leaning (second)"]
     again = CliRunner().invoke(app, ["students", str(run), str(second)])
-    assert (again.stdout, again.stderr) == (asked.stdout, "Student calls that this takes: 0.\n")
+    assert again.stdout == asked.stdout
+    assert again.stderr.startswith("Student calls that this takes: 0.\n")
 
     copies = [shutil.copytree(path, tmp_path / "plain" / path.name) for path in (run, second)]
     for copy in copies:
         (copy / "calibration.json").unlink()
     plain = CliRunner().invoke(app, ["students", *map(str, copies)])
-    assert plain.stderr == "Student calls that this takes: 0.\n"
+    assert plain.stderr.startswith("Student calls that this takes: 0.\n")
     for number, (line, result) in enumerate(zip(plain.stdout.splitlines()[2:4], results, strict=True)):
         assert cells(line)[1].startswith(f"{result.test.baseline.macro_f1:.3f} [")
         assert cells(line)[2 + number].startswith(f"{result.test.compiled.macro_f1:.3f} [")
