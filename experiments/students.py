@@ -17,7 +17,8 @@ from .run_student import RunStudent, score_text
 
 def missing_calls(runs: Sequence[Path]) -> int:
     """Return how many calls :func:`students` would make; the rest is in the runs' ledgers."""
-    return sum(_missing(run, _rule_sets(runs)) for run in runs)
+    rule_sets = _rule_sets(runs)
+    return sum(_missing(run, rule_sets) for run in runs)
 
 
 def students(runs: Sequence[Path]) -> str:
