@@ -47,9 +47,9 @@ def _rule_sets(runs: Sequence[Path]) -> list[RuleSet | None]:
     if len(runs) < 2:
         raise DataError(f"The number of run folders is {len(runs)}. Give two or more, one per student.")
     opened = [FinishedRun.open(run) for run in runs]
-    for one in opened:
-        same = [(each.result.labels, each.folder.settings()["data"].get("test")) for each in (opened[0], one)]
-        if one.result.test is None or same[0] != same[1]:
+    data = [(one.result.labels, one.folder.settings()["data"].get("test")) for one in opened]
+    for one, own in zip(opened, data, strict=True):
+        if one.result.test is None or own != data[0]:
             raise DataError(
                 f"{one.folder.path} has no test split, or other labels or test examples than {opened[0].folder.path}. "
                 "Give finished runs on the same data."

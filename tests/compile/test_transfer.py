@@ -51,9 +51,6 @@ def test_the_same_rules_are_chosen_from_for_another_student_without_a_teacher(so
     assert RunFolder(tmp_path).settings()["data"]["rules_of"] == fingerprint
     assert any(f"(fingerprint {fingerprint}): no example was explained" in note for note in result.notes)
 
-    asked = len(calls(other))
-    compiled(transfer(source, tmp_path), student(other))
-    assert len(calls(other)) == asked, "the same compile again"
     data = {"trainset": TRAIN, "valset": VAL, "testset": TEST}
     assert transfer(source, tmp_path).join(student(other), **data) == 0
     assert transfer(source, tmp_path).estimate(student(other), **data).teacher_calls == 0

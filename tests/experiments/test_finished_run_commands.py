@@ -12,10 +12,11 @@ from typer.testing import CliRunner
 
 from experiments.__main__ import app
 from experiments.stages import Stages
-from experiments.students import students
+from experiments.students import missing_calls, students
 from pld_dspy.cli import run_spec as command_module
 from pld_dspy.cli.app import app as pld_app
 from pld_dspy.errors import DataError
+from pld_dspy.rules import RuleSet
 from pld_dspy.run.result import PLDResult
 
 SPLITS = {"train": TRAIN, "val": VAL, "test": TEST}
@@ -161,34 +162,24 @@ def test_classifiers_stand_beside_the_students_of_one_run_and_of_several(run, lm
 
 
 def test_every_student_is_scored_under_the_rules_of_each(run, lm, monkeypatch, tmp_path):
-    other = leaning_lm(skill=9.0)  # it needs no rule
-    lms = {"openai/none": lm, "openai/other": other}
-    monkeypatch.setattr(command_module, "resolve_lm", lambda spec, **settings: lms[spec])
-    second, few = tmp_path / "second", ["--screen-calls", "0", "--trials", "1", "--tracking", "none"]
-    moved = CliRunner().invoke(pld_app, ["transfer", str(run), "--student", "openai/other", "--out", str(second), *few])
-    assert moved.exit_code == 0, moved.output
-    results, before = [PLDResult.load(path) for path in (run, second)], len(calls(lm)) + len(calls(other))
-
-    asked = CliRunner().invoke(app, ["students", str(run), str(second)])
+    result = PLDResult.load(run)
+    first, second = (shutil.copytree(run, tmp_path / name) for name in ("first", "second"))
+    result.model_copy(update={"rules": RuleSet(rules=result.rules.rules[:1])}).save(second)
+    monkeypatch.setattr(command_module, "resolve_lm", lambda spec, **settings: lm)
+    (second / "calibration.json").unlink()
+    before = len(calls(lm))
+    asked = CliRunner().invoke(app, ["students", str(first), str(second)])
     assert asked.exit_code == 0, asked.output
-    made = len(calls(lm)) + len(calls(other)) - before
+    made = len(calls(lm)) - before
     assert asked.stderr.startswith(f"Student calls that this takes: {made}.\n")
-    assert 0 < made <= 2 * len(TEST + VAL)
-    head, _, *rows = asked.stdout.splitlines()[:4]
-    assert cells(head) == ["student", "no rules", "rules of run", "rules of second"]
-    assert [cells(row)[0] for row in rows] == ["custom/leaning (run)", "custom/leaning (second)"]
-    again = CliRunner().invoke(app, ["students", str(run), str(second)])
-    assert again.stdout == asked.stdout
-    assert again.stderr.startswith("Student calls that this takes: 0.\n")
-
-    copies = [shutil.copytree(path, tmp_path / "plain" / path.name) for path in (run, second)]
-    for copy in copies:
-        (copy / "calibration.json").unlink()
-    plain = CliRunner().invoke(app, ["students", *map(str, copies)])
-    assert plain.stderr.startswith("Student calls that this takes: 0.\n")
-    for number, (line, result) in enumerate(zip(plain.stdout.splitlines()[2:4], results, strict=True)):
-        assert cells(line)[1].startswith(f"{result.test.baseline.macro_f1:.3f} [")
-        assert cells(line)[2 + number].startswith(f"{result.test.compiled.macro_f1:.3f} [")
+    assert 0 < made <= 2 * len(TEST) + len(VAL)
+    assert missing_calls([first, second]) == 0
+    head, _, calibrated, plain = map(cells, asked.stdout.splitlines()[:4])
+    assert head == ["student", "no rules", "rules of first", "rules of second"]
+    assert (calibrated[0], plain[0]) == ("custom/leaning (first)", "custom/leaning (second)")
+    assert plain[1].startswith(f"{result.test.baseline.macro_f1:.3f} [")
+    assert plain[2].startswith(f"{result.test.compiled.macro_f1:.3f} [")
+    assert float(calibrated[1].split()[0]) > float(plain[1].split()[0]), "this student leans, and offsets undo it"
 
 
 def test_students_of_one_run_or_of_other_data_are_refused(run, tmp_path):
