@@ -1,4 +1,4 @@
-"""``python -m experiments run CONFIG.yaml``, table; ``... stages RUN``, speed, ladder; ``spread RUN RUN``."""
+"""``python -m experiments run CONFIG.yaml``, table; ``... stages RUN``, speed, ladder; ``spread RUN RUN``, students."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from .seeds import read_seeds
 from .speed import speed
 from .spread import draw, spread
 from .stages import stages
+from .students import missing_calls, students
 from .table import markdown
 
 app = typer.Typer(add_completion=False, help="Compare optimizers on a program, under one budget and one objective.")
@@ -138,6 +139,15 @@ def spread_command(
     if out is not None:
         draw(seeds, out)
     typer.echo(spread(seeds))
+
+
+@app.command("students")
+def students_command(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, one per student.")],
+) -> None:
+    """Score every student on the test split under the rules that were chosen for each."""
+    typer.echo(f"Student calls that this takes: {missing_calls(runs):,}.", err=True)
+    typer.echo(students(runs))
 
 
 @app.command("flipped")

@@ -92,6 +92,8 @@ class PLD(Teleprompter):
         context_tokens: the student's context; longer texts are refused. None: not checked but for the local model.
         storage: Optuna storage URL of the search, such as one of PostgreSQL, so that other machines can join; a
             journal in the run folder where None.
+        rules_of: the folder of a finished run of another student on the same data: the search chooses among its rules,
+            as rules.yaml has them now, and no teacher is asked. None: rules are made from teacher and rationales.
         origin: where student and data came from; recorded in config.yaml, not part of the fingerprint.
         seed: of every random choice.
 
@@ -126,6 +128,7 @@ class PLD(Teleprompter):
         patience: float = PATIENCE,
         context_tokens: int | None = None,
         storage: str | None = None,
+        rules_of: Path | str | None = None,
         origin: Mapping[str, Any] | None = None,
         seed: int = 0,
     ) -> None:
@@ -138,7 +141,7 @@ class PLD(Teleprompter):
         self.num_threads, self.teacher_threads = num_threads, teacher_threads
         self.adapter, self.context_tokens = adapter, context_tokens
         self.run_dir, self.storage, self.tracking = run_dir, storage, tracking
-        self.seed = seed
+        self.rules_of, self.seed = rules_of, seed
         self.result: PLDResult | None = None
         check_settings(vars(self))
         recorder_for(tracking)
@@ -221,8 +224,9 @@ class PLD(Teleprompter):
         if self.frames:
             stages.choose_frame(context, calibrated=self.calibrate)
         stages.explain_examples(context)
-        stages.audit_labels(context, self.induce)
-        stages.induce_rules(context, self.induce)
+        if context.source is None:  # else the inputs hold its doubts and its rules
+            stages.audit_labels(context, self.induce)
+            stages.induce_rules(context, self.induce)
         options: dict[str, Any] = {"progress": progress, "storage": self.storage, "calibrated": self.calibrate}
         searching.search_rules(context, **options)
         searching.resolve_errors(context, **options)
@@ -315,6 +319,7 @@ class PLD(Teleprompter):
             auto=self.auto,
             search=self.search,
             resolve=self.resolve,
+            rules_of=self.rules_of,
             seed=self.seed,
             **data,
         )

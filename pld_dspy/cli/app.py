@@ -26,6 +26,7 @@ from .rules import rules
 from .search import search_command
 from .sign import sign
 from .streams import escape_control_characters, escape_what_cannot_be_encoded, log_to_stderr
+from .transfer import transfer
 from .verify import verify
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
@@ -65,7 +66,21 @@ app = typer.Typer(
 )
 app.command("compile")(compile_command)
 app.command("search")(search_command)
-for command in (baselines, demo, effects, evaluate, export, lint, monitor, recheck, review, rules, sign, verify):
+for command in (
+    baselines,
+    demo,
+    effects,
+    evaluate,
+    export,
+    lint,
+    monitor,
+    recheck,
+    review,
+    rules,
+    sign,
+    transfer,
+    verify,
+):
     app.command()(command)
 models_app = typer.Typer()
 app.add_typer(models_app, name="models")
@@ -112,13 +127,19 @@ def list_models() -> None:
 
 
 @models_app.command("pull")
-def pull(name: Annotated[str, typer.Argument(metavar="NAME", show_default=False)]) -> None:
+def pull(
+    name: Annotated[str, typer.Argument(metavar="NAME", show_default=False)],
+    *,
+    accept_gemma_terms: Annotated[
+        bool, typer.Option("--accept-gemma-terms", help="You accept the terms at https://ai.google.dev/gemma/terms.")
+    ] = False,
+) -> None:
     """Fetch a model, verify it, and print its path."""
     from ..local.fetch import fetch
     from .run_spec import ModelSpec
 
     ModelSpec(spec=f"local:{name}").check()
-    typer.echo(fetch(name))
+    typer.echo(fetch(name, accept_terms=accept_gemma_terms))
 
 
 def main() -> None:

@@ -43,6 +43,10 @@ Threads = Annotated[
     int | None, search_option(min=1, help="Student calls at once.", show_default="1 for a local model, else DSPy's")
 ]
 
+Tracking = Annotated[str, typer.Option(help="mlflow, none, or an MLflow tracking URI.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Start anew: delete the results in the run folder.")]
+Estimate = Annotated[bool, typer.Option("--estimate", help="Print what it takes at most; call nothing.")]
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
@@ -136,11 +140,11 @@ class RunOptions:
     error_rate: Annotated[
         float | None, typer.Option(metavar="RATE", help="With --calibrate: abstain to err at most this often.")
     ] = None
-    tracking: Annotated[str, typer.Option(help="mlflow, none, or an MLflow tracking URI.")] = "mlflow"
+    tracking: Tracking = "mlflow"
     out: Annotated[Path | None, typer.Option(help="The run folder.", show_default="runs/NAME")] = None
     seed: Seed = 0
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start anew: delete the results in the run folder.")] = False
-    estimate: Annotated[bool, typer.Option("--estimate", help="Print what it takes at most; call nothing.")] = False
+    fresh: Fresh = False
+    estimate: Estimate = False
 
     def of_pld(self, name: str) -> dict[str, Any]:
         """Return the arguments of PLD for the run of a source called ``name``."""

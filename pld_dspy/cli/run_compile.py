@@ -37,7 +37,7 @@ def run_compile(spec: RunSpec, pld: PLD, *, teacher: ModelSpec | None, run: RunO
     for model in filter(None, (spec.student, teacher)):
         model.check()
     spec, arguments = spec.load()
-    if teacher is None and not arguments["rationales"]:
+    if teacher is None and not arguments["rationales"] and spec.rules_of is None:
         raise DataError("There is nothing to make rules from. Give --rationales, or a --teacher.")
     student, out = spec.source.student(), console()
     pld.origin = spec.model_dump(mode="json", exclude_none=True)

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import dspy
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import DataError, ModelError, RunError
+from ..induce.induce_config import InduceConfig
+from ..ledger.budget import Budget
 from ..ledger.jsonl import read_jsonl
 from ..local.connect import resolve_lm
 from ..local.models import find, is_path
+from ..resolve.resolve_config import ResolveConfig
 from ..rules import MicroRule
 from ..run.folder import RunFolder
+from ..search.search_config import SearchConfig
 from ..student.adapter import LabelAdapter
 from ..student.constraints import Constrain
 from ..task.shared import Duplicates
 from .data_source import Program, Tables
+
+Made = TypeVar("Made")
 
 
 class ModelSpec(BaseModel):
@@ -73,6 +80,7 @@ class RunSpec(BaseModel):
     source: Annotated[Program | Tables, Field(discriminator="kind")]
     rationales: str | None = None  # file of micro-rules; None takes those that come with the program
     rules: str | None = None  # file of rules that people pinned, banned, edited or added
+    rules_of: str | None = None  # folder of the finished run whose rules are chosen among
     student: ModelSpec
     adapter: Literal["label", "chat", "json"] = "label"
     constrain: Constrain = "auto"
@@ -98,6 +106,21 @@ class RunSpec(BaseModel):
                 f"it, move {found.source.module} elsewhere and compile again."
             )
         return found
+
+    def make(self, pld: Callable[..., Made], folder: RunFolder, **changed: Any) -> Made:
+        """Return what the class PLD makes of the settings and caps in ``folder``, some of them ``changed``.
+
+        RunError as for :meth:`read`.
+        """
+        document = folder.settings()
+        try:
+            given = {**document["settings"], "budget": document.get("budget", {})}
+            configs = {"search": SearchConfig, "induce": InduceConfig, "resolve": ResolveConfig, "budget": Budget}
+            for name, config in configs.items():
+                given[name] = config(**given[name]) if given[name] is not None else None
+            return pld(**{**given, "duplicates": self.duplicates, "rules_of": self.rules_of, **changed})
+        except (KeyError, TypeError) as error:
+            raise RunError(f"{folder.config} is damaged: {error!r} in its settings. Compile again.") from error
 
     def dspy_adapter(self) -> dspy.Adapter:
         """Return the adapter of student calls."""

@@ -39,22 +39,10 @@ def unfinished_compile(path: Path) -> tuple[RunSpec, PLD]:
     Raises:
         RunError: there is none, it was not started on the command line, or config.yaml is damaged.
     """
-    from ..errors import RunError
-    from ..induce.induce_config import InduceConfig
-    from ..ledger.budget import Budget
     from ..pld import PLD
-    from ..resolve.resolve_config import ResolveConfig
     from ..run.folder import RunFolder
-    from ..search.search_config import SearchConfig
     from .run_spec import RunSpec
 
     folder = RunFolder(path)
-    spec, document = RunSpec.read(folder), folder.settings()
-    try:
-        given = {**document["settings"], "budget": document.get("budget", {})}
-        configs = {"search": SearchConfig, "induce": InduceConfig, "resolve": ResolveConfig, "budget": Budget}
-        for name, config in configs.items():
-            given[name] = config(**given[name]) if given[name] is not None else None
-        return spec, PLD(**given, duplicates=spec.duplicates, run_dir=path, tracking=None)
-    except (KeyError, TypeError) as error:
-        raise RunError(f"{folder.config} is damaged: {error!r} in its settings. Compile again.") from error
+    spec = RunSpec.read(folder)
+    return spec, spec.make(PLD, folder, run_dir=path, tracking=None)

@@ -75,7 +75,7 @@ def _counts(context: CompileContext) -> dict[str, int]:
         "doubtful": len(explanations.doubtful),
         "unmatched": len(explanations.unmatched),
         "unexplained": len(explanations.unexplained),
-        "noise": len(induction.noise),
+        "noise": induction.counts["noise"],
         "rules": len(context.pool),
         **{name: induction.counts[name] for name in INDUCED},
         "trials": len(context.found.trials),
@@ -99,7 +99,7 @@ def _notes(context: CompileContext) -> Iterator[str]:
     if context.teacher is not None and unexplained and "explain" not in context.ledger.stopped:
         yield f"The teacher gave no usable micro-rule for {_listed(unexplained)} ({len(unexplained)} in all)."
     if context.teacher is None:
-        yield "No teacher: each rule's wordings are the micro-rules nearest its cluster's centre, and its cue words."
+        yield _without_teacher(context)
     if induction.fallbacks:
         yield (
             f"The teacher gave no usable wording of {', '.join(induction.fallbacks)} (unusable, lost or past a cap): "
@@ -118,6 +118,15 @@ def _notes(context: CompileContext) -> Iterator[str]:
         yield from _calibration_notes(context.calibration)
     if context.searched.stopped:
         yield f"The search stopped early: {context.searched.stopped}"
+
+
+def _without_teacher(context: CompileContext) -> str:
+    if (source := context.source) is None:
+        return "No teacher: each rule's wordings are the micro-rules nearest its cluster's centre, and its cue words."
+    return (
+        f"The rules to choose from are those of the run {source.path.name} (fingerprint {source.fingerprint}): no "
+        "example was explained, and no rule induced."
+    )
 
 
 def failure_notes(context: CompileContext) -> Iterator[str]:

