@@ -101,7 +101,6 @@ def run_cell(cell: Cell) -> CellResult:
         evaluator=evaluator,
         rules=student.rules,
         valset=student.valset,
-        about=student.about,
         budget=round(method.share * REFERENCE_TRIALS * cell.n),
         seed=cell.seed,
     )

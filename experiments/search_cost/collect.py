@@ -13,7 +13,6 @@ from pld_dspy.induce.induce import induce
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.local.connect import resolve_lm
 from pld_dspy.rules import Rule, RuleSet
-from pld_dspy.search.applicability import applicability
 from pld_dspy.search.search_config import SearchConfig
 from pld_dspy.search.storage import open_study
 from pld_dspy.search.study import RuleSearch
@@ -105,15 +104,12 @@ def _candidates(
         yield "random", random_set(rules, rng, MOST)
     if not searched:
         return
-    text = Reader(evaluator.student, evaluator.task).text
-    texts_by_id = {str(one.id): text(one) for one in splits.train if one.get("id") is not None}
     found = RuleSearch(
         rules,
         evaluator,
         splits.val,
         study=open_study(path.with_suffix(".study.log")),
         config=SearchConfig(trials=searched),
-        about=applicability(rules, texts_by_id, [text(one) for one in splits.val]),
         seed=seed,
     ).run()
     for trial in found.trials:

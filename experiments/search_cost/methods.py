@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 from pld_dspy.search.search_config import SearchConfig
@@ -53,11 +53,6 @@ def ours_within(setting: Setting) -> Outcome:
     return rule_search(setting, SearchConfig.within(setting.budget, len(setting.valset)))
 
 
-def no_applicability(setting: Setting) -> Outcome:
-    """RuleSearch without knowing which examples a rule came from."""
-    return rule_search(replace(setting, about=None), SearchConfig())
-
-
 def no_screening(setting: Setting) -> Outcome:
     """RuleSearch without screening and so without its model; the calls saved go to further races."""
     shipped = SearchConfig()
@@ -85,7 +80,6 @@ METHODS = {
     "ours_logprobs": Method(ours, 0.2, "RuleSearch as shipped, with log-probabilities", logprobs=True),
     "ours_fifth": Method(ours_within, 0.2, "RuleSearch within a fifth of the calls"),
     "ours_tenth": Method(ours_within, 0.1, "RuleSearch within a tenth of the calls"),
-    "no_applicability": Method(no_applicability, 0.2, "RuleSearch, no applicability"),
     "no_screening": Method(no_screening, 0.2, "RuleSearch, no screening"),
     "no_race": Method(no_race, 0.2, "RuleSearch, no race"),
     "no_parsimony": Method(no_parsimony, 0.2, "RuleSearch, no parsimony"),
@@ -112,7 +106,6 @@ def rule_search(setting: Setting, config: SearchConfig) -> Outcome:
         setting.valset,
         study=open_study(),
         config=config,
-        about=setting.about,
         seed=setting.seed,
         on_trial=note,
     ).run()

@@ -8,7 +8,6 @@ import dspy
 
 from pld_dspy.rules import Rule, RuleSet
 
-from .surface import Floats
 from .synthetic_evaluator import SyntheticEvaluator
 
 
@@ -20,7 +19,6 @@ class Setting:
         evaluator: the student as a function of its rules; counts the calls.
         rules: K candidate rules.
         valset: n validation examples.
-        about: n x K, which examples a rule came from; None if unknown.
         budget: number of student calls to spend, roughly.
         seed: of every random choice.
     """
@@ -28,7 +26,6 @@ class Setting:
     evaluator: SyntheticEvaluator
     rules: tuple[Rule, ...]
     valset: list[dspy.Example]
-    about: Floats | None
     budget: int
     seed: int
 

@@ -1,4 +1,4 @@
-"""Synthetic students: families of response surfaces, with rules, validation examples and provenance."""
+"""Synthetic students: families of response surfaces, with rules and validation examples."""
 
 from __future__ import annotations
 
@@ -42,13 +42,11 @@ class Family:
         paired: share of the useful rules that are in pairs which reverse each other.
         needed: rules of a club that must be in the prompt for any of them to count; 1 for no clubs.
         temperature: of the noise by prompt and example.
-        permuted: whether the search gets the provenance of other rules and examples.
     """
 
     paired: float = 0.0
     needed: int = 1
     temperature: float = 0.35
-    permuted: bool = False
 
 
 FAMILIES = {
@@ -56,7 +54,6 @@ FAMILIES = {
     "conflict": Family(paired=0.8),
     "threshold": Family(needed=3),
     "chaotic": Family(temperature=1.0),
-    "permuted": Family(permuted=True),
 }
 
 
@@ -68,7 +65,6 @@ class Student:
         rules: K rules with two or three wordings each.
         kinds: K kinds: useful, redundant, harmful or inert. Hidden from every search.
         valset: n validation examples, the first rows of the surface.
-        about: n x K in [0, 1], which examples a rule came from, by their provenance, with gaps and errors.
         surface: how the student answers, over validation and then unseen examples.
         golds: gold label numbers of all examples.
     """
@@ -76,7 +72,6 @@ class Student:
     rules: tuple[Rule, ...]
     kinds: tuple[str, ...]
     valset: list[dspy.Example]
-    about: Floats
     surface: Surface
     golds: Ints
 
@@ -147,12 +142,7 @@ def make_student(family: str, k: int, n: int, seed: int) -> Student:
         temperature=shape.temperature,
         salt=rng.integers(2**64, size=(len(golds), len(LABELS)), dtype=np.uint64),
     )
-    about = _provenance(rng, cover[:n])
-    if shape.permuted:
-        about = rng.permutation(rng.permutation(about, axis=0), axis=1)
-    return Student(
-        rules=rules, kinds=tuple(kinds.tolist()), valset=_examples(golds[:n]), about=about, surface=surface, golds=golds
-    )
+    return Student(rules=rules, kinds=tuple(kinds.tolist()), valset=_examples(golds[:n]), surface=surface, golds=golds)
 
 
 def _golds(rng: np.random.Generator, shares: Floats, size: int) -> Ints:
@@ -204,12 +194,6 @@ def _strength(rng: np.random.Generator, rules: tuple[Rule, ...], kinds: Kinds) -
         full = 0.1 if kinds[j] == INERT else rng.uniform(2.0, 4.0)
         found[j, : len(shares)] = full * rng.permutation(shares)
     return found
-
-
-def _provenance(rng: np.random.Generator, cover: Floats) -> Floats:
-    """Return what similarity to a rule's support would say of its cover: a fifth is missed, 5% of the rest is wrong."""
-    known = np.where(cover > 0, rng.random(cover.shape) < 0.8, rng.random(cover.shape) < 0.05)
-    return np.where(known, rng.uniform(0.4, 1.0, cover.shape), rng.uniform(0.0, 0.3, cover.shape))
 
 
 def _rule(j: int, label: int, *, wordings: int) -> Rule:

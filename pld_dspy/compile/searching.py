@@ -19,7 +19,6 @@ from ..resolve.resolve_config import ResolveConfig
 from ..rules import Rule, RuleSet
 from ..run.progress import Progress, bar, timed, write_trials
 from ..run.result import OWN_CODE
-from ..search.applicability import applicability
 from ..search.demonstrations import draw_demonstrations
 from ..search.search_config import Style
 from ..search.space import Space
@@ -100,9 +99,6 @@ def rule_search(context: CompileContext, space: Space, study: Study, **options: 
         study=study,
         config=config,
         demos=space.demos,
-        about=applicability(space.rules, context.texts_by_id, context.texts(val), context.plain_embedder)
-        if space.rules
-        else None,
         seed=context.seed,
         count_tokens=lm.count_tokens if isinstance(lm, LocalLM) else None,
         stop=context.folder.stop,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..compile.context import CompileContext
-from ..rules import RuleSet
-from ..search.applicability import applicability
+from ..local.embedding import Embedder, embed
+from ..rules import Rule, RuleSet
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ def _by_nearest_rule(context: CompileContext, rules: RuleSet, flips: Sequence[Fl
     if not flips or not rules.rules:
         return found
     texts = [flip.text for flip in flips]
-    near = applicability(rules.rules, context.texts_by_id, texts, context.plain_embedder)
+    near = _nearness(rules.rules, context.texts_by_id, texts, context.plain_embedder)
     labels_of = context.task.labels_of
     for flip, row in zip(flips, near, strict=True):
         labels = {label for answer in (flip.before, flip.after) if answer is not None for label in labels_of(answer)}
@@ -58,3 +61,17 @@ def _by_nearest_rule(context: CompileContext, rules: RuleSet, flips: Sequence[Fl
         best = max(range(len(nearness)), key=nearness.__getitem__)
         found[rules.rules[best].id if nearness[best] > 0 else None].append(flip)
     return found
+
+
+def _nearness(
+    rules: Sequence[Rule], texts_by_id: Mapping[str, str], texts: Sequence[str], embedder: Embedder
+) -> NDArray[np.float64]:
+    """Return n x K cosine similarities in [0, 1] of n texts to the nearest example that supports each of K rules."""
+    vectors = embed([*texts_by_id.values(), *texts], embedder)
+    near = np.clip(vectors[len(texts_by_id) :] @ vectors[: len(texts_by_id)].T, 0.0, 1.0)
+    row_of = {example_id: row for row, example_id in enumerate(texts_by_id)}
+    columns = []
+    for rule in rules:
+        rows = [row_of[example_id] for example_id in rule.support if example_id in row_of]
+        columns.append(near[:, rows].max(axis=1) if rows else np.zeros(len(texts)))
+    return np.stack(columns, axis=1)

@@ -3,8 +3,8 @@
 A trial gives a sampler one number, but a regression one bit per example. All bits of all trials go into one Bayesian
 logistic regression: P(correct) = difficulty of the example + the sum of what the rules in use do to it. A rule pushes
 answers towards its own label, so it has one effect on examples of that label and another on all others; an effect of
-its place and of its wording; for each pair of labels, an effect of the number of rules for the one on examples of the
-other; and, where it is known which examples a rule is about, an effect on those. Priors are Gaussian, so most effects
+its place and of its wording; and, for each pair of labels, an effect of the number of rules for the one on examples of
+the other. Priors are Gaussian, so most effects
 stay near 0 until the answers say otherwise. The idea of covariates for prompts and examples is that of PromptEval
 (Polo et al. 2024); the covariates are ours.
 """
@@ -31,7 +31,7 @@ from .surrogate import Floats, Posterior, Surrogate
 from .threads import one_thread
 from .trials import FinishedTrial
 
-DIFFICULTY_SD, OWN_SD, OTHER_SD, ABOUT_SD = 1.5, 0.8, 0.3, 1.0
+DIFFICULTY_SD, OWN_SD, OTHER_SD = 1.5, 0.8, 0.3
 PLACE_SD, WORDING_SD, SIZE_SD, CROWD_SD, DEMOS_SD = 0.3, 0.3, 0.5, 0.3, 0.5
 CROWD_LABELS = 12  # with more labels, pairs of labels are too many to learn from one search
 FEWEST_TRIALS = 8  # fewer say nothing about rules
@@ -57,7 +57,6 @@ class CorrectnessModel:
     golds: Sequence[str]
     labels: Sequence[str]
     weights: Floats  # of the n examples, sum 1
-    about: Floats | None = None  # n x K, see RuleSearch
     scale: float = 1.0  # factor on the prior sd of all but the examples' difficulty; small where rules do little
 
     def __post_init__(self) -> None:
@@ -80,8 +79,6 @@ class CorrectnessModel:
         if self.crowd is not None:
             answers, gold = self.crowd
             blocks.append((gold[rows][:, :, None] * (use @ answers)).reshape(len(rows), -1) * CROWD_SD)
-        if self.about is not None:
-            blocks.append(self.about[rows] * use * ABOUT_SD)
         shown = np.arange(1, len(self.space.demos)) == candidate.demos
         blocks.append(np.tile(shown * DEMOS_SD, (len(rows), 1)))
         return np.hstack([np.eye(n)[rows] * DIFFICULTY_SD, *(block * self.scale for block in blocks)])

@@ -30,13 +30,12 @@ from .trials import FinishedTrial
 
 FLOOR = -9.0  # log-probabilities below this would weigh too much
 
-PUSH_SD, PLACE_SD, GOLD_SD, ABOUT_SD, WORDING_SD = 0.6, 0.3, 0.5, 1.0, 0.3
+PUSH_SD, PLACE_SD, GOLD_SD, WORDING_SD = 0.6, 0.3, 0.5, 0.3
 SHARE_SD = 2.0
 DEMOS_SD, DEMOS_GOLD_SD = 1.0, 0.5
 NOISE, LEAST_NOISE = 0.7, 0.2
 SHARPNESS = 0.9  # temperature in units of the noise: the softmax is close to the chance that the noisiest label wins
 MATCH_ROUNDS = 8  # offsets are then correct to some hundredths, at a sixth of the cost
-FOLDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +51,13 @@ class LogprobPosterior(Posterior):
         """Return the student under given effects."""
         model, space = self.model, self.model.space
         k, c = len(space), model.labels
-        push, place, gold, about = effects[: 4 * k].reshape(4, k)
-        share = effects[4 * k : 4 * k + c * c].reshape(c, c) * SHARE_SD
-        wording = effects[4 * k + c * c : model.first_demo].reshape(k, space.wordings) * WORDING_SD
+        push, place, gold = effects[: 3 * k].reshape(3, k)
+        share = effects[3 * k : 3 * k + c * c].reshape(c, c) * SHARE_SD
+        wording = effects[3 * k + c * c : model.first_demo].reshape(k, space.wordings) * WORDING_SD
         shown = effects[model.first_demo : model.fixed - c].reshape(-1, c + 1)
         intercept = effects[model.fixed - c : model.fixed]
         on_all = (push * PUSH_SD)[:, None] + wording
-        on_examples = (model.gold * (gold * GOLD_SD) + model.about * (about * ABOUT_SD)).T
+        on_examples = (model.gold * (gold * GOLD_SD)).T
         temperature = SHARPNESS * self.noise
         rows = np.arange(len(model.weights))
         demos = np.zeros((len(space.demos), len(rows), c))
@@ -92,7 +91,7 @@ class LogprobPosterior(Posterior):
 
 
 class LogprobModel:
-    """Effects of K rules on the log-probabilities of C labels for n examples; ``about``, ``calibrated``: RuleSearch."""
+    """Effects of K rules on the log-probabilities of C labels for n examples; ``calibrated``: see RuleSearch."""
 
     def __init__(
         self,
@@ -100,7 +99,6 @@ class LogprobModel:
         golds: Sequence[str],
         labels: Sequence[str],
         weights: Floats,
-        about: Floats | None = None,
         *,
         calibrated: bool = False,
     ) -> None:
@@ -110,10 +108,9 @@ class LogprobModel:
         self.truth = np.array([labels.index(gold) for gold in golds])
         self.column = np.array([_pushed_label(rule, labels) for rule in space.rules], dtype=np.int64)
         self.gold = (self.truth[:, None] == self.column[None, :]).astype(float)
-        self.about = np.zeros_like(self.gold) if about is None else about
         self.shares = np.bincount(self.truth, minlength=self.labels) / len(self.truth) if calibrated else None
         k, c = len(space), self.labels
-        self.first_demo = 4 * k + c * c + k * space.wordings
+        self.first_demo = 3 * k + c * c + k * space.wordings
         # Effects that are not of single sets or examples: each choice of demonstrations has one per label, and one on
         # the gold label.
         self.fixed = self.first_demo + (len(space.demos) - 1) * (c + 1) + c
@@ -131,20 +128,6 @@ class LogprobModel:
         answers = self._answers(trials)
         return self._fitted(answers, self._fitted(answers, NOISE).noise)
 
-    def error(self, trials: Sequence[FinishedTrial]) -> float:
-        """Return the mean squared error on log-probabilities of trials left out of the fit (cross-validation)."""
-        trials = _with_logprobs(trials)
-        errors = []
-        for fold in range(FOLDS):
-            answers = self._answers([trial for number, trial in enumerate(trials) if number % FOLDS != fold])
-            mean, _ = answers.fit(NOISE)
-            examples = answers.examples(mean, NOISE)
-            for trial in trials[fold::FOLDS]:
-                left_out = self._as_answers(trial)
-                explained = (left_out.features @ mean[: self.fixed]).reshape(-1, self.labels)
-                errors.append((left_out.target - centred(examples[left_out.rows] + explained, axis=1)) ** 2)
-        return float(np.mean(np.vstack(errors)))
-
     def _answers(self, trials: Sequence[FinishedTrial]) -> MixedModel:
         """Sum up the trials; the sums of all but the last are kept, since a race grows only that, block by block."""
         trials = _with_logprobs(trials)
@@ -157,7 +140,7 @@ class LogprobModel:
         return answers.plus(self._as_answers(trials[-1], keep=False))
 
     def _as_answers(self, trial: FinishedTrial, *, keep: bool = True) -> Answers:
-        """Return a trial's answers that have log-probabilities; ``keep`` their features, for the next sum or fold."""
+        """Return a trial's answers that have log-probabilities; ``keep`` their features, for the next sum."""
         given = trial.has_logprobs
         rows = trial.rows[given]
         features = self._built.get(trial)
@@ -184,22 +167,16 @@ class LogprobModel:
         fixed[columns, k + used] = place * PLACE_SD
         shares = np.bincount(columns, minlength=c) / max(len(used), 1)
         for label in range(c):
-            fixed[label, 4 * k + label * c : 4 * k + (label + 1) * c] = shares * SHARE_SD
-        fixed[columns, 4 * k + c * c + used * self.space.wordings + candidate.wording[used]] = WORDING_SD
+            fixed[label, 3 * k + label * c : 3 * k + (label + 1) * c] = shares * SHARE_SD
+        fixed[columns, 3 * k + c * c + used * self.space.wordings + candidate.wording[used]] = WORDING_SD
         fixed[np.arange(c), self.fixed - c + np.arange(c)] = 1.0
         first = self.first_demo + (candidate.demos - 1) * (c + 1)
         if candidate.demos:
             fixed[np.arange(c), first + np.arange(c)] = DEMOS_SD
         repeated = sp.kron(np.ones((m, 1)), fixed.tocsr(), format="csr")
         row_of = (np.arange(m)[:, None] * c + columns[None, :]).ravel()
-        varying = [
-            sp.csr_matrix((values.ravel(), (row_of, np.tile(offset * k + used, m))), shape=(m * c, self.fixed))
-            for offset, values in (
-                (2, self.gold[rows][:, used] * GOLD_SD),
-                (3, self.about[rows][:, used] * ABOUT_SD),
-            )
-        ]
-        features = repeated + varying[0] + varying[1]
+        gold = (self.gold[rows][:, used] * GOLD_SD).ravel()
+        features = repeated + sp.csr_matrix((gold, (row_of, np.tile(2 * k + used, m))), shape=repeated.shape)
         if candidate.demos:
             places = np.arange(m) * c + self.truth[rows], np.full(m, first + c)
             features += sp.csr_matrix((np.full(m, DEMOS_GOLD_SD), places), shape=features.shape)

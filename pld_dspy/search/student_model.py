@@ -32,7 +32,6 @@ class StudentModel:
     config: SearchConfig
     _: KW_ONLY
     screened: int  # carried trials, guards and screened sets after which the model is chosen and used; 0 for no model
-    about: Floats | None = None  # n x K, see RuleSearch; used only if it predicts better
     calibrated: bool = False
     _model: CorrectnessModel | LogprobModel | None = field(default=None, init=False)
     _fit: tuple[list[int], Posterior | None] = field(default=([], None), init=False)
@@ -79,13 +78,10 @@ class StudentModel:
         return float((1 + np.sum(values[:, 0] - values[:, 1] > costs)) / (2 + len(values)))
 
     def _best_model(self, screened: Sequence[FinishedTrial]) -> CorrectnessModel | LogprobModel:
-        """Return the model with the smallest cross-validated error."""
+        """Return the model of log-probabilities where they are given, else that of right and wrong which errs least."""
         given = (self.space, self.golds, self.labels, self.weights)
-        abouts = [None] if self.about is None else [None, self.about]
-        models: Sequence[CorrectnessModel | LogprobModel]
         missing = np.mean(np.concatenate([~trial.has_logprobs for trial in screened]))
         if len(self.labels) <= MOST_LABELS and missing <= MOST_MISSING:
-            models = [LogprobModel(*given, about, calibrated=self.calibrated) for about in abouts]
-        else:
-            models = [CorrectnessModel(*given, about, scale=scale) for about in abouts for scale in SCALES]
-        return models[0] if len(models) == 1 else min(models, key=lambda model: model.error(screened))
+            return LogprobModel(*given, calibrated=self.calibrated)
+        models = [CorrectnessModel(*given, scale=scale) for scale in SCALES]
+        return min(models, key=lambda model: model.error(screened))

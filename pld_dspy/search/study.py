@@ -39,7 +39,7 @@ from .search_result import SearchResult
 from .space import Candidate, Space
 from .storage import damaged
 from .student_model import StudentModel
-from .surrogate import Floats, Posterior
+from .surrogate import Posterior
 from .trials import KIND, SECONDS, STEP, FinishedTrial, asked_in_full, carry_over, incumbent
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,6 @@ class RuleSearch:
         study: a study from :func:`open_study`; the search goes on from its finished trials.
         config: how to spend calls.
         demos: the choices of demonstrations, the first of them empty.
-        about: n x K in [0, 1], how much an example is like those a rule came from; used only if it predicts better.
         calibrated: whether answers will be decided with offsets that undo the student's leaning between labels, where
             there are log-probabilities; sets are then compared so.
         seed: of every random choice.
@@ -78,7 +77,6 @@ class RuleSearch:
         study: optuna.Study,
         config: SearchConfig | None = None,
         demos: Sequence[tuple[Demonstration, ...]] = ((),),
-        about: Floats | None = None,
         calibrated: bool = False,
         seed: int = 0,
         on_trial: Callable[[FinishedTrial], object] | None = None,
@@ -110,7 +108,6 @@ class RuleSearch:
             evaluator.objective.example_weights(self.asker.golds, evaluator.task.labels),
             self.config,
             screened=self.plan.first_race if self.config.screen_calls else 0,
-            about=about,
             calibrated=calibrated,
         )
         self.count_tokens = count_tokens or estimate_tokens

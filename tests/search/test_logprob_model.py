@@ -193,20 +193,6 @@ def test_what_a_race_asked_block_by_block_is_not_held_when_it_is_over():
     assert len(model._built) == len(seen)
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_the_search_takes_provenance_only_where_it_predicts(told):
-    """Of log-probabilities as of bits, from a student to whom it matters which examples a rule is about, or not."""
-    student, plain = Student(6), Student.utilities
-    about = (np.random.default_rng(0).random((90, K)) < 0.2).astype(float)
-    if told:
-        student.utilities = lambda one: plain(student, one) + 2.0 * (about * one.use) @ np.eye(3)[np.arange(K) % 3]
-    seen = student.screened(60, 30)
-    model = StudentModel(student.space, GOLDS, LABELS, WEIGHTS, SearchConfig(), screened=1, about=about)
-    assert model._best_model(seen).about.any() == told
-    bits = [dataclasses.replace(one, logprobs=np.full((30, 1), np.nan)) for one in seen]
-    assert (model._best_model(bits).about is not None) == told
-
-
 def test_other_answers_to_the_same_examples_are_not_taken_for_known_ones():
     student = Student(9)
     seen = student.screened(8, 12)
@@ -214,26 +200,6 @@ def test_other_answers_to_the_same_examples_are_not_taken_for_known_ones():
     before = model.fit(seen).mean
     changed = dataclasses.replace(seen[0], logprobs=seen[0].logprobs[:, ::-1])
     assert not np.allclose(model.fit([changed, *seen[1:]]).mean, before)
-
-
-def test_provenance_is_preferred_only_where_it_predicts():
-    student = Student(6)
-    rng = np.random.default_rng(0)
-    about = (rng.random((90, K)) < 0.2).astype(float)
-    plain = student.utilities
-
-    def with_about(candidate: Candidate) -> np.ndarray:
-        total = plain(candidate)
-        for j in np.flatnonzero(candidate.use):
-            total[:, j % 3] += 2.0 * about[:, j]
-        return total
-
-    student.utilities = with_about
-    seen = student.screened(30, 20)
-    models = [LogprobModel(student.space, GOLDS, LABELS, WEIGHTS, one) for one in (None, about, rng.permutation(about))]
-    errors = [model.error(seen) for model in models]
-    assert errors[1] < 0.9 * errors[0]
-    assert errors[2] > errors[1]
 
 
 def test_values_on_some_examples_follow_the_weights():

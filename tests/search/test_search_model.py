@@ -10,7 +10,6 @@ from sklearn.metrics import f1_score
 from tasks import finished_trial, rule
 
 from pld_dspy.scoring.objective import Objective
-from pld_dspy.search.applicability import applicability
 from pld_dspy.search.correctness_model import CorrectnessModel, own_labels
 from pld_dspy.search.race import chance_to_win
 from pld_dspy.search.space import Candidate, Space
@@ -61,8 +60,8 @@ def test_random_sets_are_of_all_sizes_or_about_the_most(size, most, mean):
     assert np.mean([one.wording for one in drawn]) == pytest.approx(0.5, abs=0.05)
 
 
-def correctness_model(space: Space, golds: list[str], about: np.ndarray | None = None) -> CorrectnessModel:
-    return CorrectnessModel(space, golds, (), Objective().example_weights(golds), about)
+def correctness_model(space: Space, golds: list[str]) -> CorrectnessModel:
+    return CorrectnessModel(space, golds, (), Objective().example_weights(golds))
 
 
 def simulated(
@@ -98,7 +97,7 @@ def test_a_surrogate_says_what_the_regression_says_of_any_set():
     golds = ["spam", "work"] * 20
     rules = tuple(rule(f"r{j}", "x", ("spam", "work")[j % 2], *"yz"[: j % 3]) for j in range(6))
     space = Space(rules)
-    model = correctness_model(space, golds, (rng.random((40, 6)) < 0.3).astype(float))
+    model = correctness_model(space, golds)
     sets = [space.none(), *(space.random(rng) for _ in range(8))]
     rows = np.arange(40)
     effects = rng.normal(size=model.features(sets[0], rows).shape[1])
@@ -136,22 +135,6 @@ def test_the_models_best_set_is_the_true_one():
     assert best.use.tolist() == [True, True, False, False, False, False]
 
 
-def test_provenance_helps_only_where_it_says_something():
-    rng = np.random.default_rng(0)
-    golds = ["spam", "work"] * 40
-    about = (rng.random((80, 4)) < 0.3).astype(float)
-    space = Space(tuple(rule(f"r{j}", "x", ("spam", "work")[j % 2]) for j in range(4)))
-    seen = []
-    for _ in range(80):
-        candidate, rows = space.random(rng), rng.choice(80, 24, replace=False)
-        fits = (about[rows] * candidate.use).max(axis=1) > 0
-        seen.append(finished_trial(candidate, rows, np.where(fits, rng.random(24) < 0.95, rng.random(24) < 0.2)))
-    plain, told = correctness_model(space, golds), correctness_model(space, golds, about)
-    misled = correctness_model(space, golds, rng.permutation(about))
-    assert told.error(seen) < plain.error(seen) - 0.05
-    assert misled.error(seen) > told.error(seen) + 0.05
-
-
 def test_too_few_candidates_or_equal_answers_teach_nothing():
     model, seen, _ = simulated(np.zeros(4), ["spam", "work"] * 40, n=20, seed=0)
     assert model.fit(seen[:7]) is None
@@ -178,22 +161,6 @@ def test_only_differing_answers_count_in_a_race(wins, losses, chance):
     candidate = np.array([True] * wins + [False] * losses + [True] * 9 + [False] * 4)
     incumbent = np.array([False] * wins + [True] * losses + [True] * 9 + [False] * 4)
     assert chance_to_win(candidate, incumbent) == pytest.approx(chance)
-
-
-def test_a_rule_is_about_texts_like_its_support():
-    texts = {"a": "the lottery winner of the jackpot", "b": "the garden dinner", "c": "meeting about the invoice"}
-    rules = [
-        rule("r1", "x", "spam", support=["a"]),
-        rule("r2", "x", "home", support=["b", "gone"]),
-        rule("r3", "x", "work"),
-    ]
-    found = applicability(rules, texts, ["a lottery jackpot", "dinner in the garden"])
-    assert found.shape == (2, 3)
-    assert found[0, 0] > 0.3 > found[0, 1]
-    assert found[1, 1] > 0.3 > found[1, 0]
-    assert (found[:, 2] == 0).all()
-    assert found.min() >= 0
-    assert found.max() <= 1 + 1e-9
 
 
 @pytest.mark.parametrize(
