@@ -11,8 +11,7 @@ import pytest
 from command_line import COMPILE, SMALL, refused, run
 from engine import calls, timeout_error
 
-from pld_dspy.cli import run_spec
-from pld_dspy.ledger import patience
+from pld_dspy.cli import finished_run, run_spec
 from pld_dspy.release import report
 from pld_dspy.release.edits import read_edits, write_edits
 from pld_dspy.release.trail import read_trail
@@ -151,7 +150,7 @@ class TestRecheck:
     def test_calls_that_are_lost_are_no_wrong_answers(
         self, done: Path, student: dspy.LM, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(patience, "PATIENCE", 0.0)
+        monkeypatch.setattr(finished_run, "PATIENCE", 0.0)
         edit(lambda rules: [RULE])
         before, student.engine.failures = files(), (timeout_error("[3]"),)
 

@@ -164,7 +164,8 @@ def test_classifiers_stand_beside_the_students_of_one_run_and_of_several(run, lm
 def test_every_student_is_scored_under_the_rules_of_each(run, lm, monkeypatch, tmp_path):
     result = PLDResult.load(run)
     first, second = (shutil.copytree(run, tmp_path / name) for name in ("first", "second"))
-    result.model_copy(update={"rules": RuleSet(rules=result.rules.rules[:1])}).save(second)
+    one = RuleSet(rules=result.rules.rules[:1])
+    result.model_copy(update={"rules": one, "instructions": one.instruct(result.instructions)}).save(second)
     monkeypatch.setattr(command_module, "resolve_lm", lambda spec, **settings: lm)
     (second / "calibration.json").unlink()
     before = len(calls(lm))
