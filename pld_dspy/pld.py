@@ -182,26 +182,16 @@ class PLD(Teleprompter):
                 calls are kept.
             BudgetExceeded: the budget is too small to score even the unchanged student.
         """
-        context = self._checked(
-            student, teacher, trainset=trainset, valset=valset, testset=testset, rationales=rationales, rules=rules
-        )
+        data = {"trainset": trainset, "valset": valset, "testset": testset, "rationales": rationales, "rules": rules}
+        context = self._checked(student, teacher, **data)
         check_teacher(context, self.induce)
         if context.student_lm is None:
             raise DataError(
                 "The student has no language model. Call dspy.configure(lm=...) with local_lm() or any dspy.LM, or "
                 "set one on the program."
             )
-        recorder = recorder_for(self.tracking)
-        folder = RunFolder(self.run_dir)
-        more = {"command": dict(self.origin)} if self.origin else {}
-        budget = self.budget.model_dump(mode="json", exclude_defaults=True)
-        settled = context.settled(vars(self))
-        if resume:
-            refuse_to_undo(folder)
-        if isinstance(rules, (str, Path)) and Path(rules).resolve() == folder.rules.resolve():
-            raise DataError(f"{rules} is this run's own: the compile writes it anew. Give a copy from another folder.")
-        folder.open(context.settings(settled), resume=resume, budget=budget, **more)
-        folder.stop.unlink(missing_ok=True)
+        recorder, settled = recorder_for(self.tracking), context.settled(vars(self))
+        folder = self._folder(context.settings(settled), rules, resume=resume)
         self._open(context, folder)
         with recorder.run(folder.path.name):
             record_start(folder, flat_settings(settled), recorder)
@@ -214,6 +204,18 @@ class PLD(Teleprompter):
             return compiled
         saved, target = self.result.calibration.used.saved, context.task.predictor
         return Calibrated(compiled, saved, threshold=saved.threshold, precedents=precedents, target=target)
+
+    def _folder(self, settings: Mapping[str, Any], rules: PolicyLike, *, resume: bool) -> RunFolder:
+        """Open the run folder for a compile; RunError if it holds another one, or edits that this would undo."""
+        folder = RunFolder(self.run_dir)
+        if resume:
+            refuse_to_undo(folder)
+        if isinstance(rules, (str, Path)) and Path(rules).resolve() == folder.rules.resolve():
+            raise DataError(f"{rules} is this run's own: the compile writes it anew. Give a copy from another folder.")
+        more = {"command": dict(self.origin)} if self.origin else {}
+        folder.open(settings, resume=resume, budget=self.budget.model_dump(mode="json", exclude_defaults=True), **more)
+        folder.stop.unlink(missing_ok=True)
+        return folder
 
     def _run_stages(self, context: CompileContext, progress: Progress) -> None:
         expected = self._estimate(context)

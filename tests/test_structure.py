@@ -35,7 +35,7 @@ ROOMS = (
 )
 """The library's rooms from the roof down. A room imports from later lines only; those on one line are apart."""
 
-MOST_LEVELS, MOST_LINES, MEDIAN_LINES, MOST_ENTRIES = 12, 350, 130, 20
+MOST_LEVELS, MOST_LINES, MEDIAN_LINES, MOST_ENTRIES, MOST_OF_A_FUNCTION = 12, 350, 130, 20, 60
 MAY_PRINT = {"cli"}
 LIBRARY = sorted((ROOT / "pld_dspy").rglob("*.py"))
 
@@ -160,3 +160,11 @@ def test_data_files_lie_within_the_package_and_are_not_ignored(name):
     assert (ROOT / "pld_dspy" / name).is_file()
     ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").split()
     assert not any(fnmatch(f"pld_dspy/{name}", pattern) or fnmatch(Path(name).name, pattern) for pattern in ignored)
+
+
+def test_a_function_fits_on_a_screen():
+    for path in LIBRARY:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                said = node.body[0].end_lineno - node.body[0].lineno + 1 if ast.get_docstring(node) else 0
+                assert node.end_lineno - node.lineno + 1 - said <= MOST_OF_A_FUNCTION, f"{path.name}: {node.name}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ..ledger.patience import PATIENCE
 from .options import (
@@ -20,6 +20,9 @@ from .options import (
     model_option,
     with_option_groups,
 )
+
+if TYPE_CHECKING:
+    from ..search.search_config import SearchConfig
 
 
 @with_option_groups
@@ -47,7 +50,6 @@ def compile_command(
     from ..ledger.budget import Budget
     from ..pld import PLD
     from ..resolve.resolve_config import ResolveConfig
-    from ..search.search_config import SearchConfig
     from .data_source import chosen_source
     from .run_compile import run_compile
     from .run_spec import ModelSpec, RunSpec
@@ -65,8 +67,6 @@ def compile_command(
         seed=run.seed,
     )
     teaching = ModelSpec(spec=teacher.teacher or "").at(teacher.teacher_api_base, teacher.teacher_api_key_env)
-    calls = {"screen_calls": search.screen_calls, "trials": search.trials}
-    given: Any = {name: number for name, number in calls.items() if number is not None}  # else a default, or --auto's
     pld = PLD(
         auto=search.auto,
         objective=search.objective,
@@ -76,7 +76,7 @@ def compile_command(
         induce=InduceConfig(
             wordings=search.wordings, drafts=search.drafts, suspects=search.suspects, audit=search.audit
         ),
-        search=SearchConfig(**given, demos=search.demos, style=search.style),
+        search=_search_config(search),
         resolve=None if search.resolve_rounds is None else ResolveConfig(max_rounds=search.resolve_rounds),
         budget=Budget(student_calls=search.max_student_calls, teacher_calls=search.max_teacher_calls),
         num_threads=threads,
@@ -86,6 +86,14 @@ def compile_command(
         **run.of_pld(source.name),
     )
     run_compile(spec, pld, teacher=teaching if teacher.teacher else None, run=run)
+
+
+def _search_config(search: SearchOptions) -> SearchConfig:
+    from ..search.search_config import SearchConfig
+
+    calls = {"screen_calls": search.screen_calls, "trials": search.trials}
+    given: Any = {name: number for name, number in calls.items() if number is not None}  # else a default, or --auto's
+    return SearchConfig(**given, demos=search.demos, style=search.style)
 
 
 @with_option_groups

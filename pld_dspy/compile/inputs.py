@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
@@ -82,32 +83,16 @@ def check_inputs(
         raise DataError(f"The student is a {type(student).__name__}. Give a dspy.Module, such as dspy.Predict(...).")
     lm = next((predictor.lm for predictor in student.predictors() if predictor.lm), dspy.settings.lm)
     context_tokens = context_tokens or (lm.context_tokens if isinstance(lm, LocalLM) else None)
-    train, notes = list(trainset), []
-    source = None if rules_of is None else SourceRun.of(rules_of)
+    train = list(trainset)
+    source = None if rules_of is None else _source(rules_of, rules)
     if source is not None:
-        if rules is not None:
-            raise DataError(
-                f"rules are given, and rules_of takes those of {rules_of}. Leave out one; to edit those rules, edit "
-                f"{source.folder.rules}."
-            )
         teacher, rationales, rules = None, source.folder.micro_rules, source.folder.rules
     task = Task.of(student, [*train, *(valset or ()), *(testset or ())] if train else [], target=target)
     check_program(student, task.inputs)
     reader = Reader(student, task)
-    check_examples(task, train, split="training", context_tokens=context_tokens, text=reader.text)
-    if valset is None:
-        texts = [near_identity(task.text(example)) for example in train]  # copies of a text stay on one side
-        train, val = stratified_halves(train, task.strata(train), texts, share=0.4, seed=seed)
-        notes.append(f"No validation set was given: {len(val)} training examples were set aside for it.")
-    else:
-        val = list(valset)
-    splits = Splits(train, val, list(testset or ()))
-    for name, examples in (("validation", splits.val), ("test", splits.test)):
-        if examples or name == "validation":
-            check_examples(task, examples, split=name, context_tokens=context_tokens, text=reader.text)
-    splits, told = without_shared(task, splits, duplicates)
-    check_training_labels(task, splits.train)
-    notes += told
+    splits, notes = _checked_splits(
+        task, reader, train, valset, testset, duplicates=duplicates, context_tokens=context_tokens, seed=seed
+    )
     if source is not None:
         source.check_data({name: fingerprint(examples) for name, examples in splits.non_empty()})
     if task.untouched:
@@ -136,6 +121,46 @@ def check_inputs(
     if source is not None:
         context.audit, context.induction = source.audit, source.induction(context.policy)
     return context
+
+
+def _source(run: Path | str, rules: PolicyLike) -> SourceRun:
+    source = SourceRun.of(run)
+    if rules is not None:
+        raise DataError(
+            f"rules are given, and rules_of takes those of {run}. Leave out one; to edit those rules, edit "
+            f"{source.folder.rules}."
+        )
+    return source
+
+
+def _checked_splits(
+    task: Task,
+    reader: Reader,
+    train: list[dspy.Example],
+    valset: Sequence[dspy.Example] | None,
+    testset: Sequence[dspy.Example] | None,
+    *,
+    duplicates: Duplicates,
+    context_tokens: int | None,
+    seed: int,
+) -> tuple[Splits, list[str]]:
+    """Return the splits, without what several of them share, and what a reader should know of them."""
+    checked = partial(check_examples, task, context_tokens=context_tokens, text=reader.text)
+    checked(train, split="training")
+    notes = []
+    if valset is None:
+        texts = [near_identity(task.text(example)) for example in train]  # copies of a text stay on one side
+        train, val = stratified_halves(train, task.strata(train), texts, share=0.4, seed=seed)
+        notes.append(f"No validation set was given: {len(val)} training examples were set aside for it.")
+    else:
+        val = list(valset)
+    splits = Splits(train, val, list(testset or ()))
+    checked(splits.val, split="validation")
+    if splits.test:
+        checked(splits.test, split="test")
+    splits, told = without_shared(task, splits, duplicates)
+    check_training_labels(task, splits.train)
+    return splits, [*notes, *told]
 
 
 def check_teacher(context: CompileContext, induce: InduceConfig) -> None:
