@@ -95,8 +95,6 @@ def check_inputs(
     )
     if source is not None:
         source.check_data({name: fingerprint(examples) for name, examples in splits.non_empty()})
-    if task.untouched:
-        notes.append(f"Predictors left as they were: {', '.join(task.untouched)}.")
     instructions = strip_rules(dict(student.named_predictors())[task.predictor].signature.instructions)
     asked = Teacher.of(teacher, task=instructions)
     expected = expected_rules(task, splits)
@@ -144,7 +142,7 @@ def _checked_splits(
     context_tokens: int | None,
     seed: int,
 ) -> tuple[Splits, list[str]]:
-    """Return the splits, without what several of them share, and what a reader should know of them."""
+    """Return the splits, without what several of them share, and what a reader of the result should know."""
     checked = partial(check_examples, task, context_tokens=context_tokens, text=reader.text)
     checked(train, split="training")
     notes = []
@@ -160,6 +158,8 @@ def _checked_splits(
         checked(splits.test, split="test")
     splits, told = without_shared(task, splits, duplicates)
     check_training_labels(task, splits.train)
+    if task.untouched:
+        told.append(f"Predictors left as they were: {', '.join(task.untouched)}.")
     return splits, [*notes, *told]
 
 
