@@ -60,9 +60,10 @@ class RunFolder:
             lock = FileLock(f"{self.config}.lock").acquire()  # where the folder cannot be used, this says so in time
         with lock:  # two compiles may begin at once
             if resume and self.config.exists():
-                new, document = document, self.settings()
-                if document["fingerprint"] != new["fingerprint"]:
-                    raise RunError(self._another(document, plain))
+                found = self.settings()
+                if found["fingerprint"] != document["fingerprint"]:
+                    raise RunError(self._another(found, plain))
+                document = {**found, **document}  # the same settings, also where somebody damaged them in the file
             if not resume:  # delete this library's own files; anything else in the folder stays
                 with writing(self.path):
                     for path in vars(self).values():
