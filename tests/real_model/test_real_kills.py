@@ -20,13 +20,14 @@ from pld_dspy.run.folder import RunFolder
 from pld_dspy.run.result import PLDResult
 
 KILLS = 10
-DEMO = ("demo", "--student", "local:smollm2-135m", "--screen-calls", "96", "--trials", "3", "--calibrate")
+SMALL = ("--screen-calls", "96", "--trials", "3", "--calibrate", "--embedder", "tfidf", "--tracking", "none")
+DEMO = ("compile", "--program", "pld_dspy.demo", "--student", "local:smollm2-135m", *SMALL)
 
 
 def begin(folder: Path) -> subprocess.Popen[bytes]:
     """Start the demo task's compile in a process of its own, or go on with it."""
     return subprocess.Popen(
-        [sys.executable, "-m", "pld_dspy", *DEMO, "--tracking", "none", "--out", str(folder), "--quiet"],
+        [sys.executable, "-m", "pld_dspy", *DEMO, "--out", str(folder), "--quiet"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
