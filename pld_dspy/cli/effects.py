@@ -65,6 +65,8 @@ def effects(
     out = console()
     out.print(f"Effect in {found.unit}; negative: the list is better without the rule.", soft_wrap=True)
     out.print(_table(found))
+    if never := sum(not one.asked for one in found.effects):
+        out.print(f"Rules that no list has left out yet: {never} of {len(found.effects)}. Give more --calls.")
     typer.echo(f"{found.calls} calls under {found.lists} lists; {finished.folder.effects_plot}")
 
 
@@ -76,5 +78,7 @@ def _table(found: Effects) -> Table:
     for one in found.effects:
         low, high = one.interval
         figures = f"[{low:+.3f}, {high:+.3f}]", "" if one.clear else "includes 0", f"{one.effect:+.3f}", str(one.asked)
+        if not one.asked:  # what the model expects of a rule that it knows nothing about
+            figures = "", "not measured", "", "0"
         table.add_row(escape_control_characters(one.rule), *figures)
     return table

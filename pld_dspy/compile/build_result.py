@@ -30,6 +30,7 @@ def build_result(context: CompileContext, compiled: dspy.Module) -> PLDResult:
     costs: dict[str, dict[str, Cost]] = {"student": {}, "teacher": {}}
     for (role, stage), spent in context.ledger.spent.items():
         costs[role][stage] = spent.model_copy(update={"call_seconds": round(spent.call_seconds, 2)})
+    test = None if context.test is None else compared(context, splits.test, context.test)
     return PLDResult(
         labels=task.labels,
         predictor=task.predictor,
@@ -41,7 +42,7 @@ def build_result(context: CompileContext, compiled: dspy.Module) -> PLDResult:
         searched=context.searched.best or RuleSet() if _is_revised(context) else None,
         instructions=dict(compiled.named_predictors())[task.predictor].signature.instructions,
         validation=compared(context, splits.val, context.validation),
-        test=None if context.test is None else compared(context, splits.test, context.test),
+        test=test,
         costs=costs,
         seconds={stage: round(value, 2) for stage, value in context.seconds.items()},
         calibration=context.calibration,
@@ -51,10 +52,20 @@ def build_result(context: CompileContext, compiled: dspy.Module) -> PLDResult:
         suspects=context.audit.suspects,
         counts=_counts(context),
         stopped=context.searched.stopped,
-        notes=[*context.notes, *_notes(context), *filter(None, [context.baselines.verdict])],
+        notes=[*loss_note(test), *context.notes, *_notes(context), *filter(None, [context.baselines.verdict])],
         seed=context.seed,
         versions=versions(),
     )
+
+
+def loss_note(test: Comparison | None) -> Iterator[str]:
+    """Yield a warning where the rules make the student worse on the test split, by more than chance."""
+    if test is not None and test.difference.interval[1] < 0:
+        low, high = test.difference.interval
+        yield (
+            f"The rules make this student worse: macro-F1 on test {test.difference.macro_f1:+.3f} "
+            f"[{low:+.2f}, {high:+.2f}]. Use it as it was, and give more validation examples or another student."
+        )
 
 
 def compared(context: CompileContext, examples: Sequence[dspy.Example], pair: Pair) -> Comparison:

@@ -127,7 +127,7 @@ def plot_effects(found: Effects) -> Markup:
     """Draw what each rule does, with its interval; rules whose interval includes 0 are grey."""
     with _axes(1.2 + 0.28 * len(found.effects)) as (figure, axes):
         for clear, color, label in ((True, BLUE, "interval leaves 0 out"), (False, GREY, "interval includes 0")):
-            rows = [(place, one) for place, one in enumerate(found.effects) if one.clear is clear]
+            rows = [(place, one) for place, one in enumerate(found.effects) if one.asked and one.clear is clear]
             if rows:
                 places, values = zip(*((place, one.effect) for place, one in rows), strict=True)
                 ends = [

@@ -27,7 +27,7 @@ from .trail import Entry, append, read_trail
 if TYPE_CHECKING:
     from .flips import Flips
 
-ACCEPTED, TAKEN_BACK = "accepted", "acceptance taken back"
+ACCEPTED, TAKEN_BACK, EDITED = "accepted", "acceptance taken back", "edited"
 """What the audit trail says of a rule that a person has accepted; it counts for the very text that was accepted."""
 
 
@@ -108,6 +108,7 @@ class Review:
             if form.get("do") == "undo":
                 if self._can_undo(text):
                     write_whole(self._run.rules, self._before.pop()[1])
+                    append(self.folder, EDITED, by=self.by, undone=True)
                 return
             result = PLDResult.load(self.folder)
             accepting = {"accept": ACCEPTED, "unaccept": TAKEN_BACK}.get(form.get("do", ""))
@@ -118,6 +119,7 @@ class Review:
                 parse_edits(now, result)
                 write_whole(self._run.rules, now)
                 self._before.append((_version(now), text))
+                append(self.folder, EDITED, by=self.by, rule=form.get("rule"), did=form.get("do") or "save")
             if accepting:
                 rule = next(rule for rule in (*new[0].rules, *new[1]) if rule.id == form["rule"])
                 append(self.folder, accepting, by=self.by, rule=rule.id, text=rule.text)

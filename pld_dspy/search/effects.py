@@ -48,7 +48,7 @@ class RuleEffect(BaseModel):
     text: str
     effect: float
     interval: tuple[float, float]  # 95% of the posterior
-    asked: int  # answers under lists without the rule
+    asked: int  # answers under lists without the rule; 0: not measured, and the figures are the model's guess
 
     @property
     def clear(self) -> bool:

@@ -5,11 +5,13 @@ import pytest
 from engine import calls
 from tasks import TEST, TRAIN, VAL, Mail, compiled, leaning_lm, mail, mail_task, pld, student, student_lm
 
+from pld_dspy.compile.build_result import loss_note
 from pld_dspy.errors import DataError
 from pld_dspy.pld import PLD
 from pld_dspy.run.folder import RunFolder
-from pld_dspy.run.result import PLDResult
+from pld_dspy.run.result import Comparison, PLDResult
 from pld_dspy.scoring.baselines import CLASSIFIER, MAJORITY, NEIGHBOURS
+from pld_dspy.scoring.difference import difference
 from pld_dspy.scoring.score import score
 
 
@@ -90,3 +92,19 @@ def test_three_examples_are_enough():
     found = PLD().baselines(dspy.Predict(Mail), trainset=few[:2], valset=few[2:])
     assert (found.labels, found.curve) == (2, ((2, 0.0),))
     assert found[CLASSIFIER].score.accuracy == 0.0, "a label that it has never seen"
+
+
+def test_a_loss_on_test_beyond_chance_is_said_first():
+    golds = ["a", "b"] * 20
+    good, bad = golds, ["a"] * 40
+    worse, better = (
+        Comparison(
+            baseline=score(golds, before, ["a", "b"]),
+            compiled=score(golds, after, ["a", "b"]),
+            difference=difference(golds, before, after, ["a", "b"]),
+        )
+        for before, after in ((good, bad), (bad, good))
+    )
+    [said] = loss_note(worse)
+    assert said.startswith("The rules make this student worse: macro-F1 on test -0.667 [")
+    assert [*loss_note(better), *loss_note(None)] == []

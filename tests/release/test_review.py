@@ -208,6 +208,14 @@ def test_texts_and_flags_are_saved_and_seen_after_reload(reader: Reader) -> None
     assert not read_edits(reader.folder)[0].rules[-1].ban
 
 
+def test_every_edit_says_in_the_trail_whose_it_is(reader: Reader) -> None:
+    reader.send(rule="r0", text="If C, answer A.")
+    reader.send(do="undo")
+    first, second = read_trail(reader.folder)
+    assert (first.what, first.by, first.details) == ("edited", "Ada", {"rule": "r0", "did": "save"})
+    assert (second.what, second.details) == ("edited", {"undone": True})
+
+
 def test_a_form_that_changes_nothing_writes_nothing(reader: Reader) -> None:
     before = reader.rules.stat().st_mtime_ns
     rule = read_edits(reader.folder)[0].rules[0]
@@ -270,7 +278,7 @@ def test_a_file_broken_in_an_editor_is_shown_with_its_line_and_kept(
 def test_an_acceptance_is_kept_in_the_trail_and_counts_for_the_very_text(reader: Reader) -> None:
     text = read_edits(reader.folder)[0].rules[0].text
     reader.send(rule="r0", comment="fine", do="accept")
-    [entry] = read_trail(reader.folder)
+    _, entry = read_trail(reader.folder)  # the comment is an edit
     assert (entry.what, entry.by, entry.details) == ("accepted", "Ada", {"rule": "r0", "text": text})
     assert "Accepted by Ada" in reader.card("r0")
     assert "1 of 4 rules accepted" in reader.html

@@ -39,7 +39,9 @@ _HOW = {
     "ollama": "Set FROM in Modelfile, then: ollama create NAME -f Modelfile. A Modelfile has no place for what stands "
     "around the example: send turn.txt as the user's message, with the example in it. It has no place for a grammar "
     "either: send the schema in labels.json as the request's format, or let the answer be free.",
-    "promptfoo": "Run: promptfoo eval -c promptfooconfig.yaml, with OPENAI_BASE_URL set to the server's address.",
+    "promptfoo": "Run: promptfoo eval -c promptfooconfig.yaml, with OPENAI_BASE_URL set to the server's address; "
+    "without it, the examples go to OpenAI. The tests expect the answers that were scored, right or wrong: they tell "
+    "whether the prompt still answers alike, not whether it is right.",
 }
 
 
