@@ -59,14 +59,14 @@ def _write_prompt(finished: FinishedRun, context: CompileContext, to: To, out: P
     from ..release.export.bundle import write_bundle
     from ..release.export.golden import golden_examples, kept_answers
     from ..release.export.labels import decision_of
-    from ..release.export.template import Recorder, template_of
+    from ..release.export.template import RequestRecorder, template_of
     from ..student.adapter import LabelAdapter
     from ..student.compose import with_rules
     from ..student.decision import Decision
 
     task, rules, lm, adapter = context.task, finished.result.rules, dspy.settings.lm, dspy.settings.adapter
     program = with_rules(context.student, task, rules or None)
-    recorder = Recorder(program, task, lm, adapter)
+    recorder = RequestRecorder(program, task, lm, adapter)
     template = template_of(recorder, task)
     golden = golden_examples(context, kept_answers(context, rules), recorder, template)
     notes = ["Without the run's calibration, which --to dspy has."] if finished.calibrated else []

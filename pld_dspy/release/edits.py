@@ -60,8 +60,8 @@ def read_rules(folder: Path) -> str:
         raise RunError(f"Cannot read {path}: {error}. Restore it, in UTF-8.") from error
 
 
-def write_edits(folder: Path, rules: RuleSet, bench: Sequence[Rule]) -> None:
-    """Write rules and bench into rules.yaml of a finished run, for ``recheck`` to score.
+def write_edits(folder: Path, rules: RuleSet, bench: Sequence[Rule]) -> str:
+    """Write rules and bench into rules.yaml of a finished run, for ``recheck`` to score; return its text.
 
     Raises:
         RunError: the run is not finished.
@@ -70,6 +70,7 @@ def write_edits(folder: Path, rules: RuleSet, bench: Sequence[Rule]) -> None:
     text = rules.to_yaml(bench)
     parse_edits(text, PLDResult.load(folder))
     write_whole(RunFolder(folder).rules, text)
+    return text
 
 
 def parse_edits(text: str, result: PLDResult, *, source: str = "rules.yaml") -> Listed:

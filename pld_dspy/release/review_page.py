@@ -18,7 +18,7 @@ from ..ledger.jsonl import read_jsonl, write_whole
 from ..rules import MicroRule, RuleSet
 from ..run.folder import RunFolder
 from ..run.result import PLDResult
-from .edits import Change, Listed, changes, listed, parse_edits, read_rules
+from .edits import Change, Listed, changes, listed, parse_edits, read_rules, write_edits
 from .pages import supporting_examples, template
 from .review_form import Form, StaleForm, edited
 from .signature import read_signature, signature_faults
@@ -115,10 +115,7 @@ class Review:
             old = parse_edits(text, result)
             new = edited(old, {**form, "do": "save"} if accepting else form)
             if new != old:
-                now = new[0].to_yaml(new[1])
-                parse_edits(now, result)
-                write_whole(self._run.rules, now)
-                self._before.append((_version(now), text))
+                self._before.append((_version(write_edits(self.folder, *new)), text))
                 append(self.folder, EDITED, by=self.by, rule=form.get("rule"), did=form.get("do") or "save")
             if accepting:
                 rule = next(rule for rule in (*new[0].rules, *new[1]) if rule.id == form["rule"])

@@ -8,7 +8,7 @@ from tasks import Mail, good_rules, mails, rule_set, student
 from pld_dspy.local.lm import LocalLM
 from pld_dspy.release.export.bundle import write_bundle
 from pld_dspy.release.export.labels import decision_of
-from pld_dspy.release.export.template import Golden, Recorder, template_of
+from pld_dspy.release.export.template import Golden, RequestRecorder, template_of
 from pld_dspy.release.export.verify import server, verify
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.student.compose import with_rules
@@ -21,7 +21,7 @@ def test_the_exported_prompt_answers_as_the_adapter(lm: LocalLM, tmp_path: Path)
     examples, adapter = mails(2), LabelAdapter()
     task = Task.of(student(), examples)
     program = with_rules(dspy.Predict(Mail), task, rule_set(*good_rules()[:2]))
-    recorder = Recorder(program, task, lm, adapter)
+    recorder = RequestRecorder(program, task, lm, adapter)
     template, decision = template_of(recorder, task), decision_of("label", LABELS, several=False)
     with dspy.context(lm=lm, adapter=adapter):
         answers = [program(text=example.text).label for example in examples]

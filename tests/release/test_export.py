@@ -17,7 +17,7 @@ from pld_dspy.errors import DataError, RunError
 from pld_dspy.release.export.bundle import read_bundle, write_bundle
 from pld_dspy.release.export.labels import as_constraints, decision_of, read_answer
 from pld_dspy.release.export.promptfoo import escape
-from pld_dspy.release.export.template import Golden, Recorder, Template, template_of, value_texts
+from pld_dspy.release.export.template import Golden, RequestRecorder, Template, template_of, value_texts
 from pld_dspy.rules import Demonstration
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.student.compose import with_rules
@@ -73,7 +73,7 @@ def export(folder: Path, kind: Any, template: Template, golden: list[Golden], ta
 def test_every_format_gives_the_messages_of_the_adapter(name: str, tmp_path: Path) -> None:
     program, examples, adapter = programs()[name]
     task = Task.of(program, examples)
-    recorder = Recorder(program, task, lm(), adapter)
+    recorder = RequestRecorder(program, task, lm(), adapter)
     template = template_of(recorder, task)
 
     for kind in FORMATS:
@@ -158,7 +158,7 @@ def test_programs_that_are_no_template_are_refused() -> None:
     for program, message in ((Lower(), "do not stand in the last message"), (Two(), "more predictors than 'decide'")):
         task = Task.of(program, [mail(1, "spam", "lottery")])
         with pytest.raises(DataError, match=message):
-            template_of(Recorder(program, task, lm(), LabelAdapter()), task)
+            template_of(RequestRecorder(program, task, lm(), LabelAdapter()), task)
 
 
 def test_a_modelfile_that_cannot_hold_the_prompt_is_refused(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from ...errors import DataError, RunError
 from ...ledger.answer import Answer
 from ...rules import RuleSet
 from ...task.task import example_id
-from .template import Golden, Recorder, Template, value_texts
+from .template import Golden, RequestRecorder, Template, value_texts
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def kept_answers(context: CompileContext, rules: RuleSet) -> list[Kept]:
 
 
 def golden_examples(
-    context: CompileContext, kept: Sequence[Kept], recorder: Recorder, template: Template
+    context: CompileContext, kept: Sequence[Kept], recorder: RequestRecorder, template: Template
 ) -> list[Golden]:
     """Return the examples that were answered by one call; DataError if the template gives other messages for one.
 

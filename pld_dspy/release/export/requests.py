@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +14,6 @@ from ...student.constraints import label_grammar, label_schema
 from ...student.decision import Decision
 from .labels import without_constraint
 from .template import Template
-
-CLIENT = '''\
-"""python client.py BASE_URL MODEL NAME=VALUE ...: ask for one example. The API key is in OPENAI_API_KEY."""
-import json
-import re
-import sys
-from pathlib import Path
-
-from openai import OpenAI
-
-url, model, *given = sys.argv[1:]
-values = dict(one.split("=", 1) for one in given)
-request, manifest = (
-    json.loads((Path(__file__).parent / name).read_text(encoding="utf-8")) for name in ("request.json", "manifest.json")
-)
-markers = {marker: values[name] for name, marker in manifest["markers"].items()}
-last = request["messages"][-1]
-pattern = "|".join(map(re.escape, sorted(markers, key=len, reverse=True)))
-last["content"] = re.sub(pattern, lambda found: markers[found[0]], last["content"])
-answer = OpenAI(base_url=url).post("/chat/completions", body={**request, "model": model}, cast_to=object)
-print(answer["choices"][0]["message"]["content"])
-'''
 
 
 def settings_for(kind: str, template: Template, decision: Decision, *, bare: bool) -> dict[str, Any]:
@@ -55,7 +34,8 @@ def write_request(folder: Path, template: Template, *, model: str, example: Mapp
     """Write request.json, example.json (the same for one example) and the client."""
     body = {"model": model, "messages": template.messages, **template.settings}
     write_json(folder / "request.json", body)
-    write_whole(folder / "client.py", CLIENT)
+    client = files(__package__).joinpath("client.py.txt")  # a text here: it is a program of the bundle's reader
+    write_whole(folder / "client.py", client.read_text(encoding="utf-8"))
     if example is not None:
         write_json(folder / "example.json", {**body, "messages": template.filled(example)})
 

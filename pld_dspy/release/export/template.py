@@ -53,7 +53,7 @@ class Golden(BaseModel):
     answer: str | None  # a label, or labels joined in one text; None where it was none
 
 
-class Recorder:
+class RequestRecorder:
     """Asks a program, and records the first request that it would send; nothing is sent."""
 
     def __init__(self, program: dspy.Module, task: Task, lm: dspy.BaseLM, adapter: dspy.Adapter) -> None:
@@ -81,7 +81,7 @@ class Recorder:
         return plain, {**body, **(given.get("extra_body") or {})}
 
 
-def template_of(recorder: Recorder, task: Task) -> Template:
+def template_of(recorder: RequestRecorder, task: Task) -> Template:
     """Return the template of the recorded program.
 
     Raises:
