@@ -1,4 +1,4 @@
-"""``python -m experiments run CONFIG.yaml``, table; ``... stages RUN``, speed, ladder; ``spread RUN RUN``, students."""
+"""``python -m experiments run CONFIG.yaml``, table, ...; ``stages RUN``, speed, ...; ``spread RUN RUN``, students."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from .classifiers import classifiers as compare_classifiers
 from .command import run_app
 from .config import Experiment
 from .effects import effects
+from .estimate import estimate
 from .flipped import flipped
 from .ladder import ladder
 from .plain_search import plain_search
@@ -58,6 +59,21 @@ def run(config: Config, *, data: Data = None, rationales: Rationales = None) -> 
 def classifiers(runs: list[Path]) -> None:
     """Print what students, rules, precedents and classifiers have on test in finished runs."""
     typer.echo(compare_classifiers(runs))
+
+
+@app.command("estimate")
+def estimate_command(
+    config: Config,
+    seconds: Annotated[
+        float | None, typer.Option(min=0, show_default="the finished cells' median", help="Of one student call.")
+    ] = None,
+    *,
+    data: Data = None,
+    rationales: Rationales = None,
+) -> None:
+    """Print how many student calls and hours the cells that have not finished take at most; calls no model."""
+    silence_libraries()
+    typer.echo(estimate(Experiment.load(config, data=data, rationales=rationales), seconds))
 
 
 @app.command()

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from optimizers import compile_with
+from pld_dspy.calibrate.calibrated import Calibrated
 from pld_dspy.errors import PLDError
 from pld_dspy.ledger.dspy_names import BaseCallback
 from pld_dspy.ledger.ledger import Ledger
@@ -25,14 +26,16 @@ from pld_dspy.run.progress import bar
 from pld_dspy.run.result import versions
 from pld_dspy.scoring.objective import Objective
 from pld_dspy.scoring.score import Score
-from pld_dspy.student.adapter import LabelAdapter
+from pld_dspy.student.adapter import LabelAdapter, asking_for_logprobs
 from pld_dspy.student.evaluator import Evaluation, Evaluator
+from pld_dspy.student.redecide import logprobs_of
 from pld_dspy.task.shared import check_disjoint
 from pld_dspy.task.splits import Splits
 from pld_dspy.task.task import Task
 
 from .config import CELLS, Cell, Experiment
-from .table import ERROR, newest_run
+from .run_student import with_offsets
+from .table import CALIBRATED, ERROR, newest_run
 
 logger = logging.getLogger(__name__)
 
@@ -121,44 +124,59 @@ def _run_cell(cell: Cell, splits: Splits, micro_rules: Sequence[MicroRule]) -> d
     if teacher is not None:
         compiling["teacher_calls"] = counters[1].calls
     logger.info("%s: compiled with %d calls in %.0f s", cell, counter.calls, counter.seconds)
-    return {**compiling, **metrics_on_test(cell, program, task, splits.test)}
+    return {**compiling, **metrics_on_test(cell, program, task, splits)}
 
 
-def metrics_on_test(cell: Cell, program: dspy.Module, task: Task, testset: Sequence[dspy.Example]) -> dict[str, float]:
+def metrics_on_test(cell: Cell, program: dspy.Module, task: Task, splits: Splits) -> dict[str, float]:
     """Run a cell's program on all test examples, and return the metrics for its MLflow run.
+
+    Where the student gives log-probabilities and the program does not calibrate itself, it is asked the validation
+    examples too, and the same test answers are scored once more as offsets fitted on these decide them.
 
     Args:
         cell: keeps the answers in its folder, so that none is asked for twice.
         program: the optimizer's result.
         task: the labelled decision.
-        testset: labelled examples that the optimizer did not see.
+        splits: the optimizer did not see the test examples.
     """
     # Cells share the ledger, so that equal prompts are sent once; an answer keeps the seconds that it took.
-    ledger = Ledger(cell.folder.parent / "test.jsonl")
     evaluator = Evaluator(
-        student=program, task=task, ledger=ledger, objective=Objective(cell.experiment.objective), seed=cell.seed
+        student=program,
+        task=task,
+        ledger=Ledger(cell.folder.parent / "test.jsonl"),
+        objective=Objective(cell.experiment.objective),
+        adapter=asking_for_logprobs(None),
+        seed=cell.seed,
     )
-    with bar("test", "answer", total=len(testset)) as progress:
-        evaluation = evaluator.evaluate(None, testset, stage="test", on_answer=progress.update)
-    metrics = {**_scores(evaluation.score), **_per_call(evaluation)}
+    evaluation = _asked(evaluator, splits.test, "test")
+    metrics = {**_scores(evaluation.score, "test"), **_per_call(evaluation)}
     figures = (cell.experiment.objective, evaluation.score.objective, metrics["seconds_per_call"])
     logger.info("%s: test %s %.3f, %.3f s per call", cell, *figures)
-    return metrics
+    if isinstance(program, Calibrated) or np.isnan(logprobs_of(evaluation.answers, task)).any():
+        return metrics
+    on_val = _asked(evaluator, splits.val, "validation")
+    calibrated = with_offsets(evaluator, evaluation, splits.test, on_val, splits.val)
+    return metrics if calibrated is None else {**metrics, **_scores(calibrated.score, CALIBRATED)}
 
 
-def _scores(score: Score) -> dict[str, float]:
+def _asked(evaluator: Evaluator, examples: Sequence[dspy.Example], name: str) -> Evaluation:
+    with bar(name, "answer", total=len(examples)) as progress:
+        return evaluator.evaluate(None, examples, stage=name, on_answer=progress.update)
+
+
+def _scores(score: Score, name: str) -> dict[str, float]:
     """Return both objectives with 95% intervals: bootstrap for macro-F1, Wilson's for accuracy."""
     low, high = score.interval
     right = binomtest(round(score.accuracy * score.n), score.n).proportion_ci(method="wilson")
     return {
-        "test_macro_f1": score.macro_f1,
-        "test_macro_f1_low": low,
-        "test_macro_f1_high": high,
-        "test_accuracy": score.accuracy,
-        "test_accuracy_low": float(right.low),
-        "test_accuracy_high": float(right.high),
-        "test_n": score.n,
-        "test_failures": score.failures,
+        f"{name}_macro_f1": score.macro_f1,
+        f"{name}_macro_f1_low": low,
+        f"{name}_macro_f1_high": high,
+        f"{name}_accuracy": score.accuracy,
+        f"{name}_accuracy_low": float(right.low),
+        f"{name}_accuracy_high": float(right.high),
+        f"{name}_n": score.n,
+        f"{name}_failures": score.failures,
     }
 
 

@@ -12,6 +12,9 @@ from .config import Cell, Experiment
 ERROR = "error"
 """Tag of a failed cell's MLflow run: the error in one line."""
 
+CALIBRATED = "calibrated"
+"""Begins the names of metrics of the test answers as offsets decide them that are fitted on the validation examples."""
+
 TITLES = {"macro_f1": "macro-F1", "accuracy": "accuracy"}
 """Objective -> its name for readers."""
 
@@ -26,7 +29,9 @@ def markdown(experiment: Experiment) -> str:
         n = finished[0][1].data.metrics["test_n"]
         paragraphs.append(
             f"Program {experiment.program}, student {experiment.student}, {n:.0f} test examples. Seconds (of the "
-            "student alone) and tokens are medians, without the first call."
+            "student alone) and tokens are medians, without the first call. Calibrated: the same answers as offsets "
+            "decide them that are fitted on the validation examples; empty where there are no log-probabilities, or "
+            "where the optimizer calibrates by itself."
         )
     if failures := [(cell, run) for cell, run in finished if run.data.metrics["test_failures"]]:
         counts = (f"{cell} {run.data.metrics['test_failures']:.0f}" for cell, run in failures)
@@ -52,6 +57,7 @@ def _header(experiment: Experiment) -> str:
         "seed",
         *(["labels per class"] if experiment.labels != [None] else []),
         f"test {TITLES[experiment.objective]} [95% interval]",
+        "calibrated",
         TITLES[_other(experiment.objective)],
         "seconds per call",
         "prompt tokens per call",
@@ -64,10 +70,18 @@ def _row(cell: Cell, run: Run) -> str:
     m, name = run.data.metrics, f"test_{cell.experiment.objective}"
     labels = "" if cell.experiment.labels == [None] else f"{cell.labels or 'all'} | "
     return (
-        f"| {cell.optimizer} | {cell.seed} | {labels}{m[name]:.3f} [{m[f'{name}_low']:.3f}, {m[f'{name}_high']:.3f}] "
+        f"| {cell.optimizer} | {cell.seed} | {labels}{_value(m, name)} "
+        f"| {_value(m, f'{CALIBRATED}_{cell.experiment.objective}')} "
         f"| {m[f'test_{_other(cell.experiment.objective)}']:.3f} | {m['seconds_per_call']:.3f} "
         f"| {m['prompt_tokens']:.0f} | {m['compile_calls']:.0f} |"
     )
+
+
+def _value(metrics: dict[str, float], name: str) -> str:
+    """Return a figure with its interval; empty where it was not measured."""
+    if name not in metrics:
+        return ""
+    return f"{metrics[name]:.3f} [{metrics[f'{name}_low']:.3f}, {metrics[f'{name}_high']:.3f}]"
 
 
 def _other(objective: str) -> str:

@@ -1,15 +1,18 @@
 """An experiment as a user runs it, with a deterministic student in place of the model."""
 
+import math
 import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
 
 import dspy
 import pytest
-from engine import calls
+from dspy import lm15
+from engine import calls, fn_lm
 from tasks import proposing_lm, student_lm
 from typer.testing import CliRunner, Result
 
@@ -78,7 +81,10 @@ def test_cells_run_once_and_the_table_has_a_row_for_each(config: Path, lm: dspy.
     first = command("run", config)
     assert first.exit_code == 0, first.output
     assert len(calls(lm)) == TESTED, "the unchanged student is the same with both seeds, and asked once"
-    assert "| test macro-F1 [95% interval] | accuracy | seconds per call | prompt tokens per call |" in first.stdout
+    assert (
+        "| test macro-F1 [95% interval] | calibrated | accuracy | seconds per call | prompt tokens per call |"
+        in first.stdout
+    )
     assert [row[:2] for row in rows(first)] == [
         [name, seed] for seed in ("0", "1") for name in ("zero_shot", "tfidf_logistic")
     ]
@@ -89,24 +95,66 @@ def test_cells_run_once_and_the_table_has_a_row_for_each(config: Path, lm: dspy.
     assert len(calls(lm)) == TESTED
 
 
+def test_what_is_left_is_estimated_beforehand(config: Path, lm: dspy.LM) -> None:
+    at_most = 1200 + 60 + TESTED
+    told = command("estimate", config).stdout
+    assert f"2 of 4 cells are left that call the student, with at most {2 * at_most:,} calls. Give --seconds" in told
+    assert f"{2 * at_most / 3600:.1f} hours at 1.00 s a call" in command("estimate", config, "--seconds", "1").stdout
+    change(config, seeds="[0]")
+    command("run", config)
+    change(config, seeds="[0, 1]", optimizers="[zero_shot, tfidf_logistic, pld]")
+    told = command("estimate", config).stdout
+    assert f"3 of 6 cells are left that call the student, with at most {3 * at_most:,} calls: 0.0 hours at 0.00" in told
+
+
 def test_each_row_gives_the_figures_of_its_cell(config: Path, lm: dspy.LM) -> None:
     unchanged, linear, *_ = rows(command("run", config))
     value, low, high = map(float, re.findall(r"0\.\d+", unchanged[2]))
     assert low < value < high
     words = len(calls(lm)[1].system.split())
-    assert words < float(unchanged[5]) < words + 30, "the engine counts words, those of the claim included"
-    assert (unchanged[6], linear[5], linear[6]) == ("0", "0", "0")
+    assert words < float(unchanged[6]) < words + 30, "the engine counts words, those of the claim included"
+    assert (unchanged[7], linear[6], linear[7]) == ("0", "0", "0")
+
+
+def leaning(system: str, user: str) -> list[lm15.TokenLogprob]:
+    """A student that knows the budgets by their words, but likes one of them too much."""
+    weights = {label: 0.1 + 0.8 * (label in user) + 0.85 * (label == "food") for label in demo.LABELS}
+    top = [lm15.TopLogprob(label, math.log(weight / sum(weights.values()))) for label, weight in weights.items()]
+    top.sort(key=lambda one: -one.logprob)
+    return [lm15.TokenLogprob(top[0].token, top[0].logprob, top=tuple(top))]
+
+
+def test_every_optimizer_is_scored_with_offsets_too_where_it_has_log_probabilities(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The offsets are those of the validation claims, so that they cost these calls and no label of a test claim."""
+    lm = fn_lm(lambda *seen: leaning(*seen)[0].token, cache=False, logprobs=leaning)
+    monkeypatch.setattr(runner, "resolve_lm", lambda spec: lm)
+    change(config, seeds="[0]")
+    splits = demo.load(rationales=Experiment.load(config).micro_rules())
+    told = [replaced(splits.val), replaced(splits.test)]
+    monkeypatch.setattr(demo, "load", lambda *_, **__: replace(splits, val=told[0], test=told[1]))
+    unchanged, linear = rows(command("run", config))
+    assert float(unchanged[2].split()[0]) < 0.3
+    assert float(unchanged[3].split()[0]) > 0.9
+    assert linear[3] == ""
+    assert len(calls(lm)) == TESTED + len(splits.val)
+
+
+def replaced(examples: list[dspy.Example]) -> list[dspy.Example]:
+    """The claims with their budget as a last word."""
+    return [one.copy(text=f"{one.text} {one.budget}") for one in examples]
 
 
 def test_accuracy_is_the_first_figure_where_it_is_the_objective(config: Path, lm: dspy.LM) -> None:
     by_f1 = rows(command("run", config))[0]
     change(config, objective="accuracy")
     result = command("run", config)
-    assert "| test accuracy [95% interval] | macro-F1 |" in result.stdout
+    assert "| test accuracy [95% interval] | calibrated | macro-F1 |" in result.stdout
     by_accuracy = rows(result)[0]
     value, low, high = map(float, re.findall(r"0\.\d+", by_accuracy[2]))
     assert low < value < high
-    assert (by_accuracy[2].split()[0], by_accuracy[3]) == (by_f1[3], by_f1[2].split()[0])
+    assert (by_accuracy[2].split()[0], by_accuracy[4]) == (by_f1[4], by_f1[2].split()[0])
 
 
 def test_learning_curves_draw_few_labels_of_each_class_and_more_of_the_same(config: Path, lm: dspy.LM) -> None:
@@ -181,7 +229,7 @@ def test_a_resumed_compile_counts_the_calls_of_the_interrupted_one(config: Path,
     assert command("run", config).exit_code == 130
     [row] = rows(command("run", config))
     assert 200 < len(calls(lm)) <= 300 + TESTED + 1
-    assert int(row[6]) == len(calls(lm)) - TESTED + 1, "the one that was interrupted was begun twice"
+    assert int(row[7]) == len(calls(lm)) - TESTED + 1, "the one that was interrupted was begun twice"
 
 
 def test_a_teacher_is_asked_and_its_calls_are_counted_by_themselves(
