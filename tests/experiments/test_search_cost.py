@@ -351,9 +351,9 @@ def test_ours_is_as_good_as_full_evaluations_at_a_third_of_the_calls() -> None:
     """A quick look at what the benchmark measures with care: on so few students, a point or two is chance."""
     spent, gained = [], []
     for family, seed in COMPARED:
-        student = make_student(family, 12, 200, seed)
-        full = methods.plain(setting(student, budget=80 * 200, seed=seed))
-        own = methods.ours_within(setting(student, budget=16 * 200, seed=seed))
+        student = make_student(family, 10, 120, seed)
+        full = methods.plain(setting(student, budget=60 * 120, seed=seed))
+        own = methods.ours_within(setting(student, budget=16 * 120, seed=seed))
         spent.append((own.calls, full.calls))
         gained.append(student.true_macro_f1(own.chosen) - student.true_macro_f1(full.chosen))
     own_calls, full_calls = np.sum(spent, axis=0)

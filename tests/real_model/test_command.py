@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import COMPILE, ROOT, SMALL, write_task
+from command_line import COMPILE, ROOT, write_task
+
+SMALLEST = ("--screen-calls", "0", "--trials", "1", "--threads", "1")
 
 
 def test_a_compiled_student_answers_as_it_was_scored(cache: Path, tmp_path: Path) -> None:
@@ -23,7 +25,7 @@ def test_a_compiled_student_answers_as_it_was_scored(cache: Path, tmp_path: Path
             check=False,
         )
 
-    compiled = shell(*COMPILE, *SMALL, "--student", "local:smollm2-135m")
+    compiled = shell(*COMPILE, *SMALLEST, "--student", "local:smollm2-135m")
     assert compiled.returncode == 0, compiled.stderr
     assert "Traceback" not in compiled.stderr
 
