@@ -17,17 +17,18 @@ from ..rules import Rule, RuleSet
 
 @dataclass(frozen=True)
 class Flip:
-    """A validation example whose answer is right under only one of two students; a failed call has no answer (None)."""
+    """An example that two students answer differently; a failed call has no answer (None)."""
 
-    text: str
+    example: str  # its id or its text
     gold: str
-    before: str | None  # the unchanged student's answer
-    after: str | None  # the compiled student's
+    before: str | None
+    after: str | None
+    rules: tuple[str, ...] = ()  # in a recheck, the edited rules about either answer, or about any
 
     @property
-    def righted(self) -> bool:
-        """Whether the compiled student is the one that is right."""
-        return self.after == self.gold
+    def verdict(self) -> str:
+        """What became of the answer; empty where it was wrong and still is."""
+        return "now right" if self.after == self.gold else "now wrong" if self.before == self.gold else ""
 
 
 Flips: TypeAlias = dict[str | None, list[Flip]]
@@ -52,7 +53,7 @@ def _by_nearest_rule(context: CompileContext, rules: RuleSet, flips: Sequence[Fl
     found: Flips = defaultdict(list)
     if not flips or not rules.rules:
         return found
-    texts = [flip.text for flip in flips]
+    texts = [flip.example for flip in flips]
     near = _nearness(rules.rules, context.texts_by_id, texts, context.plain_embedder)
     labels_of = context.task.labels_of
     for flip, row in zip(flips, near, strict=True):
