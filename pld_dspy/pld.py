@@ -30,7 +30,7 @@ from .run.folder import RunFolder
 from .run.outcome import keep_outcome, record_start
 from .run.progress import Progress
 from .run.result import PLDResult, refuse_to_undo
-from .run.tracking import MLflowRecorder, Recorder, recorder_for
+from .run.tracking import Recorder, recorder_for
 from .scoring.baselines import Baselines
 from .scoring.objective import Metric, Objective, SetMetric
 from .search.search_config import SearchConfig
@@ -212,9 +212,7 @@ class PLD(Teleprompter):
             refuse_to_undo(folder)
         if isinstance(rules, (str, Path)) and Path(rules).resolve() == folder.rules.resolve():
             raise DataError(f"{rules} is this run's own: the compile writes it anew. Give a copy from another folder.")
-        more: dict[str, Any] = {"command": dict(self.origin)} if self.origin else {}
-        if isinstance(recorder_for(self.tracking), MLflowRecorder):
-            more["tracked"] = True  # not where: a folder from elsewhere names no server that sign would call
+        more = {"tracked": isinstance(self.tracking, str), **({"command": dict(self.origin)} if self.origin else {})}
         folder.open(settings, resume=resume, budget=self.budget.model_dump(mode="json", exclude_defaults=True), **more)
         folder.stop.unlink(missing_ok=True)
         return folder

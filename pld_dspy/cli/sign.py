@@ -40,6 +40,7 @@ def sign(
         result = PLDResult.load(run)
         typer.echo(_figures(result))
         typer.echo(escape_control_characters(_accepted(result, signed)))
+        # The folder does not say where: one from elsewhere would name the server that is called.
         if tracking != "none" and RunFolder(run).settings().get("tracked"):
             _mark(run, None if tracking == "mlflow" else tracking)
         return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -13,23 +12,7 @@ from numpy.typing import NDArray
 from ..compile.context import CompileContext
 from ..local.embedding import Embedder, embed
 from ..rules import Rule, RuleSet
-
-
-@dataclass(frozen=True)
-class Flip:
-    """An example that two students answer differently; a failed call has no answer (None)."""
-
-    example: str  # its id or its text
-    gold: str
-    before: str | None
-    after: str | None
-    rules: tuple[str, ...] = ()  # in a recheck, the edited rules about either answer, or about any
-
-    @property
-    def verdict(self) -> str:
-        """What became of the answer; empty where it was wrong and still is."""
-        return "now right" if self.after == self.gold else "now wrong" if self.before == self.gold else ""
-
+from .recheck import Flip
 
 Flips: TypeAlias = dict[str | None, list[Flip]]
 """Rule id -> flips; None for those that are near no rule."""

@@ -20,11 +20,26 @@ from ..student.evaluator import Evaluation
 from ..student.redecide import redecide
 from ..task.task import example_id
 from .edits import Change
-from .flips import Flip
 
 STAGE = "recheck"
 LARGE = 0.05
 """A change of a label's F1 from which on it is worth a line."""
+
+
+@dataclass(frozen=True)
+class Flip:
+    """An example that two students answer differently; a failed call has no answer (None)."""
+
+    example: str  # its id or its text
+    gold: str
+    before: str | None
+    after: str | None
+    rules: tuple[str, ...] = ()  # in a recheck, the edited rules about either answer, or about any
+
+    @property
+    def verdict(self) -> str:
+        """What became of the answer; empty where it was wrong and still is."""
+        return "now right" if self.after == self.gold else "now wrong" if self.before == self.gold else ""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from ..run.tracking import (
     recorder_for,
     register_prompt,
 )
-from .signature import require_signature
+from .edits import unchecked
 
 logger = logging.getLogger(__name__)
 
@@ -89,15 +89,18 @@ def mark_signed(folder: Path | str, uri: str | None = None) -> int:
     That is the version which the compile registered last; where people have edited the rules since, a new one.
 
     Raises:
-        RunError: the run is not validly signed or not in the store, it registered no prompt, or the store refuses.
+        RunError: rules.yaml has edits that were not rechecked, the run is not in the store or registered no prompt
+            there, or the store refuses.
     """
     run = RunFolder(folder)
-    require_signature(run.path)
+    if unchecked(run.path):
+        raise RunError(f"{run.rules} was edited. Run pld-dspy recheck {run.path} and sign it first.")
     result = PLDResult.load(run.path)
     with _refusals():
         client = client_of(uri)
         found = find_run(client, run.fingerprint)
         linked = json.loads(found.data.tags.get(LINKED_PROMPTS, "[]"))
+        linked = [one for one in linked if one["name"].startswith("pld-")]  # others are the user's own
         if not linked:
             raise RunError(f"The compile of {folder} registered no prompt in this store. Compile again.")
         name, number = linked[-1]["name"], int(linked[-1]["version"])

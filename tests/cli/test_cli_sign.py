@@ -57,6 +57,7 @@ def test_a_signature_records_who_signed_what(signed: Path) -> None:
 def test_a_signature_says_which_rules_somebody_accepted(done: Path) -> None:
     unread = run("sign", "run", "--by", "Ann").stdout
     assert "0 of 1 rules were accepted on the review page.\nWarning: accepted by nobody, and signed" in unread
+    assert "MLflow" not in unread, "the compile was not tracked"
     [rule] = read_edits(RUN)[0].rules
     append(RUN, ACCEPTED, by="Zoë", rule=rule.id, text="Another text")
     append(RUN, ACCEPTED, by="Bob", rule=rule.id, text=rule.text)
