@@ -212,7 +212,7 @@ class PLD(Teleprompter):
             refuse_to_undo(folder)
         if isinstance(rules, (str, Path)) and Path(rules).resolve() == folder.rules.resolve():
             raise DataError(f"{rules} is this run's own: the compile writes it anew. Give a copy from another folder.")
-        more = {"command": dict(self.origin)} if self.origin else {}
+        more = {"tracked": isinstance(self.tracking, str), **({"command": dict(self.origin)} if self.origin else {})}
         folder.open(settings, resume=resume, budget=self.budget.model_dump(mode="json", exclude_defaults=True), **more)
         folder.stop.unlink(missing_ok=True)
         return folder

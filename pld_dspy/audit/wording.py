@@ -34,7 +34,7 @@ _PROTECTED = {
     "race or origin": "race racial ethnic ethnicity nationality immigrant immigrants foreigner foreigners african "
     "african-american asian hispanic latino caucasian arab roma blacks whites",
     "religion": "religion religious christian christians muslim muslims islam islamic jew jews jewish hindu hindus "
-    "buddhist catholic catholics protestant atheist nun monk priest imam rabbi church mosque synagogue",
+    "hinduism buddhist catholic catholics protestant atheist nun monk priest imam rabbi church mosque synagogue",
     "age": "age aged elderly pensioner pensioners retired teenager teenagers seniors",
     "disability or health": "disability disabled handicapped wheelchair blind deaf autistic depression diabetes hiv",
     "opinion or membership": "trade-union unionist republican democrat conservative socialist communist "
@@ -75,8 +75,12 @@ class WordingCheck:
                 if gram in wanted:
                     self._texts[name] = words
                     self._places.setdefault(gram, []).append((name, place))
-        self._labels = {word for label in labels for word in words_of(label)}
-        self._names = _rare_names(texts.values()) - self._labels
+        in_labels = {word for label in labels for word in words_of(label)}
+        groups = {name: set(listed.split()) for name, listed in _PROTECTED.items()}
+        self._names = _rare_names(texts.values()).difference(in_labels, *groups.values())
+        unexpected = {name: words for name, words in groups.items() if not words & in_labels}
+        # Labels of two groups: the task itself is about such attributes.
+        self._unexpected = unexpected if len(groups) - len(unexpected) < 2 else {}
 
     def findings(self, wording: str) -> Iterator[tuple[str, str]]:
         """Yield the kind of each fault, and what was found in one line."""
@@ -85,9 +89,8 @@ class WordingCheck:
         for name, found in self._personal(wording):
             yield PERSONAL, f"{name}: {found}"
         words = set(re.findall(r"[\w-]+", wording.casefold()))
-        for group, listed in _PROTECTED.items():
-            of_group = set(listed.split())
-            if (named := words & of_group) and not self._labels & of_group:
+        for group, of_group in self._unexpected.items():
+            if named := words & of_group:
                 yield PROTECTED, f"check: {', '.join(sorted(named))} ({group})"
         if spoken := next(filter(None, (pattern.search(wording) for pattern in _INSTRUCTIONS)), None):
             yield INSTRUCTION, f"it speaks to the model: {spoken.group().strip()!r}"

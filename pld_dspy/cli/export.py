@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import RunError
+from ..release.export import Format
 from .options import RequireSignature, RunArgument
 from .streams import silence_libraries
 
@@ -15,13 +16,11 @@ if TYPE_CHECKING:
     from ..compile.context import CompileContext
     from .finished_run import FinishedRun
 
-To = Literal["dspy", "text", "openai", "llama.cpp", "vllm", "ollama", "promptfoo"]
-
 
 def export(
     run: RunArgument,
     *,
-    to: Annotated[To, typer.Option("--to", help="Who will read the files.", show_default=False)],
+    to: Annotated[Format, typer.Option("--to", help="Who will read the files.", show_default=False)],
     out: Annotated[Path, typer.Option(help="A new folder for the files.", show_default=False)],
     require_signature: RequireSignature = False,
 ) -> None:
@@ -53,7 +52,9 @@ def export(
     typer.echo(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
 
 
-def _write_prompt(finished: FinishedRun, context: CompileContext, to: To, out: Path, manifest: dict[str, Any]) -> None:
+def _write_prompt(
+    finished: FinishedRun, context: CompileContext, to: Format, out: Path, manifest: dict[str, Any]
+) -> None:
     import dspy
 
     from ..release.export.bundle import write_bundle
@@ -71,7 +72,10 @@ def _write_prompt(finished: FinishedRun, context: CompileContext, to: To, out: P
     golden = golden_examples(context, kept_answers(context, rules), recorder, template)
     notes = ["Without the run's calibration, which --to dspy has."] if finished.calibrated else []
     if left_out := len(context.splits.val) + len(context.splits.test) - len(golden):
-        notes.append(f"{left_out} validation and test examples are left out: no answer, or one that took two calls.")
+        notes.append(
+            f"{left_out} validation and test examples are left out: no answer under these rules (on test, after a "
+            "recheck without --test), or one that took two calls."
+        )
     asks_label = Decision.of(dict(program.named_predictors())[task.predictor].signature) is not None
     write_bundle(
         out,
@@ -83,6 +87,8 @@ def _write_prompt(finished: FinishedRun, context: CompileContext, to: To, out: P
         notes=notes,
         **{**manifest, "model": lm.model.split("/", 1)[-1]},
     )
+    for note in notes:
+        typer.echo(note)
 
 
 def _write_program(finished: FinishedRun, out: Path, manifest: dict[str, Any]) -> None:

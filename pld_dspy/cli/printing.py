@@ -97,7 +97,7 @@ def print_recheck(out: Console, split: str, found: SplitRecheck) -> None:
     if found.flips:
         table = table_of(["example", "gold", "before", "after", "", "edited rules about these labels"])
         for flip in found.flips:
-            cells = (flip.example_id, flip.gold, flip.before or NO_ANSWER, flip.after or NO_ANSWER, flip.verdict)
+            cells = (flip.example, flip.gold, flip.before or NO_ANSWER, flip.after or NO_ANSWER, flip.verdict)
             table.add_row(*map(escape_control_characters, (*cells, ", ".join(flip.rules))))
         out.print(table)
     else:

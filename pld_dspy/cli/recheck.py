@@ -66,6 +66,8 @@ def recheck(
     append(run, "rechecked", by=by, changes=list(map(str, made)), figures=figures)
     write_report(run)
     typer.echo(f"The edited rules are in place; the version before is kept in {kept}.")
+    if result.test is None and finished.result.test is not None:
+        typer.echo("Without --test, the run has no test figures for them, and an export may lack test examples.")
 
 
 def _ask(

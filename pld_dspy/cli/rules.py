@@ -63,6 +63,8 @@ def rules(
         return
     lines = [] if result.improved else ["No rule set beat the unchanged student on validation."]
     lines += [] if tokens is None else [_about_shorter(result.rung(tokens=tokens), tokens)]
+    if tokens is not None and (pinned := [rule.id for rule in chosen.rules if rule.pin]):
+        lines.append(f"Pinned, so kept at any limit: {', '.join(pinned)}.")
     lines += [*rule_lines(chosen.rules), *(["", "On the bench:", *rule_lines(left)] if bench else ())]
     typer.echo("\n".join(lines))
 

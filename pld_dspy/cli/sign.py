@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import RunArgument
-from .streams import escape_control_characters
+from ..errors import without_secrets
+from .options import RunArgument, Tracking
+from .streams import escape_control_characters, silence_libraries
 
 if TYPE_CHECKING:
+    from ..release.signature import Signature
     from ..run.result import PLDResult
 
 
@@ -23,15 +27,22 @@ def sign(
     check: Annotated[
         bool, typer.Option("--check", help="Say whether the signature holds; exit code 1 if not.")
     ] = False,
+    tracking: Tracking = "mlflow",
 ) -> None:
     """Sign a finished run as it is now, or check whether a signature still holds."""
     from ..release import signature
+    from ..run.folder import RunFolder
     from ..run.result import PLDResult
 
     if not check:
         signed = signature.sign(run, by=by, comment=comment)
         typer.echo(escape_control_characters(f"Signed by {signed.by} on {signed.when}: {', '.join(signed.files)}."))
-        typer.echo(_figures(PLDResult.load(run)))
+        result = PLDResult.load(run)
+        typer.echo(_figures(result))
+        typer.echo(escape_control_characters(_accepted(result, signed)))
+        # The folder does not say where: one from elsewhere would name the server that is called.
+        if tracking != "none" and RunFolder(run).settings().get("tracked"):
+            _mark(run, None if tracking == "mlflow" else tracking)
         return
     if faults := signature.signature_faults(run):
         typer.echo(escape_control_characters("\n".join(faults)))
@@ -50,3 +61,23 @@ def _figures(result: PLDResult) -> str:
         for split, one in pairs.items()
     ]
     return f"{len(result.rules)} rules; macro-F1 {', '.join(said)}."
+
+
+def _accepted(result: PLDResult, signed: Signature) -> str:
+    """Return how many rules were accepted by whom and, in a second line, which were not."""
+    counts = Counter(signed.accepted.values())
+    said = f"{len(signed.accepted)} of {len(result.rules)} rules were accepted on the review page"
+    said += "".join(f", {n} by {name}" for name, n in counts.items()) + "."
+    left = [rule.id for rule in result.rules.rules if rule.id not in signed.accepted]
+    return said + (f"\nWarning: accepted by nobody, and signed all the same: {', '.join(left)}." if left else "")
+
+
+def _mark(run: Path, uri: str | None) -> None:
+    """Mark the signed version of the prompt in MLflow; the signature stands if the store fails."""
+    from ..release.registry import mark_signed
+
+    silence_libraries()
+    try:
+        typer.echo(f"MLflow: version {mark_signed(run, uri)} of the prompt has the alias signed.")
+    except Exception as error:  # noqa: BLE001 - stores are plug-ins with no common base class of errors
+        typer.echo(f"Signed, but not marked in MLflow: {without_secrets(str(error))}", err=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -13,22 +12,7 @@ from numpy.typing import NDArray
 from ..compile.context import CompileContext
 from ..local.embedding import Embedder, embed
 from ..rules import Rule, RuleSet
-
-
-@dataclass(frozen=True)
-class Flip:
-    """A validation example whose answer is right under only one of two students; a failed call has no answer (None)."""
-
-    text: str
-    gold: str
-    before: str | None  # the unchanged student's answer
-    after: str | None  # the compiled student's
-
-    @property
-    def righted(self) -> bool:
-        """Whether the compiled student is the one that is right."""
-        return self.after == self.gold
-
+from .recheck import Flip
 
 Flips: TypeAlias = dict[str | None, list[Flip]]
 """Rule id -> flips; None for those that are near no rule."""
@@ -52,7 +36,7 @@ def _by_nearest_rule(context: CompileContext, rules: RuleSet, flips: Sequence[Fl
     found: Flips = defaultdict(list)
     if not flips or not rules.rules:
         return found
-    texts = [flip.text for flip in flips]
+    texts = [flip.example for flip in flips]
     near = _nearness(rules.rules, context.texts_by_id, texts, context.plain_embedder)
     labels_of = context.task.labels_of
     for flip, row in zip(flips, near, strict=True):

@@ -20,10 +20,10 @@ ALPHA = 0.05
 """The chance of a false alarm in one look at new inputs; the comparisons share it (Bonferroni)."""
 FAR = 0.05
 """Share of the run's own examples that count as far from the training examples."""
-OTHERS = {"distance": 0.25, "kind": 0.8}
-"""Values from which on an unusual comparison says that the inputs are others, not only a little different."""
+OTHERS = 0.25
+"""Share of far inputs from which on an unusual one says that the inputs are others, not only a little different."""
 FEW = 50
-"""Inputs below which only large changes can be seen."""
+"""Inputs of a side below which only large changes can be seen, and none by a classifier."""
 FOLDS, PERMUTATIONS, TABLES = 5, 499, 1999
 MOST = 2000
 """Most inputs of a side that the classifier learns from; a random draw of more."""
@@ -67,7 +67,7 @@ class Monitored(Record):
 
     Attributes:
         n, n_before: new inputs and those of the run, copies counted once.
-        checks: the comparisons that could be made.
+        checks: the comparisons that could be made, ``distance`` first.
         labels: label -> answers in the run, and now; empty where one side is not known.
     """
 
@@ -84,8 +84,7 @@ class Monitored(Record):
     @property
     def verdict(self) -> str:
         """What to make of it, in words."""
-        values = {check.name: check.value for check in self.checks}
-        if any(values[name] >= OTHERS[name] for name in self.unusual if name in OTHERS):
+        if "distance" in self.unusual and self.checks[0].value >= OTHERS:
             return (
                 "These inputs are others than those that the rules were made from. Label some of them (--label-next), "
                 "evaluate on these, and compile again where the figures have fallen."
@@ -109,7 +108,9 @@ def compare(
         seed: of what is drawn at random.
     """
     vectors = before.vectors[before.distinct], now.vectors[now.distinct]
-    checks = [_distance(training, *vectors), _kind(*vectors, seed=seed)]
+    checks = [_distance(training, *vectors)]
+    if min(map(len, vectors)) >= FEW:
+        checks.append(_kind(*vectors, seed=seed))
     labels = {}
     if before.labels and now.labels:
         labels = _counts(before.labels, now.labels)

@@ -28,17 +28,17 @@ LARGE = 0.05
 
 @dataclass(frozen=True)
 class Flip:
-    """An example that is answered differently; ``rules`` are the edited rules about either answer, or about any."""
+    """An example that two students answer differently; a failed call has no answer (None)."""
 
-    example_id: str
+    example: str  # its id or its text
     gold: str
     before: str | None
     after: str | None
-    rules: tuple[str, ...]
+    rules: tuple[str, ...] = ()  # in a recheck, the edited rules about either answer, or about any
 
     @property
     def verdict(self) -> str:
-        """What the edits made of the answer; empty where it was wrong and still is."""
+        """What became of the answer; empty where it was wrong and still is."""
         return "now right" if self.after == self.gold else "now wrong" if self.before == self.gold else ""
 
 

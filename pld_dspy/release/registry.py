@@ -13,11 +13,19 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..errors import RunError
-from ..rules import RuleSet
 from ..run.folder import RunFolder
 from ..run.result import PLDResult
-from ..run.tracking import LINKED_PROMPTS, MLflowRecorder, Recorder, client_of, find_run, impatient, recorder_for
-from .edits import read_rules
+from ..run.tracking import (
+    LINKED_PROMPTS,
+    MLflowRecorder,
+    Recorder,
+    client_of,
+    find_run,
+    impatient,
+    recorder_for,
+    register_prompt,
+)
+from .edits import unchecked
 
 logger = logging.getLogger(__name__)
 
@@ -76,22 +84,31 @@ def log_model(folder: Path | str, uri: str | None = None) -> str:
 
 
 def mark_signed(folder: Path | str, uri: str | None = None) -> int:
-    """Give the alias ``signed`` to the version of the prompt that the compile registered; return the version.
+    """Give the alias ``signed`` to the version of the prompt with the signed rules; return the version.
+
+    That is the version which the compile registered last; where people have edited the rules since, a new one.
 
     Raises:
-        RunError: the run is not in the store, it registered no prompt, rules.yaml has other rules than that, or the
-            store refuses.
+        RunError: rules.yaml has edits that were not rechecked, the run is not in the store or registered no prompt
+            there, or the store refuses.
     """
     run = RunFolder(folder)
+    if unchecked(run.path):
+        raise RunError(f"{run.rules} was edited. Run pld-dspy recheck {run.path} and sign it first.")
+    result = PLDResult.load(run.path)
     with _refusals():
         client = client_of(uri)
-        linked = json.loads(find_run(client, run.fingerprint).data.tags.get(LINKED_PROMPTS, "[]"))
+        found = find_run(client, run.fingerprint)
+        linked = json.loads(found.data.tags.get(LINKED_PROMPTS, "[]"))
+        linked = [one for one in linked if one["name"].startswith("pld-")]  # others are the user's own
         if not linked:
             raise RunError(f"The compile of {folder} registered no prompt in this store. Compile again.")
         name, number = linked[-1]["name"], int(linked[-1]["version"])
-        rules = RuleSet.from_yaml(read_rules(run.path))
-        if client.get_prompt_version(name, str(number)).tags.get("rules") != rules.digest:
-            raise RunError(f"{run.rules} was edited: version {number} of the prompt {name} has other rules.")
+        tags = client.get_prompt_version(name, str(number)).tags
+        if tags.get("rules") != result.rules.digest:
+            tags = {"measured_on": tags["measured_on"], "rules": result.rules.digest}
+            value = result.validation.compiled.objective
+            number = register_prompt(client, found.info.run_id, name, result.instructions, value, tags)
         client.set_prompt_alias(name, SIGNED, number)
     return number
 

@@ -22,13 +22,12 @@ from .edits import Change, Listed, changes, listed, parse_edits, read_rules, wri
 from .pages import supporting_examples, template
 from .review_form import Form, StaleForm, edited
 from .signature import read_signature, signature_faults
-from .trail import Entry, append, read_trail
+from .trail import ACCEPTED, TAKEN_BACK, Entry, append, read_acceptances
 
 if TYPE_CHECKING:
     from .flips import Flips
 
-ACCEPTED, TAKEN_BACK, EDITED = "accepted", "acceptance taken back", "edited"
-"""What the audit trail says of a rule that a person has accepted; it counts for the very text that was accepted."""
+EDITED = "edited"
 
 
 @dataclass(frozen=True)
@@ -169,19 +168,11 @@ def _state(folder: Path, edits: Sequence[Change]) -> State:
 
 
 def _accepted(folder: Path) -> tuple[dict[tuple[str, str], Entry], str]:
-    """Return rule id and text -> the line of the trail in which it was accepted, and what is wrong with the trail."""
-    found: dict[tuple[str, str], Entry] = {}
+    """Return who accepted what, and what is wrong with the trail."""
     try:
-        entries = read_trail(folder)
+        return read_acceptances(folder), ""
     except PLDError as error:
-        return found, str(error)
-    for entry in entries:
-        key: Any = entry.details.get("rule"), entry.details.get("text")
-        if entry.what == ACCEPTED:
-            found[key] = entry
-        elif entry.what == TAKEN_BACK:
-            found.pop(key, None)
-    return found, ""
+        return {}, str(error)
 
 
 def _by_rule(findings: Sequence[Finding]) -> dict[str | None, list[Finding]]:

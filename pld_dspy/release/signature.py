@@ -15,7 +15,7 @@ from ..local.models import CATALOGUE, DEFAULT_MODEL
 from ..run.folder import RunFolder
 from ..run.result import PLDResult
 from .edits import unchecked
-from .trail import append, file_digests, last_digest, now, trail_faults
+from .trail import append, file_digests, last_digest, now, read_acceptances, trail_faults
 
 
 class Signature(BaseModel):
@@ -28,6 +28,7 @@ class Signature(BaseModel):
     comment: str
     files: dict[str, str]  # rules, program, calibration, precedents and figures: name of the file -> SHA-256 digest
     data: dict[str, str]  # split -> fingerprint and number of rows, as in config.yaml
+    accepted: dict[str, str] = {}  # id of a rule that was accepted on the review page -> by whom
     model: dict[str, Any]  # the student's spec and settings; for a model known by name, the digest of its weights
     trail: str  # the digest of the last line of audit.jsonl before the signature's own
 
@@ -36,7 +37,7 @@ def sign(folder: Path, *, by: str, comment: str = "") -> Signature:
     """Sign a finished run as it is now, and return what was written into signature.json; an earlier one is replaced.
 
     Raises:
-        DataError: ``by`` is empty, or rules.yaml cannot be read.
+        DataError: ``by`` is empty, or rules.yaml or audit.jsonl cannot be read.
         RunError: the run is not finished, has edits that were not rechecked, or its program does not follow its rules.
     """
     if not by.strip():
@@ -47,7 +48,8 @@ def sign(folder: Path, *, by: str, comment: str = "") -> Signature:
             f"Run pld-dspy recheck {folder} first, or take the edits back."
         )
     _check_program(folder)
-    signature = Signature(by=by.strip(), when=now(), comment=comment, trail=last_digest(folder), **_signed(folder))
+    accepted, last = _accepted(folder), last_digest(folder)
+    signature = Signature(by=by.strip(), when=now(), comment=comment, accepted=accepted, trail=last, **_signed(folder))
     write_whole(RunFolder(folder).signature, signature.model_dump_json(indent=2) + "\n")
     append(folder, "signed", by=signature.by, comment=comment)
     return signature
@@ -80,6 +82,12 @@ def require_signature(folder: Path) -> None:
     """Return where the run is signed and nothing signed has changed since; else RunError with the reasons."""
     if faults := signature_faults(folder):
         raise RunError(" ".join(faults))
+
+
+def _accepted(folder: Path) -> dict[str, str]:
+    found = read_acceptances(folder)
+    rules = PLDResult.load(folder).rules.rules
+    return {rule.id: found[rule.id, rule.text].by for rule in rules if (rule.id, rule.text) in found}
 
 
 def _signed(folder: Path) -> dict[str, Any]:

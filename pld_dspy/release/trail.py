@@ -18,6 +18,8 @@ from ..local.models import file_sha256
 from ..run.folder import RunFolder
 
 TRAIL = "audit.jsonl"
+ACCEPTED, TAKEN_BACK = "accepted", "acceptance taken back"
+"""What a person did to a rule on the review page; it counts for the very text that was accepted."""
 
 
 class Entry(BaseModel):
@@ -63,6 +65,18 @@ def append(folder: Path, what: str, *, by: str | None = None, **details: Any) ->
 def read_trail(folder: Path) -> list[Entry]:
     """Return the lines of the trail, oldest first; empty where there is none, DataError where one is damaged."""
     return parse_lines(folder / TRAIL, _lines(folder), Entry)
+
+
+def read_acceptances(folder: Path) -> dict[tuple[str, str], Entry]:
+    """Return rule id and text -> the line in which it was accepted last; DataError where a line is damaged."""
+    found: dict[tuple[str, str], Entry] = {}
+    for entry in read_trail(folder):
+        key: Any = entry.details.get("rule"), entry.details.get("text")
+        if entry.what == ACCEPTED:
+            found[key] = entry
+        elif entry.what == TAKEN_BACK:
+            found.pop(key, None)
+    return found
 
 
 def trail_faults(folder: Path, *, last: str = "") -> list[str]:

@@ -48,7 +48,7 @@ class RunFolder:
         """The fingerprint of the compile in the folder; RunError as for :meth:`settings`."""
         return str(self.settings()["fingerprint"])
 
-    def open(self, settings: Mapping[str, Any], *, resume: bool, **more: Mapping[str, Any]) -> None:
+    def open(self, settings: Mapping[str, Any], *, resume: bool, **more: Any) -> None:
         """Make the folder, or continue the compile in it; RunError if that is another one.
 
         ``settings`` decide the outcome and give the fingerprint; ``more`` are sections of config.yaml that do not.

@@ -154,7 +154,7 @@ class MLflowRecorder(Recorder):
 
     def prompt(self, name: str, text: str, *, value: float, tags: Mapping[str, str]) -> None:
         """Register the instructions; they become the champion if they are better than the present one."""
-        self._send(lambda client, run_id: _register(client, run_id, name, text, value, tags))
+        self._send(lambda client, run_id: register_prompt(client, run_id, name, text, value, tags))
 
     def _send(self, call: Callable[[Any, str | None], object]) -> None:
         if self._working:
@@ -254,7 +254,10 @@ def find_run(client: Any, fingerprint: str) -> Any:
     return runs[0]
 
 
-def _register(client: Any, run_id: str | None, name: str, text: str, value: float, tags: Mapping[str, str]) -> None:
+def register_prompt(
+    client: Any, run_id: str | None, name: str, text: str, value: float, tags: Mapping[str, str]
+) -> int:
+    """Register a version of a prompt, with arguments as for :meth:`Recorder.prompt`; return its number."""
     tags = {**tags, "validation": f"{value:.6f}", "run_id": str(run_id)}
     version = client.register_prompt(name, text, tags=tags).version
     linked = json.loads(client.get_run(run_id).data.tags.get(LINKED_PROMPTS, "[]"))
@@ -265,6 +268,7 @@ def _register(client: Any, run_id: str | None, name: str, text: str, value: floa
     comparable = known.get("measured_on") == tags.get("measured_on")
     if best is None or (comparable and value > float(known["validation"])):
         client.set_prompt_alias(name, CHAMPION, version)
+    return int(version)
 
 
 def _probe(uri: str) -> None:

@@ -88,6 +88,13 @@ def test_labels_may_be_protected_attributes() -> None:
     ]
 
     assert lint(rules, ("gender", "religion")) == []
+    rules = [one("The age of a book, or Arab poems: answer other.", "gender", "other"), one("Else religion.", name="b")]
+    texts = {"t": "We read Arab poems."}
+    assert [found.text for found in lint(rules, ("gender", "other"), texts)][:2] == [
+        "check: arab (race or origin)",
+        "check: age (age)",
+    ]
+    assert [found.kind for found in lint(rules, ("gender", "religion", "other"), texts)] == [NO_RULE]
 
 
 def test_wordings_that_are_not_in_use_are_read_too() -> None:

@@ -58,6 +58,7 @@ def test_every_answer_that_changes_is_shown_and_the_version_before_is_kept(done:
     assert "val-4" not in shown
     assert "F1 of sport: 1.000 -> 0.571" in shown
     assert "run/versions/1" in shown
+    assert "Without --test, the run has no test figures for them, and an export may lack test examples." in shown
 
     assert files(RUN / "versions" / "1") == before
     assert not RunFolder(RUN).effects.exists(), "they are of other rules"
@@ -72,6 +73,8 @@ def test_every_answer_that_changes_is_shown_and_the_version_before_is_kept(done:
     assert [(line.what, line.by) for line in read_trail(RUN)][1:] == [("rechecked", "Ann")]
     assert json.loads(run("evaluate", "run", "--json").stdout)["accuracy"] == 0.625
     assert json.loads(run("evaluate", "run/versions/1", "--json").stdout)["accuracy"] == 1.0
+    exported = run("export", "run", "--to", "text", "--out", "b").stdout
+    assert exported.startswith("8 validation and test examples are left out: no answer under these rules (on test")
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def test_flips_are_given_to_the_nearest_rule_for_either_answer(done: Path) -> No
     assert {flip.after for flips in found.values() for flip in flips} == {"sport"}
     for rule_id, flips in found.items():
         assert {rule.labels for rule in rules.rules if rule.id == rule_id} <= {("sport",), ("food",)}
-        assert all(flip.gold == "sport" and flip.before == "food" and flip.righted for flip in flips)
+        assert all(flip.before == "food" and flip.verdict == "now right" for flip in flips)
     assert sum(map(len, found.values())) == 4
 
 

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from pld_dspy.cli.app import app
 from pld_dspy.local.models import CATALOGUE
 from pld_dspy.run.folder import RunFolder
+from pld_dspy.run.result import PLDResult
 
 
 class TestRules:
@@ -63,6 +64,14 @@ class TestRules:
 
         assert "--format prompt" in said
         assert "--why" in said
+
+    def test_pinned_rules_that_a_limit_does_not_leave_out_are_named(self, done: Path) -> None:
+        result = PLDResult.load(Path("run"))
+        assert "Pinned" not in run("rules", "run", "--tokens", "1").stdout
+        pinned = [rule.model_copy(update={"pin": True}) for rule in result.rules.rules]
+        result.model_copy(update={"rules": result.rules.with_rules(pinned)}).save(Path("run"))
+
+        assert "Pinned, so kept at any limit: sport-1.\n" in run("rules", "run", "--tokens", "1").stdout
 
     def test_an_unknown_rule_is_refused_with_those_there_are(self, done: Path) -> None:
         assert "It has " in refused(run("rules", "run", "--why", "music-1"))

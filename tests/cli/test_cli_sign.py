@@ -11,6 +11,7 @@ from pld_dspy.errors import RunError
 from pld_dspy.release import report
 from pld_dspy.release.edits import read_edits, write_edits
 from pld_dspy.release.signature import read_signature, require_signature
+from pld_dspy.release.trail import ACCEPTED, append
 from pld_dspy.run.folder import RunFolder
 
 RUN = Path("run")
@@ -43,7 +44,7 @@ def faults() -> str:
 def test_a_signature_records_who_signed_what(signed: Path) -> None:
     found = read_signature(RUN)
     assert found is not None
-    assert (found.by, found.comment) == ("Ann", "Read in full.")
+    assert (found.by, found.comment, found.accepted) == ("Ann", "Read in full.", {})
     assert found.files.keys() == {"rules.yaml", "program.json", "result.json"}
     assert found.data.keys() == {"train", "validation", "test", "rationales"}
     assert found.model["spec"] == "openai/none"
@@ -51,6 +52,20 @@ def test_a_signature_records_who_signed_what(signed: Path) -> None:
     assert "Signed by Ann" in run("sign", "run", "--check").stdout
     require_signature(RUN)
     assert json.loads(run("evaluate", "run", "--require-signature", "--json").stdout)["accuracy"] == 1.0
+
+
+def test_a_signature_says_which_rules_somebody_accepted(done: Path) -> None:
+    unread = run("sign", "run", "--by", "Ann").stdout
+    assert "0 of 1 rules were accepted on the review page.\nWarning: accepted by nobody, and signed" in unread
+    assert "MLflow" not in unread, "the compile was not tracked"
+    [rule] = read_edits(RUN)[0].rules
+    append(RUN, ACCEPTED, by="Zoë", rule=rule.id, text="Another text")
+    append(RUN, ACCEPTED, by="Bob", rule=rule.id, text=rule.text)
+
+    assert "1 of 1 rules were accepted on the review page, 1 by Bob.\n" in run("sign", "run", "--by", "Ann").stdout
+    found = read_signature(RUN)
+    assert found is not None
+    assert found.accepted == {"sport-1": "Bob"}
 
 
 @pytest.mark.parametrize(

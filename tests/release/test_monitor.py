@@ -57,6 +57,8 @@ class TestCompare:
         found = compare(training, served(own), served(near(1, 60, 5)))
 
         assert found.unusual == ["kind"]
+        assert found.verdict == "Look at this: kind."
+        assert "kind" not in checks(compare(training, served(own), served(near(1, 49, 5))))
 
     def test_a_text_that_comes_again_and_again_counts_once(self) -> None:
         again = Served(["The same!", "the same"] * 50, np.repeat(near(3, 1, 1), 100, axis=0))
@@ -92,7 +94,7 @@ class TestCompare:
         assert found.checks[-1].text == "median 0.80 -> 0.55; under the threshold 25% -> 80%"
 
     def test_what_is_not_known_on_both_sides_is_not_compared(self) -> None:
-        assert list(checks(compare(TRAINING, served(OWN, "a" * 60), served(near(0, 5, 3))))) == ["distance", "kind"]
+        assert list(checks(compare(TRAINING, served(OWN, "a" * 60), served(near(0, 5, 3))))) == ["distance"]
 
 
 class TestLabelNext:

@@ -17,7 +17,7 @@ from test_report import EVIL, LABELS, make_result, write_run
 from pld_dspy.errors import DataError
 from pld_dspy.ledger.jsonl import read_jsonl, write_jsonl
 from pld_dspy.release.edits import read_edits
-from pld_dspy.release.flips import Flip
+from pld_dspy.release.recheck import Flip
 from pld_dspy.release.review import ReviewServer
 from pld_dspy.release.review_page import Review
 from pld_dspy.release.signature import sign
@@ -284,7 +284,9 @@ def test_an_acceptance_is_kept_in_the_trail_and_counts_for_the_very_text(reader:
     assert "1 of 4 rules accepted" in reader.html
     reader.send(rule="r0", text="Another text")
     assert "Accepted by" not in reader.card("r0")
+    assert "cluster that this rule was made from, before people reworded it" in reader.card("r0")
     reader.send(rule="r0", wording=text)
+    assert "before people reworded it" not in reader.card("r0")
     assert "Accepted by Ada" in reader.card("r0")
     reader.send(rule="r0", do="unaccept")
     assert "Accepted by" not in reader.card("r0")

@@ -19,10 +19,13 @@ import pandas as pd
 from engine import fn_lm, rules_in
 from serving import ModelServer
 from tasks import TEST, compiled, leaning_lm, pld, student
+from typer.testing import CliRunner, Result
 
+from pld_dspy.cli.app import app
 from pld_dspy.errors import RunError
 from pld_dspy.release.registry import log_model, mark_signed, record_finished
 from pld_dspy.release.served import CompiledProgram
+from pld_dspy.release.signature import read_signature
 from pld_dspy.run.folder import RunFolder
 from pld_dspy.run.result import PLDResult
 from pld_dspy.run.tracking import find_run
@@ -99,12 +102,35 @@ def test_the_instructions_are_a_prompt_that_a_signature_marks(recorded: Recorded
     assert champion.tags["rules"] == recorded.result.rules.digest
     assert champion.tags["run_id"] == run.info.run_id
     assert float(champion.tags["validation"]) == pytest.approx(recorded.result.validation.compiled.objective, abs=1e-6)
-    assert mark_signed(recorded.folder.path, recorded.uri) == champion.version
+    copy = RunFolder(shutil.copytree(recorded.folder.path, tmp_path / "run"))
+
+    def sign(*options: str) -> Result:
+        return CliRunner().invoke(app, ["sign", str(copy.path), "--by", "Ann", *options])
+
+    assert f"MLflow: version {champion.version} of the prompt" in sign("--tracking", recorded.uri).stdout
     assert client.get_prompt_version_by_alias(linked["name"], "signed").version == champion.version
-    shutil.copytree(recorded.folder.path, tmp_path / "edited")
-    (tmp_path / "edited" / "rules.yaml").write_text("rules: []")
-    with pytest.raises(RunError, match=r"rules.yaml was edited"):
-        mark_signed(tmp_path / "edited", recorded.uri)
+
+    rule = recorded.result.rules.rules[0].text
+    for path in (copy.rules, copy.program, copy.result):  # in the end as recheck leaves them
+        path.write_text(path.read_text(encoding="utf-8").replace(rule, f"{rule} Always."), encoding="utf-8")
+        if path == copy.rules:
+            with pytest.raises(RunError, match=r"rules.yaml was edited"):
+                mark_signed(copy.path, recorded.uri)
+    assert "MLflow" not in sign("--tracking", "none").output
+    numbers = [mark_signed(copy.path, recorded.uri) for _ in range(2)]
+    assert numbers == [champion.version + 1] * 2
+    signed = client.get_prompt_version_by_alias(linked["name"], "signed")
+    assert (signed.version, f"{rule} Always." in signed.template) == (numbers[0], True)
+    assert signed.tags["measured_on"] == champion.tags["measured_on"]
+
+
+def test_a_store_that_fails_costs_no_signature(recorded: Recorded, tmp_path: Path) -> None:
+    run = shutil.copytree(recorded.folder.path, tmp_path / "run")
+    store = "http://ann:pa55word@127.0.0.1:9"
+    found = CliRunner().invoke(app, ["sign", str(run), "--by", "Bob", "--tracking", store])
+    assert (found.exit_code, read_signature(run).by) == (0, "Bob")
+    assert "Signed, but not marked in MLflow: MLflow refused: " in found.stderr
+    assert "pa55word" not in found.output
 
 
 def test_the_logged_model_answers_and_holds_no_key(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:

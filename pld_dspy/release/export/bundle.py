@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -12,14 +12,13 @@ from ...errors import DataError, RunError
 from ...ledger.jsonl import write_jsonl, write_whole, writing
 from ...local.models import file_sha256
 from ...student.decision import Decision
+from . import Format
 from .labels import as_constraints, decision_of
 from .markdown import read_markdown, write_markdown
 from .ollama import read_modelfile, write_modelfile
 from .promptfoo import read_promptfoo, write_promptfoo
 from .requests import read_request, settings_for, write_json, write_request
 from .template import Golden, Template
-
-Format = Literal["dspy", "text", "openai", "llama.cpp", "vllm", "ollama", "promptfoo"]
 
 _READERS: dict[str, Callable[[Path, Mapping[str, str]], Template]] = {
     "text": read_markdown,
