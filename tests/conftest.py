@@ -17,6 +17,7 @@ from dspy.dsp.utils.settings import DEFAULT_CONFIG
 
 from pld_dspy.local import embedding
 from pld_dspy.scoring import baselines
+from pld_dspy.search import insight
 
 LONGEST = ("test_pld_run", "test_pld_kills", "test_workers", "test_search_cost", "test_local", "test_inside")
 """Files that take the longest begin first, so that no process ends with one of them while the other waits."""
@@ -44,10 +45,12 @@ def vectors_without_weights() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def one_draw() -> Iterator[None]:
-    """Every compile draws a learning curve: here each point is one draw, not five, a tenth of a small compile."""
+def few_draws() -> Iterator[None]:
+    """Every compile draws a learning curve and what its search does not know, a fifth of a small compile: few here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(baselines, "DRAWS", 1)
+        patch.setattr(baselines, "SHARES", (0.25, 0.5))
+        patch.setattr(insight, "DRAWS", 10)
         yield
 
 

@@ -8,7 +8,16 @@ from tasks import LABELS, mails
 
 from pld_dspy.local.embedding import tfidf_svd
 from pld_dspy.scoring import baselines
-from pld_dspy.scoring.baselines import CLASSIFIER, DRAWS, MAJORITY, NEIGHBOURS, Baseline, Baselines, score_baselines
+from pld_dspy.scoring.baselines import (
+    CLASSIFIER,
+    DRAWS,
+    MAJORITY,
+    NEIGHBOURS,
+    SHARES,
+    Baseline,
+    Baselines,
+    score_baselines,
+)
 from pld_dspy.scoring.difference import difference
 from pld_dspy.scoring.figures import macro_f1
 from pld_dspy.scoring.score import score
@@ -20,6 +29,7 @@ KNOWN, NEW = mails(40), mails(24, start=100)
 def all_draws(monkeypatch):
     """The curve as users see it, not the one of the other tests."""
     monkeypatch.setattr(baselines, "DRAWS", DRAWS)
+    monkeypatch.setattr(baselines, "SHARES", SHARES)
 
 
 def scored(known=KNOWN, new=NEW, labels=LABELS, **settings):

@@ -1,5 +1,6 @@
 """What the log of a search says besides the winner is true of the student, and costs no call."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,8 @@ from engine import calls
 from tasks import WORDS, mail_evaluator, mails, rule, student_lm
 
 from pld_dspy.rules import RuleSet
-from pld_dspy.search.insight import estimate_tokens
+from pld_dspy.search import insight
+from pld_dspy.search.insight import DRAWS, estimate_tokens
 from pld_dspy.search.search_config import SearchConfig
 from pld_dspy.search.search_result import Insight, SearchResult
 from pld_dspy.search.storage import open_study
@@ -20,6 +22,14 @@ VAL = mails(60)
 NEEDED = [rule(f"{label}-{word}", word, label) for label in ("spam", "home") for word in WORDS[label]]
 HARMFUL = [rule("harm-winner", "winner", "home"), rule("harm-meeting", "meeting", "spam")]
 INERT = [rule("inert", "airship", "work")]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def all_draws() -> Iterator[None]:
+    """As many as users get, not those of the other tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(insight, "DRAWS", DRAWS)
+        yield
 
 
 @pytest.fixture(scope="module")
