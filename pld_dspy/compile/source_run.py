@@ -1,10 +1,12 @@
-"""The finished run among whose rules a compile for another student chooses."""
+"""The finished run among whose rules a compile chooses, for another student or with further training examples."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import dspy
 
 from ..audit.labels import Audit
 from ..errors import DataError
@@ -12,6 +14,10 @@ from ..induce.induce import Induction
 from ..rules import PEOPLE
 from ..run.folder import RunFolder
 from ..run.result import PLDResult
+from ..task.shared import Duplicates
+from ..task.splits import Splits
+from ..task.task import example_id, inputs_key
+from .context import fingerprint
 from .policy import Policy
 
 
@@ -28,16 +34,33 @@ class SourceRun:
         folder = RunFolder(run)
         return cls(folder, PLDResult.load(folder.path))
 
-    def check_data(self, data: Mapping[str, str]) -> None:
-        """Raise DataError if a split, given as name -> fingerprint, is not the one that the run has."""
+    def new_examples(self, splits: Splits, duplicates: Duplicates) -> tuple[list[dspy.Example], list[str]]:
+        """Return the training examples behind those of the run, each with an id, and notes on them.
+
+        DataError where a split, up to there, is not the one that the run has, or a new example cannot be used.
+        """
         known = self.folder.settings()["data"]
-        for name, given in data.items():
-            if known.get(name) != given:
+        rows = re.search(r"\((\d+) rows\)", str(known.get("train")))
+        old = splits.train[: int(rows[1]) if rows else None]
+        for name, examples in replace(splits, train=old).non_empty():
+            if known.get(name) != fingerprint(examples):
                 raise DataError(
                     f"The {name} split is not the one that {self.folder.path} was compiled with, by whose data its "
-                    "rules were made. Give the same examples in the same order; where validation is split off "
-                    "training, the same seed too."
+                    "rules were made. Give the same examples in the same order, new ones for training behind them; "
+                    "where validation is split off training, the same seed too."
                 )
+        names = [example_id(one, row) for row, one in enumerate(splits.train)]
+        texts = {inputs_key(dict(one.inputs())): row for row, one in enumerate(old)}
+        new = [one.copy(id=name) for one, name in zip(splits.train, names, strict=True)][len(old) :]
+        if taken := next((one.id for one in new if one.id in names[: len(old)]), None):
+            raise DataError(f"The id {taken!r} of a new example is that of an old one. Give it another, or none.")
+        again = [(one.id, texts[key]) for one in new if (key := inputs_key(dict(one.inputs()))) in texts]
+        if again and duplicates == "refuse":
+            raise DataError(
+                f"{len(again)} new examples have the text of an old one, the first {again[0][0]!r} that of training "
+                f"row {again[0][1]}. Remove them, or set duplicates to keep or drop (--duplicates) to count them twice."
+            )
+        return new, [f"{len(again)} new examples have the text of an old one: they count twice."] if again else []
 
     @property
     def audit(self) -> Audit:

@@ -64,6 +64,7 @@ class RuleSearch:
         before: the search, over the first of ``rules``, from which this one goes on in a study of its own: its trials
             are carried over, without a call, and what is chosen may be one of them.
         revised: the rule set that is asked first after that.
+        least: the objective that a set must have to be chosen, if the unchanged student has less.
         stage: under which calls are counted.
         stop: the search ends after the trial under way once this file is there.
     """
@@ -84,6 +85,7 @@ class RuleSearch:
         joins: bool = False,
         before: SearchResult | None = None,
         revised: RuleSet | None = None,
+        least: float = -math.inf,
         stage: str = "search",
         stop: Path | None = None,
     ) -> None:
@@ -92,7 +94,7 @@ class RuleSearch:
         self.valset = list(valset)
         self.study = study
         self.config = config or SearchConfig()
-        self.seed = seed
+        self.seed, self.least = seed, least
         self.asker = Asker(evaluator, self.valset, calibrated, stage)
         if before is not None:
             carry_over(before.trials, study, self.space, len(self.valset))
@@ -275,7 +277,9 @@ class RuleSearch:
             one
             for one in full
             # Where there are no log-probabilities, both are NaN, and nothing is less likely.
-            if (one.objective or 0.0) > (baseline.objective or 0.0) and not self.asker.gold_logprob(one) < least
+            if (one.objective or 0.0) > (baseline.objective or 0.0)
+            and (one.objective or 0.0) >= self.least
+            and not self.asker.gold_logprob(one) < least
         ]
         best = max(better, key=merit, default=baseline)
         return SearchResult(
