@@ -111,7 +111,7 @@ class More(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    files: tuple[str, ...]
+    files: tuple[str, ...] = ()
     inputs: tuple[str, ...]
     label: str
     separator: str | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +23,10 @@ from .options import (
     data_option,
     with_option_groups,
 )
+
+if TYPE_CHECKING:
+    from .finished_run import FinishedRun
+    from .run_spec import RunSpec
 
 
 @with_option_groups
@@ -50,31 +54,13 @@ def update(
     from ..ledger.budget import Budget
     from ..pld import PLD
     from ..resolve.resolve_config import ResolveConfig
-    from ..task.checks import check_examples
-    from .data_source import More
     from .finished_run import FinishedRun
     from .run_compile import run_compile
     from .run_spec import ModelSpec
 
     found = FinishedRun.open(run)
-    task, spec, n = found.task, found.spec, found.result.counts["validation"]
-    more = spec.more or More(
-        files=(),
-        inputs=task.inputs,
-        label=task.label_field,
-        separator=getattr(spec.source, "separator", None),
-        target=task.predictor,
-    )
-    more = more.model_copy(update={"files": (*more.files, data), "rationales": rationales})
-    check_examples(task, more.examples(data), split="new")
-    spec = spec.model_copy(
-        update={
-            "student": spec.student.at(server.student_api_base, server.student_api_key_env),
-            "rules": None,
-            "rules_of": str(run),
-            "more": more,
-        }
-    )
+    spec, n = _with_more(found, data, rationales), found.result.counts["validation"]
+    spec = spec.model_copy(update={"student": spec.student.at(server.student_api_base, server.student_api_key_env)})
     pld = spec.make(
         PLD,
         found.folder,
@@ -92,3 +78,16 @@ def update(
     asked = None if teacher.teacher is None else ModelSpec(spec=teacher.teacher)
     asked = asked and asked.at(teacher.teacher_api_base, teacher.teacher_api_key_env)
     run_compile(spec, pld, teacher=asked, run=RunOptions(fresh=fresh, estimate=estimate), student=found.framed())
+
+
+def _with_more(found: FinishedRun, data: str, rationales: str | None) -> RunSpec:
+    """Return what a run was given, and one more table of examples; DataError where these cannot be used."""
+    from ..task.checks import check_examples
+    from .data_source import More
+
+    spec, task = found.spec, found.task
+    separator = getattr(spec.source, "separator", None)
+    more = spec.more or More(inputs=task.inputs, label=task.label_field, separator=separator, target=task.predictor)
+    more = more.model_copy(update={"files": (*more.files, data), "rationales": rationales})
+    check_examples(task, more.examples(data), split="new")
+    return spec.model_copy(update={"rules": None, "rules_of": str(found.folder.path), "more": more})

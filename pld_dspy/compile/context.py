@@ -31,6 +31,7 @@ from ..student.predictor_inputs import Reader
 from ..task.splits import Splits
 from ..task.task import Task, example_id, input_text
 from ..teacher.teacher import Teacher
+from .fingerprint import fingerprint
 from .policy import Policy
 
 OWN = ("target", "embedder", "frames", "calibrate", "precedents", "error_rate", "max_errors", "context_tokens", "seed")
@@ -171,11 +172,6 @@ class CompileContext:
             "teacher": self.teacher and self.teacher.settings(),
             "adapter": adapter_settings(pld["adapter"] or dspy.settings.adapter),
         }
-
-
-def fingerprint(examples: Sequence[dspy.Example]) -> str:
-    """Return a digest of examples, and their number."""
-    return f"{digest([dict(example) for example in examples])} ({len(examples)} rows)"
 
 
 def flat_settings(pld: Mapping[str, Any]) -> dict[str, str | int | float | bool | None]:

@@ -93,7 +93,7 @@ def check_inputs(
         task, reader, train, valset, testset, duplicates=duplicates, context_tokens=context_tokens, seed=seed
     )
     if source is not None:
-        new, told = source.new_examples(splits, duplicates)
+        new, told = source.new_examples(splits, task.labels, duplicates)
         notes += told
         if not new:
             teacher, rationales = None, source.folder.micro_rules

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from ..run.result import PLDResult
 from ..task.shared import Duplicates
 from ..task.splits import Splits
 from ..task.task import example_id, inputs_key
-from .context import fingerprint
+from .fingerprint import fingerprint, rows_in
 from .policy import Policy
 
 
@@ -34,14 +33,15 @@ class SourceRun:
         folder = RunFolder(run)
         return cls(folder, PLDResult.load(folder.path))
 
-    def new_examples(self, splits: Splits, duplicates: Duplicates) -> tuple[list[dspy.Example], list[str]]:
+    def new_examples(
+        self, splits: Splits, labels: tuple[str, ...], duplicates: Duplicates
+    ) -> tuple[list[dspy.Example], list[str]]:
         """Return the training examples behind those of the run, each with an id, and notes on them.
 
-        DataError where a split, up to there, is not the one that the run has, or a new example cannot be used.
+        DataError where a split, up to there, or the label set is not what the run has, or a text is there twice.
         """
         known = self.folder.settings()["data"]
-        rows = re.search(r"\((\d+) rows\)", str(known.get("train")))
-        old = splits.train[: int(rows[1]) if rows else None]
+        old = splits.train[: rows_in(str(known.get("train")))]
         for name, examples in replace(splits, train=old).non_empty():
             if known.get(name) != fingerprint(examples):
                 raise DataError(
@@ -49,16 +49,19 @@ class SourceRun:
                     "rules were made. Give the same examples in the same order, new ones for training behind them; "
                     "where validation is split off training, the same seed too."
                 )
+        if more := sorted({*labels} - {*self.result.labels}):
+            raise DataError(
+                f"The label {more[0]!r} is not in the label set of {self.folder.path} "
+                f"({', '.join(self.result.labels)}). Correct the examples; another label takes a new compile."
+            )
         names = [example_id(one, row) for row, one in enumerate(splits.train)]
         texts = {inputs_key(dict(one.inputs())): row for row, one in enumerate(old)}
         new = [one.copy(id=name) for one, name in zip(splits.train, names, strict=True)][len(old) :]
-        if taken := next((one.id for one in new if one.id in names[: len(old)]), None):
-            raise DataError(f"The id {taken!r} of a new example is that of an old one. Give it another, or none.")
         again = [(one.id, texts[key]) for one in new if (key := inputs_key(dict(one.inputs()))) in texts]
         if again and duplicates == "refuse":
             raise DataError(
                 f"{len(again)} new examples have the text of an old one, the first {again[0][0]!r} that of training "
-                f"row {again[0][1]}. Remove them, or set duplicates to keep or drop (--duplicates) to count them twice."
+                f"row {again[0][1]}. Remove them; a run with duplicates='keep' or 'drop' counts them twice."
             )
         return new, [f"{len(again)} new examples have the text of an old one: they count twice."] if again else []
 

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
+from optuna.trial import TrialState
 
 from ..rules import Rule, RuleSet
 from ..run.result import PLDResult
@@ -17,10 +19,11 @@ from ..search.ask import Asker
 from ..search.search_result import SearchResult
 from ..search.space import Space
 from ..search.storage import find_study
-from ..search.study import RuleSearch
-from ..search.trials import FinishedTrial, asked_in_full
+from ..search.trials import STEP, FinishedTrial, asked_in_full
 from ..student.redecide import objective_of
-from .context import CompileContext
+
+if TYPE_CHECKING:
+    from .context import CompileContext
 
 DECIDING = ("objective", "metric", "calibrate")
 """Settings under which a trial has another value."""
@@ -34,7 +37,7 @@ def start_of(context: CompileContext, space: Space, *, calibrated: bool) -> Sear
     """
     context.earlier = _list_now(context, space)
     asker = Asker(context.evaluator, context.splits.val, calibrated)
-    trials = _trials_that_hold(context, space, asker)
+    trials = _trials_that_hold(context, space)
     if not trials:
         pinned = space.rule_set(space.none()) if space.pinned else None
         trials.append(_asked(asker, space, pinned, step=0, kind="pinned rules" if pinned else "baseline"))
@@ -76,7 +79,7 @@ def _list_now(context: CompileContext, space: Space) -> RuleSet | None:
     return RuleSet(rules=(*space.pinned, *rules)) or None
 
 
-def _trials_that_hold(context: CompileContext, space: Space, asker: Asker) -> list[FinishedTrial]:
+def _trials_that_hold(context: CompileContext, space: Space) -> list[FinishedTrial]:
     """Return the trials of the run whose rules can be chosen in ``space``, where the same student was asked.
 
     There are none where the run kept its search in another storage.
@@ -90,15 +93,8 @@ def _trials_that_hold(context: CompileContext, space: Space, asker: Asker) -> li
         return []
     with TemporaryDirectory() as copy:  # to open a study makes files beside it
         study, known = find_study(Path(shutil.copy(source.study, copy)), prefix=source.fingerprint)
-        trials = RuleSearch(
-            known.pool,
-            context.evaluator,
-            context.splits.val,
-            study=study,
-            demos=known.demos,
-            calibrated=asker.calibrated,
-            joins=True,
-        ).trials
+        made = {one.user_attrs[STEP]: one for one in reversed(study.get_trials(states=(TrialState.COMPLETE,)))}
+        trials = [FinishedTrial.decode(made[step], known) for step in sorted(made)]
     wordings = {rule.id: rule.wordings for rule in space.rules}
 
     def holds(rules: Sequence[Rule]) -> bool:

@@ -83,9 +83,8 @@ def _dropped(splits: Splits) -> tuple[Splits, str]:
                 f'Every {split} example stands in a later split as well, so duplicates="drop" would leave none. Give '
                 'another set, or set duplicates="keep" (--duplicates keep).'
             )
-        # An example without an id is known by its row: it gets that as its id where rows before it go.
-        first = gone[0] if gone else len(examples)
-        named = [one.copy(id=example_id(one, row)) if row > first else one for row, one in enumerate(examples)]
+        # An example without an id is known by its row: it gets that as its id before other rows go.
+        named = [one.copy(id=example_id(one, row)) for row, one in enumerate(examples)] if gone else examples
         kept[split] = [example for example, own in zip(named, keys, strict=True) if own not in later]
         later.update(keys)
         told += [f"{len(gone)} of {split}"] if gone else []
