@@ -92,11 +92,8 @@ def check_inputs(
     splits, notes = _checked_splits(
         task, reader, train, valset, testset, duplicates=duplicates, context_tokens=context_tokens, seed=seed
     )
-    if source is not None:
-        new, told = source.new_examples(splits, task.labels, duplicates)
-        notes += told
-        if not new:
-            teacher, rationales = None, source.folder.micro_rules
+    if source is not None and not (new := source.new_examples(splits, task.labels, duplicates)):
+        teacher, rationales = None, source.folder.micro_rules
     instructions = strip_rules(dict(student.named_predictors())[task.predictor].signature.instructions)
     asked = Teacher.of(teacher, task=instructions)
     expected = expected_rules(task, splits)

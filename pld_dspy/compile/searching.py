@@ -50,7 +50,7 @@ def search_rules(context: CompileContext, *, progress: Progress, storage: str | 
         else:
             given: dict[str, Any] = {}
             if start is not None:
-                given = {"before": start, "least": start.objective, "revised": extended(context, start)}
+                given = {"before": start, "keeps": True, "revised": extended(context, start)}
             study = _study_of(context, space, storage, kind="-")
             search = rule_search(context, space, study, calibrated=calibrated, on_trial=progress, **given)
             publish_space(study, space)

@@ -33,10 +33,8 @@ class SourceRun:
         folder = RunFolder(run)
         return cls(folder, PLDResult.load(folder.path))
 
-    def new_examples(
-        self, splits: Splits, labels: tuple[str, ...], duplicates: Duplicates
-    ) -> tuple[list[dspy.Example], list[str]]:
-        """Return the training examples behind those of the run, each with an id, and notes on them.
+    def new_examples(self, splits: Splits, labels: tuple[str, ...], duplicates: Duplicates) -> list[dspy.Example]:
+        """Return the training examples behind those of the run, each with an id.
 
         DataError where a split, up to there, or the label set is not what the run has, or a text is there twice.
         """
@@ -63,7 +61,7 @@ class SourceRun:
                 f"{len(again)} new examples have the text of an old one, the first {again[0][0]!r} that of training "
                 f"row {again[0][1]}. Remove them; a run with duplicates='keep' or 'drop' counts them twice."
             )
-        return new, [f"{len(again)} new examples have the text of an old one: they count twice."] if again else []
+        return new
 
     @property
     def audit(self) -> Audit:

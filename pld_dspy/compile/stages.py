@@ -145,7 +145,7 @@ def induce_rules(context: CompileContext, config: InduceConfig) -> None:
         )
     if context.new:
         context.added = {rule.id for rule in context.induction.rules}
-        context.induction = replace(context.induction, rules=[*known, *context.induction.rules])
+        context.induction = replace(context.induction, rules=[*known, *context.induction.rules], diagnosis="")
 
 
 def fit_calibration(context: CompileContext, *, error_rate: float | None, precedents: int) -> None:

@@ -15,7 +15,7 @@ from ..rules import MicroRule, Rule, label_slug, teacher_origin
 from ..task.task import Task
 from ..teacher.teacher import Teacher
 from .draft import draft
-from .extend import joining
+from .extend import apart, joining
 from .formats import about_format
 from .generalize import generalize, note_parts
 from .groups import Cluster, ClusterCheck, clusters_of
@@ -87,7 +87,7 @@ def induce(
         teacher: writes the wordings. None: the micro-rules nearest a cluster's centre, and its cue words.
         on_answer: called once per answer of the teacher.
         earlier: rules of an earlier induction. All micro-rules are clustered together, and the new ones that are near
-            to an earlier rule's join it; only the others are generalized, among themselves.
+            to those of an earlier rule join it; only the others are generalized.
         new: ids of the examples that are new since then.
     """
     config = config or InduceConfig()
@@ -98,9 +98,8 @@ def induce(
     whole = clusters = clusters_of(usable, vectors, task, check, down_weighted)
     joined = joining(earlier, whole, new)
     if earlier:
-        placed = {id(rule) for members in joined.values() for rule in members}
-        rows = [row for row, rule in enumerate(usable) if rule.example_id in new and id(rule) not in placed]
-        clusters = clusters_of([usable[row] for row in rows], vectors[rows], task, check, down_weighted)
+        parts, rows = apart(usable, whole, new, joined)
+        clusters = [*parts, *clusters_of([usable[row] for row in rows], vectors[rows], task, check, down_weighted)]
     if teacher is not None:
         teacher = replace(teacher, task=brief_of(whole, task, teacher.task, reads or {}, confusions or {}))
     near = partial(nearest_notes, micro_rules=usable, vectors=vectors)

@@ -64,7 +64,7 @@ class RuleSearch:
         before: the search, over the first of ``rules``, from which this one goes on in a study of its own: its trials
             are carried over, without a call, and what is chosen may be one of them.
         revised: the rule set that is asked first after that.
-        least: the objective that a set must have to be chosen, if the unchanged student has less.
+        keeps: whether the best set of ``before`` stays, unless another has a higher objective.
         stage: under which calls are counted.
         stop: the search ends after the trial under way once this file is there.
     """
@@ -85,7 +85,7 @@ class RuleSearch:
         joins: bool = False,
         before: SearchResult | None = None,
         revised: RuleSet | None = None,
-        least: float = -math.inf,
+        keeps: bool = False,
         stage: str = "search",
         stop: Path | None = None,
     ) -> None:
@@ -94,10 +94,11 @@ class RuleSearch:
         self.valset = list(valset)
         self.study = study
         self.config = config or SearchConfig()
-        self.seed, self.least = seed, least
+        self.seed = seed
         self.asker = Asker(evaluator, self.valset, calibrated, stage)
         if before is not None:
             carry_over(before.trials, study, self.space, len(self.valset))
+        self._stays = self.space.lines(self.space.placed(before.best)) if keeps and before is not None else None
         self.trials: list[FinishedTrial] = []  # finished ones, in the order of the plan
         self._on_trial: Callable[[FinishedTrial], object] = lambda _: None
         self._read()
@@ -272,16 +273,15 @@ class RuleSearch:
 
         baseline = self.trials[0]
         full = asked_in_full(self.trials)
+        stays = next((one for one in full if self.space.lines(one.candidate) == self._stays), baseline)
         least = next((self.asker.gold_logprob(one) for one in full if one.kind == "all rules"), math.nan)
         better = [
             one
             for one in full
             # Where there are no log-probabilities, both are NaN, and nothing is less likely.
-            if (one.objective or 0.0) > (baseline.objective or 0.0)
-            and (one.objective or 0.0) >= self.least
-            and not self.asker.gold_logprob(one) < least
+            if (one.objective or 0.0) > (stays.objective or 0.0) and not self.asker.gold_logprob(one) < least
         ]
-        best = max(better, key=merit, default=baseline)
+        best = max(better, key=merit, default=stays)
         return SearchResult(
             best=None if best is baseline and not self.space.pinned else self.space.rule_set(best.candidate),
             bench=[rule for j, rule in enumerate(self.space.rules) if best is baseline or not best.candidate.use[j]],

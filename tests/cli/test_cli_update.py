@@ -35,7 +35,10 @@ def test_a_run_goes_on_with_more_examples_and_is_a_run_like_any_other(done: Path
     result = run(*UPDATE, "--rationales", "more.jsonl", "--out", "new")
 
     assert result.exit_code == 0, result.output
-    assert "New examples for the rules of run: 3. Joined a rule of the run: 0. Gave new rules: 3, " in result.stdout
+    assert (
+        "New examples for the rules of run: 3. Joined a rule of the run: 1, sport-1 (+1). Gave new rules: 2, food-2 "
+        in result.stdout
+    )
     assert f"Student calls for this: {len(calls(student))}; answers taken over from the run: " in result.stdout
     assert "Run folder: new" in result.stdout
     found, there = (yaml.safe_load(Path(name, "config.yaml").read_text(encoding="utf-8")) for name in ("new", "run"))
