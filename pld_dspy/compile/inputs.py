@@ -167,12 +167,12 @@ def check_teacher(context: CompileContext, induce: InduceConfig) -> None:
     if context.source is not None and not context.new:
         return
     matched, _ = match_records(context.new or context.splits.train, context.task, context.recorded)
-    kind = "new" if context.new else "training"
     if not matched and context.teacher is None:
-        raise DataError(
-            f"No {kind} example would get a micro-rule. Give a teacher, or rationales whose example_id or inputs "
-            f"match the {kind} examples."
+        message = (
+            "No training example would get a micro-rule. Give a teacher, or rationales whose example_id or inputs "
+            "match the training examples."
         )
+        raise DataError(message.replace("training", "new") if context.new else message)
     if context.new:  # their labels are doubted from the data alone
         return
     if induce.audit == "teacher" and context.task.several:
