@@ -129,7 +129,7 @@ def induce(
         brief=None if teacher is None else teacher.task,
         counts=counts,
         diagnosis=said,
-        joined={name: [rule.example_id for rule in members] for name, members in joined.items()},
+        joined={name: list(dict.fromkeys(one.example_id for one in members)) for name, members in joined.items()},
     )
 
 
