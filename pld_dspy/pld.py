@@ -92,8 +92,8 @@ class PLD(Teleprompter):
         context_tokens: the student's context; longer texts are refused. None: not checked but for the local model.
         storage: Optuna storage URL of the search, such as one of PostgreSQL, so that other machines can join; a
             journal in the run folder where None.
-        rules_of: the folder of a finished run of another student on the same data: the search chooses among its rules,
-            as rules.yaml has them now, and no teacher is asked. None: rules are made from teacher and rationales.
+        rules_of: a finished run's folder: the search chooses among its rules, as rules.yaml has them now, for another
+            student; or, if ``trainset`` goes on behind the run's, the new examples join its rules or make more.
         origin: where student and data came from; recorded in config.yaml, not part of the fingerprint.
         seed: of every random choice.
 
@@ -226,7 +226,7 @@ class PLD(Teleprompter):
         if self.frames:
             stages.choose_frame(context, calibrated=self.calibrate)
         stages.explain_examples(context)
-        if context.source is None:  # else the inputs hold its doubts and its rules
+        if context.source is None or context.new:  # else the inputs hold its doubts and its rules
             stages.audit_labels(context, self.induce)
             stages.induce_rules(context, self.induce)
         options: dict[str, Any] = {"progress": progress, "storage": self.storage, "calibrated": self.calibrate}

@@ -27,6 +27,7 @@ from .search import search_command
 from .sign import sign
 from .streams import escape_control_characters, escape_what_cannot_be_encoded, log_to_stderr
 from .transfer import transfer
+from .update import update
 from .verify import verify
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
@@ -79,6 +80,7 @@ for command in (
     rules,
     sign,
     transfer,
+    update,
     verify,
 ):
     app.command()(command)

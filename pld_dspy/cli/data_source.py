@@ -18,6 +18,7 @@ from ..errors import DataError
 from ..rules import MicroRule
 from ..task.splits import Splits
 from ..task.tables import classifier, examples, label_set, read_rows
+from ..task.task import Task, set_aside
 from .options import DataOptions
 
 
@@ -103,6 +104,30 @@ class Tables(BaseModel):
 
     def rationales_file(self) -> None:
         """Return None: no rationales come with tables."""
+
+
+class More(BaseModel):
+    """Tables of further training examples, each of one update, and the columns that they have."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    files: tuple[str, ...] = ()
+    inputs: tuple[str, ...]
+    label: str
+    separator: str | None = None
+    target: str  # the deciding predictor
+    rationales: str | None = None  # file of micro-rules for the last table
+
+    def examples(self, file: str) -> list[dspy.Example]:
+        """Return the examples in one of the tables."""
+        return examples(read_rows(file), self.inputs, self.label, source=file, separator=self.separator)
+
+    def behind(self, splits: Splits, student: dspy.Module, seed: int) -> Splits:
+        """Return the splits of the first run with all further examples behind its training examples."""
+        train, val, more = splits.train, splits.val, [one for file in self.files for one in self.examples(file)]
+        if not val:
+            train, val = set_aside(Task.of(student, [*train, *splits.test], target=self.target), train, seed)
+        return Splits([*train, *more], val, splits.test)
 
 
 def chosen_source(options: DataOptions) -> Program | Tables:

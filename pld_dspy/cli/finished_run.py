@@ -18,7 +18,8 @@ from ..calibrate.calibrated import Calibrated
 from ..calibrate.calibration import Answered, SavedCalibration
 from ..calibrate.confidence import are_right, count_answered
 from ..calibrate.precedents import Precedents
-from ..compile.context import CompileContext, fingerprint
+from ..compile.context import CompileContext
+from ..compile.fingerprint import fingerprint
 from ..compile.inputs import check_inputs
 from ..errors import DataError, RunError
 from ..ledger.answer import Answer

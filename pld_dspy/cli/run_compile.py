@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 _PASSWORD = re.compile(r"(?<=://)([^/@:\s]*):[^/\s]*(?=@)")
 
 
-def run_compile(spec: RunSpec, pld: PLD, *, teacher: ModelSpec | None, run: RunOptions) -> None:
+def run_compile(
+    spec: RunSpec, pld: PLD, *, teacher: ModelSpec | None, run: RunOptions, student: dspy.Module | None = None
+) -> None:
     """Compile, or only print the estimate; write the report and what ``evaluate`` needs, and print the result.
+
+    ``student`` is the program where that is not as its source has it.
 
     Raises:
         DataError: a model, the adapter or the data is unusable; raised before the first call and before any weights
@@ -37,9 +41,9 @@ def run_compile(spec: RunSpec, pld: PLD, *, teacher: ModelSpec | None, run: RunO
     for model in filter(None, (spec.student, teacher)):
         model.check()
     spec, arguments = spec.load()
-    if teacher is None and not arguments["rationales"] and spec.rules_of is None:
+    if teacher is None and not arguments["rationales"] and (spec.rules_of is None or spec.more is not None):
         raise DataError("There is nothing to make rules from. Give --rationales, or a --teacher.")
-    student, out = spec.source.student(), console()
+    student, out = student or spec.source.student(), console()
     pld.origin = spec.model_dump(mode="json", exclude_none=True)
     uncalled = teacher and dspy.LM(teacher.spec)  # a local teacher is not served for an estimate
     upper_bounds = pld.estimate(student, teacher=uncalled, **arguments)  # checks the data, too

@@ -24,7 +24,7 @@ from ..search.search_config import SearchConfig
 from ..student.adapter import LabelAdapter
 from ..student.constraints import Constrain
 from ..task.shared import Duplicates
-from .data_source import Program, Tables
+from .data_source import More, Program, Tables
 
 Made = TypeVar("Made")
 
@@ -81,6 +81,7 @@ class RunSpec(BaseModel):
     rationales: str | None = None  # file of micro-rules; None takes those that come with the program
     rules: str | None = None  # file of rules that people pinned, banned, edited or added
     rules_of: str | None = None  # folder of the finished run whose rules are chosen among
+    more: More | None = None  # examples that this run and those it goes on from got after the first
     student: ModelSpec
     adapter: Literal["label", "chat", "json"] = "label"
     constrain: Constrain = "auto"
@@ -137,6 +138,10 @@ class RunSpec(BaseModel):
         path = self.rationales or self.source.rationales_file()
         micro_rules = [] if path is None else read_jsonl(Path(path), MicroRule)
         source, splits = self.source.load(micro_rules, self.seed)
+        if self.more is not None:
+            splits = self.more.behind(splits, source.student(), self.seed)
+            path = self.more.rationales
+            micro_rules = [] if path is None else read_jsonl(Path(path), MicroRule)
         return self.model_copy(update={"source": source}), {
             "trainset": splits.train,
             "valset": splits.val or None,

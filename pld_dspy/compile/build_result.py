@@ -19,6 +19,7 @@ from ..search.search_result import Insight
 from ..student.evaluator import Evaluation
 from ..task.task import example_id
 from .context import FEW_EXAMPLES, CompileContext, Pair
+from .updating import update_notes
 
 INDUCED = ("about_format", "suspects_dropped", "suspects_down_weighted", "in_parts", "labels_without_rule")
 SUSPECTS_SHOWN, FAILURES_SHOWN = 5, 20
@@ -52,7 +53,13 @@ def build_result(context: CompileContext, compiled: dspy.Module) -> PLDResult:
         suspects=context.audit.suspects,
         counts=_counts(context),
         stopped=context.searched.stopped,
-        notes=[*loss_note(test), *context.notes, *_notes(context), *filter(None, [context.baselines.verdict])],
+        notes=[
+            *loss_note(test),
+            *update_notes(context),
+            *context.notes,
+            *_notes(context),
+            *filter(None, [context.baselines.verdict]),
+        ],
         seed=context.seed,
         versions=versions(),
     )
@@ -109,7 +116,7 @@ def _notes(context: CompileContext) -> Iterator[str]:
     unexplained = context.explanations.unexplained
     if context.teacher is not None and unexplained and "explain" not in context.ledger.stopped:
         yield f"The teacher gave no usable micro-rule for {_listed(unexplained)} ({len(unexplained)} in all)."
-    if context.teacher is None:
+    if context.teacher is None and not context.new:
         yield _without_teacher(context)
     if induction.fallbacks:
         yield (

@@ -14,6 +14,7 @@ from ..calibrate.precedents import Precedents
 from ..explain import Explanations
 from ..induce.induce import Induction
 from ..ledger.content import as_json
+from ..ledger.jsonl import carry_over
 from ..ledger.keys import adapter_settings, digest, lm_settings, plain, program_state
 from ..ledger.ledger import Ledger
 from ..local.embedding import Embedder, EmbedderChoice, tfidf_svd
@@ -30,6 +31,7 @@ from ..student.predictor_inputs import Reader
 from ..task.splits import Splits
 from ..task.task import Task, example_id, input_text
 from ..teacher.teacher import Teacher
+from .fingerprint import fingerprint
 from .policy import Policy
 
 OWN = ("target", "embedder", "frames", "calibrate", "precedents", "error_rate", "max_errors", "context_tokens", "seed")
@@ -61,6 +63,7 @@ class CompileContext:
     resolve: ResolveConfig | None
     seed: int
     source: RunFolder | None = None  # the run whose rules are chosen among; None: they are made here
+    new: list[dspy.Example] = field(default_factory=list)  # training examples that this run did not have, with ids
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)  # stage -> wall seconds
     folder: RunFolder = field(init=False)
@@ -78,6 +81,9 @@ class CompileContext:
     resolution: Resolution | None = field(init=False, default=None)
     validation: Pair = field(init=False)
     test: Pair | None = field(init=False, default=None)
+    added: set[str] = field(init=False, default_factory=set)  # ids of the rules that new examples made
+    earlier: RuleSet | None = field(init=False, default=None)  # with new examples: the list of ``source`` as it is now
+    before: list[Evaluation] = field(init=False, default_factory=list)  # of that list on validation, and on test
     precedents: Precedents | None = field(init=False, default=None)  # without weights; None where none are wanted
     calibration: Calibration | None = field(init=False, default=None)
     baselines: Baselines = field(init=False)
@@ -85,6 +91,8 @@ class CompileContext:
     def open(self, folder: RunFolder, ledger: Ledger, *, objective: Objective, adapter: dspy.Adapter | None) -> None:
         """Set where files and answers go; student and teacher are asked through the same ledger."""
         self.folder, self.ledger = folder, ledger
+        if self.source is not None and self.new:
+            carry_over(self.source.predictions, folder.predictions)
         self.teacher = self.teacher and replace(self.teacher, ledger=ledger)
         self.evaluator = Evaluator(
             student=self.student, task=self.task, ledger=ledger, objective=objective, adapter=adapter, seed=self.seed
@@ -164,11 +172,6 @@ class CompileContext:
             "teacher": self.teacher and self.teacher.settings(),
             "adapter": adapter_settings(pld["adapter"] or dspy.settings.adapter),
         }
-
-
-def fingerprint(examples: Sequence[dspy.Example]) -> str:
-    """Return a digest of examples, and their number."""
-    return f"{digest([dict(example) for example in examples])} ({len(examples)} rows)"
 
 
 def flat_settings(pld: Mapping[str, Any]) -> dict[str, str | int | float | bool | None]:

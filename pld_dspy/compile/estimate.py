@@ -95,8 +95,9 @@ def estimate(
     """Bound the calls and tokens of a compile from above; calls that are repeated after a failure are not included."""
     task, splits, teacher = context.task, context.splits, context.teacher
     search, resolve = context.search, context.resolve
-    explained = sum(len(task.labels_of(gold)) for gold in task.golds(splits.train))  # each label by itself
-    recorded = len(match_records(splits.train, task, context.recorded)[0])
+    rows = context.new or splits.train
+    explained = sum(len(task.labels_of(gold)) for gold in task.golds(rows))  # each label by itself
+    recorded = len(match_records(rows, task, context.recorded)[0])
     # As many rules as a teacher's clusters or the recorded labels may give: half of the pool in a set on average.
     pool = (explained // 4 if search.most is None else search.most) + len(context.policy.rules)
     train, val, test = (_mean_tokens(task, examples) for examples in (splits.train, splits.val, splits.test))

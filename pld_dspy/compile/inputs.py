@@ -22,11 +22,11 @@ from ..student.predictor_inputs import Reader
 from ..task.checks import check_examples, check_training_labels
 from ..task.program_inputs import check_program
 from ..task.shared import Duplicates, without_shared
-from ..task.splits import Splits, near_identity, stratified_halves
-from ..task.task import Task
+from ..task.splits import Splits
+from ..task.task import Task, set_aside
 from ..teacher.teacher import Teacher, TeacherLike
 from .auto import Auto, expected_rules, settle
-from .context import CompileContext, fingerprint
+from .context import CompileContext
 from .policy import Policy, PolicyLike
 from .source_run import SourceRun
 
@@ -84,17 +84,16 @@ def check_inputs(
     lm = next((predictor.lm for predictor in student.predictors() if predictor.lm), dspy.settings.lm)
     context_tokens = context_tokens or (lm.context_tokens if isinstance(lm, LocalLM) else None)
     train = list(trainset)
-    source = None if rules_of is None else _source(rules_of, rules)
-    if source is not None:
-        teacher, rationales, rules = None, source.folder.micro_rules, source.folder.rules
+    source, new = None if rules_of is None else _source(rules_of, rules), list[dspy.Example]()
+    rules = rules if source is None else source.folder.rules
     task = Task.of(student, [*train, *(valset or ()), *(testset or ())] if train else [], target=target)
     check_program(student, task.inputs)
     reader = Reader(student, task)
     splits, notes = _checked_splits(
         task, reader, train, valset, testset, duplicates=duplicates, context_tokens=context_tokens, seed=seed
     )
-    if source is not None:
-        source.check_data({name: fingerprint(examples) for name, examples in splits.non_empty()})
+    if source is not None and not (new := source.new_examples(splits, task.labels, duplicates)):
+        teacher, rationales = None, source.folder.micro_rules
     instructions = strip_rules(dict(student.named_predictors())[task.predictor].signature.instructions)
     asked = Teacher.of(teacher, task=instructions)
     expected = expected_rules(task, splits)
@@ -114,6 +113,7 @@ def check_inputs(
         resolve=resolve,
         seed=seed,
         source=None if source is None else source.folder,
+        new=new,
         notes=notes,
     )
     if source is not None:
@@ -147,8 +147,7 @@ def _checked_splits(
     checked(train, split="training")
     notes = []
     if valset is None:
-        texts = [near_identity(task.text(example)) for example in train]  # copies of a text stay on one side
-        train, val = stratified_halves(train, task.strata(train), texts, share=0.4, seed=seed)
+        train, val = set_aside(task, train, seed)
         notes.append(f"No validation set was given: {len(val)} training examples were set aside for it.")
     else:
         val = list(valset)
@@ -165,14 +164,17 @@ def _checked_splits(
 
 def check_teacher(context: CompileContext, induce: InduceConfig) -> None:
     """Raise DataError if rules are made and a record's label is not its example's, or a teacher is missing."""
-    if context.source is not None:
+    if context.source is not None and not context.new:
         return
-    matched, _ = match_records(context.splits.train, context.task, context.recorded)
+    matched, _ = match_records(context.new or context.splits.train, context.task, context.recorded)
     if not matched and context.teacher is None:
-        raise DataError(
+        message = (
             "No training example would get a micro-rule. Give a teacher, or rationales whose example_id or inputs "
             "match the training examples."
         )
+        raise DataError(message.replace("training", "new") if context.new else message)
+    if context.new:  # their labels are doubted from the data alone
+        return
     if induce.audit == "teacher" and context.task.several:
         raise DataError(
             'InduceConfig.audit is "teacher", which names one label, and the output field '

@@ -10,6 +10,7 @@ from typing import Any
 from optuna import Study
 
 from ..errors import DataError
+from ..induce.extend import with_support
 from ..ledger.jsonl import write_jsonl
 from ..ledger.keys import digest
 from ..local.lm import LocalLM
@@ -27,6 +28,7 @@ from ..search.study import RuleSearch
 from ..student.redecide import objective_of
 from .context import CompileContext
 from .policy import in_style
+from .updating import extended, start_of
 
 
 def search_rules(context: CompileContext, *, progress: Progress, storage: str | None, calibrated: bool) -> None:
@@ -42,13 +44,20 @@ def search_rules(context: CompileContext, *, progress: Progress, storage: str | 
     context.pool = _pool(context, context.search.style)
     space = Space.of(context.pool, context.demos)
     with timed(context.seconds, "search"):
-        study = _study_of(context, space, storage, kind="-")
-        search = rule_search(context, space, study, calibrated=calibrated, on_trial=progress)
-        publish_space(study, space)
-        progress.best = max((trial.objective or 0.0 for trial in search.trials), default=progress.best)
-        with bar("search", "trial", total=search.steps) as progress.bar:
-            progress.bar.update(len(search.trials))
-            context.searched = search.run()
+        start = start_of(context, space, calibrated=calibrated) if context.new else None
+        if start is not None and not context.added & {rule.id for rule in space.pool}:
+            context.searched = start  # no rule is new: the list stays
+        else:
+            given: dict[str, Any] = {}
+            if start is not None:
+                given = {"before": start, "keeps": True, "revised": extended(context, start)}
+            study = _study_of(context, space, storage, kind="-")
+            search = rule_search(context, space, study, calibrated=calibrated, on_trial=progress, **given)
+            publish_space(study, space)
+            progress.best = max((trial.objective or 0.0 for trial in search.trials), default=progress.best)
+            with bar("search", "trial", total=search.steps) as progress.bar:
+                progress.bar.update(len(search.trials))
+                context.searched = search.run()
         context.unchanged = context.searched.baseline
         if space.pinned:  # the search began with these; the unchanged student was asked before it
             val, evaluator = context.splits.val, context.evaluator
@@ -59,7 +68,7 @@ def search_rules(context: CompileContext, *, progress: Progress, storage: str | 
 
 def _pool(context: CompileContext, style: Style) -> list[Rule]:
     """Return the rules to choose from; DataError where none is left."""
-    pool = context.policy.pool(context.induction.rules)
+    pool = with_support(context.policy.pool(context.induction.rules), context.induction.joined)
     kept = in_style(pool, style)
     if not kept:
         raise DataError(

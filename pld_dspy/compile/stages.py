@@ -17,8 +17,9 @@ from ..induce.formats import about_format
 from ..induce.induce import induce
 from ..induce.induce_config import InduceConfig
 from ..ledger.budget import UNCAPPED
-from ..ledger.jsonl import write_jsonl
+from ..ledger.jsonl import read_jsonl, write_jsonl
 from ..local.embedding import embedder_of
+from ..rules import MicroRule
 from ..run.progress import bar, timed
 from ..scoring.baselines import Baselines, score_baselines
 from ..scoring.difference import difference
@@ -80,39 +81,54 @@ def score_baseline(context: CompileContext) -> None:
 
 
 def explain_examples(context: CompileContext) -> None:
-    """Get a micro-rule for each training example, from the records or from the teacher."""
+    """Get a micro-rule for each training example, from the records or from the teacher; if some are new, for these.
+
+    The others keep those of the run that they were explained in.
+    """
     train, task, teacher = context.splits.train, context.task, context.teacher
+    asked = context.new or train
+    known = read_jsonl(context.source.micro_rules, MicroRule) if context.source and context.new else []
     if teacher is not None:
         golds = Counter(label for gold in task.golds(train) for label in task.labels_of(gold))
         sizes = {label: golds[label] for label in task.labels}
         teacher = replace(teacher, task=brief(task, teacher.task, sizes, confusions=context.confusions))
     with timed(context.seconds, "explain"), bar("explain", "example") as shown:
-        context.explanations = explain(
-            train,
+        found = explain(
+            asked,
             task,
-            texts=context.texts(train),
+            texts=context.texts(asked),
             recorded=context.recorded,
             teacher=teacher,
             on_answer=shown.update,
         )
+        context.explanations = replace(found, micro_rules=[*known, *found.micro_rules])
         write_jsonl(context.folder.micro_rules, context.explanations.micro_rules)
 
 
 def audit_labels(context: CompileContext, config: InduceConfig) -> None:
-    """Find training labels in doubt, from the data and, if ``config`` wants that, by the teacher."""
+    """Find training labels in doubt, from the data and, if ``config`` wants that, by the teacher.
+
+    If some examples are new, those of the others stay in doubt or not, and the teacher is not asked.
+    """
     task, micro_rules = context.task, context.explanations.micro_rules
     given: dict[str, Any] = {"texts": context.texts_by_id, "embedder": context.embedder}
     with timed(context.seconds, "audit"):
-        if config.audit == "data":
+        if config.audit == "data" or context.new:
             decisive = [rule for rule in micro_rules if not about_format(rule.rule, task.labels)]
-            context.audit = audit(decisive, task, **given)
+            found, new = audit(decisive, task, **given), {one.id for one in context.new}
+            if new:
+                own = [one for one in found.suspects if one.example_id in new]
+                found = replace(found, suspects=[*context.audit.suspects, *own])
+            context.audit = found
             return
         with bar("audit", "example", total=len(micro_rules)) as shown:
             context.audit = audit(micro_rules, task, **given, teacher=context.teacher, on_answer=shown.update)
 
 
 def induce_rules(context: CompileContext, config: InduceConfig) -> None:
-    """Generalize the micro-rules into rules."""
+    """Generalize the micro-rules into rules; if examples are new, what is near to no rule of the run before."""
+    known = context.induction.rules if context.new else []
+    earlier = [*context.policy.pool(known), *context.policy.banned] if context.new else []
     with timed(context.seconds, "induce"), bar("induce", "rule") as shown:
         context.induction = induce(
             context.explanations.micro_rules,
@@ -124,7 +140,12 @@ def induce_rules(context: CompileContext, config: InduceConfig) -> None:
             embedder=context.plain_embedder,
             teacher=context.teacher,
             on_answer=shown.update,
+            earlier=earlier,
+            new={one.id for one in context.new},
         )
+    if context.new:
+        context.added = {rule.id for rule in context.induction.rules}
+        context.induction = replace(context.induction, rules=[*known, *context.induction.rules], diagnosis="")
 
 
 def fit_calibration(context: CompileContext, *, error_rate: float | None, precedents: int) -> None:
@@ -165,6 +186,11 @@ def score_students(context: CompileContext) -> None:
     with timed(context.seconds, "test"):
         context.validation = _score_both(context, "validation", splits.val, stage="search")
         context.test = _score_both(context, "test", splits.test, stage=UNCAPPED) if splits.test else None
+        if context.new:
+            asked = ((splits.val, "search"), (splits.test, UNCAPPED))
+            context.before = [
+                context.evaluator.evaluate(context.earlier, rows, stage=stage) for rows, stage in asked if rows
+            ]
     if context.calibration and context.test:
         context.calibration = grade_students(
             context.calibration,

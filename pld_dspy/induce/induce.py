@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 from typing import Any
 
 from ..errors import DataError
@@ -15,6 +15,7 @@ from ..rules import MicroRule, Rule, label_slug, teacher_origin
 from ..task.task import Task
 from ..teacher.teacher import Teacher
 from .draft import draft
+from .extend import apart, joining
 from .formats import about_format
 from .generalize import generalize, note_parts
 from .groups import Cluster, ClusterCheck, clusters_of
@@ -55,6 +56,7 @@ class Induction:
     brief: str | None  # what a teacher read first; None without a teacher
     counts: dict[str, int]  # of micro-rules, of rules and of labels, by the names that ``diagnosis`` reads
     diagnosis: str  # the same in one line
+    joined: dict[str, list[str]] = field(default_factory=dict)  # id of an earlier rule -> new examples behind it
 
 
 def induce(
@@ -68,6 +70,8 @@ def induce(
     embedder: Embedder = tfidf_svd,
     teacher: Teacher | None = None,
     on_answer: Callable[[], object] | None = None,
+    earlier: Sequence[Rule] = (),
+    new: Collection[str] = (),
 ) -> Induction:
     """Generalize micro-rules into rules.
 
@@ -82,20 +86,29 @@ def induce(
         embedder: micro-rules -> vectors to cluster.
         teacher: writes the wordings. None: the micro-rules nearest a cluster's centre, and its cue words.
         on_answer: called once per answer of the teacher.
+        earlier: rules of an earlier induction. All micro-rules are clustered together, and the new ones that are near
+            to those of an earlier rule join it; only the others are generalized.
+        new: ids of the examples that are new since then.
     """
     config = config or InduceConfig()
     decisive = _about_decision(micro_rules, task)
     usable, down_weighted = _apply_policy(decisive, doubted, config.suspects)
     check = ClusterCheck(config)
     vectors = embed([rule.rule for rule in usable], embedder)
-    clusters = clusters_of(usable, vectors, task, check, down_weighted)
+    whole = clusters = clusters_of(usable, vectors, task, check, down_weighted)
+    joined = joining(earlier, whole, new)
+    if earlier:
+        parts, rows = apart(usable, whole, new, joined)
+        clusters = [*parts, *clusters_of([usable[row] for row in rows], vectors[rows], task, check, down_weighted)]
     if teacher is not None:
-        teacher = replace(teacher, task=brief_of(clusters, task, teacher.task, reads or {}, confusions or {}))
+        teacher = replace(teacher, task=brief_of(whole, task, teacher.task, reads or {}, confusions or {}))
     near = partial(nearest_notes, micro_rules=usable, vectors=vectors)
     clusters, written, reasons, single = _written(clusters, task, config, teacher, near, on_answer)
-    rules = _rules(clusters, rule_wordings(clusters, written, task, config, reads or {}), reasons)
-    noise = _noise(usable, clusters)
-    without_rule = sorted(set(task.labels) - {label for rule in rules for label in rule.labels})
+    beside = whole if earlier else []  # by these, words of all labels are no cues
+    wordings = rule_wordings([*clusters, *beside], [*written, *({} for _ in beside)], task, config, reads or {})
+    rules = _rules(clusters, wordings[: len(clusters)], reasons, taken={rule.id for rule in earlier})
+    noise = _noise(usable, [*whole, *clusters])
+    without_rule = sorted(set(task.labels) - {label for rule in (*earlier, *rules) for label in rule.labels})
     counts = {
         "micro_rules": len(micro_rules),
         "about_format": len(micro_rules) - len(decisive),
@@ -104,7 +117,7 @@ def induce(
         "noise": len(noise),
         "in_parts": sum(len(note_parts(cluster.notes)) > 1 for cluster in single),
         "rules": len(rules),
-        "largest": max(len(rule.support) for rule in rules),
+        "largest": max((len(rule.support) for rule in rules), default=0),
         "labels_without_rule": len(without_rule),
     }
     logger.info("%s", said := diagnosis(counts, check.findings, without_rule))
@@ -116,6 +129,7 @@ def induce(
         brief=None if teacher is None else teacher.task,
         counts=counts,
         diagnosis=said,
+        joined={name: list(dict.fromkeys(one.example_id for one in members)) for name, members in joined.items()},
     )
 
 
@@ -189,16 +203,21 @@ def _apply_policy(
     ], frozenset()
 
 
-def _rules(clusters: Sequence[Cluster], wordings: Sequence[Mapping[str, str]], reasons: Sequence[str]) -> list[Rule]:
+def _rules(
+    clusters: Sequence[Cluster],
+    wordings: Sequence[Mapping[str, str]],
+    reasons: Sequence[str],
+    taken: Collection[str] = (),
+) -> list[Rule]:
     """Return one rule per cluster; ids are label and rank, as ``religion-2``, short enough for a table of trials."""
-    ranks: Counter[str] = Counter()
-    rules = []
+    rules: list[Rule] = []
+    used = {*taken}
     for cluster, origins, reason in zip(clusters, wordings, reasons, strict=True):
         slug = label_slug(cluster.labels[0])
-        ranks[slug] += 1
+        used.add(name := next(name for rank in count(1) if (name := f"{slug}-{rank}") not in used))
         rules.append(
             Rule(
-                id=f"{slug}-{ranks[slug]}",
+                id=name,
                 wordings=tuple(origins),
                 origins=tuple(origins.values()),
                 labels=cluster.labels,

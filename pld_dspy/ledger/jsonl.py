@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -72,6 +72,17 @@ def parse_lines(path: Path, lines: Iterable[str | bytes], model: type[T], *, fir
         needs = f"{', '.join(required[:-1])} and {required[-1]}" if len(required) > 1 else "one JSON object"
         raise DataError(f"{path} line {number}: {field}: {cause['msg']}. Each line needs {needs}.") from error
     return records
+
+
+def carry_over(source: Path, path: Path) -> None:
+    """Begin the JSONL file ``path`` with the lines of another, each with ``carried``; nothing where it is there."""
+    if path.exists() or not source.exists():
+        return
+    lines = []
+    for text in source.read_bytes().splitlines():
+        with suppress(ValueError):  # a damaged line, or one that another process is writing, costs one call
+            lines.append(json.dumps({**json.loads(text), "carried": True}, ensure_ascii=False) + "\n")
+    write_whole(path, "".join(lines))
 
 
 def write_jsonl(path: Path, records: Iterable[BaseModel]) -> None:

@@ -37,6 +37,7 @@ class _Line(Answer):
     role: Role
     stage: str
     model: str
+    carried: bool = False  # from the file of an earlier run, which paid for it
 
 
 class Ledger:
@@ -71,6 +72,7 @@ class Ledger:
         self.threads: dict[Role, int] = {"student": num_threads, "teacher": teacher_threads}
         self.reserved = dict(reserved or {})
         self.spent: defaultdict[tuple[Role, str], Cost] = defaultdict(Cost)
+        self.carried: dict[str, bool] = {}  # key of an answer from an earlier run -> whether this one asked for it
         self.stopped: dict[str, str] = {}  # stage that went on with fewer answers -> the cap that ended its calls
         self._answers: dict[str, Answer] = {}
         self._patience: dict[Role, Patience] = {"student": Patience(patience), "teacher": Patience(patience)}
@@ -125,6 +127,7 @@ class Ledger:
         missing = {key: (name, row) for key, name, row in asked if key not in self._answers}
         with self._lock:
             self.spent[role, stage].reused += len(keys) - len(missing)
+            self.carried.update((key, True) for key in keys if key in self.carried)
         notify = on_answer or (lambda: None)
         for _ in range(len(keys) - len(missing)):
             notify()
@@ -244,7 +247,10 @@ class Ledger:
         given = {one.name: line[one.name] for one in fields(Answer) if one.name in line}
         money = self.budget.price(line["model"], tokens_in=line["tokens_in"], tokens_out=line["tokens_out"])
         cost = Cost(**given, call_seconds=line["seconds"], money=money, failures=line["error"] is not None)
-        self.spent[line["role"], line["stage"]].add(cost)
+        if line.get("carried"):
+            self.carried.setdefault(line["key"], False)
+        else:
+            self.spent[line["role"], line["stage"]].add(cost)
         # Two processes may pay for the same answer at once, and a model may answer in two ways: the first line of the
         # file stands for all of them.
         known = self._answers.get(line["key"])

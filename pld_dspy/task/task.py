@@ -27,7 +27,7 @@ from .labels import (
     plain_value,
 )
 from .program_inputs import ProgramInputs
-from .splits import identity, normalized
+from .splits import identity, near_identity, normalized, stratified_halves
 
 CHARACTERS_PER_TOKEN = 4
 """English text in current tokenizers; for estimates only."""
@@ -174,6 +174,12 @@ def _value_text(value: Any) -> str:
 def inputs_key(inputs: Mapping[str, Any]) -> str:
     """Return a key of inputs that a student reads alike, whatever the order of their fields."""
     return identity(input_text(dict(sorted(inputs.items()))))
+
+
+def set_aside(task: Task, train: Sequence[dspy.Example], seed: int) -> tuple[list[dspy.Example], list[dspy.Example]]:
+    """Split a validation set off the training examples: 40%, with the copies of a text on one side."""
+    texts = [near_identity(task.text(example)) for example in train]
+    return stratified_halves(train, task.strata(train), texts, share=0.4, seed=seed)
 
 
 def _field_names(examples: Sequence[dspy.Example]) -> tuple[set[str], set[str]]:
