@@ -15,7 +15,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import dspy
 from dspy.dsp.utils.settings import DEFAULT_CONFIG
 
-from pld_dspy.local import embedding
+from pld_dspy.local import classifier, embedding
 from pld_dspy.scoring import baselines
 from pld_dspy.search import insight
 
@@ -45,12 +45,13 @@ def vectors_without_weights() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def few_draws() -> Iterator[None]:
-    """Every compile draws a learning curve and what its search does not know, a fifth of a small compile: few here."""
+def few_draws_and_folds() -> Iterator[None]:
+    """A compile draws a learning curve and what its search does not know, and deals labels into folds: few here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(baselines, "DRAWS", 1)
         patch.setattr(baselines, "SHARES", (0.25, 0.5))
         patch.setattr(insight, "DRAWS", 10)
+        patch.setattr(classifier, "FOLDS", 4)
         yield
 
 

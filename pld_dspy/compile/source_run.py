@@ -61,6 +61,11 @@ class SourceRun:
                 f"{len(again)} new examples have the text of an old one, the first {again[0][0]!r} that of training "
                 f"row {again[0][1]}. Remove them; a run with duplicates='keep' or 'drop' counts them twice."
             )
+        if new and self.result.rules.demos:
+            raise DataError(
+                f"{self.folder.path} chose demonstrations (demos=N): drawn from more examples they would be others. "
+                "Compile anew with all of them."
+            )
         return new
 
     @property

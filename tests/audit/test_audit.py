@@ -41,6 +41,7 @@ from pld_dspy.induce.induce import Induction, induce
 from pld_dspy.induce.induce_config import InduceConfig
 from pld_dspy.ledger.budget import Budget
 from pld_dspy.ledger.ledger import Ledger
+from pld_dspy.local import classifier
 from pld_dspy.rules import DOUBT_MARK, MicroRule
 from pld_dspy.run.result import PLDResult
 
@@ -70,6 +71,11 @@ def truth(word: str) -> str:
 
 
 class TestFromTheData:
+    @pytest.fixture(autouse=True)
+    def all_folds(self, monkeypatch):
+        """As many as users get, not those of the other tests."""
+        monkeypatch.setattr(classifier, "FOLDS", 10)
+
     def test_labels_that_contradict_like_texts_are_suspect(self):
         found = suspects(bare(relabelled()), mail_task())
         assert {one.example_id for one in found} == {f"m{row}" for row in WRONG}

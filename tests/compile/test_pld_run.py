@@ -339,7 +339,8 @@ def test_no_key_and_no_address_is_ever_in_the_folder_the_report_and_mlflow(
     program = student(lm)
     program.config = {"extra_headers": headers}
     data = {"rationales": micro_rules(TRAIN), "valset": VAL[:9], "testset": None}
-    optimizer = pld(tmp_path, teacher=None, tracking="sqlite:///mlflow.db")
+    small = SearchConfig(screen_calls=12, trials=1)
+    optimizer = pld(tmp_path, teacher=None, tracking="sqlite:///mlflow.db", search=small)
     compiled(optimizer, program, **data)
     assert optimizer.result.improved
     write_report(tmp_path)
@@ -350,7 +351,7 @@ def test_no_key_and_no_address_is_ever_in_the_folder_the_report_and_mlflow(
         assert CANARY.encode() not in content, path.name
         assert provider.encode() not in content, path.name
     moved = dspy.LM("openai/tiny", api_base="http://127.0.0.1:9/v1", api_key="another", cache=False)
-    compiled(pld(tmp_path, teacher=None), student(moved), **data)  # without a call: nobody listens there
+    compiled(pld(tmp_path, teacher=None, search=small), student(moved), **data)  # without a call: nobody listens there
 
 
 def test_a_tilde_in_the_run_folder_is_the_users_own_folder(tmp_path, monkeypatch):

@@ -5,8 +5,9 @@ import json
 import dspy
 import pytest
 from engine import calls, fn_lm
-from tasks import LABELS, TRAIN, Mail, compiled, keyword, leaning_lm, mail_evaluator, mails, pld, rule, student
+from tasks import LABELS, TRAIN, Mail, compiled, keyword, leaning_lm, mail, mail_evaluator, mails, pld, rule, student
 
+from pld_dspy.errors import DataError
 from pld_dspy.rules import RuleSet
 from pld_dspy.run.folder import RunFolder
 from pld_dspy.search.demonstrations import MOST_TOKENS, draw_demonstrations
@@ -123,3 +124,10 @@ def test_run_again_it_asks_nothing_and_others_find_the_same_choices(done):
     assert again.result.rules == optimizer.result.rules
     _, space = find_study(RunFolder(folder).study, prefix=RunFolder(folder).fingerprint)
     assert optimizer.result.rules.demos in space.demos
+
+
+def test_a_run_with_demonstrations_is_not_updated(done, tmp_path):
+    lm, _, _, folder = done
+    more = mail(900, "spam", "jackpot")
+    with pytest.raises(DataError, match=r"chose demonstrations \(demos=N\).*Compile anew"):
+        compiled(pld(tmp_path, rules_of=folder, search=CONFIG, calibrate=True), student(lm), trainset=[*TRAIN, more])
