@@ -1,13 +1,17 @@
 """The documentation says what the code does: its files, links, commands, options and error messages exist."""
 
 import ast
+import json
 import re
 from pathlib import Path
 
 import pytest
 import typer.main
+from tasks import student_lm
 
+import pld_dspy
 from pld_dspy.cli.app import app
+from pld_dspy.search.search_config import SearchConfig
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
@@ -62,3 +66,18 @@ def test_python_in_the_documentation_compiles() -> None:
     for page in PAGES:
         for code in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
             compile(code, page.name, "exec")
+
+
+def test_the_notebook_was_executed_and_its_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    book = json.loads((ROOT / "docs" / "first-steps.ipynb").read_text(encoding="utf-8"))
+    cells = [cell for cell in book["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    assert not {"error", "stderr"} & {out.get("name", out["output_type"]) for cell in cells for out in cell["outputs"]}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pld_dspy, "local_lm", lambda: student_lm("travel"), raising=False)
+    quick = SearchConfig(screen_calls=0, trials=0)
+    monkeypatch.setattr(pld_dspy, "SearchConfig", lambda **settings: quick, raising=False)
+    exec("\n".join("".join(cell["source"]) for cell in cells), {})
+    assert (tmp_path / "runs" / "first-steps" / "result.json").exists()
+    for link in LINK.findall("".join(line for cell in book["cells"] for line in cell["source"])):
+        assert (ROOT / "docs" / link).exists(), link

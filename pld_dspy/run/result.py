@@ -127,6 +127,13 @@ class PLDResult(BaseModel):
         fitting = [rung for rung in rungs if rung.tokens <= tokens]  # none worth less than a shorter one
         return max(fitting, key=lambda rung: rung.tokens, default=None)
 
+    def __repr_args__(self) -> Iterator[tuple[str, object]]:
+        """Show the figures alone; all that a result holds fills screens."""
+        yield from (("improved", self.improved), ("rules", len(self.rules.rules)))
+        for name, one in (("validation", self.validation), ("test", self.test)):
+            if one is not None:
+                yield name, f"macro-F1 {one.baseline.macro_f1:.3f} -> {one.compiled.macro_f1:.3f}"
+
     def _repr_html_(self) -> str:
         """Return scores, rules and notes, for notebooks."""
         row = Markup("<tr><td>{}</td><td>{:.3f}</td><td>{:.3f}</td><td>{:+.3f}</td><td>[{:+.3f}, {:+.3f}]</td></tr>")
