@@ -11,6 +11,10 @@ from tqdm import tqdm
 from .options import AsJson, RequireSignature, RunArgument, StudentServer, with_option_groups
 from .streams import escape_control_characters, silence_libraries, stdout_to_stderr
 
+SliceColumns = Annotated[
+    list[str] | None, typer.Option("--slice", metavar="COL", help="Also score each value of this column; repeatable.")
+]
+
 
 @with_option_groups
 def evaluate(
@@ -22,6 +26,7 @@ def evaluate(
             metavar="FILE", help="Table with the program's fields as columns.", show_default="the run's test split"
         ),
     ] = None,
+    slices: SliceColumns = None,
     baseline: Annotated[bool, typer.Option("--baseline", help="Score the unchanged student.")] = False,
     require_signature: RequireSignature = False,
     as_json: AsJson = False,
@@ -33,7 +38,7 @@ def evaluate(
     """Score a finished run's program, on labelled rows or on its own test split."""
     from ..release import signature
     from .finished_run import FinishedRun
-    from .printing import abstention_line, console, print_score
+    from .printing import abstention_line, console, print_score, print_slices
     from .run_spec import ModelSpec
 
     with stdout_to_stderr():
@@ -47,8 +52,10 @@ def evaluate(
         calibrated = finished.calibrated and not baseline and model.spec == own.spec  # offsets are fitted per student
         program = finished.spec.source.student() if baseline else finished.program(calibrated=calibrated)
         examples = finished.examples(data)
+        columns = finished.columns(slices or (), data, examples)
         with tqdm(total=len(examples), desc="evaluate", unit="call", disable=None, leave=False) as bar:
             evaluation = finished.evaluate(program, examples, model, bar.update)
+        by_value = finished.slices(columns, examples, evaluation)
         answered = finished.answered(examples, evaluation) if calibrated else None
     if as_json:
         found = evaluation.score.model_dump(include={"macro_f1", "accuracy", "n", "failures", "per_label"})
@@ -56,6 +63,8 @@ def evaluate(
         if answered is not None:
             wanted, threshold = finished.calibration.error_rate, finished.calibration.threshold
             found["abstention"] = {"wanted": wanted, "threshold": threshold, **answered.model_dump()}
+        if by_value:
+            found["slices"] = {column: [row.model_dump() for row in rows] for column, rows in by_value.items()}
         found["seconds"] = round(sum(answer.seconds for answer in evaluation.answers), 2)
         typer.echo(json.dumps(found))
         return
@@ -63,5 +72,7 @@ def evaluate(
         other = f"Without the run's calibration, which was fitted for {escape_control_characters(own.spec)}."
         typer.echo("With the run's calibration (calibration.json)." if calibrated else other)
     print_score(console(), evaluation.score)
+    for column, rows in by_value.items():
+        print_slices(console(), column, rows)
     if answered is not None:
         typer.echo(abstention_line(finished.calibration, answered))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from ..ledger.patience import PATIENCE
 from ..run.folder import RunFolder
 from ..run.result import PLDResult
 from ..scoring.objective import Objective
+from ..scoring.slices import Slice, score_slices
 from ..search.search_config import SearchConfig
 from ..student.adapter import asking_for_logprobs
 from ..student.compose import with_rules
@@ -36,7 +37,7 @@ from ..student.decision import set_prefix
 from ..student.evaluator import Evaluation, Evaluator
 from ..student.frames import with_frame
 from ..task.checks import check_examples
-from ..task.tables import examples, read_rows
+from ..task.tables import column_texts, examples, read_rows
 from ..task.task import Task
 from .run_spec import ModelSpec, RunSpec
 
@@ -131,6 +132,17 @@ class FinishedRun:
         check_examples(self.task, found, split="test")
         return found
 
+    def columns(self, names: Sequence[str], data: str | None, examples: Sequence[dspy.Example]) -> dict[str, list[str]]:
+        """Return the values of columns beside what :meth:`examples` made of ``data``; DataError if one is missing.
+
+        Where a program made the test split, they are the fields of its examples.
+        """
+        if not names:
+            return {}
+        table = data or getattr(self.spec.source, "test", None)
+        rows = read_rows(table, "test") if table else [dict(example.items()) for example in examples]
+        return {name: column_texts(rows, name, source=table or "The test split") for name in names}
+
     def _check_same(self, found: Sequence[dspy.Example], split: str, way: str = "") -> None:
         if fingerprint(found) != self.folder.settings()["data"].get(split):
             raise DataError(
@@ -193,6 +205,16 @@ class FinishedRun:
     @staticmethod
     def _ledger(path: Path, model: ModelSpec) -> Ledger:
         return Ledger(path, num_threads=1 if model.is_local else dspy.settings.num_threads, patience=PATIENCE)
+
+    def slices(
+        self, columns: Mapping[str, Sequence[str]], examples: Sequence[dspy.Example], evaluation: Evaluation
+    ) -> dict[str, list[Slice]]:
+        """Return the scores by value of each of the :meth:`columns`."""
+        golds, labels = self.task.golds(examples), self.task.labels
+        return {
+            name: score_slices(values, golds, evaluation.labels, labels, seed=self.spec.seed)
+            for name, values in columns.items()
+        }
 
     def answered(self, examples: Sequence[dspy.Example], evaluation: Evaluation) -> Answered | None:
         """Return how much is answered with the run's threshold; None without a threshold or a wanted error rate."""

@@ -15,6 +15,7 @@ from ..rules import Rule
 from ..run.result import PLDResult
 from ..scoring.baselines import Baselines
 from ..scoring.score import NO_ANSWER, Score
+from ..scoring.slices import LEAST, Slice
 from .streams import escape_control_characters
 
 if TYPE_CHECKING:
@@ -83,6 +84,18 @@ def print_score(out: Console, score: Score) -> None:
     for label, row in score.per_label.items():
         figures = (f"{value:.3f}" for value in (row.precision, row.recall, row.f1))
         table.add_row(escape_control_characters(label), *figures, str(row.n))
+    out.print(table)
+
+
+def print_slices(out: Console, column: str, slices: Sequence[Slice]) -> None:
+    """Print the figures of each value of a column."""
+    table = table_of([escape_control_characters(column), "macro-F1"], ["accuracy", "examples"])
+    table.add_column("labels")
+    for row in slices:
+        pooled = f" ({len(row.pooled)} with fewer than {LEAST} examples)" if row.pooled else ""
+        labels = ", ".join(f"{label} {n}" for label, n in row.labels.items())
+        cells = (row.value + pooled, _rate(row), f"{row.accuracy:.3f}", str(row.n), labels)
+        table.add_row(*map(escape_control_characters, cells))
     out.print(table)
 
 
@@ -189,6 +202,8 @@ def _cost_table(result: PLDResult) -> Table:
     return table
 
 
-def _rate(score: Score) -> str:
+def _rate(score: Score | Slice) -> str:
+    if score.interval is None:
+        return "no labels"
     low, high = score.interval
     return f"{score.macro_f1:.3f} [{low:.2f}, {high:.2f}]"

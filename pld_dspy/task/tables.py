@@ -29,6 +29,9 @@ MOST_BYTES = 2**31
 """Most memory that the rows of a Parquet file may take."""
 BYTES_PER_CELL = 64  # a cell as a Python object, beside its own bytes
 
+NO_VALUE = "(none)"
+"""Stands for a cell that is empty."""
+
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -65,11 +68,15 @@ def examples(
         DataError: no row has one of the columns, or its name cannot be used.
     """
     _check_columns(inputs, label)
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    for name in (*inputs, label):
-        if name not in columns:
-            raise DataError(f"{source} has no column {name!r}. It has {', '.join(map(repr, columns))}.")
+    _check_present(rows, (*inputs, label), source)
     return [_example(row, inputs, label, separator) for row in rows]
+
+
+def column_texts(rows: Sequence[Row], name: str, *, source: str = "the table") -> list[str]:
+    """Return each row's value in a column as a stripped text, ``(none)`` if empty; DataError without the column."""
+    _check_present(rows, (name,), source)
+    cells = (row.get(name) for row in rows)
+    return [("" if is_missing(cell) else label_text(cell).strip()) or NO_VALUE for cell in cells]
 
 
 def label_set(examples: Sequence[dspy.Example], label: str) -> tuple[tuple[str, ...], bool]:
@@ -108,6 +115,13 @@ def _check_columns(inputs: Sequence[str], label: str) -> None:
             raise DataError(f"The input column {name!r} is given twice. Give it once.")
         if name in RESERVED or name.startswith("_") or not name:
             raise DataError(f"DSPy programs cannot have a field {name!r}. Rename the column.")
+
+
+def _check_present(rows: Sequence[Row], names: Sequence[str], source: str) -> None:
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    for name in names:
+        if name not in columns:
+            raise DataError(f"{source} has no column {name!r}. It has {', '.join(map(repr, columns))}.")
 
 
 def _example(row: Row, inputs: Sequence[str], label: str, separator: str | None) -> dspy.Example:

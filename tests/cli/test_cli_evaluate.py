@@ -8,7 +8,7 @@ from pathlib import Path
 import dspy
 import pytest
 import yaml
-from command_line import COMPILE, SMALL, Rows, refused, run
+from command_line import COMPILE, SMALL, Rows, refused, rows_of, run, write_csv, write_program
 from engine import calls, rule_following_lm
 
 from pld_dspy.cli import run_spec
@@ -87,6 +87,51 @@ class TestEvaluate:
 
         assert "macro-F1 1.000" in result.stdout
         assert "sport" in result.stdout
+
+    def test_each_value_of_a_column_is_scored_apart_without_a_further_call(self, done: Path, student: dspy.LM) -> None:
+        rows = [
+            {"text": f"Note {row} about the soup.", "topic": "sport" if row == 0 else "food", "region": region}
+            for row, region in enumerate(["north"] * 10 + ["south"] * 11 + ["\x1b[31meast", None, " south "])
+        ]
+        (done / "more.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+        arguments = ("evaluate", "run", "--data", "more.jsonl", "--slice", "region", "--slice", "topic")
+
+        found = json.loads(run(*arguments, "--json").stdout)["slices"]
+        printed = run(*arguments).stdout
+
+        south, north, other = found["region"]
+        assert [one["value"] for one in found["topic"]] == ["food", "other"]
+        assert (south["value"], south["n"], south["accuracy"], south["labels"]) == ("south", 12, 1.0, {"food": 12})
+        assert (north["value"], north["accuracy"], north["pooled"]) == ("north", 0.9, [])
+        assert north["labels"] == {"food": 9, "sport": 1}
+        assert (other["value"], other["n"], other["pooled"]) == ("other", 2, ["\x1b[31meast", "(none)"])
+        assert "other (2 with fewer than 10 examples)" in printed
+        assert "food 9, sport 1" in printed
+        assert len(calls(student)) == len(rows)
+
+    def test_columns_of_the_runs_own_test_table_will_do(self, done: Path) -> None:
+        rows = [{**row, "\x1b[31m": "north"} for row in rows_of("test")]
+        write_csv(done / "test.csv", rows, list(rows[0]))
+
+        found = run("evaluate", "run", "--slice", "\x1b[31m").stdout
+
+        assert "other (1 with fewer than 10 examples)" in found
+        assert "\x1b" not in found
+
+    def test_a_slice_by_a_column_that_is_missing_is_refused_before_a_call(self, done: Path, student: dspy.LM) -> None:
+        message = refused(run("evaluate", "run", "--slice", "region"))
+
+        assert "test.csv has no column 'region'. It has 'id', 'text', 'topic'." in message
+        assert calls(student) == []
+
+    def test_fields_of_a_programs_examples_are_columns(self, done: Path) -> None:
+        write_program(done, "program_of_slices")
+        source = {"kind": "program", "module": "program_of_slices.py", "data": "."}
+        change_config(command={**RunFolder("run").settings()["command"], "source": source})
+
+        found = json.loads(run("evaluate", "run", "--slice", "topic", "--json").stdout)["slices"]["topic"]
+
+        assert [(one["value"], one["pooled"]) for one in found] == [("other", ["food", "sport"])]
 
     @pytest.mark.parametrize(
         ("rows", "message"),
