@@ -27,6 +27,7 @@ from .local.embedding import EmbedderChoice
 from .local.lm import LocalLM
 from .resolve.resolve_config import ResolveConfig
 from .run.folder import RunFolder
+from .run.guarded import GuardedRecorder
 from .run.outcome import keep_outcome, record_start
 from .run.progress import Progress
 from .run.result import PLDResult, refuse_to_undo
@@ -178,8 +179,7 @@ class PLD(Teleprompter):
             DataError: the data or an argument is unusable; raised before the first call.
             RunError: the run folder holds another compile.
             ModelError: a model rejects credentials or settings.
-            TooManyErrors: more than ``max_errors`` calls failed, or as many first answers contain no label; finished
-                calls are kept.
+            TooManyErrors: more than ``max_errors`` calls failed, or as many first answers hold no label; all are kept.
             BudgetExceeded: the budget is too small to score even the unchanged student.
         """
         data = {"trainset": trainset, "valset": valset, "testset": testset, "rationales": rationales, "rules": rules}
@@ -190,7 +190,7 @@ class PLD(Teleprompter):
                 "The student has no language model. Call dspy.configure(lm=...) with local_lm() or any dspy.LM, or "
                 "set one on the program."
             )
-        recorder, settled = recorder_for(self.tracking), context.settled(vars(self))
+        recorder, settled = GuardedRecorder(recorder_for(self.tracking)), context.settled(vars(self))
         folder = self._folder(context.settings(settled), rules, resume=resume)
         self._open(context, folder)
         with recorder.run(folder.path.name):

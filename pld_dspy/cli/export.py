@@ -37,17 +37,24 @@ def export(
     if unchecked(run):
         raise RunError(f"{finished.folder.rules} has edits that were not scored. Run pld-dspy recheck {run} first.")
     signed = None if signature.signature_faults(run) else signature.read_signature(run)
-    manifest = {
+    manifest: dict[str, Any] = {
         "model": Path(finished.spec.student.spec).name,
         "run": finished.folder.fingerprint,
         "signature": signed and signed.model_dump(mode="json"),
         "versions": finished.result.versions,
+        "notes": ["Without the run's calibration, which --to dspy has."]
+        if finished.calibrated and to != "dspy"
+        else [],
     }
-    if to == "dspy":
-        _write_program(finished, out, manifest)
+    if to in ("dspy", "mlflow"):
+        task = finished.task
+        manifest |= {"label_field": task.label_field, "labels": task.labels, "several": task.several}
+        (_write_program if to == "dspy" else _write_model)(finished, out, manifest)
     else:
         with finished.opened() as context:
             _write_prompt(finished, context, to, out, manifest)
+    for note in manifest["notes"]:
+        typer.echo(note)
     append(run, "exported", to=to)
     typer.echo(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
 
@@ -70,9 +77,8 @@ def _write_prompt(
     recorder = RequestRecorder(program, task, lm, adapter)
     template = template_of(recorder, task)
     golden = golden_examples(context, kept_answers(context, rules), recorder, template)
-    notes = ["Without the run's calibration, which --to dspy has."] if finished.calibrated else []
     if left_out := len(context.splits.val) + len(context.splits.test) - len(golden):
-        notes.append(
+        manifest["notes"].append(
             f"{left_out} validation and test examples are left out: no answer under these rules (on test, after a "
             "recheck without --test), or one that took two calls."
         )
@@ -84,17 +90,22 @@ def _write_prompt(
         golden,
         decision=decision_of(task.label_field, task.labels, several=task.several),
         bare=asks_label and isinstance(adapter, LabelAdapter),
-        notes=notes,
         **{**manifest, "model": lm.model.split("/", 1)[-1]},
     )
-    for note in notes:
-        typer.echo(note)
+
+
+def _write_model(finished: FinishedRun, out: Path, manifest: dict[str, Any]) -> None:
+    from ..release.export.bundle import write_manifest
+    from ..release.registry import save_model
+
+    save_model(finished.folder.path, out)
+    write_manifest(out, "mlflow", **manifest)
 
 
 def _write_program(finished: FinishedRun, out: Path, manifest: dict[str, Any]) -> None:
     from ..release.export.dspy_program import write_program
 
-    source, task, spec = finished.spec.source, finished.task, finished.spec
+    source, spec = finished.spec.source, finished.spec
     if source.kind == "program":
         imports, student = [f"from {source.module} import student"], "student()"
         if source.module.endswith(".py"):
@@ -116,9 +127,5 @@ def _write_program(finished: FinishedRun, out: Path, manifest: dict[str, Any]) -
         adapter=f"LabelAdapter(constrain={spec.constrain!r})"
         if label
         else f"dspy.{type(spec.dspy_adapter()).__name__}()",
-        label_field=task.label_field,
-        labels=task.labels,
-        several=task.several,
-        notes=(),
         **manifest,
     )

@@ -34,6 +34,14 @@ def writing(path: Path) -> Iterator[None]:
         ) from error
 
 
+def new_folder(folder: Path) -> None:
+    """Make a folder for new files; DataError where it holds something."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise DataError(f"{folder} is not empty. Give a new folder with --out.")
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8 under another name, then rename it: a reader finds the old file or the new one."""
     new = path.with_name(f"{path.name}.{uuid4().hex}.new")  # several threads, processes and machines may write at once

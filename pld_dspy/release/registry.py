@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..errors import RunError
+from ..ledger.jsonl import new_folder, writing
 from ..run.folder import RunFolder
 from ..run.result import PLDResult
 from ..run.tracking import (
@@ -69,18 +70,35 @@ def log_model(folder: Path | str, uri: str | None = None) -> str:
     """
     from mlflow.entities import LoggedModelOutput
 
-    run = RunFolder(folder)
-    PLDResult.load(run.path)  # raises where it is not finished
-    config = _served(run)
     with _refusals(), TemporaryDirectory() as path:
+        save_model(folder, Path(path) / "model")
         client = client_of(uri)
-        found = find_run(client, run.fingerprint)
-        _save(Path(path) / "model", run, config)
+        found = find_run(client, RunFolder(folder).fingerprint)
         model = client.create_logged_model(found.info.experiment_id, name="program", source_run_id=found.info.run_id)
         client.log_model_artifacts(model.model_id, str(Path(path) / "model"))
         client.finalize_logged_model(model.model_id, "READY")
         client.log_outputs(found.info.run_id, [LoggedModelOutput(model.model_id, step=0)])
     return f"models:/{model.model_id}"
+
+
+def save_model(folder: Path | str, path: Path) -> None:
+    """Write the model of :func:`log_model` as an MLflow model folder, without a store.
+
+    Args:
+        folder: the run folder.
+        path: where the model goes, empty or new.
+
+    Raises:
+        DataError: ``path`` is not empty.
+        RunError: the run is not finished, its program is none that :func:`log_model` takes, or ``path`` cannot be
+            written.
+    """
+    run = RunFolder(folder)
+    PLDResult.load(run.path)  # raises where it is not finished
+    config = _served(run)
+    new_folder(path)
+    with impatient(), writing(path):
+        _save(path, run, config)
 
 
 def mark_signed(folder: Path | str, uri: str | None = None) -> int:

@@ -209,9 +209,11 @@ class MLflowRecorder(Recorder):
 
 
 def recorder_for(tracking: str | Recorder | None) -> Recorder:
-    """Return the recorder for a setting of ``PLD``; DataError if it is a text and neither "mlflow" nor a URI."""
+    """Return the recorder for a setting of ``PLD``; DataError if it is no recorder, "mlflow", URI or None."""
+    if tracking is None or isinstance(tracking, Recorder):
+        return tracking or Recorder()
     if not isinstance(tracking, str):
-        return Recorder() if tracking is None else tracking
+        raise DataError(f"tracking={tracking!r} is no recorder. Give an instance of a subclass of Recorder.")
     if tracking == "mlflow":
         return MLflowRecorder()
     if not urlsplit(tracking).scheme and tracking != "databricks":

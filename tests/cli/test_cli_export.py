@@ -102,6 +102,35 @@ def test_a_program_for_dspy_loads_with_its_rules(done: Path, student: dspy.LM) -
     assert "pld-dspy evaluate" in refused(run("verify", "bundle", "--api-base", "http://127.0.0.1:9/v1"))
 
 
+def test_a_model_for_mlflow_answers_and_pickles_nothing(
+    done: Path, keyed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    assert "is not signed" in refused(run("export", "run", "--to", "mlflow", "--out", "m", "--require-signature"))
+    assert run("sign", "run", "--by", "Ada").exit_code == 0
+    printed = run("export", "run", "--to", "mlflow", "--out", "m", "--require-signature")
+    assert printed.stdout == "m: " + ", ".join(sorted(path.name for path in Path("m").iterdir())) + "\n"
+    assert "is not empty" in refused(run("export", "run", "--to", "mlflow", "--out", "m"))
+
+    monkeypatch.setenv("STUDENT_MODEL", "openai/served")
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    with ModelServer(obey) as server, dspy.context():
+        monkeypatch.setenv("STUDENT_API_BASE", address(server))
+        model = mlflow.pyfunc.load_model("m")
+        found = model.predict([{"text": "A match"}, {"text": "A soup"}])
+    assert found["topic"].tolist() == ["sport", "food"]
+    assert (model.metadata.get_input_schema().input_names(), model.input_example.columns.tolist()) == (["text"],) * 2
+    files = {path.relative_to("m").as_posix(): path.read_text("utf-8") for path in Path("m").rglob("*.*")}
+    assert "pld-dspy==" in files["requirements.txt"]
+    assert not any("secret" in text for text in files.values())
+    manifest = read(Path("m/manifest.json"))
+    assert (manifest["format"], manifest["signature"]["by"]) == ("mlflow", "Ada")
+    assert {"MLmodel", "artifacts/program.json", "served.py"} < manifest["digests"].keys()
+    said = refused(run("verify", "m", "--api-base", "http://127.0.0.1:9/v1"))
+    assert said == "Error: m holds a program for mlflow, not a prompt. Score it with pld-dspy evaluate RUN.\n"
+
+
 def test_what_cannot_be_exported_is_refused(done: Path) -> None:
     assert "is not signed" in refused(run("export", "run", "--to", "text", "--out", "b", "--require-signature"))
     (done / "full").mkdir()

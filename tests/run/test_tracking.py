@@ -240,3 +240,5 @@ def test_recorder_for() -> None:
     assert given.uri == "http://127.0.0.1:5000"
     with pytest.raises(DataError, match="'wandb' is not a tracking URI"):
         recorder_for("wandb")
+    with pytest.raises(DataError, match="is no recorder"):
+        recorder_for(Recorder)  # type: ignore[arg-type] # the class, not an instance

@@ -2,5 +2,5 @@
 
 from typing import Literal
 
-Format = Literal["dspy", "text", "openai", "llama.cpp", "vllm", "ollama", "promptfoo"]
+Format = Literal["dspy", "mlflow", "text", "openai", "llama.cpp", "vllm", "ollama", "promptfoo"]
 """The formats of an export."""

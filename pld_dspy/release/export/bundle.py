@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ...errors import DataError, RunError
-from ...ledger.jsonl import write_jsonl, write_whole, writing
+from ...ledger.jsonl import new_folder, write_jsonl, write_whole
 from ...local.models import file_sha256
 from ...student.decision import Decision
 from . import Format
@@ -109,17 +109,16 @@ def write_bundle(
     notes = "".join(f"\n- {note}" for note in manifest["notes"])
     write_whole(folder / "README.md", f"# Exported prompt for {kind}\n\n{_HOW[kind]}\n{notes}\n")
     counts = {split: sum(one.split == split for one in golden) for split in dict.fromkeys(one.split for one in golden)}
-    written = Manifest(
-        format=kind,
+    write_manifest(
+        folder,
+        kind,
         markers=template.markers,
         label_field=decision.field,
         labels=decision.labels,
         several=decision.several,
         golden=counts,
-        digests=digests(folder),
         **manifest,
     )
-    write_json(folder / "manifest.json", written.model_dump(mode="json"))
 
 
 def read_bundle(folder: Path) -> tuple[Manifest, Template]:
@@ -127,29 +126,27 @@ def read_bundle(folder: Path) -> tuple[Manifest, Template]:
 
     Raises:
         RunError: the folder is no bundle, or a file of it is damaged.
-        DataError: a bundle for DSPy, which holds a program and no prompt.
+        DataError: a bundle for DSPy or MLflow, which holds a program and no prompt.
     """
     path = folder / "manifest.json"
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
-        template = None if manifest.format == "dspy" else _READERS[manifest.format](folder, manifest.markers)
+        read = _READERS.get(manifest.format)
+        template = read and read(folder, manifest.markers)
     except OSError as error:
         raise RunError(f"{folder} is no bundle: {error}. Make one with pld-dspy export.") from error
     except (ValidationError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"The bundle {folder} is damaged: {str(error).splitlines()[0]}. Export again.") from error
     if template is None:
-        raise DataError(f"{folder} holds a program for DSPy, not a prompt. Score it with pld-dspy evaluate RUN.")
+        raise DataError(
+            f"{folder} holds a program for {manifest.format}, not a prompt. Score it with pld-dspy evaluate RUN."
+        )
     return manifest, template
 
 
-def new_folder(folder: Path) -> None:
-    """Make the folder of a bundle; DataError where it holds something."""
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise DataError(f"{folder} is not empty. Give a new folder with --out.")
-
-
-def digests(folder: Path) -> dict[str, str]:
-    """Return file name -> SHA-256 of the files in a folder."""
-    return {path.name: file_sha256(path) for path in sorted(folder.iterdir())}
+def write_manifest(folder: Path, kind: Format, **fields: Any) -> None:
+    """Write manifest.json, with the digests of all files in the folder and the other fields of :class:`Manifest`."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    digests = {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
+    written = Manifest(format=kind, digests=digests, **{"golden": {}, "markers": {}, **fields})
+    write_json(folder / "manifest.json", written.model_dump(mode="json"))

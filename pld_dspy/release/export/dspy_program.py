@@ -10,9 +10,8 @@ import dspy
 
 from ...calibrate.calibrated import Calibrated
 from ...errors import RunError
-from ...ledger.jsonl import write_whole
-from .bundle import Manifest, digests, new_folder
-from .requests import write_json
+from ...ledger.jsonl import new_folder, write_whole
+from .bundle import write_manifest
 
 
 def write_program(
@@ -26,7 +25,7 @@ def write_program(
         imports: lines of Python that import what is needed.
         student: an expression for the unchanged program.
         adapter: an expression for the adapter that was scored.
-        manifest: fields of :class:`Manifest`.
+        manifest: fields of :class:`~pld_dspy.release.export.bundle.Manifest`.
 
     Raises:
         DataError: the folder is not empty.
@@ -50,5 +49,4 @@ def write_program(
         f"# Before a call: dspy.configure(lm=..., adapter={adapter})",
     ]
     write_whole(folder / "load.py", "\n".join(lines) + "\n")
-    written = Manifest(format="dspy", golden={}, digests=digests(folder), markers={}, **manifest)
-    write_json(folder / "manifest.json", written.model_dump(mode="json"))
+    write_manifest(folder, "dspy", **manifest)
