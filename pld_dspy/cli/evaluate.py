@@ -38,7 +38,7 @@ def evaluate(
     """Score a finished run's program, on labelled rows or on its own test split."""
     from ..release import signature
     from .finished_run import FinishedRun
-    from .printing import abstention_line, console, print_score, print_slices
+    from .printing import abstention_line, console, print_score, print_slices, print_unchecked
     from .run_spec import ModelSpec
 
     with stdout_to_stderr():
@@ -46,6 +46,7 @@ def evaluate(
         if require_signature:
             signature.require_signature(run)
         finished = FinishedRun.open(run)
+        print_unchecked(run)
         own = finished.spec.student
         model = (ModelSpec(spec=student) if student else own).at(server.student_api_base, server.student_api_key_env)
         model.check()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
 
 from ..calibrate.calibration import Abstention, Answered, Calibration, SavedCalibration
+from ..errors import PLDError
+from ..release.edits import unchecked
 from ..rules import Rule
 from ..run.result import PLDResult
 from ..scoring.baselines import Baselines
@@ -119,6 +123,18 @@ def print_recheck(out: Console, split: str, found: SplitRecheck) -> None:
         out.print(escape_control_characters(f"F1 of {label}: {old:.3f} -> {new:.3f}"), soft_wrap=True)
 
 
+def print_unchecked(run: Path) -> None:
+    """Say on stderr that rules.yaml has edits that were not rechecked, or cannot be read: what is shown is without."""
+    try:
+        edits = ", ".join(one.rule_id for one in unchecked(run))
+    except PLDError as error:
+        typer.echo(escape_control_characters(str(error)), err=True)
+        return
+    if edits:
+        said = f"rules.yaml has edits that were not rechecked ({edits}); this is without them."
+        typer.echo(escape_control_characters(said), err=True)
+
+
 def rule_lines(rules: Sequence[Rule]) -> Iterator[str]:
     """Yield a rule's number and text, then its id, labels and support, then its reason if it has one."""
     for number, rule in enumerate(rules, start=1):
@@ -206,4 +222,4 @@ def _rate(score: Score | Slice) -> str:
     if score.interval is None:
         return "no labels"
     low, high = score.interval
-    return f"{score.macro_f1:.3f} [{low:.2f}, {high:.2f}]"
+    return f"{score.macro_f1:.3f} [{low:.3f}, {high:.3f}]"

@@ -34,7 +34,7 @@ def rules(
     from ..rules import MicroRule
     from ..run.folder import RunFolder
     from ..run.result import PLDResult
-    from .printing import rule_lines
+    from .printing import print_unchecked, rule_lines
 
     if why is not None and style == "prompt":
         raise DataError(
@@ -44,6 +44,7 @@ def rules(
     if tokens is not None and (why is not None or style == "prompt"):
         raise DataError("--tokens shows a shorter list. Leave out --why, and give --format text or yaml.")
     result = PLDResult.load(run)
+    print_unchecked(run)
     by_id = {rule.id: rule for rule in (*result.rules.rules, *result.bench)}
     if why is not None:
         if why not in by_id:
@@ -61,11 +62,13 @@ def rules(
     if style == "yaml":
         typer.echo(chosen.to_yaml(left if bench else ()), nl=False)
         return
-    lines = [] if result.improved else ["No rule set beat the unchanged student on validation."]
+    whose = "These rules do not" if result.rules.rules else "No rule set could"
+    lines = [] if result.improved else [f"{whose} beat the unchanged student on validation."]
     lines += [] if tokens is None else [_about_shorter(result.rung(tokens=tokens), tokens)]
     if tokens is not None and (pinned := [rule.id for rule in chosen.rules if rule.pin]):
         lines.append(f"Pinned, so kept at any limit: {', '.join(pinned)}.")
-    lines += [*rule_lines(chosen.rules), *(["", "On the bench:", *rule_lines(left)] if bench else ())]
+    lines += rule_lines(chosen.rules)
+    lines += ["", "On the bench:" if left else "Nothing is on the bench.", *rule_lines(left)] if bench else []
     typer.echo("\n".join(lines))
 
 

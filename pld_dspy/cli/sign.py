@@ -39,6 +39,8 @@ def sign(
         typer.echo(escape_control_characters(f"Signed by {signed.by} on {signed.when}: {', '.join(signed.files)}."))
         result = PLDResult.load(run)
         typer.echo(_figures(result))
+        if worse := _worse_on(result):
+            typer.echo(f"Warning: signed although the unchanged student is better on {' and '.join(worse)}.")
         typer.echo(escape_control_characters(_accepted(result, signed)))
         # The folder does not say where: one from elsewhere would name the server that is called.
         if tracking != "none" and RunFolder(run).settings().get("tracked"):
@@ -61,6 +63,12 @@ def _figures(result: PLDResult) -> str:
         for split, one in pairs.items()
     ]
     return f"{len(result.rules)} rules; macro-F1 {', '.join(said)}."
+
+
+def _worse_on(result: PLDResult) -> list[str]:
+    """Return the splits on which the rules make the student worse."""
+    pairs = {"validation": result.validation, "test": result.test}
+    return [split for split, one in pairs.items() if one is not None and one.compiled.macro_f1 < one.baseline.macro_f1]
 
 
 def _accepted(result: PLDResult, signed: Signature) -> str:

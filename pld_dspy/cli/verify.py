@@ -23,7 +23,8 @@ def verify(
     student: Annotated[str | None, typer.Option(metavar="SPEC", help="Instead: a local model to serve.")] = None,
     n: Annotated[int | None, typer.Option("--n", min=1, help="How many examples.", show_default="all")] = None,
 ) -> None:
-    """Ask the examples of an exported prompt again by plain HTTP, and list the answers that differ."""
+    """Ask the examples of an exported prompt again by plain HTTP, and list the answers and the files that differ."""
+    from ..release.export.bundle import changed_files, read_bundle
     from ..release.export.verify import golden_of, server, verify
     from .run_spec import ModelSpec
 
@@ -34,6 +35,8 @@ def verify(
     if api_key_env and not key:
         raise DataError(f"The environment variable {api_key_env} is not set. Put the API key in it.")
     golden = golden_of(bundle, n)
+    if changed := changed_files(bundle, read_bundle(bundle)[0]):
+        typer.echo(escape_control_characters(f"Changed since the export: {', '.join(changed)}."))
     if student is not None:
         served = ModelSpec(spec=student)
         served.check()
@@ -48,5 +51,5 @@ def verify(
         line = f"{one.split} {one.id}: scored {one.scored}, now {one.answer} ({one.text[:80]!r})"
         typer.echo(escape_control_characters(line))
     typer.echo(f"{len(found) - len(differing)} of {len(found)} answers are as scored.")
-    if differing:
+    if differing or changed:
         raise typer.Exit(1)

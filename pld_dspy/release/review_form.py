@@ -24,7 +24,7 @@ def edited(lists: Listed, form: Form) -> Listed:
     list, pin, unpin, ban or unban.
 
     Raises:
-        DataError: there is no such rule or button, or the text is empty.
+        DataError: there is no such rule, button, place or wording, or the text is empty.
     """
     chosen, bench = list(lists[0].rules), list(lists[1])
     name, do = form.get("rule"), form.get("do", "save")
@@ -38,8 +38,10 @@ def edited(lists: Listed, form: Form) -> Listed:
     rule = _reworded(rule, form).model_copy(update={**update, **_FLAGS.get(do, {})})
     if do in ("bench", "ban"):
         bench.insert(at if here is bench else 0, rule)
-    elif do in ("list", "place"):
-        chosen.insert(int(form["to"]) if form.get("to", "").isdecimal() else len(chosen), rule)
+    elif do == "place":
+        chosen.insert(_place(form, len(chosen)), rule)
+    elif do == "list":
+        chosen.append(rule)
     else:
         here.insert(max(at + {"up": -1, "down": 1}.get(do, 0), 0), rule)
     return lists[0].with_rules(chosen), tuple(bench)
@@ -56,6 +58,13 @@ _FLAGS: dict[str, dict[str, bool]] = {
 _MOVES = ("save", "up", "down", "place")
 
 
+def _place(form: Form, last: int) -> int:
+    to = form.get("to", "")
+    if not to.isdecimal() or int(to) > last:
+        raise DataError(f"There is no place {to!r}. Give to as a number from 0 to {last}.")
+    return int(to)
+
+
 def _plain(text: str) -> str:
     """Return a text as it was before a browser sent it."""
     return text.replace("\r\n", "\n").strip()
@@ -67,6 +76,8 @@ def _reworded(rule: Rule, form: Form) -> Rule:
     A wording of people's own is replaced by their next one; any other wording stays, to be chosen again.
     """
     text = form.get("wording", _plain(form.get("text", rule.text)))
+    if "wording" in form and text not in rule.wordings:
+        raise DataError(f"Rule {rule.id} has no wording {text!r}. Give one that it has, or your own as text.")
     if not text:
         raise DataError(f"The text of rule {rule.id} is empty. Write one, or move the rule to the bench.")
     if text == _plain(rule.text):

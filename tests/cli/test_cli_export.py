@@ -83,6 +83,18 @@ def test_answers_that_differ_are_listed(done: Path) -> None:
     assert found.stdout.endswith("4 of 8 answers are as scored.\n")
 
 
+def test_a_file_that_was_changed_after_the_export_is_a_difference(done: Path) -> None:
+    run("export", "run", "--to", "openai", "--out", "bundle")
+    body = Path("bundle/request.json").read_text(encoding="utf-8")
+    Path("bundle/request.json").write_text(body.replace("If the", "Unless the", 1), encoding="utf-8")
+    Path("bundle/client.py").unlink()
+    with ModelServer(obey) as server:
+        found = run("verify", "bundle", "--api-base", address(server), "--n", "1")
+
+    assert found.exit_code == 1
+    assert found.stdout.startswith("Changed since the export: client.py, request.json.\n")
+
+
 def test_a_server_that_refuses_ends_in_one_line(done: Path) -> None:
     run("export", "run", "--to", "openai", "--out", "bundle")
     with ModelServer(obey, refuses=lambda body: (400, "no such model")) as server:

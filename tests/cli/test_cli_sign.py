@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from command_line import refused, run
+from tasks import rule
 
 from pld_dspy.errors import RunError
 from pld_dspy.release import report
@@ -103,6 +104,24 @@ def test_edits_that_were_not_rechecked_are_not_signed(done: Path, monkeypatch: p
 
     assert run("recheck", "run").exit_code == 0
     assert run("sign", "run", "--by", "Ann").exit_code == 0
+
+
+def test_rules_that_harm_are_signed_with_a_warning_and_edits_are_told_of(done: Path, monkeypatch) -> None:
+    monkeypatch.setattr(report, "write_report", lambda folder: folder)  # it takes seconds
+    rules, bench = read_edits(RUN)
+    harmful = rule("harm", "soup", "sport")
+    write_edits(RUN, rules.with_rules([harmful]), [*bench, *rules.rules])
+    for command in (("rules", "run"), ("evaluate", "run")):
+        assert "has edits that were not rechecked (harm, sport-1); this is without them" in run(*command).stderr
+
+    assert run("recheck", "run").exit_code == 0
+    assert (
+        "Warning: signed although the unchanged student is better on validation"
+        in run("sign", "run", "--by", "Ann").stdout
+    )
+    shown = run("rules", "run")
+    assert shown.stdout.startswith("These rules do not beat the unchanged student on validation.")
+    assert shown.stderr == ""
 
 
 def test_a_program_that_does_not_follow_the_rules_is_not_signed(done: Path) -> None:

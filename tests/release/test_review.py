@@ -243,6 +243,9 @@ def test_an_impossible_edit_is_refused(reader: Reader) -> None:
         ({"rule": "r0", "text": " \r\n "}, "The text of rule r0 is empty"),
         ({"rule": "r99"}, "There is no rule &#39;r99&#39;"),
         ({"rule": "r0", "do": "explode"}, "no button &#39;explode&#39;"),
+        ({"rule": "r0", "wording": "Nothing like it"}, "has no wording &#39;Nothing like it&#39;"),
+        ({"rule": "r0", "do": "place"}, "There is no place &#39;&#39;. Give to as a number from 0 to 3"),
+        ({"rule": "r0", "do": "place", "to": "99"}, "There is no place &#39;99&#39;"),
         ({}, "There is no rule None"),
         ({"rule": "r10", "do": "pin"}, "is pinned and stands on the bench"),
     ):

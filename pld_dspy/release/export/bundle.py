@@ -144,9 +144,18 @@ def read_bundle(folder: Path) -> tuple[Manifest, Template]:
     return manifest, template
 
 
+def changed_files(folder: Path, manifest: Manifest) -> list[str]:
+    """Return the files that are not as they were exported, the missing ones too; further files do not matter."""
+    now = _digests(folder)
+    return [name for name, digest in manifest.digests.items() if now.get(name) != digest]
+
+
 def write_manifest(folder: Path, kind: Format, **fields: Any) -> None:
     """Write manifest.json, with the digests of all files in the folder and the other fields of :class:`Manifest`."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    digests = {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
-    written = Manifest(format=kind, digests=digests, **{"golden": {}, "markers": {}, **fields})
+    written = Manifest(format=kind, digests=_digests(folder), **{"golden": {}, "markers": {}, **fields})
     write_json(folder / "manifest.json", written.model_dump(mode="json"))
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
