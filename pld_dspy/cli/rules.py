@@ -61,7 +61,8 @@ def rules(
     if style == "yaml":
         typer.echo(chosen.to_yaml(left if bench else ()), nl=False)
         return
-    lines = [] if result.improved else ["No rule set beat the unchanged student on validation."]
+    what = "These rules do not" if result.rules else "No rule set"
+    lines = [] if result.improved else [f"{what} beat the unchanged student on validation."]
     lines += [] if tokens is None else [_about_shorter(result.rung(tokens=tokens), tokens)]
     if tokens is not None and (pinned := [rule.id for rule in chosen.rules if rule.pin]):
         lines.append(f"Pinned, so kept at any limit: {', '.join(pinned)}.")
