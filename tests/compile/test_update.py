@@ -22,8 +22,8 @@ from pld_dspy.search.search_config import SearchConfig
 
 OLD = [one for one in TRAIN if keyword(one) != "jackpot"]
 NEW = [mail(300 + number, "spam", word) for number, word in enumerate(("jackpot", "jackpot", "jackpot", "lottery"))]
-SEARCH = SearchConfig(screen_calls=24, trials=1)
-GUARDS = SearchConfig(screen_calls=0, trials=0)  # the list, and all new rules behind it
+SEARCH = SearchConfig(screen_calls=24, trials=0)
+FEW_CALLS = {"search": SearchConfig(screen_calls=0, trials=0), "testset": None}  # the list alone and with all new rules
 
 
 class Run(NamedTuple):
@@ -59,7 +59,7 @@ def compiled(optimizer: PLD, lm: dspy.LM, train: list[dspy.Example], **data: obj
 
 
 def updated(source: Path, folder: Path, lm: dspy.LM, new: list[dspy.Example] = NEW, **given: object) -> PLDResult:
-    data = {name: given.pop(name) for name in ("rationales", "valset", "trainset") if name in given}
+    data = {name: given.pop(name) for name in ("rationales", "valset", "testset") if name in given}
     optimizer = pld(folder, rules_of=source, **{"search": SEARCH, **given})
     compiled(optimizer, lm, [*OLD, *new], **data)
     return optimizer.result
@@ -128,7 +128,7 @@ def test_pins_and_bans_hold_and_the_edited_list_is_where_the_search_begins(sourc
     pin, ban, *rest = rules.rules
     pinned, banned = pin.model_copy(update={"pin": True}), ban.model_copy(update={"ban": True})
     (run / "rules.yaml").write_text(RuleSet(rules=(*rest, pinned)).to_yaml([*bench, banned]), encoding="utf-8")
-    result = updated(run, tmp_path / "new", student_lm(), search=GUARDS)
+    result = updated(run, tmp_path / "new", student_lm(), **FEW_CALLS)
     *kept, made = result.rules.rules
     assert [(rule.id, rule.pin) for rule in kept] == [*((rule.id, False) for rule in rest), (pin.id, True)]
     assert "jackpot" in made.text
@@ -141,7 +141,7 @@ def test_a_list_that_helps_nobody_stays_and_is_said_to(source, tmp_path):
     useless = rule("all", "Mail", "work", "Mails", support=["m0"])  # the student answers so anyway
     left = [*rules.rules, *bench]
     (run / "rules.yaml").write_text(RuleSet(rules=(useless,)).to_yaml(left), encoding="utf-8")
-    result = updated(run, tmp_path / "new", student_lm(), search=GUARDS)
+    result = updated(run, tmp_path / "new", student_lm(), **FEW_CALLS)
     assert (names(result.rules.rules), names(result.bench)[:-1]) == (["all"], names(left))
     assert said(result, "The rules do not beat the unchanged student on validation: an update keeps those of the run")
 
@@ -150,7 +150,7 @@ def test_where_the_student_came_back_unchanged_only_new_rules_are_chosen(source,
     run = shutil.copytree(source, tmp_path / "run")
     rules, bench = RuleSet.with_bench_from_yaml((run / "rules.yaml").read_text(encoding="utf-8"))
     (run / "rules.yaml").write_text(RuleSet().to_yaml([*rules.rules, *bench]), encoding="utf-8")
-    result = updated(run, tmp_path / "new", student_lm(), search=GUARDS)
+    result = updated(run, tmp_path / "new", student_lm(), **FEW_CALLS)
     [made] = result.rules.rules
     assert "jackpot" in made.text
     assert {*names(result.bench)} == {*names(rules.rules), *names(bench)}
