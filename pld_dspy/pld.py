@@ -94,8 +94,7 @@ class PLD(Teleprompter):
         storage: Optuna storage URL of the search, such as one of PostgreSQL, so that other machines can join; a
             journal in the run folder where None.
         rules_of: a finished run's folder: the search chooses among its rules, as rules.yaml has them now, for another
-            student; or, if ``trainset`` goes on behind the run's, the new examples join its rules or make more, of
-            which the search chooses those that join the run's list.
+            student; or, if ``trainset`` goes on behind the run's, the new examples join its rules or make more.
         origin: where student and data came from; recorded in config.yaml, not part of the fingerprint.
         seed: of every random choice.
 
