@@ -69,7 +69,8 @@ def update(
         run_dir=out or Path(f"{run}-updated"),
         tracking=None if tracking == "none" else tracking,
     )
-    calls = pld.search.continued(ResolveConfig().sets * n, n)
+    most = ResolveConfig().sets * n
+    calls = {**pld.search.continued(most - 2 * n, n), "calls": most}  # two more sets than there come first
     given = {} if trials is None else {"trials": trials, "calls": None}
     pld.search = pld.search.model_copy(update={**calls, **given})
     pld.budget = Budget(student_calls=max_student_calls, teacher_calls=max_teacher_calls, prices=pld.budget.prices)

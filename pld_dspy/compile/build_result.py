@@ -173,13 +173,13 @@ def _search_notes(context: CompileContext) -> Iterator[str]:
             f"[{low:.2f}, {high:.2f}], and is too hopeful besides. Smaller differences between rule sets are chance."
         )
     if context.found.objective <= context.unchanged:
-        back = (
-            "the student came back unchanged"
-            if context.found.best is None
-            else "the pinned rules came back all the same"
-        )
-        yield f"No rule set beat the unchanged student on validation: {back}."
-    if pinned := context.policy.pinned:
+        none, kept = "No rule set beat", "the pinned rules came back all the same"
+        if context.found.best is None:
+            kept = "the student came back unchanged"
+        elif context.new:
+            none, kept = "The rules do not beat", "an update keeps those of the run all the same"
+        yield f"{none} the unchanged student on validation: {kept}."
+    if (pinned := context.policy.pinned) and not context.new:  # an update does not ask about these alone
         yield _pins_note(context, len(pinned))
     if context.found.insight is not None:
         yield from sentences_note(context.found.insight, context.found.best or RuleSet())

@@ -110,7 +110,7 @@ def check_inputs(
         reader=reader,
         embedder=embedder,
         search=search,
-        resolve=resolve,
+        resolve=None if new else resolve,  # that would change rules of the run
         seed=seed,
         source=None if source is None else source.folder,
         new=new,

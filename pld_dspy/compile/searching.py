@@ -28,7 +28,7 @@ from ..search.study import RuleSearch
 from ..student.redecide import objective_of
 from .context import CompileContext
 from .policy import in_style
-from .updating import extended, start_of
+from .updating import holding, released
 
 
 def search_rules(context: CompileContext, *, progress: Progress, storage: str | None, calibrated: bool) -> None:
@@ -37,27 +37,23 @@ def search_rules(context: CompileContext, *, progress: Progress, storage: str | 
     context.demos = draw_demonstrations(
         context.reads_by_id,
         context.task.golds(context.splits.train),
-        most=context.search.demos,
+        most=0 if context.new else context.search.demos,
         doubted=doubted,
         seed=context.seed,
     )
     context.pool = _pool(context, context.search.style)
-    space = Space.of(context.pool, context.demos)
+    pool = [rule for rule in context.pool if not context.new or rule.pin or rule.id in context.added]
+    space = Space.of(pool, context.demos)
     with timed(context.seconds, "search"):
-        start = start_of(context, space, calibrated=calibrated) if context.new else None
-        if start is not None and not context.added & {rule.id for rule in space.pool}:
-            context.searched = start  # no rule is new: the list stays
-        else:
-            given: dict[str, Any] = {}
-            if start is not None:
-                given = {"before": start, "keeps": True, "revised": extended(context, start)}
-            study = _study_of(context, space, storage, kind="-")
-            search = rule_search(context, space, study, calibrated=calibrated, on_trial=progress, **given)
-            publish_space(study, space)
-            progress.best = max((trial.objective or 0.0 for trial in search.trials), default=progress.best)
-            with bar("search", "trial", total=search.steps) as progress.bar:
-                progress.bar.update(len(search.trials))
-                context.searched = search.run()
+        study = _study_of(context, space, storage, kind="-")
+        search = rule_search(context, space, study, calibrated=calibrated, on_trial=progress)
+        publish_space(study, space)
+        progress.best = max((trial.objective or 0.0 for trial in search.trials), default=progress.best)
+        with bar("search", "trial", total=search.steps) as progress.bar:
+            progress.bar.update(len(search.trials))
+            context.searched = search.run()
+        if context.new:
+            context.searched = released(context, context.searched)
         context.unchanged = context.searched.baseline
         if space.pinned:  # the search began with these; the unchanged student was asked before it
             val, evaluator = context.splits.val, context.evaluator
@@ -69,6 +65,8 @@ def search_rules(context: CompileContext, *, progress: Progress, storage: str | 
 def _pool(context: CompileContext, style: Style) -> list[Rule]:
     """Return the rules to choose from; DataError where none is left."""
     pool = with_support(context.policy.pool(context.induction.rules), context.induction.joined)
+    if context.new:
+        pool = holding(context, pool)
     kept = in_style(pool, style)
     if not kept:
         raise DataError(

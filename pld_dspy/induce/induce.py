@@ -33,6 +33,7 @@ LOSSES = {
     "suspects_dropped": "with a suspect label dropped",
     "suspects_down_weighted": "with a suspect label put last",
     "noise": "joined no rule",
+    "joined": "joined a rule of the run",
 }
 """Counts of micro-rules -> how the diagnosis says it."""
 
@@ -96,7 +97,7 @@ def induce(
     check = ClusterCheck(config)
     vectors = embed([rule.rule for rule in usable], embedder)
     whole = clusters = clusters_of(usable, vectors, task, check, down_weighted)
-    joined = joining(earlier, whole, new)
+    joined = joining(earlier, usable, vectors, whole, new)
     if earlier:
         parts, rows = apart(usable, whole, new, joined)
         clusters = [*parts, *clusters_of([usable[row] for row in rows], vectors[rows], task, check, down_weighted)]
@@ -111,6 +112,8 @@ def induce(
     without_rule = sorted(set(task.labels) - {label for rule in (*earlier, *rules) for label in rule.labels})
     counts = {
         "micro_rules": len(micro_rules),
+        "new": sum(one.example_id in new for one in micro_rules),
+        "joined": sum(map(len, joined.values())),
         "about_format": len(micro_rules) - len(decisive),
         "suspects_dropped": len(decisive) - len(usable),
         "suspects_down_weighted": len(down_weighted),
@@ -236,7 +239,9 @@ def diagnosis(counts: Mapping[str, int], findings: Mapping[str, Sequence[str]], 
         said.append(f"{counts['in_parts']} rules generalized in parts")
     if without_rule:
         said.append(f"no rule for {_listed(without_rule)}")
-    size = f"{counts['micro_rules']} micro-rules gave {counts['rules']} rules, the largest from {counts['largest']}"
+    old = counts["micro_rules"] - counts["new"]
+    given = f"{counts['new']} new micro-rules, beside {old} of the run," if counts["new"] else f"{old} micro-rules"
+    size = f"{given} gave {counts['rules']} rules, the largest from {counts['largest']}"
     return f"{size}; {'; '.join(said) or 'no problem found'}."
 
 

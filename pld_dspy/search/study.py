@@ -64,7 +64,6 @@ class RuleSearch:
         before: the search, over the first of ``rules``, from which this one goes on in a study of its own: its trials
             are carried over, without a call, and what is chosen may be one of them.
         revised: the rule set that is asked first after that.
-        keeps: whether the best set of ``before`` stays, unless one with a rule that only ``revised`` has is better.
         stage: under which calls are counted.
         stop: the search ends after the trial under way once this file is there.
     """
@@ -85,7 +84,6 @@ class RuleSearch:
         joins: bool = False,
         before: SearchResult | None = None,
         revised: RuleSet | None = None,
-        keeps: bool = False,
         stage: str = "search",
         stop: Path | None = None,
     ) -> None:
@@ -102,7 +100,6 @@ class RuleSearch:
         self._on_trial: Callable[[FinishedTrial], object] = lambda _: None
         self._read()
         crossed = None if before is None else (self.space.placed(before.best), self.space.placed(revised))
-        self._kept = crossed if keeps else None
         self.plan = Plan(study, self.space, self.config, seed, sum(one.carried for one in self.trials), crossed, stop)
         self.model = StudentModel(
             self.space,
@@ -273,18 +270,14 @@ class RuleSearch:
 
         baseline = self.trials[0]
         full = asked_in_full(self.trials)
-        kept = self._kept and self.space.lines(self._kept[0])
-        stays = next((one for one in full if self.space.lines(one.candidate) == kept), baseline)
         least = next((self.asker.gold_logprob(one) for one in full if one.kind == "all rules"), math.nan)
         better = [
             one
             for one in full
             # Where there are no log-probabilities, both are NaN, and nothing is less likely.
-            if (one.objective or 0.0) > (stays.objective or 0.0)
-            and not self.asker.gold_logprob(one) < least
-            and self._may_replace(one, stays)
+            if (one.objective or 0.0) > (baseline.objective or 0.0) and not self.asker.gold_logprob(one) < least
         ]
-        best = max(better, key=merit, default=stays)
+        best = max(better, key=merit, default=baseline)
         return SearchResult(
             best=None if best is baseline and not self.space.pinned else self.space.rule_set(best.candidate),
             bench=[rule for j, rule in enumerate(self.space.rules) if best is baseline or not best.candidate.use[j]],
@@ -295,20 +288,6 @@ class RuleSearch:
             stopped=stopped,
             insight=None if posterior is None else self._insights(posterior).around(best),
         )
-
-    def _may_replace(self, one: FinishedTrial, stays: FinishedTrial) -> bool:
-        """Return whether a set that is better than one that ``keeps`` may take its place.
-
-        It has a new rule, and is no worse where no offsets are applied: they may not pay in the end.
-        """
-        if self._kept is None:
-            return True
-        stage, added = self.asker.stage, self._kept[1].use & ~self._kept[0].use
-        new, old = (
-            objective_of(trial.rules, self.valset, self.evaluator, stage=stage, calibrated=False)
-            for trial in (one, stays)
-        )
-        return bool((one.candidate.use & added).any()) and new >= old
 
     def _insights(self, posterior: Posterior) -> Insights:
         return Insights(self.space, self.config, self.trials, posterior, self.seed, self.count_tokens)

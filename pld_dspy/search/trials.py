@@ -25,9 +25,9 @@ SECONDS = "seconds"
 class FinishedTrial:
     """A completed trial, decoded from Optuna; or a trial under way, with m answers so far to examples ``rows``.
 
-    Kinds: "baseline" (the unchanged student) or "pinned rules" (these alone), "all rules", "reworded" (all rules in
-    their second wordings), "demonstrations" (no rules), "revised" (the whole list as the teacher changed it), "screen",
-    "race" and "confirm".
+    Kinds: "baseline" (the unchanged student), "pinned rules" (these alone) or, of an update, "list of the run"; then
+    "all rules", "reworded" (all rules in their second wordings), "demonstrations" (no rules), "revised" (the whole list
+    as the teacher changed it), "screen", "race" and "confirm".
     """
 
     step: int  # place in the plan

@@ -23,6 +23,11 @@ class TestRules:
         assert "from 4 examples" in printed
         assert "     why: It is about a " in printed
 
+    def test_edited_rules_that_are_no_better_are_said_to_be_these(self, done: Path) -> None:
+        PLDResult.load(Path("run")).model_copy(update={"improved": False}).save(Path("run"))
+
+        assert run("rules", "run").stdout.startswith("These rules do not beat the unchanged student on validation.")
+
     def test_a_console_that_lacks_characters_gets_escapes(self, done: Path) -> None:
         path = RunFolder("run").result
         path.write_text(path.read_text(encoding="utf-8").replace("match", "матч"), encoding="utf-8")

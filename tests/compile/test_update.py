@@ -1,24 +1,29 @@
 """A compile that goes on from a finished run with further training examples."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import dspy
+import numpy as np
 import pytest
 from engine import calls, sections
-from tasks import TEST, TRAIN, VAL, keyword, mail, mail_teacher, micro_rules, pld, student, student_lm
+from tasks import TEST, TRAIN, VAL, keyword, mail, mail_teacher, micro_rules, pld, rule, student, student_lm
 
 from pld_dspy.errors import DataError
+from pld_dspy.induce.extend import joining
+from pld_dspy.induce.groups import Cluster
 from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.pld import PLD
-from pld_dspy.rules import MicroRule, RuleSet
+from pld_dspy.rules import MicroRule, Rule, RuleSet
 from pld_dspy.run.result import PLDResult
 from pld_dspy.search.search_config import SearchConfig
 
 OLD = [one for one in TRAIN if keyword(one) != "jackpot"]
 NEW = [mail(300 + number, "spam", word) for number, word in enumerate(("jackpot", "jackpot", "jackpot", "lottery"))]
-SEARCH = SearchConfig(screen_calls=24, trials=1)
+SEARCH = SearchConfig(screen_calls=24, trials=0)
+FEW_CALLS = {"search": SearchConfig(screen_calls=0, trials=0), "testset": None}  # the list alone and with all new rules
 
 
 class Run(NamedTuple):
@@ -54,7 +59,7 @@ def compiled(optimizer: PLD, lm: dspy.LM, train: list[dspy.Example], **data: obj
 
 
 def updated(source: Path, folder: Path, lm: dspy.LM, new: list[dspy.Example] = NEW, **given: object) -> PLDResult:
-    data = {name: given.pop(name) for name in ("rationales", "valset", "trainset") if name in given}
+    data = {name: given.pop(name) for name in ("rationales", "valset", "testset") if name in given}
     optimizer = pld(folder, rules_of=source, **{"search": SEARCH, **given})
     compiled(optimizer, lm, [*OLD, *new], **data)
     return optimizer.result
@@ -66,6 +71,10 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def every_rule(result: PLDResult) -> dict[str, object]:
     return {rule.id: rule for rule in (*result.rules.rules, *result.bench)}
+
+
+def names(rules: Sequence[Rule]) -> list[str]:
+    return [rule.id for rule in rules]
 
 
 def said(result: PLDResult, beginning: str) -> str:
@@ -84,9 +93,12 @@ def test_new_examples_join_a_rule_or_make_one_that_is_chosen_and_nothing_is_paid
     [lottery] = [name for name, rule in old.items() if "lottery" in rule.text]
     assert rules[lottery].support == (*old[lottery].support, "m303")
     assert rules[lottery].wordings == old[lottery].wordings
-    assert made in {rule.id for rule in result.rules.rules}
+    assert names(result.rules.rules) == [*names(before.rules.rules), made], "the list of the run stays"
+    assert [rule.text for rule in result.rules.rules[:-1]] == [rule.text for rule in before.rules.rules]
+    assert (names(result.bench), result.insight) == (names(before.bench), None)
     assert result.validation.compiled.macro_f1 > before.validation.compiled.macro_f1
-    assert result.counts["trials"] > before.counts["trials"] + 2, "those of the run are among them"
+    assert not any(rule.pin for rule in every_rule(result).values())
+    assert not [note for note in result.notes if "pinned" in note]
     line = said(result, "New examples for the rules of")
     assert f": 4. Joined a rule of the run: 1, {lottery} (+1). Gave new rules: 3, {made} (chosen)." in line
     assert said(result, "Macro-F1 on test against the list of the run: ")
@@ -96,11 +108,15 @@ def test_new_examples_join_a_rule_or_make_one_that_is_chosen_and_nothing_is_paid
     ]
 
 
-def test_an_update_of_an_update_in_which_all_join_changes_no_list_and_asks_no_student(second, tmp_path):
+def test_an_update_of_an_update_in_which_all_join_changes_no_list_and_asks_no_student(second, tmp_path, caplog):
+    caplog.set_level("INFO")
     before, lm, more = PLDResult.load(second.folder), student_lm(), mail(400, "spam", "jackpot")
     result = updated(second.folder, tmp_path, lm, [*NEW, more], teacher=None, rationales=micro_rules([more]))
     assert calls(lm) == []
     assert result.rules.render() == before.rules.render()
+    assert names(result.bench) == names(before.bench)
+    line = f"1 new micro-rules, beside {len(OLD) + len(NEW)} of the run, gave 0 rules, the largest from 0; 1 joined a"
+    assert line in caplog.text
     assert ("m300", "m301", "m302", "m400") in {rule.support for rule in result.rules.rules}
     assert "The list of rules stays as it was in the run." in result.notes
     assert result.validation == before.validation
@@ -112,11 +128,39 @@ def test_pins_and_bans_hold_and_the_edited_list_is_where_the_search_begins(sourc
     pin, ban, *rest = rules.rules
     pinned, banned = pin.model_copy(update={"pin": True}), ban.model_copy(update={"ban": True})
     (run / "rules.yaml").write_text(RuleSet(rules=(*rest, pinned)).to_yaml([*bench, banned]), encoding="utf-8")
-    result = updated(run, tmp_path / "new", student_lm())
-    assert result.rules.rules[0].id == pin.id
+    result = updated(run, tmp_path / "new", student_lm(), **FEW_CALLS)
+    *kept, made = result.rules.rules
+    assert [(rule.id, rule.pin) for rule in kept] == [*((rule.id, False) for rule in rest), (pin.id, True)]
+    assert "jackpot" in made.text
     assert result.bench[-1].id == ban.id
-    assert {rule.id for rule in rest} <= {rule.id for rule in result.rules.rules}
-    assert any("jackpot" in rule.text for rule in result.rules.rules)
+
+
+def test_a_list_that_helps_nobody_stays_and_is_said_to(source, tmp_path):
+    run = shutil.copytree(source, tmp_path / "run")
+    rules, bench = RuleSet.with_bench_from_yaml((run / "rules.yaml").read_text(encoding="utf-8"))
+    useless = rule("all", "Mail", "work", "Mails", support=["m0"])  # the student answers so anyway
+    left = [*rules.rules, *bench]
+    (run / "rules.yaml").write_text(RuleSet(rules=(useless,)).to_yaml(left), encoding="utf-8")
+    result = updated(run, tmp_path / "new", student_lm(), **FEW_CALLS)
+    assert (names(result.rules.rules), names(result.bench)[:-1]) == (["all"], names(left))
+    assert said(result, "The rules do not beat the unchanged student on validation: an update keeps those of the run")
+
+
+def test_where_the_student_came_back_unchanged_only_new_rules_are_chosen(source, tmp_path):
+    run = shutil.copytree(source, tmp_path / "run")
+    rules, bench = RuleSet.with_bench_from_yaml((run / "rules.yaml").read_text(encoding="utf-8"))
+    (run / "rules.yaml").write_text(RuleSet().to_yaml([*rules.rules, *bench]), encoding="utf-8")
+    result = updated(run, tmp_path / "new", student_lm(), **FEW_CALLS)
+    [made] = result.rules.rules
+    assert "jackpot" in made.text
+    assert {*names(result.bench)} == {*names(rules.rules), *names(bench)}
+
+
+def test_an_example_joins_the_nearest_of_several_rules_of_its_cluster():
+    members = micro_rules([mail(1, "spam", "lottery"), mail(2, "spam", "winner"), mail(3, "spam", "winner")])
+    vectors = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
+    rules = [rule("spam-1", "lottery", "spam", support=["m1"]), rule("spam-2", "winner", "spam", support=["m2"])]
+    assert joining(rules, members, vectors, [Cluster(members)], {"m3"}) == {"spam-2": [members[2]]}
 
 
 def test_a_killed_update_goes_on_where_it_was(source, second, tmp_path):

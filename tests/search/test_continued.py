@@ -187,13 +187,3 @@ def test_the_settings_of_a_continued_search_keep_to_its_calls(calls_left, n):
     least = 3 * n + slices + config.trials * min(config.block, n)
     assert config.screen_calls >= config.block
     assert least <= max(calls_left, 3 * n + min(config.block, n))
-
-
-@pytest.mark.parametrize("keeps", [True, False])
-def test_a_list_that_is_kept_gives_way_to_none_but_a_better_one_with_a_new_rule(tmp_path, keeps):
-    lm, config = student_lm(), SearchConfig(screen_calls=0, trials=1)
-    before = first_search(lm, tmp_path, config, rules=[WIDER[2]]).run()
-    assert before.best is not None
-    kept, wider = replace(before, best=None), [WIDER[2], WIDER[3]]
-    more = continued(lm, tmp_path, kept, config, rules=wider, revised=rule_set(WIDER[3]), keeps=keeps).run()
-    assert (more.best is None) is keeps
