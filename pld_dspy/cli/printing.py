@@ -222,4 +222,4 @@ def _rate(score: Score | Slice) -> str:
     if score.interval is None:
         return "no labels"
     low, high = score.interval
-    return f"{score.macro_f1:.3f} [{low:.3f}, {high:.3f}]"
+    return f"{score.macro_f1:.3f} [{low:.2f}, {high:.2f}]"

@@ -1,4 +1,7 @@
-"""The benchmark of rule searches: its students are as described, its figures are right, and ours saves calls."""
+"""The benchmark of rule searches: its students are as described, its figures are right, and ours saves calls.
+
+What holds on average, over many students or searches: ``pytest -m long tests/experiments/test_search_cost.py``.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -138,6 +141,7 @@ def test_the_ends_are_heeded_most_and_long_lists_less() -> None:
     assert heed(25)[0] < heed(9)[0] < heed(1)[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_useful_rules_beat_no_rules_all_rules_and_random_ones(family) -> None:
     scores = []
@@ -150,6 +154,7 @@ def test_the_useful_rules_beat_no_rules_all_rules_and_random_ones(family) -> Non
     assert planted > others[0] + 0.15
 
 
+@pytest.mark.long
 def test_each_kind_of_rule_does_what_its_name_says() -> None:
     gains: dict[str, list[float]] = {}
     for seed in range(3):
@@ -164,6 +169,7 @@ def test_each_kind_of_rule_does_what_its_name_says() -> None:
     assert {len(one.wordings) for one in student.rules} == {2, 3}
 
 
+@pytest.mark.long
 def test_redundant_rules_add_little_to_the_rules_that_they_repeat() -> None:
     gains = []
     for seed in range(4):
@@ -175,6 +181,7 @@ def test_redundant_rules_add_little_to_the_rules_that_they_repeat() -> None:
     assert np.mean(gains) < -0.01
 
 
+@pytest.mark.long
 def test_families_differ_as_promised():
     def discordance(family: str) -> float:
         student = make_student(family, 20, 60, 0)
@@ -347,6 +354,7 @@ def test_the_space_decodes_its_guards() -> None:
 COMPARED = [("additive", 0), ("conflict", 0)]
 
 
+@pytest.mark.long
 def test_ours_is_as_good_as_full_evaluations_at_a_third_of_the_calls() -> None:
     """A quick look at what the benchmark measures with care: on so few students, a point or two is chance."""
     spent, gained = [], []
@@ -576,6 +584,7 @@ def sixty_candidates() -> Table:
     return Table(header, lines)
 
 
+@pytest.mark.long
 def test_sixty_candidates_are_replayed_within_every_default_budget() -> None:
     table = sixty_candidates()
     found = replays.replay(table, seeds=2)
