@@ -109,7 +109,7 @@ def test_new_examples_join_a_rule_or_make_one_that_is_chosen_and_nothing_is_paid
 
 
 def test_an_update_of_an_update_in_which_all_join_changes_no_list_and_asks_no_student(second, tmp_path, caplog):
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="pld_dspy")
     before, lm, more = PLDResult.load(second.folder), student_lm(), mail(400, "spam", "jackpot")
     result = updated(second.folder, tmp_path, lm, [*NEW, more], teacher=None, rationales=micro_rules([more]))
     assert calls(lm) == []
