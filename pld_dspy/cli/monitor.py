@@ -157,8 +157,9 @@ def _print(found: Monitored) -> None:
         table.add_row(check.name, check.text, p, "unusual" if check.name in found.unusual else "")
     out.print(table)
     if found.labels:
-        table = table_of(["label"], ["in the run", "share", "now", "share"])
         totals = [sum(counts) for counts in zip(*found.labels.values(), strict=True)]
+        heads = (f"{when} (n = {total})" for when, total in zip(("in the run", "now"), totals, strict=True))
+        table = table_of(["label"], [head for name in heads for head in (name, "share")])
         for label, counts in found.labels.items():
             cells = (str(part) for n, total in zip(counts, totals, strict=True) for part in (n, f"{n / total:.0%}"))
             table.add_row(escape_control_characters(label), *cells)

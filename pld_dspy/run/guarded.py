@@ -23,7 +23,7 @@ class GuardedRecorder(Recorder):
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._failed: set[str] = set()
-        for method in ("params", "metric", "artifact", "data", "prompt"):
+        for method in ("params", "metric", "artifact", "data", "prompt", "describe"):
             setattr(self, method, partial(self._call, method))
 
     @contextmanager

@@ -61,6 +61,7 @@ def keep_outcome(
         if path.is_file():
             recorder.artifact(path)
     _record_prompt(folder, result, recorder)
+    recorder.describe(result._repr_html_())
 
 
 def _record_prompt(folder: RunFolder, result: PLDResult, recorder: Recorder) -> None:

@@ -137,13 +137,15 @@ class PLDResult(BaseModel):
     def _repr_html_(self) -> str:
         """Return scores, rules and notes, for notebooks."""
         row = Markup("<tr><td>{}</td><td>{:.3f}</td><td>{:.3f}</td><td>{:+.3f}</td><td>[{:+.3f}, {:+.3f}]</td></tr>")
-        rows = [
-            row.format(
-                name, one.baseline.macro_f1, one.compiled.macro_f1, one.difference.macro_f1, *one.difference.interval
-            )
+        shown = [
+            (name, one.baseline.macro_f1, one.compiled.macro_f1, one.difference)
             for name, one in (("validation", self.validation), ("test", self.test))
             if one is not None
         ]
+        if self.test and (found := self.calibration) and found.compiled.calibrated and found.difference_to_baseline:
+            after = found.compiled.calibrated.score.macro_f1
+            shown.append(("test, calibrated", self.test.baseline.macro_f1, after, found.difference_to_baseline))
+        rows = [row.format(name, before, after, gain.macro_f1, *gain.interval) for name, before, after, gain in shown]
         heads = ("macro-F1", "unchanged", "compiled", "difference", "95% interval")
         return Markup("<table><tr>{}</tr>{}</table>{}<ul>{}</ul>").format(
             _joined("<th>{}</th>", heads),

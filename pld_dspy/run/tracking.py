@@ -30,6 +30,9 @@ FINGERPRINT = "fingerprint"
 LINKED_PROMPTS = "mlflow.linkedPrompts"
 """MLflow's own tag of the prompts that belong to a run."""
 
+DESCRIPTION = "mlflow.note.content"
+"""MLflow's own tag of the text that its page of a run shows."""
+
 CHAMPION = "champion"
 """Alias of the version of a prompt with the best objective on validation."""
 
@@ -68,6 +71,9 @@ class Recorder:
         ``value`` is their objective on validation; it can be compared with that of versions with the same
         ``measured_on`` among their tags.
         """
+
+    def describe(self, html: str) -> None:
+        """Record scores, rules and notes as a page that people read."""
 
 
 class MLflowRecorder(Recorder):
@@ -155,6 +161,11 @@ class MLflowRecorder(Recorder):
     def prompt(self, name: str, text: str, *, value: float, tags: Mapping[str, str]) -> None:
         """Register the instructions; they become the champion if they are better than the present one."""
         self._send(lambda client, run_id: register_prompt(client, run_id, name, text, value, tags))
+
+    def describe(self, html: str) -> None:
+        """Show the page as the description of the run, if it is the compile's own; MLflow cuts very long ones."""
+        if self._owned:
+            self._send(lambda client, run_id: client.set_tag(run_id, DESCRIPTION, html))
 
     def _send(self, call: Callable[[Any, str | None], object]) -> None:
         if self._working:

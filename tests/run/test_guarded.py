@@ -10,7 +10,7 @@ from pld_dspy.run.guarded import GuardedRecorder
 from pld_dspy.run.result import PLDResult
 from pld_dspy.run.tracking import Recorder
 
-METHODS = ("run", "params", "metric", "artifact", "data", "prompt")
+METHODS = ("run", "params", "metric", "artifact", "data", "prompt", "describe")
 
 
 class Broken(Recorder):

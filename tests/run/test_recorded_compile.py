@@ -80,6 +80,13 @@ def test_a_calibrated_compile_tells_what_it_answers(recorded: Recorded) -> None:
     assert found.compiled.abstention.test.error_rate is not None
 
 
+def test_the_page_of_a_run_describes_it(recorded: Recorded) -> None:
+    described, found = recorded.run.data.tags["mlflow.note.content"], recorded.result
+    calibrated = found.calibration.compiled.calibrated.score.macro_f1
+    for part in ("test, calibrated", f"{calibrated:.3f}", *(rule.id for rule in found.rules.rules)):
+        assert part in described
+
+
 def test_models_data_sets_and_tables_stand_with_the_run(recorded: Recorded) -> None:
     run, settings = recorded.run, recorded.folder.settings()
     assert (run.data.params["student_model"], run.data.params["teacher_model"]) == ("custom/leaning", "custom/teacher")
