@@ -35,7 +35,7 @@ from pld_dspy.task.task import Task
 
 from .config import CELLS, Cell, Experiment
 from .run_student import with_offsets
-from .table import CALIBRATED, ERROR, newest_run
+from .table import ANSWERS, CALIBRATED, ERROR, newest_run
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ def _run_cell(cell: Cell, splits: Splits, micro_rules: Sequence[MicroRule]) -> d
 
 
 def metrics_on_test(cell: Cell, program: dspy.Module, task: Task, splits: Splits) -> dict[str, float]:
-    """Run a cell's program on all test examples, and return the metrics for its MLflow run.
+    """Run a cell's program on all test examples, log its answers, and return the metrics for its MLflow run.
 
     Where the student gives log-probabilities and the program does not calibrate itself, it is asked the validation
     examples too, and the same test answers are scored once more as offsets fitted on these decide them.
@@ -149,6 +149,7 @@ def metrics_on_test(cell: Cell, program: dspy.Module, task: Task, splits: Splits
         seed=cell.seed,
     )
     evaluation = _asked(evaluator, splits.test, "test")
+    mlflow.log_table({"gold": task.golds(splits.test), "answer": evaluation.labels}, ANSWERS)
     metrics = {**_scores(evaluation.score, "test"), **_per_call(evaluation)}
     figures = (cell.experiment.objective, evaluation.score.objective, metrics["seconds_per_call"])
     logger.info("%s: test %s %.3f, %.3f s per call", cell, *figures)

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import mlflow
+import pandas as pd
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from pld_dspy.run.tracking import impatient
+from pld_dspy.scoring.difference import difference
 
 from .config import Cell, Experiment
 
@@ -15,16 +20,28 @@ ERROR = "error"
 CALIBRATED = "calibrated"
 """Begins the names of metrics of the test answers as offsets decide them that are fitted on the validation examples."""
 
+ANSWERS = "test_answers.json"
+"""MLflow table of a cell's run: gold label and answer of each test example."""
+
 TITLES = {"macro_f1": "macro-F1", "accuracy": "accuracy"}
 """Objective -> its name for readers."""
 
 
 def markdown(experiment: Experiment) -> str:
-    """Return one row per finished cell, in the order of the configuration; below it, the failed and the other cells."""
+    """Return one row per finished cell, in the order of the configuration; below it, the failed and the other cells.
+
+    The first of PLD's rows is what the others are compared with, example by example.
+    """
     mlflow.set_tracking_uri(experiment.tracking)
     runs = [(cell, newest_run(cell)) for cell in experiment.cells()]
     finished = [(cell, run) for cell, run in runs if run is not None]
-    paragraphs = ["\n".join([_header(experiment), *(_row(cell, run) for cell, run in finished)])]
+    reference = next((cell.optimizer for cell, run in finished if cell.optimizer.startswith("pld")), None)
+    own = {(cell.seed, cell.labels): _answers(run) for cell, run in finished if cell.optimizer == reference}
+    table = [_header(experiment, reference)]
+    for cell, run in finished:
+        less = "" if cell.optimizer == reference else _less(_answers(run), own.get((cell.seed, cell.labels)), cell.seed)
+        table.append(_row(cell, run) + ("" if reference is None else f" {less} |"))
+    paragraphs = ["\n".join(table)]
     if finished:
         n = finished[0][1].data.metrics["test_n"]
         paragraphs.append(
@@ -51,7 +68,27 @@ def newest_run(cell: Cell, *, status: str = "FINISHED") -> Run | None:
     return found[0] if found else None
 
 
-def _header(experiment: Experiment) -> str:
+def _answers(run: Run) -> pd.DataFrame | None:
+    """Return gold labels and answers on test, if the run has them; a failed answer is None."""
+    path = f"{run.info.artifact_uri}/{ANSWERS}"
+    try:
+        with impatient():
+            found = mlflow.artifacts.load_dict(path)
+    except (MlflowException, OSError):
+        return None
+    return pd.DataFrame(found["data"], columns=found["columns"])
+
+
+def _less(found: pd.DataFrame | None, other: pd.DataFrame | None, seed: int) -> str:
+    """Return the paired difference of macro-F1 to other answers, with its interval; empty where there is none."""
+    if found is None or other is None:
+        return ""
+    labels = sorted(set(found.gold))
+    lead = difference(list(found.gold), list(other.answer), list(found.answer), labels, seed=seed)
+    return f"{lead.macro_f1:+.3f} [{lead.interval[0]:+.2f}, {lead.interval[1]:+.2f}]"
+
+
+def _header(experiment: Experiment, reference: str | None) -> str:
     columns = [
         "optimizer",
         "seed",
@@ -62,6 +99,7 @@ def _header(experiment: Experiment) -> str:
         "seconds per call",
         "prompt tokens per call",
         "calls to compile",
+        *([] if reference is None else [f"macro-F1 less {reference} [95% interval]"]),
     ]
     return f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|"
 

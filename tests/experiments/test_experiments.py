@@ -146,6 +146,17 @@ def replaced(examples: list[dspy.Example]) -> list[dspy.Example]:
     return [one.copy(text=f"{one.text} {one.budget}") for one in examples]
 
 
+def test_each_row_is_compared_with_rules_example_by_example(config: Path, lm: dspy.LM) -> None:
+    change(config, optimizers="[tfidf_logistic, pld_all_rules]", seeds="[0]", budget="400")
+    result = command("run", config)
+    assert "| macro-F1 less pld_all_rules [95% interval] |" in result.stdout
+    linear, own = rows(result)
+    gain, low, high = map(float, re.findall(r"[-+]\d\.\d+", linear[-1]))
+    assert gain == pytest.approx(float(linear[2].split()[0]) - float(own[2].split()[0]), abs=0.0011)
+    assert low < gain < high
+    assert own[-1] == ""
+
+
 def test_accuracy_is_the_first_figure_where_it_is_the_objective(config: Path, lm: dspy.LM) -> None:
     by_f1 = rows(command("run", config))[0]
     change(config, objective="accuracy")
