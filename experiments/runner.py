@@ -139,11 +139,13 @@ def metrics_on_test(cell: Cell, program: dspy.Module, task: Task, splits: Splits
         task: the labelled decision.
         splits: the optimizer did not see the test examples.
     """
-    # Cells share the ledger, so that equal prompts are sent once; an answer keeps the seconds that it took.
+    # Cells share the ledger, so that equal prompts are sent once; an answer keeps the seconds that it took. But what a
+    # program with a forward of its own (KNNFewShot) sends is not in its state.
+    folder = cell.folder if "forward" in vars(program) else cell.folder.parent
     evaluator = Evaluator(
         student=program,
         task=task,
-        ledger=Ledger(cell.folder.parent / "test.jsonl"),
+        ledger=Ledger(folder / "test.jsonl"),
         objective=Objective(cell.experiment.objective),
         adapter=asking_for_logprobs(None),
         seed=cell.seed,

@@ -157,6 +157,13 @@ def test_each_row_is_compared_with_rules_example_by_example(config: Path, lm: ds
     assert own[-1] == ""
 
 
+def test_a_program_that_picks_its_demonstrations_is_not_taken_for_another(config: Path, lm: dspy.LM) -> None:
+    change(config, optimizers="[zero_shot, nearest_few_shot]", seeds="[0]")
+    unchanged, nearest = rows(command("run", config))
+    assert len(calls(lm)) == 2 * TESTED
+    assert float(nearest[6]) > 2 * float(unchanged[6]), "demonstrations are prompt tokens"
+
+
 def test_accuracy_is_the_first_figure_where_it_is_the_objective(config: Path, lm: dspy.LM) -> None:
     by_f1 = rows(command("run", config))[0]
     change(config, objective="accuracy")
