@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import mlflow
 import pandas as pd
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 
 from pld_dspy.run.tracking import impatient
 from pld_dspy.scoring.difference import difference
@@ -70,21 +69,22 @@ def newest_run(cell: Cell, *, status: str = "FINISHED") -> Run | None:
 
 def _answers(run: Run) -> pd.DataFrame | None:
     """Return gold labels and answers on test, if the run has them; a failed answer is None."""
-    path = f"{run.info.artifact_uri}/{ANSWERS}"
-    try:
-        with impatient():
-            found = mlflow.artifacts.load_dict(path)
-    except (MlflowException, OSError):
+    if ANSWERS not in (one.path for one in mlflow.MlflowClient().list_artifacts(run.info.run_id)):
         return None
+    with impatient():
+        found = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/{ANSWERS}")
     return pd.DataFrame(found["data"], columns=found["columns"])
 
 
 def _less(found: pd.DataFrame | None, other: pd.DataFrame | None, seed: int) -> str:
-    """Return the paired difference of macro-F1 to other answers, with its interval; empty where there is none."""
-    if found is None or other is None:
+    """Return macro-F1 less that of other answers to the same examples, with its interval; empty where there are none.
+
+    The label set is that of the gold labels.
+    """
+    if found is None or other is None or not found.gold.equals(other.gold):
         return ""
-    labels = sorted(set(found.gold))
-    lead = difference(list(found.gold), list(other.answer), list(found.answer), labels, seed=seed)
+    golds = found.gold.tolist()
+    lead = difference(golds, other.answer.tolist(), found.answer.tolist(), sorted(set(golds)), seed=seed)
     return f"{lead.macro_f1:+.3f} [{lead.interval[0]:+.2f}, {lead.interval[1]:+.2f}]"
 
 

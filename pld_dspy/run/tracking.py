@@ -163,7 +163,10 @@ class MLflowRecorder(Recorder):
         self._send(lambda client, run_id: register_prompt(client, run_id, name, text, value, tags))
 
     def describe(self, html: str) -> None:
-        """Show the page as the description of the run, if it is the compile's own; MLflow cuts very long ones."""
+        """Show the page as the description of the run, of which MLflow keeps 8,000 characters.
+
+        A run of the user's keeps its own description.
+        """
         if self._owned:
             self._send(lambda client, run_id: client.set_tag(run_id, DESCRIPTION, html))
 

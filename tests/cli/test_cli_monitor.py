@@ -63,11 +63,12 @@ def test_answers_that_the_run_no_longer_keeps_are_not_compared(done: Path) -> No
 
 def test_the_program_is_asked_where_that_is_wanted_and_once(done: Path, student: dspy.LM) -> None:
     rows = [{**row, "topic": label} for row, label in zip(LIKE[:8], ["food"] * 3 + [None] * 5, strict=True)]
-    ask = ("monitor", "run", "--data", table(rows), "--ask", "--json")
+    ask = ("monitor", "run", "--data", table(rows), "--ask")
 
-    found, again = (json.loads(run(*ask).stdout) for _ in range(2))
+    found, again = (json.loads(run(*ask, "--json").stdout) for _ in range(2))
 
     assert found == again
+    assert re.search(r"in the run \(n = 16\).* now \(n = 8\)", run(*ask).stdout)
     assert len(calls(student)) == 8
     assert found["labels"] == {"food": [8, 4], "sport": [8, 4]}
     assert (found["labelled"], found["right"]) == (3, 3)

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -12,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 import pytest
+from browser import load, needs_chromium
 from test_report import EVIL, LABELS, make_result, write_run
 
 from pld_dspy.errors import DataError
@@ -25,8 +25,6 @@ from pld_dspy.release.trail import read_trail
 from pld_dspy.rules import MicroRule, RuleSet
 from pld_dspy.run.folder import RunFolder
 from pld_dspy.run.result import PLDResult
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="module")
@@ -389,15 +387,8 @@ def test_flips_are_looked_up_anew_when_a_recheck_has_changed_the_rules(finished:
     assert asked == [4, 2]
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
+@needs_chromium
 def test_the_script_runs_under_the_policy_of_the_page(reader: Reader, tmp_path: Path) -> None:
-    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'browser'}"]
-    found = subprocess.run(
-        [*command, "--enable-logging=stderr", "--dump-dom", reader.server.url],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
+    found = load(reader.server.url, tmp_path / "browser", "--enable-logging=stderr")
     assert found.stdout.count('draggable="true"') == 4
     assert "CONSOLE" not in found.stderr  # no error, and nothing that the policy refused

@@ -11,13 +11,11 @@ from pathlib import Path
 
 import pytest
 import requests
+from browser import load, needs_chromium
 from tasks import compiled, leaning_lm, pld, student
 
 from pld_dspy.run.folder import RunFolder
 from pld_dspy.run.tracking import client_of, find_run
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-SILENT = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
 
 
 @pytest.fixture
@@ -47,7 +45,7 @@ def server(empty_store: Path, tmp_path: Path) -> Iterator[str]:
         process.wait(20)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
+@needs_chromium
 def test_the_page_of_a_run_shows_scores_rules_and_data(server: str, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     optimizer = pld(folder.path, tracking=server)
@@ -57,14 +55,7 @@ def test_the_page_of_a_run_shows_scores_rules_and_data(server: str, tmp_path: Pa
     assert run.info.status == "FINISHED"
     assert "rules.yaml" in {one.path for one in client.list_artifacts(run.info.run_id)}
     page = f"{server}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
-    browser = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", *SILENT, f"--user-data-dir={tmp_path}/b"]
-    found = subprocess.run(
-        [*browser, "--virtual-time-budget=20000", "--dump-dom", page],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
+    found = load(page, tmp_path / "browser", "--virtual-time-budget=20000")
     figures = optimizer.result.test
     for shown in (
         f"<td>{figures.baseline.macro_f1:.3f}</td><td>{figures.compiled.macro_f1:.3f}</td>",  # the description

@@ -28,7 +28,7 @@ from pld_dspy.release.served import CompiledProgram
 from pld_dspy.release.signature import read_signature
 from pld_dspy.run.folder import RunFolder
 from pld_dspy.run.result import PLDResult
-from pld_dspy.run.tracking import find_run
+from pld_dspy.run.tracking import DESCRIPTION, find_run
 
 CANARY = "canary-5e3d-q8"
 
@@ -81,7 +81,7 @@ def test_a_calibrated_compile_tells_what_it_answers(recorded: Recorded) -> None:
 
 
 def test_the_page_of_a_run_describes_it(recorded: Recorded) -> None:
-    described, found = recorded.run.data.tags["mlflow.note.content"], recorded.result
+    described, found = recorded.run.data.tags[DESCRIPTION], recorded.result
     calibrated = found.calibration.compiled.calibrated.score.macro_f1
     for part in ("test, calibrated", f"{calibrated:.3f}", *(rule.id for rule in found.rules.rules)):
         assert part in described

@@ -18,7 +18,7 @@ import mlflow
 from mlflow.tracking import fluent
 
 from pld_dspy.errors import DataError
-from pld_dspy.run.tracking import COMPILE_TAG, MLflowRecorder, Recorder, recorder_for
+from pld_dspy.run.tracking import COMPILE_TAG, DESCRIPTION, MLflowRecorder, Recorder, recorder_for
 
 
 @pytest.fixture
@@ -116,6 +116,7 @@ def test_an_active_run_is_joined_and_left_open(uri: str) -> None:
     with mlflow.start_run(run_name="outer") as outer:
         with recorder.run("first"):
             recorder.params({"seed": 1})
+            recorder.describe("<p>of the compile</p>")
         assert mlflow.active_run().info.run_id == outer.info.run_id
         with recorder.run("second"):
             recorder.params({"seed": 2})
@@ -125,6 +126,7 @@ def test_an_active_run_is_joined_and_left_open(uri: str) -> None:
     assert by_name["outer"].info.status == "FINISHED"
     assert by_name["outer"].data.params == {"seed": "1"}
     assert by_name["outer"].data.tags[COMPILE_TAG] == "first"
+    assert DESCRIPTION not in by_name["outer"].data.tags, "the run is the user's, and so is its description"
     assert by_name["second"].data.params == {"seed": "2"}
     assert by_name["second"].data.tags["mlflow.parentRunId"] == outer.info.run_id
 
