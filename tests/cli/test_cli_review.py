@@ -4,6 +4,7 @@ import signal
 import threading
 import urllib.request
 import webbrowser
+from collections.abc import Iterator
 from pathlib import Path
 
 import dspy
@@ -16,6 +17,15 @@ from pld_dspy.rules import read_yaml, write_yaml
 from pld_dspy.run.result import PLDResult
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A process that a script started in the background ignores Ctrl+C, and would serve for ever."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_the_page_is_served_until_the_command_is_interrupted(
     done: Path, student: dspy.LM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
