@@ -109,9 +109,13 @@ class Calibration(Record):
 
     @property
     def weighs(self) -> bool:
-        """Whether the compiled program weighs precedents: they pay out of fold."""
+        """Whether the compiled program weighs precedents: out of fold they gain something.
+
+        Unlike offsets, they need not be sure to: their weights are few and shrunk, and with few labels, where they
+        help most, no gain is sure.
+        """
         weighed = self.compiled_weighed
-        return weighed is not None and weighed.gain is not None and weighed.gain.pays
+        return weighed is not None and weighed.gain is not None and weighed.gain.macro_f1 > 0
 
     @property
     def students(self) -> dict[str, StudentCalibration]:

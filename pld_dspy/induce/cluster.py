@@ -18,6 +18,8 @@ Ints: TypeAlias = NDArray[np.int64]
 Clusterer: TypeAlias = Callable[[Floats], Ints]
 """n x d unit vectors -> n cluster numbers, -1 for noise."""
 
+FEW = 8
+"""So few micro-rules of a label stay apart: one rule of all of them says less than each does (docs/results.md)."""
 JUDGED = 1000
 """Most points by which average linkage compares numbers of clusters."""
 SMALLEST = 3
@@ -29,10 +31,10 @@ CELLS = 1000
 
 
 def hdbscan(vectors: Floats) -> Ints:
-    """HDBSCAN (Campello et al. 2013); the smallest cluster grows with the square root of n."""
+    """HDBSCAN (Campello et al. 2013); the smallest cluster grows with the square root of n. A ``FEW`` stay apart."""
+    if len(vectors) <= FEW:
+        return np.arange(len(vectors))
     smallest = max(2, round(np.sqrt(len(vectors)) / 2))
-    if len(vectors) < 2 * smallest:
-        return np.zeros(len(vectors), dtype=np.int64)
     return np.asarray(HDBSCAN(min_cluster_size=smallest, min_samples=1, copy=True).fit_predict(vectors))
 
 

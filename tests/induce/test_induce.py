@@ -24,7 +24,7 @@ from tasks import (
 
 from pld_dspy.errors import DataError
 from pld_dspy.induce import draft as drafts_module
-from pld_dspy.induce.cluster import dbscan, hdbscan
+from pld_dspy.induce.cluster import FEW, dbscan, hdbscan
 from pld_dspy.induce.groups import Cluster, ClusterCheck, groups_of_label, merge_groups, one_line
 from pld_dspy.induce.induce import Induction, induce
 from pld_dspy.induce.induce_config import InduceConfig
@@ -91,6 +91,13 @@ def test_every_label_keeps_a_rule_whatever_the_clusterer_says(clusterer):
     assert {label for rule in found.rules for label in rule.labels} == set(LABELS)
     placed = [one for rule in found.rules for one in rule.support]
     assert sorted(placed + found.noise) == sorted(record.example_id for record in records)
+
+
+def test_a_few_micro_rules_of_a_label_stay_apart_unless_they_say_the_same():
+    assert hdbscan(np.eye(FEW)).tolist() == list(range(FEW))
+    records = [micro_rule(f"m{i}", f"t{i}", "spam", word) for i, word in enumerate(["winner", "lottery", "winner"])]
+    found = induced([*records, micro_rule("w", "t", "work", "minutes")])
+    assert [rule.support for rule in found.rules] == [("m0", "m2"), ("m1",), ("w",)]
 
 
 def test_a_rare_label_is_not_merged_into_a_frequent_one():
