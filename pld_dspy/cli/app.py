@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import DataError, PLDError, RunError, without_secrets
+from .ask import ask
 from .baselines import baselines
 from .compile import compile_command, demo
 from .effects import effects
@@ -68,6 +69,7 @@ app = typer.Typer(
 app.command("compile")(compile_command)
 app.command("search")(search_command)
 for command in (
+    ask,
     baselines,
     demo,
     effects,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Annotated
 
@@ -27,6 +28,7 @@ def evaluate(
         ),
     ] = None,
     slices: SliceColumns = None,
+    wrong: Annotated[bool, typer.Option("--wrong", help="List the examples that are answered wrong.")] = False,
     baseline: Annotated[bool, typer.Option("--baseline", help="Score the unchanged student.")] = False,
     require_signature: RequireSignature = False,
     as_json: AsJson = False,
@@ -38,7 +40,7 @@ def evaluate(
     """Score a finished run's program, on labelled rows or on its own test split."""
     from ..release import signature
     from .finished_run import FinishedRun
-    from .printing import abstention_line, console, print_score, print_slices, print_unchecked
+    from .printing import abstention_line, console, print_score, print_slices, print_unchecked, print_wrong
     from .run_spec import ModelSpec
 
     with stdout_to_stderr():
@@ -58,6 +60,7 @@ def evaluate(
             evaluation = finished.evaluate(program, examples, model, bar.update)
         by_value = finished.slices(columns, examples, evaluation)
         answered = finished.answered(examples, evaluation) if calibrated else None
+        missed = finished.wrong(examples, evaluation) if wrong else []
     if as_json:
         found = evaluation.score.model_dump(include={"macro_f1", "accuracy", "n", "failures", "per_label"})
         found["calibrated"] = calibrated
@@ -66,6 +69,8 @@ def evaluate(
             found["abstention"] = {"wanted": wanted, "threshold": threshold, **answered.model_dump()}
         if by_value:
             found["slices"] = {column: [row.model_dump() for row in rows] for column, rows in by_value.items()}
+        if wrong:
+            found["wrong"] = [dataclasses.asdict(one) for one in missed]
         found["seconds"] = round(sum(answer.seconds for answer in evaluation.answers), 2)
         typer.echo(json.dumps(found))
         return
@@ -75,5 +80,7 @@ def evaluate(
     print_score(console(), evaluation.score)
     for column, rows in by_value.items():
         print_slices(console(), column, rows)
+    if wrong:
+        print_wrong(console(), missed)
     if answered is not None:
         typer.echo(abstention_line(finished.calibration, answered))

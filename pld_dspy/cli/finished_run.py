@@ -38,10 +38,20 @@ from ..student.evaluator import Evaluation, Evaluator
 from ..student.frames import with_frame
 from ..task.checks import check_examples
 from ..task.tables import column_texts, examples, read_rows
-from ..task.task import Task
+from ..task.task import Task, example_id
 from .run_spec import ModelSpec, RunSpec
 
 _File = TypeVar("_File", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """An example that was answered wrong; a failed call has no answer (None)."""
+
+    example: str  # its id, or its row
+    gold: str
+    answer: str | None
+    text: str
 
 
 @dataclass(frozen=True)
@@ -215,6 +225,15 @@ class FinishedRun:
             name: score_slices(values, golds, evaluation.labels, labels, seed=self.spec.seed)
             for name, values in columns.items()
         }
+
+    def wrong(self, examples: Sequence[dspy.Example], evaluation: Evaluation) -> list[Wrong]:
+        """Return the examples that were answered wrong, in their order."""
+        rows = enumerate(zip(examples, self.task.golds(examples), evaluation.labels, strict=True))
+        return [
+            Wrong(example_id(example, row), gold, answer, self.task.text(example))
+            for row, (example, gold, answer) in rows
+            if gold != answer
+        ]
 
     def answered(self, examples: Sequence[dspy.Example], evaluation: Evaluation) -> Answered | None:
         """Return how much is answered with the run's threshold; None without a threshold or a wanted error rate."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import AsJson, RunArgument
+from .options import RunArgument
 from .streams import escape_control_characters
 
 
@@ -15,7 +15,7 @@ def lint(
     run: RunArgument,
     *,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if anything is found.")] = False,
-    as_json: AsJson = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list of findings and nothing else.")] = False,
 ) -> None:
     """List what a person should look at in the rules of a run's rules.yaml; no model is asked."""
     from ..audit.lint import lint_learned

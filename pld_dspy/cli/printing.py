@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import textwrap
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +27,10 @@ from .streams import escape_control_characters
 if TYPE_CHECKING:
     from ..compile.estimate import Estimate
     from ..release.recheck import SplitRecheck
+    from .finished_run import Wrong
+
+SHOWN = 70
+"""Characters of an example's text that a table shows."""
 
 
 def console() -> Console:
@@ -103,6 +109,15 @@ def print_slices(out: Console, column: str, slices: Sequence[Slice]) -> None:
     out.print(table)
 
 
+def print_wrong(out: Console, wrong: Sequence[Wrong]) -> None:
+    """Print the examples that were answered wrong."""
+    table = table_of(["example", "gold", "answer", "text"])
+    for one in wrong:
+        cells = (one.example, one.gold, one.answer or NO_ANSWER, shortened(one.text))
+        table.add_row(*map(escape_control_characters, cells))
+    out.print(table)
+
+
 def print_recheck(out: Console, split: str, found: SplitRecheck) -> None:
     """Print what edits of the rules did on one split: the difference, the answers that changed, large changes of F1."""
     before, after = found.before.score, found.after.score
@@ -111,16 +126,26 @@ def print_recheck(out: Console, split: str, found: SplitRecheck) -> None:
         f"{before.accuracy:.3f} -> {after.accuracy:.3f}; {after.n} examples, {after.failures} failed.",
         soft_wrap=True,
     )
-    if found.flips:
-        table = table_of(["example", "gold", "before", "after", "", "edited rules about these labels"])
+    if found.difference.rests_on_few:
+        out.print("So few answers changed that the interval is too narrow: go by the p-value.")
+    if not found.flips:
+        out.print("No answer changed.")
+    else:
+        verdicts = Counter(flip.verdict for flip in found.flips)
+        right, wrong = verdicts["now right"], verdicts["now wrong"]
+        out.print(f"Changed answers: {len(found.flips)}, {right} now right, {wrong} now wrong.")
+        table = table_of(["example", "gold", "before", "after", "", "edited rules about these labels", "text"])
         for flip in found.flips:
             cells = (flip.example, flip.gold, flip.before or NO_ANSWER, flip.after or NO_ANSWER, flip.verdict)
-            table.add_row(*map(escape_control_characters, (*cells, ", ".join(flip.rules))))
+            table.add_row(*map(escape_control_characters, (*cells, ", ".join(flip.rules), shortened(flip.text))))
         out.print(table)
-    else:
-        out.print("No answer changed.")
     for label, (old, new) in found.large.items():
         out.print(escape_control_characters(f"F1 of {label}: {old:.3f} -> {new:.3f}"), soft_wrap=True)
+
+
+def shortened(text: str) -> str:
+    """Return the beginning of a text, on one line."""
+    return textwrap.shorten(text, SHOWN, placeholder=" ...")
 
 
 def print_unchecked(run: Path) -> None:

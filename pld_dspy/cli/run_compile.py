@@ -53,7 +53,8 @@ def run_compile(
     with dspy.context(lm=spec.student.lm(), adapter=adapter):
         pld.compile(student, teacher=teacher and teacher.lm(), resume=not run.fresh, **arguments)
     folder = RunFolder(pld.run_dir)
-    append(folder.path, "compiled")
+    what = "updated" if spec.more else "transferred" if spec.rules_of else "compiled"
+    append(folder.path, what, **({"rules_of": spec.rules_of} if spec.rules_of else {}))
     page = write_report(folder.path)
     record_finished(folder.path, pld.tracking)
     print_result(out, PLDResult.load(folder.path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,6 +32,7 @@ def sign(
 ) -> None:
     """Sign a finished run as it is now, or check whether a signature still holds."""
     from ..release import signature
+    from ..release.trail import read_acceptances
     from ..run.folder import RunFolder
     from ..run.result import PLDResult
 
@@ -41,7 +43,7 @@ def sign(
         typer.echo(_figures(result))
         if worse := _worse_on(result):
             typer.echo(f"Warning: signed although the unchanged student is better on {' and '.join(worse)}.")
-        typer.echo(escape_control_characters(_accepted(result, signed)))
+        typer.echo(escape_control_characters(_accepted(result, signed, {name for name, _ in read_acceptances(run)})))
         # The folder does not say where: one from elsewhere would name the server that is called.
         if tracking != "none" and RunFolder(run).settings().get("tracked"):
             _mark(run, None if tracking == "mlflow" else tracking)
@@ -71,13 +73,20 @@ def _worse_on(result: PLDResult) -> list[str]:
     return [split for split, one in pairs.items() if one is not None and one.compiled.macro_f1 < one.baseline.macro_f1]
 
 
-def _accepted(result: PLDResult, signed: Signature) -> str:
-    """Return how many rules were accepted by whom and, in a second line, which were not."""
+def _accepted(result: PLDResult, signed: Signature, reworded: Collection[str]) -> str:
+    """Return how many rules were accepted by whom and, in a second line, which were not.
+
+    ``reworded`` are the ids of rules that were accepted with any text.
+    """
     counts = Counter(signed.accepted.values())
-    said = f"{len(signed.accepted)} of {len(result.rules)} rules were accepted on the review page"
+    said = f"Accepted on the review page: {len(signed.accepted)} of {len(result.rules)} rules"
     said += "".join(f", {n} by {name}" for name, n in counts.items()) + "."
     left = [rule.id for rule in result.rules.rules if rule.id not in signed.accepted]
-    return said + (f"\nWarning: accepted by nobody, and signed all the same: {', '.join(left)}." if left else "")
+    if not left:
+        return said
+    said += f"\nWarning: accepted by nobody as they are now, and signed all the same: {', '.join(left)}."
+    before = [name for name in left if name in reworded]
+    return said + (f" Of these, accepted in other words before: {', '.join(before)}." if before else "")
 
 
 def _mark(run: Path, uri: str | None) -> None:

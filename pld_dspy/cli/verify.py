@@ -35,8 +35,7 @@ def verify(
     if api_key_env and not key:
         raise DataError(f"The environment variable {api_key_env} is not set. Put the API key in it.")
     golden = golden_of(bundle, n)
-    if changed := changed_files(bundle, read_bundle(bundle)[0]):
-        typer.echo(escape_control_characters(f"Changed since the export: {', '.join(changed)}."))
+    changed = changed_files(bundle, read_bundle(bundle)[0])
     if student is not None:
         served = ModelSpec(spec=student)
         served.check()
@@ -51,5 +50,7 @@ def verify(
         line = f"{one.split} {one.id}: scored {one.scored}, now {one.answer} ({one.text[:80]!r})"
         typer.echo(escape_control_characters(line))
     typer.echo(f"{len(found) - len(differing)} of {len(found)} answers are as scored.")
+    if changed:
+        typer.echo(escape_control_characters(f"Changed since the export: {', '.join(changed)}."))
     if differing or changed:
         raise typer.Exit(1)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+import dspy
+
+from ..induce.cluster import FEW
 from ..resolve.resolve_config import ResolveConfig
 from ..search.search_config import SearchConfig
-from ..task.splits import Splits
 from ..task.task import Task
 
 Auto = Literal["light", "medium", "heavy"]
@@ -25,10 +28,10 @@ class _Level(NamedTuple):
 LEVELS = {"light": _Level(8, 4, 0), "medium": _Level(24, 10, 0), "heavy": _Level(48, 20, 2)}
 
 
-def expected_rules(task: Task, splits: Splits) -> int:
-    """Return about how many rules induction makes: the square root of a label's examples, label by label."""
-    sizes = Counter(label for gold in task.golds(splits.train) for label in task.labels_of(gold))
-    return sum(math.ceil(math.sqrt(size)) for size in sizes.values())
+def expected_rules(task: Task, examples: Sequence[dspy.Example]) -> int:
+    """Return about how many rules induction makes: the square root of a label's examples, or as many if a ``FEW``."""
+    sizes = Counter(label for gold in task.golds(examples) for label in task.labels_of(gold))
+    return sum(size if size <= FEW else math.ceil(math.sqrt(size)) for size in sizes.values())
 
 
 def settle(

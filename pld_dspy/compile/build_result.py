@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import dspy
 import numpy as np
@@ -19,10 +19,10 @@ from ..search.search_result import Insight
 from ..student.evaluator import Evaluation
 from ..task.task import example_id
 from .context import FEW_EXAMPLES, CompileContext, Pair
-from .updating import update_notes
+from .updating import listed, update_notes
 
 INDUCED = ("about_format", "suspects_dropped", "suspects_down_weighted", "in_parts", "labels_without_rule")
-SUSPECTS_SHOWN, FAILURES_SHOWN = 5, 20
+SUSPECTS_SHOWN = 5
 
 
 def build_result(context: CompileContext, compiled: dspy.Module) -> PLDResult:
@@ -115,7 +115,7 @@ def _notes(context: CompileContext) -> Iterator[str]:
     yield from failure_notes(context)
     unexplained = context.explanations.unexplained
     if context.teacher is not None and unexplained and "explain" not in context.ledger.stopped:
-        yield f"The teacher gave no usable micro-rule for {_listed(unexplained)} ({len(unexplained)} in all)."
+        yield f"The teacher gave no usable micro-rule for {listed(unexplained)} ({len(unexplained)} in all)."
     if context.teacher is None and not context.new:
         yield _without_teacher(context)
     if induction.fallbacks:
@@ -155,14 +155,10 @@ def failure_notes(context: CompileContext) -> Iterator[str]:
         errors |= {f"{split} {example_id(examples[row], row)}": error for row, error in failed.items()}
     if errors:
         yield (
-            f"Not answered by the student's model, at least under one prompt, and wrong there: {_listed(errors)} "
-            f"({len(errors)} in all). First causes: {_listed(dict.fromkeys(errors.values()), most=2)}. Mend the cause, "
+            f"Not answered by the student's model, at least under one prompt, and wrong there: {listed(errors)} "
+            f"({len(errors)} in all). First causes: {listed(dict.fromkeys(errors.values()), most=2)}. Mend the cause, "
             "or leave these examples out."
         )
-
-
-def _listed(names: Collection[str], *, most: int = FAILURES_SHOWN) -> str:
-    return ", ".join([*names][:most]) + (", ..." if len(names) > most else "")
 
 
 def _search_notes(context: CompileContext) -> Iterator[str]:

@@ -132,7 +132,7 @@ def estimate(
         stages=stages,
         money=_money(stages, budget, models),
         budget=budget,
-        warnings=_warnings(len(splits.val), expected_rules(task, splits), search, budget),
+        warnings=_warnings(len(splits.val), expected_rules(task, rows), search, budget),
     )
 
 

@@ -96,7 +96,7 @@ def check_inputs(
         teacher, rationales = None, source.folder.micro_rules
     instructions = strip_rules(dict(student.named_predictors())[task.predictor].signature.instructions)
     asked = Teacher.of(teacher, task=instructions)
-    expected = expected_rules(task, splits)
+    expected = expected_rules(task, new or splits.train)
     search, resolve = settle(auto, search or SearchConfig(), resolve, rules=expected, has_teacher=asked is not None)
     context = CompileContext(
         student=student,

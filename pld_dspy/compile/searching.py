@@ -53,7 +53,7 @@ def search_rules(context: CompileContext, *, progress: Progress, storage: str | 
             progress.bar.update(len(search.trials))
             context.searched = search.run()
         if context.new:
-            context.searched = released(context, context.searched)
+            context.searched = released(context, context.searched, calibrated=calibrated)
         context.unchanged = context.searched.baseline
         if space.pinned:  # the search began with these; the unchanged student was asked before it
             val, evaluator = context.splits.val, context.evaluator

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..rules import Rule, RuleSet
 from ..run.result import PLDResult
-from ..scoring.difference import difference
+from ..scoring.difference import Difference, difference
 from ..search.search_result import SearchResult
+from ..student.redecide import searched_answers
 
 if TYPE_CHECKING:
     from .context import CompileContext
+
+NAMES_SHOWN = 20
 
 
 def holding(context: CompileContext, pool: Sequence[Rule]) -> list[Rule]:
@@ -29,12 +32,22 @@ def holding(context: CompileContext, pool: Sequence[Rule]) -> list[Rule]:
     return [rule.model_copy(update={"pin": True}) for rule in held] + [rule for rule in pool if rule.id not in known]
 
 
-def released(context: CompileContext, found: SearchResult) -> SearchResult:
+def released(context: CompileContext, found: SearchResult, *, calibrated: bool) -> SearchResult:
     """Return what the search found, with the pins that people set and with the bench of the run.
 
-    What the run's search says beside its list stays true of the list alone.
+    A list that somebody may have signed is not changed for a gain that may be chance: new rules stand behind it only if
+    they pay on validation. What the run's search says beside its list stays true of the list alone.
     """
     assert context.source is not None
+    gain = _gain(context, found.best, calibrated=calibrated)
+    if gain and context.earlier and found.best and not gain.pays:
+        held = {rule.id for rule in context.earlier.rules}
+        tried = ", ".join(rule.id for rule in found.best.rules if rule.id not in held)
+        context.notes.append(
+            f"The search's best list had new rules ({tried}), but on validation they gain {gain}: not more than their "
+            "standard error. They stay on the bench."
+        )
+        found = replace(found, best=context.earlier, objective=found.trials[0].objective or 0.0)
     pins, listed = {rule.id for rule in context.policy.pinned}, found.best or RuleSet()
     used, before = {rule.id for rule in listed.rules}, PLDResult.load(context.source.path)
     context.pool, rules = (
@@ -50,6 +63,25 @@ def released(context: CompileContext, found: SearchResult) -> SearchResult:
     )
 
 
+def _gain(context: CompileContext, best: RuleSet | None, *, calibrated: bool) -> Difference | None:
+    """Return macro-F1 on validation of the best list less that of the run's; None if that is not what is maximized."""
+    val, evaluator, task = context.splits.val, context.evaluator, context.task
+    same = not context.earlier or not best or best.digest == context.earlier.digest
+    if same or evaluator.objective.name != "macro_f1":
+        return None
+    answers = (
+        searched_answers(rules, val, evaluator, stage="search", calibrated=calibrated)
+        for rules in (context.earlier, best)
+    )
+    old, new = ([task.read(one.outputs) for one in some] for some in answers)
+    return difference(task.golds(val), old, new, task.labels, seed=context.seed)
+
+
+def listed(names: Collection[str], *, most: int = NAMES_SHOWN) -> str:
+    """Return the first names, with dots where there are more."""
+    return ", ".join([*names][:most]) + (", ..." if len(names) > most else "")
+
+
 def update_notes(context: CompileContext) -> Iterator[str]:
     """Yield what became of the new examples, what that changed, and what it cost."""
     source, found = context.source, context.induction
@@ -60,15 +92,14 @@ def update_notes(context: CompileContext) -> Iterator[str]:
     behind = {name for rule in made for name in rule.support}
     chosen = {rule.id for rule in (context.rules or RuleSet()).rules}
     left = len(context.new) - len(placed | behind)
-    joined = ", ".join(f"{name} (+{len(names)})" for name, names in found.joined.items())
+    joined = ", ".join(f"{name} (+{len(names)}: {listed(names)})" for name, names in found.joined.items())
     ids = ", ".join(f"{rule.id} ({'chosen' if rule.id in chosen else 'on the bench'})" for rule in made)
     yield (
         f"New examples for the rules of {source.path.name}: {len(context.new)}. Joined a rule of the run: "
         f"{len(placed)}{f', {joined}' if joined else ''}. Gave new rules: {len(behind)}{f', {ids}' if ids else ''}."
         f"{f' Without a rule: {left}.' if left else ''}"
     )
-    listed = context.earlier or RuleSet()
-    if listed.digest == (context.rules or RuleSet()).digest:
+    if (context.earlier or RuleSet()).digest == (context.rules or RuleSet()).digest:
         yield "The list of rules stays as it was in the run."
     else:
         pairs = [context.validation, context.test]
@@ -77,6 +108,8 @@ def update_notes(context: CompileContext) -> Iterator[str]:
             golds, task = context.task.golds(rows), context.task
             gain = difference(golds, old.labels, pair[1].labels, task.labels, seed=context.seed)
             yield f"Macro-F1 on {name} against the list of the run: {old.score.macro_f1:.3f} before, {gain}."
+    if context.splits.test:
+        yield "The run had scored the test split already. What is decided by looking at it again, it cannot judge."
     spent = sum(cost.calls for (role, _), cost in context.ledger.spent.items() if role == "student")
     reused = sum(context.ledger.carried.values())
     yield f"Student calls for this: {spent:,}; answers taken over from the run: {reused:,}."

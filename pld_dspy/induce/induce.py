@@ -240,8 +240,9 @@ def diagnosis(counts: Mapping[str, int], findings: Mapping[str, Sequence[str]], 
     if without_rule:
         said.append(f"no rule for {_listed(without_rule)}")
     old = counts["micro_rules"] - counts["new"]
-    given = f"{counts['new']} new micro-rules, beside {old} of the run," if counts["new"] else f"{old} micro-rules"
-    size = f"{given} gave {counts['rules']} rules, the largest from {counts['largest']}"
+    beside = f"{counts['new']} new micro-rules, clustered with the {old} of the run, gave {counts['rules']} new rules"
+    given = beside if counts["new"] else f"{old} micro-rules gave {counts['rules']} rules"
+    size = f"{given}, the largest from {counts['largest']}"
     return f"{size}; {'; '.join(said) or 'no problem found'}."
 
 

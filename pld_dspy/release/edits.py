@@ -153,9 +153,11 @@ def _place(old: Rule | None, new: Rule | None, was: int | None, now: int | None,
 
 def _texts(old: Rule, new: Rule) -> list[str]:
     """Return in words what changed in a rule itself."""
+    reason = "its reason stays as it was" if old.text != new.text and old.reason == new.reason != "" else ""
     others = [set(rule.wordings) - {rule.text} for rule in (old, new)]
     return [
         *(["reworded"] if old.text != new.text else []),
+        *([reason] if reason else []),
         *(f"{name} changed" for name in ("labels", "support", *BY_PEOPLE) if getattr(old, name) != getattr(new, name)),
         *(["other wordings changed"] if others[0] != others[1] else []),
     ]

@@ -35,6 +35,7 @@ class Flip:
     before: str | None
     after: str | None
     rules: tuple[str, ...] = ()  # in a recheck, the edited rules about either answer, or about any
+    text: str = ""  # where ``example`` is its id
 
     @property
     def verdict(self) -> str:
@@ -112,10 +113,10 @@ class Recheck:
             )
         before, after = (self.as_delivered(split, examples, own) for own in (old, edited))
         golds = task.golds(examples)
-        rows = zip(examples, golds, before.labels, after.labels, strict=True)
+        rows = zip(examples, golds, before.labels, after.labels, self.context.texts(examples), strict=True)
         flips = [
-            Flip(example_id(example, row), gold, was, now, self._rules_about(was, now))
-            for row, (example, gold, was, now) in enumerate(rows)
+            Flip(example_id(example, row), gold, was, now, self._rules_about(was, now), text)
+            for row, (example, gold, was, now, text) in enumerate(rows)
             if was != now
         ]
         found = difference(golds, before.labels, after.labels, task.labels, seed=self.context.seed)

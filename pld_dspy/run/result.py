@@ -50,7 +50,7 @@ class PLDResult(BaseModel):
         searched: what the search chose, where resolving changed it afterwards; else None.
         instructions: the full instructions of the predictor that has the rules.
         validation: scores on the data that the rules were chosen on; optimistic for that reason.
-        test: scores on examples that no stage saw; None without a test set.
+        test: scores on examples that no stage learned or chose from; None without a test set.
         costs: "student" and "teacher" -> stage -> cost.
         seconds: stage -> wall seconds; "search_own_code" is the part of the search that did not wait for answers.
         calibration: offsets and temperatures of both students, and what they change; None where none were wanted, or

@@ -45,6 +45,14 @@ class Difference(Record):
         return (self.interval[1] - self.interval[0]) / (2 * 1.96)
 
     @property
+    def rests_on_few(self) -> bool:
+        """Whether so few answers differ that the interval leaves out 0 while the test finds no more than chance.
+
+        Of a handful of differing answers the bootstrap draws too little variety: go by the p-value then.
+        """
+        return self.p_value >= 0.05 and not self.interval[0] <= 0 <= self.interval[1]
+
+    @property
     def pays(self) -> bool:
         """Whether the difference is over its standard error, about a fourth of the interval.
 

@@ -42,12 +42,19 @@ def redecide_to_match_gold(
     return redecide(answers, matching_offsets(answers, examples, evaluator.task), evaluator)
 
 
+def searched_answers(
+    rules: RuleSet | None, examples: Sequence[dspy.Example], evaluator: Evaluator, *, stage: str, calibrated: bool
+) -> list[Answer]:
+    """Return the student's answers to ``examples`` as a search takes them: redecided to match gold if calibrated."""
+    answers = evaluator.answers(rules, examples, stage=stage)
+    return redecide_to_match_gold(answers, examples, evaluator) if calibrated else answers
+
+
 def objective_of(
     rules: RuleSet | None, examples: Sequence[dspy.Example], evaluator: Evaluator, *, stage: str, calibrated: bool
 ) -> float:
-    """Return the objective of the student's answers to ``examples``, redecided to match gold where ``calibrated``."""
-    answers = evaluator.answers(rules, examples, stage=stage)
-    return evaluator.value(examples, redecide_to_match_gold(answers, examples, evaluator) if calibrated else answers)
+    """Return the objective of :func:`searched_answers`."""
+    return evaluator.value(examples, searched_answers(rules, examples, evaluator, stage=stage, calibrated=calibrated))
 
 
 def matching_offsets(answers: Sequence[Answer], examples: Sequence[dspy.Example], task: Task) -> Offsets:

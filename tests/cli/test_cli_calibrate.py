@@ -92,6 +92,11 @@ class TestCalibrate:
         assert "validation: macro-F1 1.000" in shown
         assert "No answer changed." in shown
         assert PLDResult.load(folder.path).calibration.compiled.calibrated is None
+        asked = run("ask", "run", rows_of("val")[4]["text"]).stdout
+        assert asked == (
+            "topic: food\nconfidence: 1.00\nthe student's probabilities: food 0.60, sport 0.40\n"
+            "precedent val-4: food, similarity 1.00\n"
+        )
 
     def test_a_damaged_calibration_is_refused(self, calibrated: str) -> None:
         Path("run/calibration.json").write_text('{"labels": ["food"], "values": []}', encoding="utf-8")

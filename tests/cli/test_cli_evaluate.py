@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -62,6 +63,18 @@ class TestEvaluate:
         result = run("evaluate", "run", "--data", "more.jsonl", "--json")
 
         assert json.loads(result.stdout)["accuracy"] == 0.5
+
+    def test_what_is_answered_wrong_is_listed_where_that_is_wanted(self, done: Path) -> None:
+        rows = [{"topic": "sport", "text": "The goal."}, {"topic": "sport", "text": f"Soup {'and soup ' * 30}"}]
+        (done / "more.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+        options = ("evaluate", "run", "--data", "more.jsonl", "--wrong")
+
+        [wrong] = json.loads(run(*options, "--json").stdout)["wrong"]
+        shown = run(*options).stdout
+
+        assert wrong == {"example": "row-1", "gold": "sport", "answer": "food", "text": rows[1]["text"]}
+        assert re.search(r"row-1 +sport +food +Soup and soup .+ \.\.\.", shown), shown
+        assert "row-0" not in shown
 
     def test_nothing_is_asked_twice(self, done: Path, student: dspy.LM) -> None:
         first = run("evaluate", "run", "--json")

@@ -92,7 +92,7 @@ def test_a_file_that_was_changed_after_the_export_is_a_difference(done: Path) ->
         found = run("verify", "bundle", "--api-base", address(server), "--n", "1")
 
     assert found.exit_code == 1
-    assert found.stdout.startswith("Changed since the export: client.py, request.json.\n")
+    assert found.stdout.endswith("Changed since the export: client.py, request.json.\n")
 
 
 def test_a_server_that_refuses_ends_in_one_line(done: Path) -> None:

@@ -55,6 +55,8 @@ def test_every_answer_that_changes_is_shown_and_the_version_before_is_kept(done:
     assert "accuracy 1.000 -> 0.625; 8 examples, 0 failed" in shown
     for line in ("val-0     food    food     sport   now wrong", "val-6     sport   sport    food    now wrong"):
         assert f"{line}   mine, sport-1" in shown
+    assert "Changed answers: 3, 0 now right, 3 now wrong." in shown
+    assert "A val note [0] about the soup." in shown
     assert "val-4" not in shown
     assert "F1 of sport: 1.000 -> 0.571" in shown
     assert "run/versions/1" in shown

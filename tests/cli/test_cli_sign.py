@@ -57,13 +57,18 @@ def test_a_signature_records_who_signed_what(signed: Path) -> None:
 
 def test_a_signature_says_which_rules_somebody_accepted(done: Path) -> None:
     unread = run("sign", "run", "--by", "Ann").stdout
-    assert "0 of 1 rules were accepted on the review page.\nWarning: accepted by nobody, and signed" in unread
+    assert (
+        "Accepted on the review page: 0 of 1 rules.\nWarning: accepted by nobody as they are now, and signed" in unread
+    )
     assert "MLflow" not in unread, "the compile was not tracked"
     [rule] = read_edits(RUN)[0].rules
     append(RUN, ACCEPTED, by="Zoë", rule=rule.id, text="Another text")
+    reworded = run("sign", "run", "--by", "Ann").stdout
+    assert f"Of these, accepted in other words before: {rule.id}." in reworded
+    assert "in other words" not in unread
     append(RUN, ACCEPTED, by="Bob", rule=rule.id, text=rule.text)
 
-    assert "1 of 1 rules were accepted on the review page, 1 by Bob.\n" in run("sign", "run", "--by", "Ann").stdout
+    assert "Accepted on the review page: 1 of 1 rules, 1 by Bob.\n" in run("sign", "run", "--by", "Ann").stdout
     found = read_signature(RUN)
     assert found is not None
     assert found.accepted == {"sport-1": "Bob"}

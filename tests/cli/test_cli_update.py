@@ -8,6 +8,8 @@ import yaml
 from command_line import refused, run, write_csv
 from engine import calls
 
+from pld_dspy.release.trail import read_trail
+
 UPDATE = ("update", "run", "--data", "more.csv", "--tracking", "none", "--threads", "1", "--quiet", "--trials", "1")
 MORE = [("more-0", "A kettle", "food"), ("more-1", "One kettle", "food"), ("more-2", "A referee", "sport")]
 
@@ -35,12 +37,11 @@ def test_a_run_goes_on_with_more_examples_and_is_a_run_like_any_other(done: Path
     result = run(*UPDATE, "--rationales", "more.jsonl", "--out", "new")
 
     assert result.exit_code == 0, result.output
-    assert (
-        "New examples for the rules of run: 3. Joined a rule of the run: 1, sport-1 (+1). Gave new rules: 2, food-2 "
-        in result.stdout
-    )
+    assert "for the rules of run: 3. Joined a rule of the run: 0. Gave new rules: 3, food-2 " in result.stdout
     assert f"Student calls for this: {len(calls(student))}; answers taken over from the run: " in result.stdout
     assert "Run folder: new" in result.stdout
+    line = read_trail(Path("new"))[-1]
+    assert (line.what, line.details) == ("updated", {"rules_of": "run"})
     found, there = (yaml.safe_load(Path(name, "config.yaml").read_text(encoding="utf-8")) for name in ("new", "run"))
     assert found["command"]["more"]["files"] == ["more.csv"]
     assert found["student"] == there["student"]

@@ -52,7 +52,7 @@ def test_auto_is_settled_by_the_data_and_leaves_the_settings_alone() -> None:
             for one in optimizer.estimate(student(), trainset=rows, valset=VAL).stages
             if one.stage == "search"
         )
-        for rows in (TRAIN[:12], TRAIN)
+        for rows in (TRAIN[:6], TRAIN)
     ]
     assert calls[0] < calls[1]
     assert optimizer.search == SearchConfig(trials=1)

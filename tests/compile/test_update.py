@@ -100,7 +100,8 @@ def test_new_examples_join_a_rule_or_make_one_that_is_chosen_and_nothing_is_paid
     assert not any(rule.pin for rule in every_rule(result).values())
     assert not [note for note in result.notes if "pinned" in note]
     line = said(result, "New examples for the rules of")
-    assert f": 4. Joined a rule of the run: 1, {lottery} (+1). Gave new rules: 3, {made} (chosen)." in line
+    assert f": 4. Joined a rule of the run: 1, {lottery} (+1: m303). Gave new rules: 3, {made} (chosen)." in line
+    assert said(result, "The run had scored the test split already.")
     assert said(result, "Macro-F1 on test against the list of the run: ")
     assert f"Student calls for this: {len(calls(second.student))};" in said(result, "Student calls")
     assert [one.example_id for one in read_jsonl(second.folder / "micro_rules.jsonl", MicroRule)] == [
@@ -115,7 +116,7 @@ def test_an_update_of_an_update_in_which_all_join_changes_no_list_and_asks_no_st
     assert calls(lm) == []
     assert result.rules.render() == before.rules.render()
     assert names(result.bench) == names(before.bench)
-    line = f"1 new micro-rules, beside {len(OLD) + len(NEW)} of the run, gave 0 rules, the largest from 0; 1 joined a"
+    line = f"1 new micro-rules, clustered with the {len(OLD) + len(NEW)} of the run, gave 0 new rules, the largest from"
     assert line in caplog.text
     assert ("m300", "m301", "m302", "m400") in {rule.support for rule in result.rules.rules}
     assert "The list of rules stays as it was in the run." in result.notes
@@ -144,6 +145,23 @@ def test_a_list_that_helps_nobody_stays_and_is_said_to(source, tmp_path):
     result = updated(run, tmp_path / "new", student_lm(), **FEW_CALLS)
     assert (names(result.rules.rules), names(result.bench)[:-1]) == (["all"], names(left))
     assert said(result, "The rules do not beat the unchanged student on validation: an update keeps those of the run")
+
+
+@pytest.mark.parametrize(("spoiled", "stays"), [(1, True), (0, False)])
+def test_new_rules_whose_gain_may_be_chance_leave_the_list_as_it_is(tmp_path, spoiled, stays):
+    others = [one for one in VAL if keyword(one) != "jackpot"]
+    golds = ("spam", "spam", *["work"] * spoiled)  # of mails about a jackpot, of which the new rule says spam
+    val = [*others, *(mail(500 + row, gold, "jackpot") for row, gold in enumerate(golds))]
+    source = tmp_path / "run"
+    compiled(pld(source, search=SEARCH, teacher=mail_teacher()), student_lm(), OLD, valset=val, testset=None)
+    result = updated(source, tmp_path / "new", student_lm(), valset=val, teacher=mail_teacher(), **FEW_CALLS)
+    held = PLDResult.load(source).rules
+    assert (result.rules.digest == held.digest) is stays
+    made = set(every_rule(result)) - set(every_rule(PLDResult.load(source)))
+    assert (made <= {*names(result.bench)}) is stays
+    held_back = [note for note in result.notes if note.startswith("The search's best list had new rules")]
+    assert len(held_back) == stays
+    assert all(name in held_back[0] for name in made if stays)
 
 
 def test_where_the_student_came_back_unchanged_only_new_rules_are_chosen(source, tmp_path):

@@ -61,8 +61,9 @@ def test_a_list_that_nobody_edited_has_no_changes(result: PLDResult) -> None:
 @pytest.mark.parametrize(
     ("edit", "rule", "what", "reads"),
     [
-        (lambda d: d["rules"][0].update(text="New."), "r0", "reworded", True),
-        (lambda d: d["bench"][0].update(text="New."), "r10", "reworded", False),
+        (lambda d: d["rules"][0].update(text="New."), "r0", "reworded, its reason stays as it was", True),
+        (lambda d: d["rules"][0].update(text="New.", reason=""), "r0", "reworded, reason changed", True),
+        (lambda d: d["bench"][0].update(text="New."), "r10", "reworded, its reason stays as it was", False),
         (lambda d: d["rules"].insert(0, d["rules"].pop(2)), "r2", "moved from place 3 to 1", True),
         (lambda d: d["rules"].pop(1), "r1", "removed", True),
         (lambda d: d["bench"].pop(1), "r11", "removed from the bench", False),
@@ -82,7 +83,7 @@ def test_a_list_that_nobody_edited_has_no_changes(result: PLDResult) -> None:
 def test_every_edit_is_named(result: PLDResult, edit: Edit, rule: str, what: str, *, reads: bool) -> None:
     found = said(result, edit)
     assert found.keys() == {rule}
-    assert (found[rule].what, found[rule].reads) == ((what,), reads)
+    assert (", ".join(found[rule].what), found[rule].reads) == (what, reads)
 
 
 @pytest.mark.parametrize(

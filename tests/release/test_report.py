@@ -207,7 +207,7 @@ def test_headline_is_the_test_split(page: Page) -> None:
         assert f"{figure:.3f}" in page.text
     assert f"{test.difference.macro_f1:+.3f}" in page.text
     assert "p < 0.001" in page.text
-    assert "144 test examples that no stage saw" in page.text
+    assert "144 test examples, which no stage learned or chose from" in page.text
     assert "Chosen on this data" not in page.text
 
 

@@ -156,6 +156,17 @@ def test_a_real_difference_is_significant():
     assert 0 < found.interval[0] < found.macro_f1 < found.interval[1]
 
 
+def test_a_handful_of_differing_answers_leaves_the_interval_too_narrow():
+    golds = ["a", "b"] * 40
+    worse = [*"baba", *golds[4:]]  # four answers fewer are right: by tossing coins, that happens once in eight
+    found = difference(golds, golds, worse, ("a", "b"))
+    assert found.interval[1] < 0 < 0.05 < found.p_value == pytest.approx(1 / 8, abs=0.02)
+    assert found.rests_on_few
+    more = [*"bababababa", *golds[10:]]
+    assert not difference(golds, golds, more, ("a", "b")).rests_on_few
+    assert not difference(golds, golds, golds, ("a", "b")).rests_on_few
+
+
 def test_no_difference_is_not():
     golds, old = draw(random.Random(0), 150, 0.6)
     _, other = draw(random.Random(1), 150, 0.6)
