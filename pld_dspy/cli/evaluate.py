@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from tqdm import tqdm
@@ -12,6 +12,14 @@ from tqdm import tqdm
 from .options import AsJson, RequireSignature, RunArgument, StudentServer, with_option_groups
 from .streams import escape_control_characters, silence_libraries, stdout_to_stderr
 
+if TYPE_CHECKING:
+    from ..calibrate.calibration import Answered, SavedCalibration
+    from ..student.evaluator import Evaluation
+
+LabelledRows = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Table with the program's fields as columns.", show_default="the test split"),
+]
 SliceColumns = Annotated[
     list[str] | None, typer.Option("--slice", metavar="COL", help="Also score each value of this column; repeatable.")
 ]
@@ -21,12 +29,7 @@ SliceColumns = Annotated[
 def evaluate(
     run: RunArgument,
     *,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE", help="Table with the program's fields as columns.", show_default="the run's test split"
-        ),
-    ] = None,
+    data: LabelledRows = None,
     slices: SliceColumns = None,
     wrong: Annotated[bool, typer.Option("--wrong", help="List the examples that are answered wrong.")] = False,
     baseline: Annotated[bool, typer.Option("--baseline", help="Score the unchanged student.")] = False,
@@ -62,16 +65,13 @@ def evaluate(
         answered = finished.answered(examples, evaluation) if calibrated else None
         missed = finished.wrong(examples, evaluation) if wrong else []
     if as_json:
-        found = evaluation.score.model_dump(include={"macro_f1", "accuracy", "n", "failures", "per_label"})
-        found["calibrated"] = calibrated
-        if answered is not None:
-            wanted, threshold = finished.calibration.error_rate, finished.calibration.threshold
-            found["abstention"] = {"wanted": wanted, "threshold": threshold, **answered.model_dump()}
-        if by_value:
-            found["slices"] = {column: [row.model_dump() for row in rows] for column, rows in by_value.items()}
-        if wrong:
-            found["wrong"] = [dataclasses.asdict(one) for one in missed]
-        found["seconds"] = round(sum(answer.seconds for answer in evaluation.answers), 2)
+        found = _figures(
+            evaluation,
+            calibrated=calibrated,
+            abstention=answered and _abstention(finished.calibration, answered),
+            slices={name: [row.model_dump() for row in rows] for name, rows in by_value.items()} or None,
+            wrong=[dataclasses.asdict(one) for one in missed] if wrong else None,
+        )
         typer.echo(json.dumps(found))
         return
     if finished.calibrated and not baseline:
@@ -84,3 +84,14 @@ def evaluate(
         print_wrong(console(), missed)
     if answered is not None:
         typer.echo(abstention_line(finished.calibration, answered))
+
+
+def _figures(evaluation: Evaluation, **more: Any) -> dict[str, Any]:
+    """Return the figures of a score, what more is given but for None, and the seconds that its calls took."""
+    found = evaluation.score.model_dump(include={"macro_f1", "accuracy", "n", "failures", "per_label"})
+    given = {name: value for name, value in more.items() if value is not None}
+    return {**found, **given, "seconds": round(sum(answer.seconds for answer in evaluation.answers), 2)}
+
+
+def _abstention(saved: SavedCalibration, answered: Answered) -> dict[str, Any]:
+    return {"wanted": saved.error_rate, "threshold": saved.threshold, **answered.model_dump()}
