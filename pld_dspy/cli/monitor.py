@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from .finished_run import FinishedRun
     from .new_inputs import NewInputs
 
-SHOWN = 100  # characters of an input
-
 
 @with_option_groups
 def monitor(
@@ -35,7 +33,7 @@ def monitor(
     ],
     label_next: Annotated[int, typer.Option(min=0, metavar="N", help="Choose N inputs to label next.")] = 0,
     out: Annotated[
-        Path | None, typer.Option(help="CSV file for these, to fill in and compile with.", show_default=False)
+        Path | None, typer.Option(help="CSV file for these, to fill in for update.", show_default=False)
     ] = None,
     ask: Annotated[bool, typer.Option("--ask", help="Ask the program about the inputs first.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if anything is unusual.")] = False,
@@ -45,6 +43,7 @@ def monitor(
     """Compare new inputs, and what the program answers to them, with those that a run was scored on."""
     from .finished_run import FinishedRun
     from .new_inputs import NewInputs
+    from .printing import shortened
 
     if out is not None and (not label_next or out.exists()):
         why = f"{out} exists. Give a new file." if label_next else "--out is for the inputs of --label-next. Give both."
@@ -68,8 +67,8 @@ def monitor(
         if right:
             typer.echo(f"Of the inputs with a label, {sum(right)} of {len(right)} are answered right.")
         for row in chosen:
-            text = " ".join(finished.task.text(new.examples[row]).split())
-            typer.echo(escape_control_characters(f"Label next: row {row}: {text[:SHOWN]}"))
+            text = shortened(finished.task.text(new.examples[row]))
+            typer.echo(escape_control_characters(f"Label next: row {row}: {text}"))
     if strict and found.unusual:
         raise typer.Exit(1)
 
