@@ -109,13 +109,15 @@ class Calibration(Record):
 
     @property
     def weighs(self) -> bool:
-        """Whether the compiled program weighs precedents: out of fold they gain something.
+        """Whether the compiled program weighs precedents: out of fold they lose no more than the standard error.
 
-        Unlike offsets, they need not be sure to: their weights are few and shrunk, and with few labels, where they
-        help most, no gain is sure.
+        They need not be sure to gain. Their weights are few and shrunk; with few labels, where they help most, no gain
+        is sure; and the student's answers, which they are compared with, are to examples that made or chose its rules.
         """
         weighed = self.compiled_weighed
-        return weighed is not None and weighed.gain is not None and weighed.gain.macro_f1 > 0
+        if weighed is None or weighed.gain is None:
+            return False
+        return weighed.gain.macro_f1 > -weighed.gain.standard_error  # where no answer changes, they are left out
 
     @property
     def students(self) -> dict[str, StudentCalibration]:

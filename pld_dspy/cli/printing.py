@@ -208,7 +208,7 @@ def _print_calibration(out: Console, found: Calibration) -> None:
         line = f"Difference by calibration {found.difference}; compiled and calibrated against the unchanged "
         out.print(f"{line}student {found.difference_to_baseline}.", soft_wrap=True)
         if (weighed := found.compiled_weighed) is not None and weighed.gain and weighed.difference:
-            used = "used" if found.weighs else "not used, since they gain nothing out of fold"
+            used = "used" if found.weighs else "not used, since they do harm out of fold"
             line = f"Precedents, {used}: {weighed.gain} out of fold, {weighed.difference} on test; "
             weights = ", ".join(f"{value:.2f} ({side})" for side, value in weighed.weights)
             out.print(f"{line}weights {weights}.", soft_wrap=True)

@@ -15,6 +15,7 @@ from ..ledger.budget import Cost
 from ..rules import RuleSet, is_cues
 from ..run.result import Comparison, PLDResult, versions
 from ..scoring.difference import difference
+from ..search.search_config import LEAST
 from ..search.search_result import Insight
 from ..student.evaluator import Evaluation
 from ..task.task import example_id
@@ -168,6 +169,8 @@ def _search_notes(context: CompileContext) -> Iterator[str]:
             f"Only {n} examples chose the rules: the compiled student's macro-F1 on them has the 95% interval "
             f"[{low:.2f}, {high:.2f}], and is too hopeful besides. Smaller differences between rule sets are chance."
         )
+    if n < LEAST and not (context.search.screen_calls or context.search.trials):
+        yield "So few cannot choose among rules: only whole lists were compared. To search all the same, set trials."
     if context.found.objective <= context.unchanged:
         none, kept = "No rule set beat", "the pinned rules came back all the same"
         if context.found.best is None:

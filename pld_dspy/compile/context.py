@@ -137,7 +137,7 @@ class CompileContext:
 
     @property
     def weighed_precedents(self) -> Precedents | None:
-        """The precedents of the compiled program, with their weights; None where they gain nothing."""
+        """The precedents of the compiled program, with their weights; None where they do harm."""
         found = self.calibration
         if self.precedents is None or found is None or found.compiled_weighed is None or not found.weighs:
             return None

@@ -96,8 +96,8 @@ def check_inputs(
         teacher, rationales = None, source.folder.micro_rules
     instructions = strip_rules(dict(student.named_predictors())[task.predictor].signature.instructions)
     asked = Teacher.of(teacher, task=instructions)
-    expected = expected_rules(task, new or splits.train)
-    search, resolve = settle(auto, search or SearchConfig(), resolve, rules=expected, has_teacher=asked is not None)
+    search, expected = (search or SearchConfig()).on(len(splits.val)), expected_rules(task, new or splits.train)
+    search, resolve = settle(auto, search, resolve, rules=expected, has_teacher=asked is not None)
     context = CompileContext(
         student=student,
         student_lm=lm,

@@ -13,7 +13,7 @@ from pld_dspy.ledger.budget import Budget
 from pld_dspy.pld import PLD
 from pld_dspy.resolve.resolve_config import ResolveConfig
 from pld_dspy.run.tracking import Recorder
-from pld_dspy.search.search_config import SearchConfig
+from pld_dspy.search.search_config import LEAST, SearchConfig
 
 
 def test_each_word_buys_more_than_the_one_before_and_more_for_more_rules() -> None:
@@ -59,6 +59,21 @@ def test_auto_is_settled_by_the_data_and_leaves_the_settings_alone() -> None:
     assert optimizer.get_params()["auto"] == "light"
     with pytest.raises(DataError, match=r"auto='huge' is unknown. Give one of light, medium, heavy"):
         PLD(auto="huge")
+
+
+@pytest.mark.parametrize("auto", [None, "light"])
+def test_a_handful_of_validation_examples_compares_whole_lists_alone_unless_a_search_is_set(tmp_path, auto) -> None:
+    optimizer = pld(tmp_path, search=None, auto=auto)
+    compiled(optimizer, student(student_lm()), valset=VAL[: LEAST - 1])
+    assert optimizer.result.counts["trials"] == 2  # the unchanged student and all rules: there are no other wordings
+    said = "So few cannot choose among rules: only whole lists were compared."
+    assert any(note.startswith(said) for note in optimizer.result.notes)
+
+    few, enough = SearchConfig().on(LEAST - 1), SearchConfig().on(LEAST)
+    assert (few.screen_calls, few.trials, enough) == (0, 0, SearchConfig())
+    assert SearchConfig(trials=1).on(2) == SearchConfig(trials=1)
+    within = SearchConfig.within(300, LEAST - 1)
+    assert (within.calls, within.screen_calls, within.trials) == (300, 0, 0)
 
 
 @pytest.mark.parametrize(
