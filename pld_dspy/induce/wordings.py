@@ -38,8 +38,8 @@ def rule_wordings(
 
     A teacher's come first, then the cue words and the most typical micro-rule, since a small student may follow these
     better, above all if the teacher is small too. Where a teacher wrote none, micro-rules replace them. A rule about
-    several labels has no cue words. ``written`` holds, per cluster, the teacher's text -> origin; ``reads`` is as for
-    ``induce``.
+    several labels has no cue words, nor has one that was made from a single example: they would be of that
+    example alone. ``written`` holds, per cluster, the teacher's text -> origin; ``reads`` is as for ``induce``.
     """
     cues: list[str | None] = [None] * len(clusters)
     if config.cues:
@@ -52,7 +52,8 @@ def rule_wordings(
     count = config.teacher_wordings if any(written) else config.wordings
     rules = []
     for cluster, cue, texts in zip(clusters, cues, written, strict=True):
-        own, typical = {cue: CUES} if cue else {}, dict.fromkeys(cluster.texts[:count], MICRO_RULE)
+        own = {cue: CUES} if cue and len(cluster.members) > 1 else {}
+        typical = dict.fromkeys(cluster.texts[:count], MICRO_RULE)
         if not texts:
             ranked = {cluster.texts[0]: MICRO_RULE, **own, **typical}
         elif config.cues and len(cluster.labels) == 1:

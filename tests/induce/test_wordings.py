@@ -64,6 +64,17 @@ def test_cues_are_the_second_wording_without_a_teacher_and_can_be_left_out(cues)
     assert InduceConfig().cues
 
 
+def test_a_rule_of_one_example_has_no_cues():
+    from test_induce import RECORDS, induced
+
+    spam, *others = [one for one in RECORDS if one.label == "spam"]
+    other = next(one for one in RECORDS if one.label == "work")
+    rules = induced([spam, *others[:1], other]).rules
+    assert rules
+    for rule in rules:
+        assert ("cues" in rule.origins) is (len(rule.support) > 1)
+
+
 def test_one_wording_is_a_micro_rule():
     from test_induce import RECORDS, induced
 
