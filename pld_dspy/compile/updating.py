@@ -91,13 +91,15 @@ def update_notes(context: CompileContext) -> Iterator[str]:
     made = [rule for rule in context.pool if rule.id in context.added]
     behind = {name for rule in made for name in rule.support}
     chosen = {rule.id for rule in (context.rules or RuleSet()).rules}
-    left = len(context.new) - len(placed | behind)
+    left = [name for one in context.new if (name := str(one.id)) not in placed | behind]
     joined = ", ".join(f"{name} (+{len(names)}: {listed(names)})" for name, names in found.joined.items())
-    ids = ", ".join(f"{rule.id} ({'chosen' if rule.id in chosen else 'on the bench'})" for rule in made)
+    ids = ", ".join(
+        f"{rule.id} ({'chosen' if rule.id in chosen else 'on the bench'}: {listed(rule.support)})" for rule in made
+    )
     yield (
         f"New examples for the rules of {source.path.name}: {len(context.new)}. Joined a rule of the run: "
         f"{len(placed)}{f', {joined}' if joined else ''}. Gave new rules: {len(behind)}{f', {ids}' if ids else ''}."
-        f"{f' Without a rule: {left}.' if left else ''}"
+        f"{f' Without a rule: {len(left)}, {listed(left)}.' if left else ''}"
     )
     if (context.earlier or RuleSet()).digest == (context.rules or RuleSet()).digest:
         yield "The list of rules stays as it was in the run."

@@ -100,7 +100,10 @@ def test_new_examples_join_a_rule_or_make_one_that_is_chosen_and_nothing_is_paid
     assert not any(rule.pin for rule in every_rule(result).values())
     assert not [note for note in result.notes if "pinned" in note]
     line = said(result, "New examples for the rules of")
-    assert f": 4. Joined a rule of the run: 1, {lottery} (+1: m303). Gave new rules: 3, {made} (chosen)." in line
+    assert (
+        f": 4. Joined a rule of the run: 1, {lottery} (+1: m303). Gave new rules: 3, {made} (chosen: m300, m301, m302)."
+        in line
+    )
     assert said(result, "The run had scored the test split already.")
     assert said(result, "Macro-F1 on test against the list of the run: ")
     assert f"Student calls for this: {len(calls(second.student))};" in said(result, "Student calls")
