@@ -173,7 +173,7 @@ class TestEstimate:
 
     def test_auto_gives_way_to_other_options(self, task: Path) -> None:
         calls = []
-        for more in ((), ("--trials", "0"), ("--trials", "0", "--screen-calls", "24")):
+        for more in (("--trials", "4"), ("--trials", "0"), ("--trials", "0", "--screen-calls", "24")):
             result = run(*COMPILE, "--auto", "light", *more, "--student", "local:smollm2-135m", "--estimate")
             assert result.exit_code == 0, result.output
             calls.append(int(re.search(r"At most (\d+) student", result.stdout)[1]))
