@@ -7,6 +7,7 @@ from statistics import fmean
 
 import matplotlib as mpl
 import mlflow
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from mlflow.entities import Run
@@ -69,25 +70,28 @@ def plot(experiment: Experiment, path: Path) -> Path:
 
 
 def _curves(experiment: Experiment, found: list[tuple[Cell, Run]]) -> Figure:
-    """Draw one line per optimizer over the number of labels per class: means over the seeds."""
+    """Draw one line per optimizer over the number of labels per class: means over the seeds; of one, with intervals."""
     name = f"test_{experiment.objective}"
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
     places = {labels: place for place, labels in enumerate(experiment.labels)}
-    for optimizer in experiment.optimizers:
-        values: dict[int, list[float]] = {}
+    for number, optimizer in enumerate(experiment.optimizers):
+        values: dict[int, list[tuple[float, ...]]] = {}
         for cell, run in found:
             if cell.optimizer == optimizer:
-                values.setdefault(places[cell.labels], []).append(float(run.data.metrics[name]))
+                figures = tuple(float(run.data.metrics[key]) for key in (name, f"{name}_low", f"{name}_high"))
+                values.setdefault(places[cell.labels], []).append(figures)
         if values:
-            line = sorted((place, fmean(scores)) for place, scores in values.items())
-            axes.plot(*zip(*line, strict=True), marker="o", label=NAMES.get(optimizer, optimizer))
+            line = sorted((place, *map(fmean, zip(*rows, strict=True))) for place, rows in values.items())
+            at, value, low, high = np.array(line).T
+            off = 0.03 * (number - (len(experiment.optimizers) - 1) / 2)  # so that intervals stand side by side
+            bars = [value - low, high - value] if len(experiment.seeds) == 1 else None
+            axes.errorbar(at + off, value, bars, marker="o", capsize=3, label=NAMES.get(optimizer, optimizer))
     axes.set_xticks(list(places.values()), ["all" if labels is None else str(labels) for labels in places])
     n, seeds = found[0][1].data.metrics["test_n"], len(experiment.seeds)
     axes.set(xlabel="labelled examples per class, training and validation together", ylim=(0, 1))
-    axes.set_ylabel(
-        f"test {TITLES[experiment.objective]}, n = {n:.0f}" + (f", mean of {seeds} seeds" if seeds > 1 else "")
-    )
+    shown = f"mean of {seeds} seeds" if seeds > 1 else "95% interval"
+    axes.set_ylabel(f"test {TITLES[experiment.objective]}, n = {n:.0f}, {shown}")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=9, frameon=False)
