@@ -37,8 +37,7 @@ def ask(
         names = finished.task.inputs
         if len(texts) != len(names):
             raise DataError(f"The program's inputs are {', '.join(names)}. Give as many texts, in this order.")
-        model = finished.spec.student.at(server.student_api_base, server.student_api_key_env)
-        model.check()
+        model = finished.model(server)
         example = dspy.Example(dict(zip(names, texts, strict=True))).with_inputs(*names)
         [answer] = finished.answers(finished.program(), [example], model, lambda: None)
         if answer.outputs is None:

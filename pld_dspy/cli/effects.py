@@ -40,8 +40,7 @@ def effects(
     with stdout_to_stderr():
         silence_libraries()
         finished = FinishedRun.open(run)
-        model = finished.spec.student.at(server.student_api_base, server.student_api_key_env)
-        model.check()
+        model = finished.model(server)
         rules = finished.result.rules
         with finished.opened(model.lm()) as context:
             val, more = context.splits.val, context.splits.train if train else []

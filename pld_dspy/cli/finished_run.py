@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import dspy
 import numpy as np
@@ -40,6 +40,9 @@ from ..task.checks import check_examples
 from ..task.tables import column_texts, examples, read_rows
 from ..task.task import Task, example_id
 from .run_spec import ModelSpec, RunSpec
+
+if TYPE_CHECKING:
+    from .options import StudentServer
 
 _File = TypeVar("_File", bound=BaseModel)
 
@@ -74,6 +77,12 @@ class FinishedRun:
         except ValidationError as error:
             raise RunError(f"{folder.config} is damaged: {error}. Compile again.") from error
         return cls(folder, result, spec, task)
+
+    def model(self, server: StudentServer) -> ModelSpec:
+        """Return the run's own model, at another address if one is given; DataError if it cannot be used."""
+        model = self.spec.student.at(server.student_api_base, server.student_api_key_env)
+        model.check()
+        return model
 
     @property
     def calibrated(self) -> bool:

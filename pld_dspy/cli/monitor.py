@@ -77,8 +77,7 @@ def _asked(finished: FinishedRun, new: NewInputs, server: StudentServer) -> NewI
     """Return the inputs with the program's own answers, which are kept in the run folder."""
     from .finished_run import confidences_of
 
-    model = finished.spec.student.at(server.student_api_base, server.student_api_key_env)
-    model.check()
+    model = finished.model(server)
     with tqdm(total=len(new.examples), desc="ask", unit="call", disable=None, leave=False) as bar:
         answers = finished.answers(finished.program(), new.examples, model, bar.update)
     labels = [finished.task.read(answer.outputs) for answer in answers]

@@ -76,8 +76,7 @@ def _ask(
     """Ask the run's student about ``splits``, after saying how many calls that takes."""
     from ..release.recheck import Recheck
 
-    model = finished.spec.student.at(server.student_api_base, server.student_api_key_env)
-    model.check()
+    model = finished.model(server)
     with finished.opened(model.lm()) as context:
         checked = Recheck(
             context=context,

@@ -14,6 +14,7 @@ from ..local.embedding import Embedder, embed, tfidf_svd
 from ..rules import MicroRule, Rule, label_slug, teacher_origin
 from ..task.task import Task
 from ..teacher.teacher import Teacher
+from .cluster import Floats
 from .draft import draft
 from .extend import apart, joining
 from .formats import about_format
@@ -96,11 +97,8 @@ def induce(
     usable, down_weighted = _apply_policy(decisive, doubted, config.suspects)
     check = ClusterCheck(config)
     vectors = embed([rule.rule for rule in usable], embedder)
-    whole = clusters = clusters_of(usable, vectors, task, check, down_weighted)
-    joined = joining(earlier, usable, vectors, whole, new)
-    if earlier:
-        parts, rows = apart(usable, whole, new, joined)
-        clusters = [*parts, *clusters_of([usable[row] for row in rows], vectors[rows], task, check, down_weighted)]
+    grouped = partial(clusters_of, task=task, check=check, down_weighted=down_weighted)
+    whole, clusters, joined = _apart(usable, vectors, grouped, earlier, new)
     if teacher is not None:
         teacher = replace(teacher, task=brief_of(whole, task, teacher.task, reads or {}, confusions or {}))
     near = partial(nearest_notes, micro_rules=usable, vectors=vectors)
@@ -111,17 +109,13 @@ def induce(
     noise = _noise(usable, [*whole, *clusters])
     without_rule = sorted(set(task.labels) - {label for rule in (*earlier, *rules) for label in rule.labels})
     counts = {
-        "micro_rules": len(micro_rules),
         "new": sum(one.example_id in new for one in micro_rules),
         "joined": sum(map(len, joined.values())),
-        "about_format": len(micro_rules) - len(decisive),
-        "suspects_dropped": len(decisive) - len(usable),
         "suspects_down_weighted": len(down_weighted),
         "noise": len(noise),
         "in_parts": sum(len(note_parts(cluster.notes)) > 1 for cluster in single),
-        "rules": len(rules),
-        "largest": max((len(rule.support) for rule in rules), default=0),
         "labels_without_rule": len(without_rule),
+        **_sizes(micro_rules, decisive, usable, rules),
     }
     logger.info("%s", said := diagnosis(counts, check.findings, without_rule))
     return Induction(
@@ -134,6 +128,35 @@ def induce(
         diagnosis=said,
         joined={name: list(dict.fromkeys(one.example_id for one in members)) for name, members in joined.items()},
     )
+
+
+def _apart(
+    usable: Sequence[MicroRule],
+    vectors: Floats,
+    grouped: Callable[[Sequence[MicroRule], Floats], list[Cluster]],
+    earlier: Sequence[Rule],
+    new: Collection[str],
+) -> tuple[list[Cluster], list[Cluster], dict[str, list[MicroRule]]]:
+    """Return all clusters, those to generalize, and id of an ``earlier`` rule -> what is ``new`` and joins it."""
+    whole = grouped(usable, vectors)
+    if not earlier:
+        return whole, whole, {}
+    joined = joining(earlier, usable, vectors, whole, new)
+    parts, rows = apart(usable, whole, new, joined)
+    return whole, [*parts, *grouped([usable[row] for row in rows], vectors[rows])], joined
+
+
+def _sizes(
+    micro_rules: Sequence[MicroRule], decisive: Sequence[MicroRule], usable: Sequence[MicroRule], rules: Sequence[Rule]
+) -> dict[str, int]:
+    """Return how many micro-rules there were, how many were dropped and why, and how many rules came of the others."""
+    return {
+        "micro_rules": len(micro_rules),
+        "about_format": len(micro_rules) - len(decisive),
+        "suspects_dropped": len(decisive) - len(usable),
+        "rules": len(rules),
+        "largest": max((len(rule.support) for rule in rules), default=0),
+    }
 
 
 def _written(

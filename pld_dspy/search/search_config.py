@@ -65,7 +65,7 @@ class SearchConfig(Settings):
         ``LEAST`` examples are asked about whole lists alone.
         """
         if n < LEAST:
-            return cls(calls=calls, screen_calls=0, trials=0)
+            return cls(calls=calls).on(n)
         screened, trials = _shares(calls - FULL_SCREENED * n, n, cls().block)
         return cls(calls=calls, screen_calls=screened, trials=trials)
 
