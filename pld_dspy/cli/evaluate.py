@@ -13,8 +13,12 @@ from .options import AsJson, RequireSignature, RunArgument, StudentServer, with_
 from .streams import escape_control_characters, silence_libraries, stdout_to_stderr
 
 if TYPE_CHECKING:
+    import dspy
+
     from ..calibrate.calibration import Answered, SavedCalibration
     from ..student.evaluator import Evaluation
+    from .finished_run import FinishedRun
+    from .run_spec import ModelSpec
 
 LabelledRows = Annotated[
     str | None,
@@ -59,8 +63,8 @@ def evaluate(
         program = finished.spec.source.student() if baseline else finished.program(calibrated=calibrated)
         examples = finished.examples(data)
         columns = finished.columns(slices or (), data, examples)
-        with tqdm(total=len(examples), desc="evaluate", unit="call", disable=None, leave=False) as bar:
-            evaluation = finished.evaluate(program, examples, model, bar.update)
+        is_own = data is None and not baseline and model == own
+        evaluation = _evaluated(finished, program, examples, model, is_own=is_own)
         by_value = finished.slices(columns, examples, evaluation)
         answered = finished.answered(examples, evaluation) if calibrated else None
         missed = finished.wrong(examples, evaluation) if wrong else []
@@ -84,6 +88,21 @@ def evaluate(
         print_wrong(console(), missed)
     if answered is not None:
         typer.echo(abstention_line(finished.calibration, answered))
+
+
+def _evaluated(
+    finished: FinishedRun, program: dspy.Module, examples: list[dspy.Example], model: ModelSpec, *, is_own: bool
+) -> Evaluation:
+    """Score the program; where it is the run's own on its own test split, by the answers that the run keeps."""
+    if is_own and (kept := finished.kept_test()) is not None:
+        _say_calls(0)
+        return kept
+    with tqdm(total=len(examples), desc="evaluate", unit="call", disable=None, leave=False) as bar:
+        return finished.evaluate(program, examples, model, bar.update, _say_calls)
+
+
+def _say_calls(count: int) -> None:
+    typer.echo(f"Student calls to make: {count}. All other answers are known.", err=True)
 
 
 def _figures(evaluation: Evaluation, **more: Any) -> dict[str, Any]:

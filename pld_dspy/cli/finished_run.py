@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -26,6 +26,7 @@ from ..ledger.answer import Answer
 from ..ledger.keys import unconnected_lm
 from ..ledger.ledger import Ledger
 from ..ledger.patience import PATIENCE
+from ..release.recheck import Recheck
 from ..run.folder import RunFolder
 from ..run.result import PLDResult
 from ..scoring.objective import Objective
@@ -36,6 +37,7 @@ from ..student.compose import with_rules
 from ..student.decision import set_prefix
 from ..student.evaluator import Evaluation, Evaluator
 from ..student.frames import with_frame
+from ..student.redecide import logprobs_of
 from ..task.checks import check_examples
 from ..task.tables import column_texts, examples, read_rows
 from ..task.task import Task, example_id
@@ -201,11 +203,51 @@ class FinishedRun:
             )
             yield context
 
+    def kept(self, context: CompileContext, split: str) -> Evaluation | None:
+        """Return what the program answers to "validation" or "test", by what the run keeps; no call is made.
+
+        None where one is missing, or the split is. Where the run is calibrated, answers have their confidence.
+        """
+        rules, offsets = self.result.rules, self.calibration if self.calibrated else None
+        recheck = Recheck(
+            context=context, before=rules, after=rules, changes=(), offsets=offsets, precedents=self.precedents
+        )
+        evaluator = replace(context.evaluator, student=self.program(calibrated=False))
+        examples = recheck.examples(split)
+        if not examples or evaluator.unanswered(None, examples):
+            return None
+        found = recheck.as_delivered(split, examples, evaluator.evaluate(None, examples, stage="evaluate"))
+        if offsets is None:
+            return found
+        sure = offsets.answer(logprobs_of(found.answers, context.task), found.labels)[1].tolist()
+        answers = [
+            replace(answer, outputs={**(answer.outputs or {}), "confidence": value})
+            for answer, value in zip(found.answers, sure, strict=True)
+        ]
+        return replace(found, answers=answers)
+
+    def kept_test(self) -> Evaluation | None:
+        """Return :meth:`kept` of test; None as well if data or program are not what was compiled any more."""
+        try:
+            with self.opened() as context:
+                return self.kept(context, "test")
+        except DataError:
+            return None
+
     def evaluate(
-        self, student: dspy.Module, examples: Sequence[dspy.Example], model: ModelSpec, on_answer: Callable[[], object]
+        self,
+        student: dspy.Module,
+        examples: Sequence[dspy.Example],
+        model: ModelSpec,
+        on_answer: Callable[[], object],
+        on_calls: Callable[[int], object],
     ) -> Evaluation:
-        """Score a program on ``model``; answers are kept in the run folder, so that no call is repeated."""
+        """Score a program on ``model``; answers are kept in the run folder, so that no call is repeated.
+
+        ``on_calls`` is first given the number of calls that will be made.
+        """
         with self._asking(student, model) as evaluator:
+            on_calls(len(evaluator.unanswered(None, examples)))
             return evaluator.evaluate(None, examples, stage="evaluate", on_answer=on_answer)
 
     def answers(

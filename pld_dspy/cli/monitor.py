@@ -41,6 +41,7 @@ def monitor(
     server: StudentServer,
 ) -> None:
     """Compare new inputs, and what the program answers to them, with those that a run was scored on."""
+    from ..task.task import example_id
     from .finished_run import FinishedRun
     from .new_inputs import NewInputs
     from .printing import shortened
@@ -64,11 +65,17 @@ def monitor(
         typer.echo(json.dumps(dumped, ensure_ascii=False))
     else:
         _print(found)
+        if found.labels and not ask:
+            typer.echo(
+                f"The column {finished.task.label_field} is taken for what the program answered. If people gave these "
+                "labels, add --ask."
+            )
         if right:
             typer.echo(f"Of the inputs with a label, {sum(right)} of {len(right)} are answered right.")
         for row in chosen:
-            text = shortened(finished.task.text(new.examples[row]))
-            typer.echo(escape_control_characters(f"Label next: row {row}: {text}"))
+            example = new.examples[row]
+            text = shortened(finished.task.text(example))
+            typer.echo(escape_control_characters(f"Label next: {example_id(example, row)}: {text}"))
     if strict and found.unusual:
         raise typer.Exit(1)
 
@@ -112,24 +119,11 @@ def _own_answers(finished: FinishedRun, context: CompileContext) -> tuple[list[s
 
     They come from the answers that the run keeps; a split of which some are missing is left out. No call is made.
     """
-    from ..release.recheck import Recheck
-    from ..student.redecide import logprobs_of
+    from .finished_run import confidences_of
 
-    offsets = finished.calibration if finished.calibrated else None
-    rules, evaluator = finished.result.rules, context.evaluator
-    recheck = Recheck(
-        context=context, before=rules, after=rules, changes=(), offsets=offsets, precedents=finished.precedents
-    )
-    labels, confidences = list[str | None](), list[float]()
-    for split in ("validation", "test"):
-        examples = recheck.examples(split)
-        if not examples or recheck.unanswered([split]):
-            continue
-        found = recheck.as_delivered(split, examples, evaluator.evaluate(rules or None, examples, stage="monitor"))
-        labels += found.labels
-        if offsets is not None:
-            confidences += offsets.answer(logprobs_of(found.answers, context.task), found.labels)[1].tolist()
-    return labels, confidences
+    found = [one for split in ("validation", "test") if (one := finished.kept(context, split)) is not None]
+    confidences = [value for one in found for value in confidences_of(one.answers)] if finished.calibrated else []
+    return [label for one in found for label in one.labels], confidences
 
 
 def _write(out: Path, finished: FinishedRun, new: NewInputs, chosen: list[int]) -> None:
@@ -162,6 +156,8 @@ def _print(found: Monitored) -> None:
             cells = (str(part) for n, total in zip(counts, totals, strict=True) for part in (n, f"{n / total:.0%}"))
             table.add_row(escape_control_characters(label), *cells)
         out.print(table)
+        if totals[0] < found.n_before:
+            out.print(f"The run keeps the program's answers to {totals[0]} of its examples.")
     level = ALPHA / len(found.checks)
     out.print(
         f"Unusual is p < {level:.4f}: {ALPHA} shared among {len(found.checks)} comparisons, so that about one look in "

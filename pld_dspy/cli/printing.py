@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..release.recheck import SplitRecheck
     from .finished_run import Wrong
 
-SHOWN = 70
+SHOWN, LONG = 70, 400
 """Characters of an example's text that a table shows."""
 
 
@@ -113,7 +113,7 @@ def print_wrong(out: Console, wrong: Sequence[Wrong]) -> None:
     """Print the examples that were answered wrong."""
     table = table_of(["example", "gold", "answer", "text"])
     for one in wrong:
-        cells = (one.example, one.gold, one.answer or NO_ANSWER, shortened(one.text))
+        cells = (one.example, one.gold, one.answer or NO_ANSWER, shortened(one.text, LONG))
         table.add_row(*map(escape_control_characters, cells))
     out.print(table)
 
@@ -134,18 +134,19 @@ def print_recheck(out: Console, split: str, found: SplitRecheck) -> None:
         verdicts = Counter(flip.verdict for flip in found.flips)
         right, wrong = verdicts["now right"], verdicts["now wrong"]
         out.print(f"Changed answers: {len(found.flips)}, {right} now right, {wrong} now wrong.")
-        table = table_of(["example", "gold", "before", "after", "", "edited rules about these labels", "text"])
         for flip in found.flips:
-            cells = (flip.example, flip.gold, flip.before or NO_ANSWER, flip.after or NO_ANSWER, flip.verdict)
-            table.add_row(*map(escape_control_characters, (*cells, ", ".join(flip.rules), shortened(flip.text))))
-        out.print(table)
+            answers = f"{flip.before or NO_ANSWER} -> {flip.after or NO_ANSWER}, gold {flip.gold}"
+            rules = f"edited rules about these labels: {', '.join(flip.rules) or 'none'}"
+            head = f"{flip.example}: {', '.join(filter(None, (answers, flip.verdict)))}; {rules}"
+            for line in (head, f"    {shortened(flip.text, LONG)}"):
+                out.print(escape_control_characters(line), soft_wrap=True)
     for label, (old, new) in found.large.items():
         out.print(escape_control_characters(f"F1 of {label}: {old:.3f} -> {new:.3f}"), soft_wrap=True)
 
 
-def shortened(text: str) -> str:
+def shortened(text: str, most: int = SHOWN) -> str:
     """Return the beginning of a text, on one line."""
-    return textwrap.shorten(text, SHOWN, placeholder=" ...")
+    return textwrap.shorten(text, most, placeholder=" ...")
 
 
 def print_unchecked(run: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -74,10 +75,12 @@ def _ask(
     finished: FinishedRun, edited: Listed, made: list[Change], splits: list[str], server: StudentServer
 ) -> tuple[Recheck, dict[str, SplitRecheck]]:
     """Ask the run's student about ``splits``, after saying how many calls that takes."""
+    import dspy
+
     from ..release.recheck import Recheck
 
     model = finished.model(server)
-    with finished.opened(model.lm()) as context:
+    with finished.opened() as context:
         checked = Recheck(
             context=context,
             before=finished.result.rules,
@@ -90,5 +93,6 @@ def _ask(
             raise DataError(f"{finished.folder.path} has no {missing[0]} split. Leave out --{missing[0]}.")
         calls = checked.unanswered(splits)
         typer.echo(f"Student calls to make on {' and '.join(splits)}: {calls}. All other answers are known.")
-        with tqdm(desc="recheck", unit="answer", disable=None, leave=False) as bar:
+        served = dspy.context(lm=model.lm()) if calls else nullcontext()  # where all is known, no model is loaded
+        with served, tqdm(desc="recheck", unit="answer", disable=None, leave=False) as bar:
             return checked, {split: checked.ask(split, bar.update) for split in splits}

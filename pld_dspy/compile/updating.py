@@ -39,13 +39,13 @@ def released(context: CompileContext, found: SearchResult, *, calibrated: bool) 
     they pay on validation. What the run's search says beside its list stays true of the list alone.
     """
     assert context.source is not None
-    gain = _gain(context, found.best, calibrated=calibrated)
+    gain, flips = _gain(context, found.best, calibrated=calibrated)
     if gain and context.earlier and found.best and not gain.pays:
         held = {rule.id for rule in context.earlier.rules}
         tried = ", ".join(rule.id for rule in found.best.rules if rule.id not in held)
         context.notes.append(
-            f"The search's best list had new rules ({tried}), but on validation they gain {gain}: not more than their "
-            "standard error. They stay on the bench."
+            f"The search's best list had new rules ({tried}), but on validation they gain {gain} ({flips}): not more "
+            "than their standard error. They stay on the bench."
         )
         found = replace(found, best=context.earlier, objective=found.trials[0].objective or 0.0)
     pins, listed = {rule.id for rule in context.policy.pinned}, found.best or RuleSet()
@@ -63,18 +63,28 @@ def released(context: CompileContext, found: SearchResult, *, calibrated: bool) 
     )
 
 
-def _gain(context: CompileContext, best: RuleSet | None, *, calibrated: bool) -> Difference | None:
-    """Return macro-F1 on validation of the best list less that of the run's; None if that is not what is maximized."""
+def _gain(context: CompileContext, best: RuleSet | None, *, calibrated: bool) -> tuple[Difference | None, str]:
+    """Return macro-F1 on validation of the best list less that of the run's, and the answers behind it in words.
+
+    None if macro-F1 is not what is maximized, or the lists are the same.
+    """
     val, evaluator, task = context.splits.val, context.evaluator, context.task
     same = not context.earlier or not best or best.digest == context.earlier.digest
     if same or evaluator.objective.name != "macro_f1":
-        return None
+        return None, ""
     answers = (
         searched_answers(rules, val, evaluator, stage="search", calibrated=calibrated)
         for rules in (context.earlier, best)
     )
     old, new = ([task.read(one.outputs) for one in some] for some in answers)
-    return difference(task.golds(val), old, new, task.labels, seed=context.seed)
+    golds = task.golds(val)
+    return difference(golds, old, new, task.labels, seed=context.seed), flips_text(golds, old, new)
+
+
+def flips_text(golds: Sequence[str], before: Sequence[str | None], after: Sequence[str | None]) -> str:
+    """Return how many answers became right and how many wrong."""
+    changed = [(gold == was, gold == now) for gold, was, now in zip(golds, before, after, strict=True)]
+    return f"{changed.count((False, True))} answers now right, {changed.count((True, False))} now wrong"
 
 
 def listed(names: Collection[str], *, most: int = NAMES_SHOWN) -> str:
@@ -97,7 +107,7 @@ def update_notes(context: CompileContext) -> Iterator[str]:
         f"{rule.id} ({'chosen' if rule.id in chosen else 'on the bench'}: {listed(rule.support)})" for rule in made
     )
     yield (
-        f"New examples for the rules of {source.path.name}: {len(context.new)}. Joined a rule of the run: "
+        f"New examples for the rules of {source.path.name}: {len(context.new)}. Joined the nearest rule: "
         f"{len(placed)}{f', {joined}' if joined else ''}. Gave new rules: {len(behind)}{f', {ids}' if ids else ''}."
         f"{f' Without a rule: {len(left)}, {listed(left)}.' if left else ''}"
     )
@@ -108,8 +118,10 @@ def update_notes(context: CompileContext) -> Iterator[str]:
         splits = [("validation", context.splits.val), ("test", context.splits.test)]
         for (name, rows), old, pair in zip(splits, context.before, filter(None, pairs), strict=False):
             golds, task = context.task.golds(rows), context.task
-            gain = difference(golds, old.labels, pair[1].labels, task.labels, seed=context.seed)
-            yield f"Macro-F1 on {name} against the list of the run: {old.score.macro_f1:.3f} before, {gain}."
+            now = pair[1].labels
+            gain = difference(golds, old.labels, now, task.labels, seed=context.seed)
+            flips = flips_text(golds, old.labels, now)
+            yield f"Macro-F1 on {name} against the list of the run: {old.score.macro_f1:.3f} before, {gain} ({flips})."
     if context.splits.test:
         yield "The run had scored the test split already. What is decided by looking at it again, it cannot judge."
     spent = sum(cost.calls for (role, _), cost in context.ledger.spent.items() if role == "student")

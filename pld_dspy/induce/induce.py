@@ -112,7 +112,7 @@ def induce(
         "new": sum(one.example_id in new for one in micro_rules),
         "joined": sum(map(len, joined.values())),
         "suspects_down_weighted": len(down_weighted),
-        "noise": len(noise),
+        "noise": sum(not new or name in new for name in noise),
         "in_parts": sum(len(note_parts(cluster.notes)) > 1 for cluster in single),
         "labels_without_rule": len(without_rule),
         **_sizes(micro_rules, decisive, usable, rules),

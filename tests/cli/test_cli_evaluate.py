@@ -65,7 +65,7 @@ class TestEvaluate:
         assert json.loads(result.stdout)["accuracy"] == 0.5
 
     def test_what_is_answered_wrong_is_listed_where_that_is_wanted(self, done: Path) -> None:
-        rows = [{"topic": "sport", "text": "The goal."}, {"topic": "sport", "text": f"Soup {'and soup ' * 30}"}]
+        rows = [{"topic": "sport", "text": "The goal."}, {"topic": "sport", "text": f"Soup {'and soup ' * 60}"}]
         (done / "more.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
         options = ("evaluate", "run", "--data", "more.jsonl", "--wrong")
 
@@ -73,10 +73,28 @@ class TestEvaluate:
         shown = run(*options).stdout
 
         assert wrong == {"example": "row-1", "gold": "sport", "answer": "food", "text": rows[1]["text"]}
-        assert re.search(r"row-1 +sport +food +Soup and soup .+ \.\.\.", shown), shown
+        assert re.search(r"row-1 +sport +food +Soup and soup .+ \.\.\.", shown, re.DOTALL), shown
         assert "row-0" not in shown
 
+    def test_answers_that_the_compile_keeps_are_not_asked_again(self, done: Path, student: dspy.LM) -> None:
+        result = run("evaluate", "run", "--json")
+
+        scored = json.loads(Path("run/result.json").read_text(encoding="utf-8"))["test"]["compiled"]
+        assert json.loads(result.stdout)["macro_f1"] == scored["macro_f1"]
+        assert "Student calls to make: 0." in result.stderr
+        assert calls(student) == []
+
+    def test_a_program_that_somebody_changed_is_asked_anew(self, done: Path, student: dspy.LM) -> None:
+        program = Path("run/program.json")
+        program.write_text(program.read_text(encoding="utf-8").replace("sport", "sports"), encoding="utf-8")
+
+        result = run("evaluate", "run", "--json")
+
+        assert "Student calls to make: 8." in result.stderr
+        assert "sports" in calls(student)[0].system
+
     def test_nothing_is_asked_twice(self, done: Path, student: dspy.LM) -> None:
+        RunFolder("run").predictions.unlink()
         first = run("evaluate", "run", "--json")
         asked = len(calls(student))
         second = run("evaluate", "run", "--json")

@@ -52,6 +52,19 @@ def test_answers_beside_the_inputs_are_compared_with_the_runs_own(done: Path) ->
     assert found["labels"] == {"food": [8, 0], "sport": [8, 16]}
     assert found["unusual"] == ["labels"]
     assert found["verdict"] == "Look at this: labels."
+    printed = run("monitor", "run", "--data", table(rows)).stdout
+    assert "The column topic is taken for what the program answered. If people gave these labels, add --ask." in printed
+    assert "The run keeps" not in printed
+
+
+def test_answers_of_a_split_alone_are_said_to_be_so(done: Path) -> None:
+    folder = RunFolder("run")
+    lines = folder.predictions.read_text(encoding="utf-8").splitlines()
+    folder.predictions.write_text("\n".join(line for line in lines if json.loads(line)["stage"] != "test"), "utf-8")
+
+    printed = run("monitor", "run", "--data", table([{**row, "topic": "sport"} for row in LIKE])).stdout
+
+    assert "The run keeps the program's answers to 8 of its examples." in printed
 
 
 def test_answers_that_the_run_no_longer_keeps_are_not_compared(done: Path) -> None:
@@ -85,7 +98,7 @@ def test_what_to_label_next_is_a_table_to_fill_in(done: Path) -> None:
         found = list(csv.DictReader(file))
     assert [list(row) for row in found] == [["id", "text", "topic"]] * 2
     assert [(row["id"], row["topic"]) for row in found] == [("n2", ""), ("n0", "")]
-    assert "Label next: row 2: An invoice is overdue.\n" in printed
+    assert "Label next: n2: An invoice is overdue.\n" in printed
     assert "label.csv exists" in refused(run(*ask))
 
 

@@ -12,6 +12,7 @@ from command_line import COMPILE, SMALL, refused, run
 from engine import calls, timeout_error
 
 from pld_dspy.cli import finished_run, run_spec
+from pld_dspy.cli.run_spec import ModelSpec
 from pld_dspy.release import report
 from pld_dspy.release.edits import read_edits, write_edits
 from pld_dspy.release.trail import read_trail
@@ -53,8 +54,8 @@ def test_every_answer_that_changes_is_shown_and_the_version_before_is_kept(done:
     assert "Student calls to make on validation: 8. All other answers are known." in shown
     assert "macro-F1 1.000 [0.57, 1.00] -> 0.619" in shown
     assert "accuracy 1.000 -> 0.625; 8 examples, 0 failed" in shown
-    for line in ("val-0     food    food     sport   now wrong", "val-6     sport   sport    food    now wrong"):
-        assert f"{line}   mine, sport-1" in shown
+    for line in ("val-0: food -> sport, gold food, now wrong", "val-6: sport -> food, gold sport, now wrong"):
+        assert f"{line}; edited rules about these labels: mine, sport-1\n    A val note [" in shown
     assert "Changed answers: 3, 0 now right, 3 now wrong." in shown
     assert "A val note [0] about the soup." in shown
     assert "val-4" not in shown
@@ -87,12 +88,16 @@ def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_report")
 class TestRecheck:
-    def test_an_edit_that_is_taken_back_costs_nothing(self, done: Path, student: dspy.LM) -> None:
+    def test_an_edit_that_is_taken_back_costs_nothing_and_loads_no_model(
+        self, done: Path, student: dspy.LM, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         own = PLDResult.load(RUN)
         edit(lambda rules: [*rules, RULE])
         said("--test")
         asked = len(calls(student))
         edit(lambda rules: rules[:1])
+        monkeypatch.setattr(ModelSpec, "check", lambda spec: None)
+        monkeypatch.setattr(ModelSpec, "lm", None)  # a call would fail
 
         shown = said("--test")
 

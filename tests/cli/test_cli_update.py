@@ -38,7 +38,7 @@ def test_a_run_goes_on_with_more_examples_and_is_a_run_like_any_other(done: Path
 
     assert result.exit_code == 0, result.output
     assert (
-        "for the rules of run: 3. Joined a rule of the run: 0. Gave new rules: 3, food-2 (on the bench: more-0, more-1)"
+        "for the rules of run: 3. Joined the nearest rule: 0. Gave new rules: 3, food-2 (on the bench: more-0, more-1)"
         in result.stdout
     )
     assert f"Student calls for this: {len(calls(student))}; answers taken over from the run: " in result.stdout

@@ -9,7 +9,8 @@ import dspy
 import numpy as np
 import pytest
 from engine import calls, sections
-from tasks import TEST, TRAIN, VAL, keyword, mail, mail_teacher, micro_rules, pld, rule, student, student_lm
+from tasks import TEST, TRAIN, keyword, mail, mail_teacher, micro_rules, pld, rule, student, student_lm
+from tasks import VAL as TWO_JACKPOTS
 
 from pld_dspy.errors import DataError
 from pld_dspy.induce.extend import joining
@@ -20,6 +21,7 @@ from pld_dspy.rules import MicroRule, Rule, RuleSet
 from pld_dspy.run.result import PLDResult
 from pld_dspy.search.search_config import SearchConfig
 
+VAL = [*TWO_JACKPOTS, mail(290, "spam", "jackpot")]  # of two right answers alone, chance may be the cause
 OLD = [one for one in TRAIN if keyword(one) != "jackpot"]
 NEW = [mail(300 + number, "spam", word) for number, word in enumerate(("jackpot", "jackpot", "jackpot", "lottery"))]
 SEARCH = SearchConfig(screen_calls=24, trials=0)
@@ -101,7 +103,7 @@ def test_new_examples_join_a_rule_or_make_one_that_is_chosen_and_nothing_is_paid
     assert not [note for note in result.notes if "pinned" in note]
     line = said(result, "New examples for the rules of")
     assert (
-        f": 4. Joined a rule of the run: 1, {lottery} (+1: m303). Gave new rules: 3, {made} (chosen: m300, m301, m302)."
+        f": 4. Joined the nearest rule: 1, {lottery} (+1: m303). Gave new rules: 3, {made} (chosen: m300, m301, m302)."
         in line
     )
     assert said(result, "The run had scored the test split already.")
@@ -150,10 +152,13 @@ def test_a_list_that_helps_nobody_stays_and_is_said_to(source, tmp_path):
     assert said(result, "The rules do not beat the unchanged student on validation: an update keeps those of the run")
 
 
-@pytest.mark.parametrize(("spoiled", "stays"), [(1, True), (0, False)])
-def test_new_rules_whose_gain_may_be_chance_leave_the_list_as_it_is(tmp_path, spoiled, stays):
+@pytest.mark.parametrize(
+    ("right", "wrong", "stays"),
+    [(1, 0, True), (2, 0, True), (3, 1, True), (3, 0, False)],  # of one answer, no bootstrap interval includes 0
+)
+def test_new_rules_whose_gain_may_be_chance_leave_the_list_as_it_is(tmp_path, right, wrong, stays):
     others = [one for one in VAL if keyword(one) != "jackpot"]
-    golds = ("spam", "spam", *["work"] * spoiled)  # of mails about a jackpot, of which the new rule says spam
+    golds = [*["spam"] * right, *["work"] * wrong]  # of mails about a jackpot, of which the new rule says spam
     val = [*others, *(mail(500 + row, gold, "jackpot") for row, gold in enumerate(golds))]
     source = tmp_path / "run"
     compiled(pld(source, search=SEARCH, teacher=mail_teacher()), student_lm(), OLD, valset=val, testset=None)
@@ -165,6 +170,7 @@ def test_new_rules_whose_gain_may_be_chance_leave_the_list_as_it_is(tmp_path, sp
     held_back = [note for note in result.notes if note.startswith("The search's best list had new rules")]
     assert len(held_back) == stays
     assert all(name in held_back[0] for name in made if stays)
+    assert all(f"({right} answers now right, {wrong} now wrong)" in note for note in held_back)
 
 
 def test_where_the_student_came_back_unchanged_only_new_rules_are_chosen(source, tmp_path):
