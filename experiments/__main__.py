@@ -22,6 +22,7 @@ from .flipped import flipped
 from .ladder import ladder
 from .plain_search import plain_search
 from .plot import plot
+from .results import write_results
 from .runner import run_experiment
 from .seeds import read_seeds
 from .speed import speed
@@ -81,6 +82,21 @@ def table(config: Config, *, data: Data = None, rationales: Rationales = None) -
     """Print the table of the finished cells from the MLflow store; give the same options as for ``run``."""
     silence_libraries()
     typer.echo(markdown(Experiment.load(config, data=data, rationales=rationales)))
+
+
+@app.command("results")
+def results_command(
+    config: Config,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Gets NAME.md, NAME.csv and NAME.svg.")] = Path(
+        "experiments/results"
+    ),
+    *,
+    data: Data = None,
+    rationales: Rationales = None,
+) -> None:
+    """Write the finished cells' table, answers and picture from the MLflow store, as files to keep."""
+    silence_libraries()
+    typer.echo(write_results(Experiment.load(config, data=data, rationales=rationales), config, out))
 
 
 @app.command("plot")

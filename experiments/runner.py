@@ -34,6 +34,7 @@ from pld_dspy.task.splits import Splits
 from pld_dspy.task.task import Task
 
 from .config import CELLS, Cell, Experiment
+from .results import MACHINE, VERSION, machine
 from .run_student import with_offsets
 from .table import ANSWERS, CALIBRATED, ERROR, newest_run
 
@@ -83,7 +84,8 @@ def _recorded(cell: Cell, splits: Splits, micro_rules: Sequence[MicroRule]) -> b
     with mlflow.start_run(run_name=str(cell)):
         mlflow.set_tags({"cell": cell.key, "optimizer": cell.optimizer, "program": cell.experiment.program})
         mlflow.log_params({"seed": cell.seed, "labels": cell.labels, **settings})
-        mlflow.log_params({f"version_{name}": value for name, value in versions().items()})
+        mlflow.log_param(MACHINE, machine())
+        mlflow.log_params({f"{VERSION}{name}": value for name, value in versions().items()})
         try:
             metrics = _run_cell(cell, splits, micro_rules)
         except Exception as error:  # an optimizer may raise anything, and must not stop the other cells

@@ -35,10 +35,12 @@ def markdown(experiment: Experiment) -> str:
     runs = [(cell, newest_run(cell)) for cell in experiment.cells()]
     finished = [(cell, run) for cell, run in runs if run is not None]
     reference = next((cell.optimizer for cell, run in finished if cell.optimizer.startswith("pld")), None)
-    own = {(cell.seed, cell.labels): _answers(run) for cell, run in finished if cell.optimizer == reference}
+    own = {(cell.seed, cell.labels): answers_of(run) for cell, run in finished if cell.optimizer == reference}
     table = [_header(experiment, reference)]
     for cell, run in finished:
-        less = "" if cell.optimizer == reference else _less(_answers(run), own.get((cell.seed, cell.labels)), cell.seed)
+        less = (
+            "" if cell.optimizer == reference else _less(answers_of(run), own.get((cell.seed, cell.labels)), cell.seed)
+        )
         table.append(_row(cell, run) + ("" if reference is None else f" {less} |"))
     paragraphs = ["\n".join(table)]
     if finished:
@@ -67,7 +69,7 @@ def newest_run(cell: Cell, *, status: str = "FINISHED") -> Run | None:
     return found[0] if found else None
 
 
-def _answers(run: Run) -> pd.DataFrame | None:
+def answers_of(run: Run) -> pd.DataFrame | None:
     """Return gold labels and answers on test, if the run has them; a failed answer is None."""
     if ANSWERS not in (one.path for one in mlflow.MlflowClient().list_artifacts(run.info.run_id)):
         return None
@@ -99,6 +101,7 @@ def _header(experiment: Experiment, reference: str | None) -> str:
         "seconds per call",
         "prompt tokens per call",
         "calls to compile",
+        *(["teacher calls"] if experiment.teacher else []),
         *([] if reference is None else [f"macro-F1 less {reference} [95% interval]"]),
     ]
     return f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|"
@@ -106,12 +109,13 @@ def _header(experiment: Experiment, reference: str | None) -> str:
 
 def _row(cell: Cell, run: Run) -> str:
     m, name = run.data.metrics, f"test_{cell.experiment.objective}"
+    teacher = f" {m.get('teacher_calls', 0):.0f} |" if cell.experiment.teacher else ""
     labels = "" if cell.experiment.labels == [None] else f"{cell.labels or 'all'} | "
     return (
         f"| {cell.optimizer} | {cell.seed} | {labels}{_value(m, name)} "
         f"| {_value(m, f'{CALIBRATED}_{cell.experiment.objective}')} "
         f"| {m[f'test_{_other(cell.experiment.objective)}']:.3f} | {m['seconds_per_call']:.3f} "
-        f"| {m['prompt_tokens']:.0f} | {m['compile_calls']:.0f} |"
+        f"| {m['prompt_tokens']:.0f} | {m['compile_calls']:.0f} |{teacher}"
     )
 
 

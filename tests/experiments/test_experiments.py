@@ -10,6 +10,7 @@ from itertools import repeat
 from pathlib import Path
 
 import dspy
+import pandas as pd
 import pytest
 from dspy import lm15
 from engine import calls, fn_lm
@@ -93,6 +94,22 @@ def test_cells_run_once_and_the_table_has_a_row_for_each(config: Path, lm: dspy.
     assert again.stdout == first.stdout
     assert command("table", config).stdout == first.stdout
     assert len(calls(lm)) == TESTED
+
+
+def test_results_are_files_to_keep(config: Path, lm: dspy.LM) -> None:
+    assert "No cell of tiny has finished" in str(command("results", config).exception)
+    table = command("run", config).stdout
+    written = command("results", config, "--out", "kept")
+    assert written.stdout == "kept/tiny.md\n", written.output
+    said = Path("kept/tiny.md").read_text(encoding="utf-8")
+    assert table in said
+    assert re.search(r"seeds \[0, 1\], .*budget 1200\. Machine: .+, \d+ cores\. Versions: .*dspy \d", said)
+    answers = pd.read_csv("kept/tiny.csv")
+    assert [*answers] == ["seed", "example", "gold", "zero_shot", "tfidf_logistic"]
+    assert len(answers) == 2 * TESTED
+    rights = (answers.gold == answers.tfidf_logistic)[answers.seed == 0].mean()
+    assert f"| {rights:.3f} |" in said
+    assert "<svg" in Path("kept/tiny.svg").read_text(encoding="utf-8")
 
 
 def test_what_is_left_is_estimated_beforehand(config: Path, lm: dspy.LM) -> None:
