@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import dspy
 import numpy as np
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from optimizers import OPTIMIZERS
 from pld_dspy.errors import DataError
@@ -44,6 +44,8 @@ class Experiment(BaseModel):
         optimizers: names from ``optimizers.OPTIMIZERS``.
         seeds: one cell per optimizer, seed and number of labels.
         labels: labelled examples per class, half of them to learn from and half to choose by; null for all there are.
+        unseen: with ``labels``, score cells on the training and validation examples that were not drawn, in place of
+            test: to choose between methods without a look at the test examples.
         objective: "macro_f1" or "accuracy": what optimizers maximize, and the table shows with its interval.
         budget: approximate number of student calls that compiling may take.
         tracking: MLflow tracking URI.
@@ -63,10 +65,17 @@ class Experiment(BaseModel):
     optimizers: list[str] = Field(min_length=1)
     seeds: list[int] = [0]
     labels: list[Annotated[int, Field(ge=2)] | None] = [None]
+    unseen: bool = False
     objective: Literal["macro_f1", "accuracy"] = "macro_f1"
     budget: int = Field(default=1200, gt=0)
     tracking: str = "sqlite:///mlflow.db"
     folder: Path = Path("runs/experiments")
+
+    @model_validator(mode="after")
+    def _has_unseen(self) -> Experiment:
+        if self.unseen and None in self.labels:
+            raise ValueError("unseen needs a number of labels per class: with all labels, no example is left")
+        return self
 
     @field_validator("optimizers")
     @classmethod
@@ -96,7 +105,7 @@ class Experiment(BaseModel):
             raise DataError(f"Cannot read the experiment {path}: {error}.") from error
         except ValidationError as error:
             first = error.errors()[0]
-            raise DataError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
+            raise DataError(f"{path}: {'.'.join(map(str, first['loc'] or ['settings']))}: {first['msg']}.") from error
 
     @property
     def module(self) -> ModuleType:
@@ -132,7 +141,10 @@ class Experiment(BaseModel):
             return splits
         task = Task.of(self.module.student(), [*splits.train, *splits.val])
         train, val = (_drawn(part, task.golds(part), labels // 2, seed) for part in (splits.train, splits.val))
-        return Splits(train, val, splits.test)
+        if not self.unseen:
+            return Splits(train, val, splits.test)
+        drawn = {id(one) for one in (*train, *val)}
+        return Splits(train, val, [one for one in (*splits.train, *splits.val) if id(one) not in drawn])
 
     def cells(self) -> Iterator[Cell]:
         """Yield every combination of optimizer, seed and number of labels."""

@@ -112,6 +112,11 @@ def test_results_are_files_to_keep(config: Path, lm: dspy.LM) -> None:
     assert "<svg" in Path("kept/tiny.svg").read_text(encoding="utf-8")
 
 
+def test_with_all_labels_no_example_is_unseen(config: Path) -> None:
+    change(config, unseen="true")
+    assert "unseen needs a number of labels per class" in str(command("table", config).exception)
+
+
 def test_what_is_left_is_estimated_beforehand(config: Path, lm: dspy.LM) -> None:
     at_most = 1200 + 60 + TESTED
     told = command("estimate", config).stdout
@@ -201,6 +206,9 @@ def test_learning_curves_draw_few_labels_of_each_class_and_more_of_the_same(conf
         texts = [{one.text for one in getattr(splits, part)} for splits in (few, more, all_of_them)]
         assert texts[0] < texts[1] < texts[2]
     assert [one.text for one in few.test] == [one.text for one in all_of_them.test]
+    unseen = experiment.model_copy(update={"unseen": True}).splits(experiment.micro_rules(), 0, 4)
+    left = {one.text for one in (*all_of_them.train, *all_of_them.val)} - {one.text for one in (*few.train, *few.val)}
+    assert {one.text for one in unseen.test} == left
 
     table = command("run", config)
     assert [row[:3] for row in rows(table)] == [
