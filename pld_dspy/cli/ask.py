@@ -39,7 +39,7 @@ def ask(
             raise DataError(f"The program's inputs are {', '.join(names)}. Give as many texts, in this order.")
         model = finished.model(server)
         example = dspy.Example(dict(zip(names, texts, strict=True))).with_inputs(*names)
-        [answer] = finished.answers(finished.program(), [example], model, lambda: None)
+        [answer] = finished.answers(finished.program(), [example], model, lambda: None, lambda calls: None)
         if answer.outputs is None:
             raise ModelError(f"No answer: {answer.error}")
     if as_json:

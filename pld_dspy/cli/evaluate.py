@@ -10,7 +10,7 @@ import typer
 from tqdm import tqdm
 
 from .options import AsJson, RequireSignature, RunArgument, StudentServer, with_option_groups
-from .streams import escape_control_characters, silence_libraries, stdout_to_stderr
+from .streams import escape_control_characters, say_calls, silence_libraries, stdout_to_stderr
 
 if TYPE_CHECKING:
     import dspy
@@ -95,14 +95,10 @@ def _evaluated(
 ) -> Evaluation:
     """Score the program; where it is the run's own on its own test split, by the answers that the run keeps."""
     if is_own and (kept := finished.kept_test()) is not None:
-        _say_calls(0)
+        say_calls(0)
         return kept
     with tqdm(total=len(examples), desc="evaluate", unit="call", disable=None, leave=False) as bar:
-        return finished.evaluate(program, examples, model, bar.update, _say_calls)
-
-
-def _say_calls(count: int) -> None:
-    typer.echo(f"Student calls to make: {count}. All other answers are known.", err=True)
+        return finished.evaluate(program, examples, model, bar.update, say_calls)
 
 
 def _figures(evaluation: Evaluation, **more: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import typer
 from ..errors import RunError
 from ..release.export import Format
 from .options import RequireSignature, RunArgument
-from .streams import silence_libraries
+from .streams import escape_control_characters, silence_libraries
 
 if TYPE_CHECKING:
     from ..compile.context import CompileContext
@@ -36,7 +36,8 @@ def export(
         signature.require_signature(run)
     if unchecked(run):
         raise RunError(f"{finished.folder.rules} has edits that were not scored. Run pld-dspy recheck {run} first.")
-    signed = None if signature.signature_faults(run) else signature.read_signature(run)
+    faults = signature.signature_faults(run)
+    signed = None if faults else signature.read_signature(run)
     manifest: dict[str, Any] = {
         "model": Path(finished.spec.student.spec).name,
         "run": finished.folder.fingerprint,
@@ -53,8 +54,8 @@ def export(
     else:
         with finished.opened() as context:
             _write_prompt(finished, context, to, out, manifest)
-    for note in manifest["notes"]:
-        typer.echo(note)
+    for note in (*manifest["notes"], *faults):
+        typer.echo(escape_control_characters(note))
     append(run, "exported", to=to)
     typer.echo(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
 

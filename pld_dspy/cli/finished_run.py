@@ -27,6 +27,7 @@ from ..ledger.keys import unconnected_lm
 from ..ledger.ledger import Ledger
 from ..ledger.patience import PATIENCE
 from ..release.recheck import Recheck
+from ..release.signature import check_program
 from ..run.folder import RunFolder
 from ..run.result import PLDResult
 from ..scoring.objective import Objective
@@ -72,6 +73,7 @@ class FinishedRun:
     def open(cls, path: Path) -> FinishedRun:
         """Open the run in the folder ``path``."""
         result = PLDResult.load(path)
+        check_program(path)
         folder = RunFolder(path)
         spec = RunSpec.read(folder)
         try:
@@ -246,22 +248,36 @@ class FinishedRun:
 
         ``on_calls`` is first given the number of calls that will be made.
         """
-        with self._asking(student, model) as evaluator:
-            on_calls(len(evaluator.unanswered(None, examples)))
+        with self._asking(student, examples, model, on_calls) as evaluator:
             return evaluator.evaluate(None, examples, stage="evaluate", on_answer=on_answer)
 
     def answers(
-        self, student: dspy.Module, examples: Sequence[dspy.Example], model: ModelSpec, on_answer: Callable[[], object]
+        self,
+        student: dspy.Module,
+        examples: Sequence[dspy.Example],
+        model: ModelSpec,
+        on_answer: Callable[[], object],
+        on_calls: Callable[[int], object],
     ) -> list[Answer]:
         """Ask a program about examples, labelled or not, and keep the answers as :meth:`evaluate` does."""
-        with self._asking(student, model) as evaluator:
+        with self._asking(student, examples, model, on_calls) as evaluator:
             return evaluator.answers(None, examples, stage="evaluate", on_answer=on_answer)
 
     @contextmanager
-    def _asking(self, student: dspy.Module, model: ModelSpec) -> Iterator[Evaluator]:
+    def _asking(
+        self,
+        student: dspy.Module,
+        examples: Sequence[dspy.Example],
+        model: ModelSpec,
+        on_calls: Callable[[int], object],
+    ) -> Iterator[Evaluator]:
         ledger = self._ledger(self.folder.path / "evaluations.jsonl", model)
-        with dspy.context(lm=model.lm(), adapter=self.spec.dspy_adapter()):
-            yield Evaluator(student=student, task=self.task, ledger=ledger, seed=self.spec.seed)
+        evaluator = Evaluator(student=student, task=self.task, ledger=ledger, seed=self.spec.seed)
+        known = unconnected_lm(self.folder.settings()["student"]["lm"]) if model == self.spec.student else model.lm()
+        with dspy.context(lm=known, adapter=self.spec.dspy_adapter()):
+            on_calls(calls := len(evaluator.unanswered(None, examples)))
+            with dspy.context(lm=model.lm() if calls else known):  # where all is known, no model is loaded
+                yield evaluator
 
     @staticmethod
     def _ledger(path: Path, model: ModelSpec) -> Ledger:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ..errors import DataError
 from .options import AsJson, RunArgument, StudentServer, with_option_groups
-from .streams import escape_control_characters, silence_libraries, stdout_to_stderr
+from .streams import escape_control_characters, say_calls, silence_libraries, stdout_to_stderr
 
 if TYPE_CHECKING:
     from ..compile.context import CompileContext
@@ -86,7 +86,7 @@ def _asked(finished: FinishedRun, new: NewInputs, server: StudentServer) -> NewI
 
     model = finished.model(server)
     with tqdm(total=len(new.examples), desc="ask", unit="call", disable=None, leave=False) as bar:
-        answers = finished.answers(finished.program(), new.examples, model, bar.update)
+        answers = finished.answers(finished.program(), new.examples, model, bar.update, say_calls)
     labels = [finished.task.read(answer.outputs) for answer in answers]
     return replace(new, golds=new.labels, labels=labels, confidences=confidences_of(answers))
 

@@ -17,7 +17,7 @@ from rich.table import Column, Table
 from ..calibrate.calibration import Abstention, Answered, Calibration, SavedCalibration
 from ..errors import PLDError
 from ..release.edits import unchecked
-from ..rules import Rule
+from ..rules import MICRO_RULE, Rule
 from ..run.result import PLDResult
 from ..scoring.baselines import Baselines
 from ..scoring.score import NO_ANSWER, Score
@@ -166,6 +166,8 @@ def rule_lines(rules: Sequence[Rule]) -> Iterator[str]:
     for number, rule in enumerate(rules, start=1):
         count = f"{len(rule.support)} example{'' if len(rule.support) == 1 else 's'}"
         yield escape_control_characters(f"{number:>3}. {rule.text}")
+        if len(rule.support) > 1 and rule.origins and rule.origins[rule.chosen] == MICRO_RULE:
+            count += ", in the words of one"
         settled = ", pinned" if rule.pin else ", banned" if rule.ban else ""
         yield escape_control_characters(f"     {rule.id}: {', '.join(rule.labels)}, from {count}{settled}")
         if rule.reason:

@@ -45,6 +45,11 @@ def silence_libraries() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
+def say_calls(count: int) -> None:
+    """Say on standard error how many calls a command will make."""
+    print(f"Student calls to make: {count}. All other answers are known.", file=sys.stderr)  # noqa: T201
+
+
 @contextmanager
 def stdout_to_stderr() -> Iterator[None]:
     """Send to standard error what the block writes to standard output, compiled libraries included."""

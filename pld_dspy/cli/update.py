@@ -23,6 +23,7 @@ from .options import (
     data_option,
     with_option_groups,
 )
+from .streams import escape_control_characters
 
 if TYPE_CHECKING:
     from .finished_run import FinishedRun
@@ -53,12 +54,17 @@ def update(
     """Go on from a finished run with more labelled examples: they join its rules, or make new ones to choose from."""
     from ..ledger.budget import Budget
     from ..pld import PLD
+    from ..release import signature
+    from ..release.edits import unchecked
     from ..resolve.resolve_config import ResolveConfig
     from .finished_run import FinishedRun
     from .run_compile import run_compile
     from .run_spec import ModelSpec
 
     found = FinishedRun.open(run)
+    if edits := ", ".join(one.rule_id for one in unchecked(run)):
+        said = f"rules.yaml has edits that were not rechecked ({edits}): the update takes them over."
+        typer.echo(escape_control_characters(said), err=True)
     spec, n = _with_more(found, data, rationales), found.result.counts["validation"]
     spec = spec.model_copy(update={"student": spec.student.at(server.student_api_base, server.student_api_key_env)})
     pld = spec.make(
@@ -79,6 +85,8 @@ def update(
     asked = None if teacher.teacher is None else ModelSpec(spec=teacher.teacher)
     asked = asked and asked.at(teacher.teacher_api_base, teacher.teacher_api_key_env)
     run_compile(spec, pld, teacher=asked, run=RunOptions(fresh=fresh, estimate=estimate), student=found.framed())
+    if not estimate and signature.read_signature(run) is not None:
+        typer.echo(f"{run} stays as it was signed. {pld.run_dir} is signed by nobody yet.")
 
 
 def _with_more(found: FinishedRun, data: str, rationales: str | None) -> RunSpec:

@@ -35,6 +35,7 @@ def verify(
     if api_key_env and not key:
         raise DataError(f"The environment variable {api_key_env} is not set. Put the API key in it.")
     golden = golden_of(bundle, n)
+    typer.echo(f"Calls to make: {len(golden)}.", err=True)
     changed = changed_files(bundle, read_bundle(bundle)[0])
     if student is not None:
         served = ModelSpec(spec=student)

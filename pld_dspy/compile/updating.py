@@ -6,11 +6,14 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import dspy
+
 from ..rules import Rule, RuleSet
 from ..run.result import PLDResult
 from ..scoring.difference import Difference, difference
 from ..search.search_result import SearchResult
 from ..student.redecide import searched_answers
+from ..task.task import example_id
 
 if TYPE_CHECKING:
     from .context import CompileContext
@@ -44,8 +47,8 @@ def released(context: CompileContext, found: SearchResult, *, calibrated: bool) 
         held = {rule.id for rule in context.earlier.rules}
         tried = ", ".join(rule.id for rule in found.best.rules if rule.id not in held)
         context.notes.append(
-            f"The search's best list had new rules ({tried}), but on validation they gain {gain} ({flips}): not more "
-            "than their standard error. They stay on the bench."
+            f"The search's best list had new rules ({tried}), but on validation they gain {gain}; {flips}: not "
+            "more than their standard error. They stay on the bench."
         )
         found = replace(found, best=context.earlier, objective=found.trials[0].objective or 0.0)
     pins, listed = {rule.id for rule in context.policy.pinned}, found.best or RuleSet()
@@ -78,13 +81,21 @@ def _gain(context: CompileContext, best: RuleSet | None, *, calibrated: bool) ->
     )
     old, new = ([task.read(one.outputs) for one in some] for some in answers)
     golds = task.golds(val)
-    return difference(golds, old, new, task.labels, seed=context.seed), flips_text(golds, old, new)
+    return difference(golds, old, new, task.labels, seed=context.seed), flips_text(val, golds, old, new)
 
 
-def flips_text(golds: Sequence[str], before: Sequence[str | None], after: Sequence[str | None]) -> str:
-    """Return how many answers became right and how many wrong."""
-    changed = [(gold == was, gold == now) for gold, was, now in zip(golds, before, after, strict=True)]
-    return f"{changed.count((False, True))} answers now right, {changed.count((True, False))} now wrong"
+def flips_text(
+    examples: Sequence[dspy.Example],
+    golds: Sequence[str],
+    before: Sequence[str | None],
+    after: Sequence[str | None],
+) -> str:
+    """Return how many answers became right and how many wrong, and to which examples."""
+    rows = enumerate(zip(examples, golds, before, after, strict=True))
+    changed = [(example_id(one, row), gold == was, gold == now) for row, (one, gold, was, now) in rows]
+    right, wrong = ([name for name, *pair in changed if pair == kind] for kind in ([False, True], [True, False]))
+    said = {"answers now right": right, "now wrong": wrong}
+    return ", ".join(f"{len(names)} {what}{f' ({listed(names)})' if names else ''}" for what, names in said.items())
 
 
 def listed(names: Collection[str], *, most: int = NAMES_SHOWN) -> str:
@@ -120,8 +131,8 @@ def update_notes(context: CompileContext) -> Iterator[str]:
             golds, task = context.task.golds(rows), context.task
             now = pair[1].labels
             gain = difference(golds, old.labels, now, task.labels, seed=context.seed)
-            flips = flips_text(golds, old.labels, now)
-            yield f"Macro-F1 on {name} against the list of the run: {old.score.macro_f1:.3f} before, {gain} ({flips})."
+            flips = flips_text(rows, golds, old.labels, now)
+            yield f"Macro-F1 on {name} against the list of the run: {old.score.macro_f1:.3f} before, {gain}; {flips}."
     if context.splits.test:
         yield "The run had scored the test split already. What is decided by looking at it again, it cannot judge."
     spent = sum(cost.calls for (role, _), cost in context.ledger.spent.items() if role == "student")

@@ -115,6 +115,7 @@ def mark_signed(folder: Path | str, uri: str | None = None) -> int:
         raise RunError(f"{run.rules} was edited. Run pld-dspy recheck {run.path} and sign it first.")
     result = PLDResult.load(run.path)
     with _refusals():
+        _check_exists(uri)
         client = client_of(uri)
         found = find_run(client, run.fingerprint)
         linked = json.loads(found.data.tags.get(LINKED_PROMPTS, "[]"))
@@ -129,6 +130,16 @@ def mark_signed(folder: Path | str, uri: str | None = None) -> int:
             number = register_prompt(client, found.info.run_id, name, result.instructions, value, tags)
         client.set_prompt_alias(name, SIGNED, number)
     return number
+
+
+def _check_exists(uri: str | None) -> None:
+    """Raise RunError where the store is a SQLite file that is not there: a client would make an empty one."""
+    import mlflow
+
+    uri = uri or mlflow.get_tracking_uri()
+    path = uri.removeprefix("sqlite:///")
+    if path != uri and not Path(path).is_file():
+        raise RunError(f"There is no tracking store at {path}. Name the one that the compile was recorded in.")
 
 
 def _served(run: RunFolder) -> dict[str, Any]:

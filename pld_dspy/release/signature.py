@@ -47,7 +47,7 @@ def sign(folder: Path, *, by: str, comment: str = "") -> Signature:
             f"{RunFolder(folder).rules} has edits that were not rechecked ({', '.join(one.rule_id for one in edits)}). "
             f"Run pld-dspy recheck {folder} first, or take the edits back."
         )
-    _check_program(folder)
+    check_program(folder)
     accepted, last = _accepted(folder), last_digest(folder)
     signature = Signature(by=by.strip(), when=now(), comment=comment, accepted=accepted, trail=last, **_signed(folder))
     write_whole(RunFolder(folder).signature, signature.model_dump_json(indent=2) + "\n")
@@ -111,15 +111,16 @@ def _differences(signature: Signature, current: dict[str, Any]) -> Iterator[str]
                 yield f"{title[0].upper()}{title[1:]} {name} {what} since {signature.by} signed on {signature.when}."
 
 
-def _check_program(folder: Path) -> None:
+def check_program(folder: Path) -> None:
     """Raise RunError where program.json does not hold the instructions of result.json."""
     path, result = RunFolder(folder).program, PLDResult.load(folder)
     try:
         state = json.loads(path.read_bytes())
         held = state.get(result.predictor, state)["signature"]["instructions"]  # a bare predictor is its own state
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"Cannot read {path}: {type(error).__name__}: {error}. Compile again.") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise RunError(f"Cannot load {path}: {type(error).__name__}: {error}. Compile again.") from error
     if held != result.instructions:
         raise RunError(
-            f"{path} does not follow the rules in {RunFolder(folder).result.name}. Recheck, or compile again."
+            f"{path} does not follow the rules in {RunFolder(folder).result.name}: it was changed by hand. Restore it, "
+            "or compile again; rules are edited in rules.yaml."
         )

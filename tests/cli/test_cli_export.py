@@ -166,5 +166,8 @@ def test_a_signed_run_names_who_stands_for_it(done: Path) -> None:
 
     result = RunFolder("run").result
     result.write_text(result.read_text(encoding="utf-8") + "\n", encoding="utf-8")
-    assert run("export", "run", "--to", "text", "--out", "c").exit_code == 0
+    exported = run("export", "run", "--to", "text", "--out", "c")
+    assert "The file result.json has changed since Ada signed on" in exported.stdout
     assert read(Path("c/manifest.json"))["signature"] is None, "it is void"
+    readmes = [Path(folder, "README.md").read_text(encoding="utf-8") for folder in ("b", "c")]
+    assert ["- Signed by Ada on 20" in readmes[0], "- Signed by nobody." in readmes[1]] == [True, True]

@@ -23,6 +23,13 @@ class TestRules:
         assert "from 4 examples" in printed
         assert "     why: It is about a " in printed
 
+    def test_a_rule_in_the_words_of_one_example_is_said_to_be_so(self, done: Path) -> None:
+        path = RunFolder("run").result
+
+        assert "from 4 examples, in the words of one\n" in run("rules", "run").stdout
+        path.write_text(path.read_text(encoding="utf-8").replace('"micro-rule"', '"cues"'), encoding="utf-8")
+        assert "in the words of one" not in run("rules", "run").stdout
+
     def test_edited_rules_that_are_no_better_are_said_to_be_these(self, done: Path) -> None:
         PLDResult.load(Path("run")).model_copy(update={"improved": False}).save(Path("run"))
 

@@ -133,7 +133,7 @@ def test_a_program_that_does_not_follow_the_rules_is_not_signed(done: Path) -> N
     replace("program.json", "goal", "score")()
     assert "program.json does not follow the rules" in refused(run("sign", "run", "--by", "Ann"))
     (RUN / "program.json").unlink()
-    assert "Cannot read run/program.json" in refused(run("sign", "run", "--by", "Ann"))
+    assert "Cannot load run/program.json" in refused(run("sign", "run", "--by", "Ann"))
 
 
 def test_a_signature_needs_a_name(done: Path) -> None:

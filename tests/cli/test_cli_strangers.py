@@ -11,6 +11,7 @@ import yaml
 from command_line import COMPILE, SMALL, TABLES, refused, run
 from engine import calls
 
+from pld_dspy.run.folder import RunFolder
 from pld_dspy.task import tables
 
 CODE = "from pathlib import Path\nPath('ran').touch()\n"
@@ -79,6 +80,7 @@ def test_a_program_file_sets_instructions_and_demonstrations_alone(done: Path, s
     state = json.loads(path.read_text())
     lm = {"model": "openai/evil", "api_base": "http://127.0.0.1:9", "_dspy_lm_class": "os.path"}
     before = json.loads(run(*COMMANDS[0]).stdout)
+    RunFolder("run").predictions.unlink()  # its answers would do
     for part in (
         {"config": {"api_base": "http://127.0.0.1:9", "model": "openai/evil"}, "forward": "x", "callbacks": [1]},
         {"lm": {**lm, "_dspy_lm_class": "dspy.clients.lm.LM"}},
@@ -89,9 +91,10 @@ def test_a_program_file_sets_instructions_and_demonstrations_alone(done: Path, s
         found = json.loads(run(*COMMANDS[0]).stdout)
         assert found["macro_f1"] == before["macro_f1"]
         assert len(calls(student)) > made
-    for part in ({"lm": lm}, {"signature": {**state["signature"], "instructions": None}}):
+    wrong = {"signature": {**state["signature"], "instructions": None}}
+    for part, message in (({"lm": lm}, "Cannot load"), (wrong, "does not follow the rules")):
         path.write_text(json.dumps({**state, **part}))
-        assert "Cannot load" in refused(run(*COMMANDS[0]))
+        assert message in refused(run(*COMMANDS[0]))
 
 
 def bomb(path: Path) -> None:

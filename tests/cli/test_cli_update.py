@@ -9,6 +9,7 @@ from command_line import refused, run, write_csv
 from engine import calls
 
 from pld_dspy.release.trail import read_trail
+from pld_dspy.run.folder import RunFolder
 
 UPDATE = ("update", "run", "--data", "more.csv", "--tracking", "none", "--threads", "1", "--quiet", "--trials", "1")
 MORE = [("more-0", "A kettle", "food"), ("more-1", "One kettle", "food"), ("more-2", "A referee", "sport")]
@@ -34,7 +35,12 @@ def test_a_run_goes_on_with_more_examples_and_is_a_run_like_any_other(done: Path
     write_more(done)
     estimated = run(*UPDATE, "--rationales", "more.jsonl", "--estimate")
     assert "and 0 teacher calls" in estimated.stdout, estimated.output
+    assert run("sign", "run", "--by", "Ann", "--tracking", "none").exit_code == 0
+    path = RunFolder("run").rules
+    path.write_text(path.read_text(encoding="utf-8").replace("If the text", "Where the text", 1), encoding="utf-8")
     result = run(*UPDATE, "--rationales", "more.jsonl", "--out", "new")
+    assert "rules.yaml has edits that were not rechecked (" in result.stderr
+    assert "run stays as it was signed. new is signed by nobody yet." in result.stdout
 
     assert result.exit_code == 0, result.output
     assert (

@@ -170,7 +170,9 @@ def test_new_rules_whose_gain_may_be_chance_leave_the_list_as_it_is(tmp_path, ri
     held_back = [note for note in result.notes if note.startswith("The search's best list had new rules")]
     assert len(held_back) == stays
     assert all(name in held_back[0] for name in made if stays)
-    assert all(f"({right} answers now right, {wrong} now wrong)" in note for note in held_back)
+    ids = ", ".join(f"m{500 + row}" for row in range(right))
+    said = f"{right} answers now right ({ids}), {wrong} now wrong"
+    assert all(said in note for note in held_back)
 
 
 def test_where_the_student_came_back_unchanged_only_new_rules_are_chosen(source, tmp_path):

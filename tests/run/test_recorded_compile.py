@@ -124,6 +124,9 @@ def test_the_instructions_are_a_prompt_that_a_signature_marks(recorded: Recorded
             with pytest.raises(RunError, match=r"rules.yaml was edited"):
                 mark_signed(copy.path, recorded.uri)
     assert "MLflow" not in sign("--tracking", "none").output
+    with pytest.raises(RunError, match="There is no tracking store at"):
+        mark_signed(copy.path, f"sqlite:///{copy.path}/none.db")
+    assert not (copy.path / "none.db").exists()
     numbers = [mark_signed(copy.path, recorded.uri) for _ in range(2)]
     assert numbers == [champion.version + 1] * 2
     signed = client.get_prompt_version_by_alias(linked["name"], "signed")

@@ -28,13 +28,16 @@ _READERS: dict[str, Callable[[Path, Mapping[str, str]], Template]] = {
     "ollama": read_modelfile,
     "promptfoo": read_promptfoo,
 }
+_CURL = (
+    "curl URL/v1/chat/completions -H 'Content-Type: application/json' -d @example.json. For others, put the input in "
+    "place of its marker, escaped as JSON, or let client.py do so: python client.py BASE_URL MODEL NAME=VALUE."
+)
 _HOW = {
     "text": "prompt.md holds the messages, settings.json the settings of the request.",
     "openai": "request.json is the body of a request, client.py fills it: python client.py BASE_URL MODEL NAME=VALUE.",
-    "llama.cpp": "request.json is the body of a request with a grammar. One example: curl URL/v1/chat/completions "
-    "-H 'Content-Type: application/json' -d @example.json",
-    "vllm": "request.json is the body of a request with structured outputs. One example: curl "
-    "URL/v1/chat/completions -H 'Content-Type: application/json' -d @example.json",
+    "llama.cpp": "request.json is the body of a request with a grammar. Serve the model: llama-server -m FILE.gguf. "
+    f"One example: {_CURL}",
+    "vllm": f"request.json is the body of a request with structured outputs. One example: {_CURL}",
     "ollama": "Set FROM in Modelfile, then: ollama create NAME -f Modelfile. A Modelfile has no place for what stands "
     "around the example: send turn.txt as the user's message, with the example in it. It has no place for a grammar "
     "either: send the schema in labels.json as the request's format, or let the answer be free.",
@@ -106,7 +109,9 @@ def write_bundle(
         write_promptfoo(folder, template, golden, model=model)
     write_json(folder / "labels.json", as_constraints(decision))
     write_jsonl(folder / "golden.jsonl", golden)
-    notes = "".join(f"\n- {note}" for note in manifest["notes"])
+    signed = manifest["signature"]
+    said = f"Signed by {signed['by']} on {signed['when']}." if signed else "Signed by nobody."
+    notes = "".join(f"\n- {note}" for note in (f"Scored with {model}.", said, *manifest["notes"]))
     write_whole(folder / "README.md", f"# Exported prompt for {kind}\n\n{_HOW[kind]}\n{notes}\n")
     counts = {split: sum(one.split == split for one in golden) for split in dict.fromkeys(one.split for one in golden)}
     write_manifest(
