@@ -21,7 +21,7 @@ from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.ledger.keys import digest
 from pld_dspy.local.connect import resolve_lm
 from pld_dspy.rules import MicroRule
-from pld_dspy.task.splits import Splits
+from pld_dspy.task.splits import Splits, near_identity
 from pld_dspy.task.task import Task
 
 CELLS = ("optimizers", "seeds", "labels")
@@ -143,8 +143,9 @@ class Experiment(BaseModel):
         train, val = (_drawn(part, task.golds(part), labels // 2, seed) for part in (splits.train, splits.val))
         if not self.unseen:
             return Splits(train, val, splits.test)
-        drawn = {id(one) for one in (*train, *val)}
-        return Splits(train, val, [one for one in (*splits.train, *splits.val) if id(one) not in drawn])
+        drawn = {near_identity(task.text(one)) for one in (*train, *val)}
+        left = [one for one in (*splits.train, *splits.val) if near_identity(task.text(one)) not in drawn]
+        return Splits(train, val, left)
 
     def cells(self) -> Iterator[Cell]:
         """Yield every combination of optimizer, seed and number of labels."""

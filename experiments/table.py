@@ -22,6 +22,12 @@ CALIBRATED = "calibrated"
 ANSWERS = "test_answers.json"
 """MLflow table of a cell's run: gold label and answer of each test example."""
 
+TESTED = {
+    False: "test examples",
+    True: "labelled examples that were not drawn, none of them of test",
+}
+"""Whether an experiment is scored on what was not drawn -> what its cells are scored on."""
+
 TITLES = {"macro_f1": "macro-F1", "accuracy": "accuracy"}
 """Objective -> its name for readers."""
 
@@ -46,10 +52,10 @@ def markdown(experiment: Experiment) -> str:
     if finished:
         n = finished[0][1].data.metrics["test_n"]
         paragraphs.append(
-            f"Program {experiment.program}, student {experiment.student}, {n:.0f} test examples. Seconds (of the "
-            "student alone) and tokens are medians, without the first call. Calibrated: the same answers as offsets "
-            "decide them that are fitted on the validation examples; empty where there are no log-probabilities, or "
-            "where the optimizer calibrates by itself."
+            f"Program {experiment.program}, student {experiment.student}, {n:.0f} {TESTED[experiment.unseen]}. Seconds "
+            "(of the student alone) and tokens are medians, without the first call. Calibrated: the same answers as "
+            "offsets decide them that are fitted on the validation examples; empty where there are no "
+            "log-probabilities, or where the optimizer calibrates by itself."
         )
     if failures := [(cell, run) for cell, run in finished if run.data.metrics["test_failures"]]:
         counts = (f"{cell} {run.data.metrics['test_failures']:.0f}" for cell, run in failures)

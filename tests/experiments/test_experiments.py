@@ -209,6 +209,9 @@ def test_learning_curves_draw_few_labels_of_each_class_and_more_of_the_same(conf
     unseen = experiment.model_copy(update={"unseen": True}).splits(experiment.micro_rules(), 0, 4)
     left = {one.text for one in (*all_of_them.train, *all_of_them.val)} - {one.text for one in (*few.train, *few.val)}
     assert {one.text for one in unseen.test} == left
+    change(config, unseen="true", labels="[4]", optimizers="[tfidf_logistic]")
+    assert f"student local, {len(left)} labelled examples that were not drawn" in command("run", config).stdout
+    change(config, unseen="false", labels="[4, 30, null]", optimizers="[zero_shot, tfidf_logistic]")
 
     table = command("run", config)
     assert [row[:3] for row in rows(table)] == [

@@ -1,6 +1,7 @@
 """The commands that ask a finished run again: ladder, stages, plain, speed; a deterministic student."""
 
 import csv
+import json
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from pld_dspy.cli import run_spec as command_module
 from pld_dspy.cli.app import app as pld_app
 from pld_dspy.errors import DataError
 from pld_dspy.rules import RuleSet
+from pld_dspy.run.folder import RunFolder
 from pld_dspy.run.result import PLDResult
 
 SPLITS = {"train": TRAIN, "val": VAL, "test": TEST}
@@ -165,7 +167,12 @@ def test_every_student_is_scored_under_the_rules_of_each(run, lm, monkeypatch, t
     result = PLDResult.load(run)
     first, second = (shutil.copytree(run, tmp_path / name) for name in ("first", "second"))
     one = RuleSet(rules=result.rules.rules[:1])
-    result.model_copy(update={"rules": one, "instructions": one.instruct(result.instructions)}).save(second)
+    instructions = one.instruct(result.instructions)
+    result.model_copy(update={"rules": one, "instructions": instructions}).save(second)
+    program = RunFolder(second).program
+    state = json.loads(program.read_text(encoding="utf-8"))
+    state.get(result.predictor, state)["signature"]["instructions"] = instructions
+    program.write_text(json.dumps(state), encoding="utf-8")
     monkeypatch.setattr(command_module, "resolve_lm", lambda spec, **settings: lm)
     (second / "calibration.json").unlink()
     before = len(calls(lm))
