@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from .context import CompileContext
 
 NAMES_SHOWN = 20
+ONE_ERROR = 0.3173
+"""Two-sided p-value of a difference of one standard error. A signed list needs both, since a single answer is more than
+its own bootstrap standard error."""
 
 
 def holding(context: CompileContext, pool: Sequence[Rule]) -> list[Rule]:
@@ -43,7 +46,7 @@ def released(context: CompileContext, found: SearchResult, *, calibrated: bool) 
     """
     assert context.source is not None
     gain, flips = _gain(context, found.best, calibrated=calibrated)
-    if gain and context.earlier and found.best and not gain.pays:
+    if gain and context.earlier and found.best and not (gain.pays and gain.p_value < ONE_ERROR):
         held = {rule.id for rule in context.earlier.rules}
         tried = ", ".join(rule.id for rule in found.best.rules if rule.id not in held)
         context.notes.append(
