@@ -55,14 +55,13 @@ def write_results(experiment: Experiment, config: Path, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     picture, table = folder / f"{experiment.name}.svg", folder / f"{experiment.name}.md"
     plot(experiment, picture)
-    answers = _answers(found)
-    answers.to_csv(table.with_suffix(".csv"))
+    _answers(found).to_csv(table.with_suffix(".csv"))
     params = [run.data.params for _, run in found]
-    names = {name for one in params for name in one if name.startswith(VERSION)}
+    logged = {(name, value) for one in params for name, value in one.items() if name.startswith(VERSION)}
     ran = {
         "Settings": [f"{name} {value}" for name, value in _settings(experiment).items()],
         "Machine": sorted({one.get(MACHINE, "not known") for one in params}),
-        "Versions": sorted({f"{name.removeprefix(VERSION)} {one[name]}" for name in names for one in params}),
+        "Versions": sorted(f"{name.removeprefix(VERSION)} {value}" for name, value in logged),
     }
     said = " ".join(f"{head}: {', '.join(texts)}." for head, texts in ran.items())
     table.write_text(

@@ -22,12 +22,6 @@ CALIBRATED = "calibrated"
 ANSWERS = "test_answers.json"
 """MLflow table of a cell's run: gold label and answer of each test example."""
 
-TESTED = {
-    False: "test examples",
-    True: "labelled examples that were not drawn, none of them of test",
-}
-"""Whether an experiment is scored on what was not drawn -> what its cells are scored on."""
-
 TITLES = {"macro_f1": "macro-F1", "accuracy": "accuracy"}
 """Objective -> its name for readers."""
 
@@ -51,8 +45,9 @@ def markdown(experiment: Experiment) -> str:
     paragraphs = ["\n".join(table)]
     if finished:
         n = finished[0][1].data.metrics["test_n"]
+        scored = "labelled examples that were not drawn, none of them of test" if experiment.unseen else "test examples"
         paragraphs.append(
-            f"Program {experiment.program}, student {experiment.student}, {n:.0f} {TESTED[experiment.unseen]}. Seconds "
+            f"Program {experiment.program}, student {experiment.student}, {n:.0f} {scored}. Seconds "
             "(of the student alone) and tokens are medians, without the first call. Calibrated: the same answers as "
             "offsets decide them that are fitted on the validation examples; empty where there are no "
             "log-probabilities, or where the optimizer calibrates by itself."

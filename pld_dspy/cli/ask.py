@@ -27,7 +27,7 @@ def ask(
     import dspy
 
     from ..task.labels import LABEL_LOGPROBS
-    from .finished_run import FinishedRun
+    from .finished_run import EVALUATE, FinishedRun
     from .printing import print_unchecked
 
     with stdout_to_stderr():
@@ -39,7 +39,8 @@ def ask(
             raise DataError(f"The program's inputs are {', '.join(names)}. Give as many texts, in this order.")
         model = finished.model(server)
         example = dspy.Example(dict(zip(names, texts, strict=True))).with_inputs(*names)
-        [answer] = finished.answers(finished.program(), [example], model, lambda: None, lambda calls: None)
+        with finished.asking(finished.program(), [example], model) as evaluator:
+            [answer] = evaluator.answers(None, [example], stage=EVALUATE)
         if answer.outputs is None:
             raise ModelError(f"No answer: {answer.error}")
     if as_json:

@@ -94,11 +94,16 @@ def _evaluated(
     finished: FinishedRun, program: dspy.Module, examples: list[dspy.Example], model: ModelSpec, *, is_own: bool
 ) -> Evaluation:
     """Score the program; where it is the run's own on its own test split, by the answers that the run keeps."""
+    from .finished_run import EVALUATE
+
     if is_own and (kept := finished.kept_test()) is not None:
         say_calls(0)
         return kept
-    with tqdm(total=len(examples), desc="evaluate", unit="call", disable=None, leave=False) as bar:
-        return finished.evaluate(program, examples, model, bar.update, say_calls)
+    with (
+        finished.asking(program, examples, model, say_calls) as evaluator,
+        tqdm(total=len(examples), desc="evaluate", unit="call", disable=None, leave=False) as bar,
+    ):
+        return evaluator.evaluate(None, examples, stage=EVALUATE, on_answer=bar.update)
 
 
 def _figures(evaluation: Evaluation, **more: Any) -> dict[str, Any]:

@@ -47,6 +47,9 @@ from .run_spec import ModelSpec, RunSpec
 if TYPE_CHECKING:
     from .options import StudentServer
 
+EVALUATE = "evaluate"
+"""Stage of what is asked of a finished run's program."""
+
 _File = TypeVar("_File", bound=BaseModel)
 
 
@@ -73,7 +76,7 @@ class FinishedRun:
     def open(cls, path: Path) -> FinishedRun:
         """Open the run in the folder ``path``."""
         result = PLDResult.load(path)
-        check_program(path)
+        check_program(path, result)
         folder = RunFolder(path)
         spec = RunSpec.read(folder)
         try:
@@ -218,7 +221,7 @@ class FinishedRun:
         examples = recheck.examples(split)
         if not examples or evaluator.unanswered(None, examples):
             return None
-        found = recheck.as_delivered(split, examples, evaluator.evaluate(None, examples, stage="evaluate"))
+        found = recheck.as_delivered(split, examples, evaluator.evaluate(None, examples, stage=EVALUATE))
         if offsets is None:
             return found
         sure = offsets.answer(logprobs_of(found.answers, context.task), found.labels)[1].tolist()
@@ -236,47 +239,24 @@ class FinishedRun:
         except DataError:
             return None
 
-    def evaluate(
-        self,
-        student: dspy.Module,
-        examples: Sequence[dspy.Example],
-        model: ModelSpec,
-        on_answer: Callable[[], object],
-        on_calls: Callable[[int], object],
-    ) -> Evaluation:
-        """Score a program on ``model``; answers are kept in the run folder, so that no call is repeated.
-
-        ``on_calls`` is first given the number of calls that will be made.
-        """
-        with self._asking(student, examples, model, on_calls) as evaluator:
-            return evaluator.evaluate(None, examples, stage="evaluate", on_answer=on_answer)
-
-    def answers(
-        self,
-        student: dspy.Module,
-        examples: Sequence[dspy.Example],
-        model: ModelSpec,
-        on_answer: Callable[[], object],
-        on_calls: Callable[[int], object],
-    ) -> list[Answer]:
-        """Ask a program about examples, labelled or not, and keep the answers as :meth:`evaluate` does."""
-        with self._asking(student, examples, model, on_calls) as evaluator:
-            return evaluator.answers(None, examples, stage="evaluate", on_answer=on_answer)
-
     @contextmanager
-    def _asking(
+    def asking(
         self,
         student: dspy.Module,
         examples: Sequence[dspy.Example],
         model: ModelSpec,
-        on_calls: Callable[[int], object],
+        on_calls: Callable[[int], object] = lambda calls: None,
     ) -> Iterator[Evaluator]:
+        """Give an evaluator that asks a program about ``examples``; answers are kept in the run folder.
+
+        The run's own model is loaded only if an answer is missing. ``on_calls`` is first given the number of calls.
+        """
         ledger = self._ledger(self.folder.path / "evaluations.jsonl", model)
         evaluator = Evaluator(student=student, task=self.task, ledger=ledger, seed=self.spec.seed)
         known = unconnected_lm(self.folder.settings()["student"]["lm"]) if model == self.spec.student else model.lm()
         with dspy.context(lm=known, adapter=self.spec.dspy_adapter()):
             on_calls(calls := len(evaluator.unanswered(None, examples)))
-            with dspy.context(lm=model.lm() if calls else known):  # where all is known, no model is loaded
+            with dspy.context(lm=model.lm() if calls else known):
                 yield evaluator
 
     @staticmethod

@@ -82,11 +82,13 @@ def monitor(
 
 def _asked(finished: FinishedRun, new: NewInputs, server: StudentServer) -> NewInputs:
     """Return the inputs with the program's own answers, which are kept in the run folder."""
-    from .finished_run import confidences_of
+    from .finished_run import EVALUATE, confidences_of
 
-    model = finished.model(server)
-    with tqdm(total=len(new.examples), desc="ask", unit="call", disable=None, leave=False) as bar:
-        answers = finished.answers(finished.program(), new.examples, model, bar.update, say_calls)
+    with (
+        finished.asking(finished.program(), new.examples, finished.model(server), say_calls) as evaluator,
+        tqdm(total=len(new.examples), desc="ask", unit="call", disable=None, leave=False) as bar,
+    ):
+        answers = evaluator.answers(None, new.examples, stage=EVALUATE, on_answer=bar.update)
     labels = [finished.task.read(answer.outputs) for answer in answers]
     return replace(new, golds=new.labels, labels=labels, confidences=confidences_of(answers))
 

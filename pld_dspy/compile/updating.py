@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 NAMES_SHOWN = 20
 ONE_ERROR = 0.3173
-"""Two-sided p-value of a difference of one standard error. A signed list needs both, since a single answer is more than
-its own bootstrap standard error."""
+"""Two-sided p-value of a difference of one standard error. It is asked for beside the bootstrap's own standard error,
+which a single answer exceeds."""
 
 
 def holding(context: CompileContext, pool: Sequence[Rule]) -> list[Rule]:

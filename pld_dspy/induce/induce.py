@@ -109,13 +109,11 @@ def induce(
     noise = _noise(usable, [*whole, *clusters])
     without_rule = sorted(set(task.labels) - {label for rule in (*earlier, *rules) for label in rule.labels})
     counts = {
-        "new": sum(one.example_id in new for one in micro_rules),
-        "joined": sum(map(len, joined.values())),
         "suspects_down_weighted": len(down_weighted),
-        "noise": sum(not new or name in new for name in noise),
         "in_parts": sum(len(note_parts(cluster.notes)) > 1 for cluster in single),
         "labels_without_rule": len(without_rule),
         **_sizes(micro_rules, decisive, usable, rules),
+        **_places(micro_rules, new, joined, noise),
     }
     logger.info("%s", said := diagnosis(counts, check.findings, without_rule))
     return Induction(
@@ -156,6 +154,17 @@ def _sizes(
         "suspects_dropped": len(decisive) - len(usable),
         "rules": len(rules),
         "largest": max((len(rule.support) for rule in rules), default=0),
+    }
+
+
+def _places(
+    micro_rules: Sequence[MicroRule], new: Collection[str], joined: Mapping[str, Sequence[MicroRule]], noise: list[str]
+) -> dict[str, int]:
+    """Return how many micro-rules are of ``new`` examples, joined an earlier rule, or (of the new, if any) no rule."""
+    return {
+        "new": sum(one.example_id in new for one in micro_rules),
+        "joined": sum(map(len, joined.values())),
+        "noise": sum(not new or name in new for name in noise),
     }
 
 

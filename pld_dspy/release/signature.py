@@ -47,7 +47,7 @@ def sign(folder: Path, *, by: str, comment: str = "") -> Signature:
             f"{RunFolder(folder).rules} has edits that were not rechecked ({', '.join(one.rule_id for one in edits)}). "
             f"Run pld-dspy recheck {folder} first, or take the edits back."
         )
-    check_program(folder)
+    check_program(folder, PLDResult.load(folder))
     accepted, last = _accepted(folder), last_digest(folder)
     signature = Signature(by=by.strip(), when=now(), comment=comment, accepted=accepted, trail=last, **_signed(folder))
     write_whole(RunFolder(folder).signature, signature.model_dump_json(indent=2) + "\n")
@@ -111,9 +111,9 @@ def _differences(signature: Signature, current: dict[str, Any]) -> Iterator[str]
                 yield f"{title[0].upper()}{title[1:]} {name} {what} since {signature.by} signed on {signature.when}."
 
 
-def check_program(folder: Path) -> None:
-    """Raise RunError where program.json does not hold the instructions of result.json."""
-    path, result = RunFolder(folder).program, PLDResult.load(folder)
+def check_program(folder: Path, result: PLDResult) -> None:
+    """Raise RunError where program.json does not hold the instructions of ``result``, which is that of the folder."""
+    path = RunFolder(folder).program
     try:
         state = json.loads(path.read_bytes())
         held = state.get(result.predictor, state)["signature"]["instructions"]  # a bare predictor is its own state
