@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from pld_dspy.errors import DataError
 from pld_dspy.run.folder import RunFolder
 from pld_dspy.run.progress import read_trials
 from pld_dspy.run.result import PLDResult
+from pld_dspy.scoring.difference import Difference
 
 from .run_student import score_text
 
@@ -26,24 +28,35 @@ def classifiers(runs: Sequence[Path]) -> str:
         DataError: a run has no test set, or was made before results had baselines.
         RunError: a folder holds no finished run.
     """
-    rows, differences = [HEADER], []
+    rows, gains = [HEADER], defaultdict[str, list[Difference]](list)
     for run in runs:
         result = PLDResult.load(run)
         if result.test is None or result.baselines is None:
             raise DataError(f"{run} has no test set or no baselines. Compile it again, with a test set.")
         rows += _rows(run.name, result)
-        differences.append(result.baselines["classifier"].difference)
         rows.append(_searched(run, result))
-    known = [one for one in differences if one is not None]
-    if len(known) > 1:  # examples of different runs are taken for independent draws
-        mean = float(np.mean([one.macro_f1 for one in known]))
-        error = float(np.linalg.norm([one.standard_error for one in known])) / len(known)
-        low, high = mean - 1.96 * error, mean + 1.96 * error
-        line = (
-            f"The compiled programs less the classifier, mean of {len(known)}: {mean:+.3f} [{low:+.3f}, {high:+.3f}]."
-        )
-        rows += ["", line]
+        for name, gain in _gains(result).items():
+            gains[name].append(gain)
+    if len(runs) > 1:
+        rows += [f"| mean of {len(found)} | {name} | | | {_mean(found)} |" for name, found in gains.items()]
     return "\n".join(rows)
+
+
+def _gains(result: PLDResult) -> dict[str, Difference]:
+    """Return the program less each classifier, and less the unchanged student with the same precedents."""
+    assert result.baselines is not None
+    gains = {row.name: row.difference for row in result.baselines.rows if row.difference is not None}
+    found = result.calibration
+    if found is not None and found.weighs and found.compiled_weighed and found.compiled_weighed.by_rules:
+        gains["unchanged + precedents"] = found.compiled_weighed.by_rules
+    return gains
+
+
+def _mean(gains: Sequence[Difference]) -> str:
+    """Return the mean of some differences; the examples of different runs are taken for independent draws."""
+    mean = float(np.mean([one.macro_f1 for one in gains]))
+    error = float(np.linalg.norm([one.standard_error for one in gains])) / len(gains)
+    return f"{mean:+.3f} [{mean - 1.96 * error:+.3f}, {mean + 1.96 * error:+.3f}]"
 
 
 def _rows(run: str, result: PLDResult) -> Iterator[str]:
@@ -55,11 +68,15 @@ def _rows(run: str, result: PLDResult) -> Iterator[str]:
         calibrated = students[name].calibrated if name in students else None
         own = plain.get(name)
         graded = score_text(calibrated.score if calibrated else None)
-        yield f"| {run} | {name} | {score_text(own)} | {graded} | |"
+        gain = _gains(result).get(name)
+        yield f"| {run} | {name} | {score_text(own)} | {graded} | {'' if gain is None else _short(gain)} |"
     for row in result.baselines.rows:
-        gain = row.difference
-        above = "" if gain is None else f"{gain.macro_f1:+.3f} [{gain.interval[0]:+.2f}, {gain.interval[1]:+.2f}]"
+        above = "" if row.difference is None else _short(row.difference)
         yield f"| {run} | {row.name}, {result.baselines.labels} labels | {score_text(row.score)} | | {above} |"
+
+
+def _short(gain: Difference) -> str:
+    return f"{gain.macro_f1:+.3f} [{gain.interval[0]:+.2f}, {gain.interval[1]:+.2f}]"
 
 
 def _searched(run: Path, result: PLDResult) -> str:

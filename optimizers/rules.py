@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def pld(setting: Setting, *, search: bool = True, calibrate: bool = False, precedents: int = 0) -> dspy.Module:
     """Distil rationales into rules, and search them within the budget, what calibration costs included.
 
-    Rationales are the recorded ones, or the setting's teacher's. Without ``search``, all rules in their first wordings
-    compete with the unchanged student alone.
+    Rationales are the recorded ones, or the setting's teacher's. Without ``search``, all rules in their first and in
+    their second wordings compete with the unchanged student alone.
     """
     calibration = 2 * len(setting.trainset) if calibrate else 0
     within = SearchConfig.within(setting.budget - calibration, len(setting.valset))

@@ -93,6 +93,7 @@ class Weighed(Record):
     weights: Weights
     gain: Difference | None = None  # out of fold, with precedents minus without
     difference: Difference | None = None  # on the test set, the same
+    by_rules: Difference | None = None  # on the test set, minus the unchanged student weighed against them
 
 
 class Calibration(Record):

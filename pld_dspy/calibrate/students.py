@@ -121,19 +121,22 @@ def grade_students(
     baseline_side, _ = _grade_student(calibration.baseline, examples, baseline, evaluator)
     compiled_side, calibrated = _grade_student(calibration.compiled, examples, compiled, evaluator)
     more: dict[str, Weighed] = {}
-    if precedents is not None:
+    weighed, ruled = calibration.baseline_weighed, calibration.compiled_weighed
+    if precedents is not None and weighed is not None and ruled is not None:
         evidence = precedents.evidence(texts)
-        for name, own in (("baseline_weighed", baseline), ("compiled_weighed", compiled)):
-            weighed: Weighed | None = getattr(calibration, name)
-            if weighed is not None:
-                side = precedents.with_weights(weighed.weights)
-                answers = weigh(side, own.answers, evidence, evaluator)
-                student, final = _grade_student(
-                    weighed.student, examples, evaluator.scored(examples, answers), evaluator
-                )
-                gain = difference(golds, calibrated.labels, final.labels, task.labels, seed=seed)
-                update = {"student": student, "difference": gain if own is compiled else None}
-                more[name] = weighed.model_copy(update=update)
+
+        def graded(found: Weighed, own: Evaluation) -> tuple[StudentCalibration, Evaluation]:
+            side = precedents.with_weights(found.weights)
+            answers = weigh(side, own.answers, evidence, evaluator)
+            return _grade_student(found.student, examples, evaluator.scored(examples, answers), evaluator)
+
+        (unchanged_side, unchanged), (side, final) = graded(weighed, baseline), graded(ruled, compiled)
+        gains = {"difference": calibrated, "by_rules": unchanged}
+        found = {
+            name: difference(golds, one.labels, final.labels, task.labels, seed=seed) for name, one in gains.items()
+        }
+        more["baseline_weighed"] = weighed.model_copy(update={"student": unchanged_side})
+        more["compiled_weighed"] = ruled.model_copy(update={"student": side, **found})
     return calibration.model_copy(
         update={
             **more,

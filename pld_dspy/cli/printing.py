@@ -213,6 +213,7 @@ def _print_calibration(out: Console, found: Calibration) -> None:
         if (weighed := found.compiled_weighed) is not None and weighed.gain and weighed.difference:
             used = "used" if found.weighs else "not used, since they do harm out of fold"
             line = f"Precedents, {used}: {weighed.gain} out of fold, {weighed.difference} on test; "
+            line += "" if weighed.by_rules is None else f"beside them rules add {weighed.by_rules}; "
             weights = ", ".join(f"{value:.2f} ({side})" for side, value in weighed.weights)
             out.print(f"{line}weights {weights}.", soft_wrap=True)
     if (abstention := found.used.abstention) is not None:

@@ -29,13 +29,14 @@ class Plan:
     """The steps of one search, queued in its study; ``seed`` is that of the screened sets.
 
     A search that goes on from another begins with the ``carried`` trials of that; its screened sets are ``crossed``
-    from the best set before and the revised one.
+    from the best set before and the revised one. With ``rewords``, all rules are asked in their second wordings too.
     """
 
     study: optuna.Study
     space: Space
     config: SearchConfig
     seed: int
+    rewords: bool = False
     carried: int = 0
     crossed: tuple[Candidate, Candidate] | None = None  # None also at a further worker, which queues nothing
     stop: Path | None = None  # a file that ends the search once it is there
@@ -46,8 +47,7 @@ class Plan:
         """Number of sets that are asked in full before anything else, after the carried ones."""
         if self.carried:
             return self.carried + 1
-        reworded = self.space.wordings > 1 and self.config.screen_calls > 0
-        return 2 + reworded + (len(self.space.demos) > 1)
+        return 2 + self.rewords + (len(self.space.demos) > 1)
 
     @property
     def first_race(self) -> int:
@@ -128,7 +128,7 @@ class Plan:
             return
         yield "pinned rules" if self.space.pinned else "baseline", self.space.none()
         yield "all rules", self.space.all()
-        if self.space.wordings > 1 and self.config.screen_calls:
+        if self.rewords:
             yield "reworded", self.space.all(wording=1)
         if len(self.space.demos) > 1:
             yield "demonstrations", self.space.none(demos=len(self.space.demos) - 1)

@@ -12,12 +12,11 @@ from ..errors import Settings
 
 Style = Literal["any", "rules", "cues"]
 CONFIRMATIONS = 2  # after screening: the best set not yet asked in full, and the model's own optimum
-FULL_PLAIN = 2  # sets asked in full beside the races: the unchanged student and all rules
+FULL = 3  # sets asked in full first: the unchanged student, all rules, and all rules in their second wordings
 LEAST = 36
 """Fewer validation examples cannot choose rules. With 32, what a search chooses is 0.10, 0.02 and 0.07 below all rules
 in three draws of the demo task, and 0.05 and 0.00 above them in two of StereoSet, for three times the calls. These are
 macro-F1 on 92 and 176 examples that were not drawn (experiments/results: demo-unseen, stereoset-unseen)."""
-FULL_SCREENED = 3 + CONFIRMATIONS  # after screening also all rules in their second wordings
 
 
 class SearchConfig(Settings):
@@ -61,13 +60,14 @@ class SearchConfig(Settings):
     def within(cls, calls: int, n: int) -> SearchConfig:
         """Return settings that spend about ``calls`` student calls on ``n`` validation examples, and no more.
 
-        Sets asked in full come first, the unchanged student and all rules with 2 n calls at least. Of the rest, a bit
-        less than half goes to screening. A race asks 30% to 85% of the examples on average; 60% are assumed. Fewer than
-        ``LEAST`` examples are asked about whole lists alone.
+        Sets asked in full come first: the unchanged student, all rules, and, where 3 n calls allow it, all rules in
+        their second wordings. Of what two confirmations leave, a bit less than half goes to screening. A race asks 30%
+        to 85% of the examples on average; 60% are assumed. Fewer than ``LEAST`` examples are asked about whole lists
+        alone.
         """
         if n < LEAST:
             return cls(calls=calls).on(n)
-        screened, trials = _shares(calls - FULL_SCREENED * n, n, cls().block)
+        screened, trials = _shares(calls - (FULL + CONFIRMATIONS) * n, n, cls().block)
         return cls(calls=calls, screen_calls=screened, trials=trials)
 
     def on(self, n: int) -> SearchConfig:
@@ -95,11 +95,15 @@ class SearchConfig(Settings):
     def most_calls(self, n: int) -> int:
         """Return the most student calls that a search makes on ``n`` validation examples, guards included."""
         slices = -(-self.screen_calls // self.block) * min(self.block, n)
-        full = (FULL_SCREENED if self.screen_calls else FULL_PLAIN) + (self.demos > 0)
+        full = FULL - (not self.rewords(n)) + (CONFIRMATIONS if self.screen_calls else 0) + (self.demos > 0)
         most = slices + n * (self.trials + full)
         if self.calls is None:
             return most
         return min(most, max(self.calls, most - self.trials * (n - min(self.block, n))))
+
+    def rewords(self, n: int) -> bool:
+        """Whether all rules are asked in their second wordings too: wherever ``calls`` allow three sets in full."""
+        return self.calls is None or self.calls >= FULL * n
 
     def race_limit(self, *, asked: int, races: int, n: int) -> float:
         """Return how many of ``n`` examples a race may ask, ``asked`` before it and with ``races`` after it."""

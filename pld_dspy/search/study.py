@@ -100,7 +100,9 @@ class RuleSearch:
         self._on_trial: Callable[[FinishedTrial], object] = lambda _: None
         self._read()
         crossed = None if before is None else (self.space.placed(before.best), self.space.placed(revised))
-        self.plan = Plan(study, self.space, self.config, seed, sum(one.carried for one in self.trials), crossed, stop)
+        rewords = self.space.wordings > 1 and self.config.rewords(len(self.valset))
+        carried = sum(one.carried for one in self.trials)
+        self.plan = Plan(study, self.space, self.config, seed, rewords, carried, crossed, stop)
         self.model = StudentModel(
             self.space,
             self.asker.golds,

@@ -170,7 +170,11 @@ def test_precedents_that_do_no_harm_decide_and_are_cited(done):
     assert found.weighs
     assert found.used == found.compiled_weighed.student
     assert found.compiled_weighed.difference.macro_f1 > 0
-    assert found.baseline_weighed.student.calibrated.score.macro_f1 > found.baseline.calibrated.score.macro_f1
+    unchanged, ruled = (
+        one.student.calibrated.score.macro_f1 for one in (found.baseline_weighed, found.compiled_weighed)
+    )
+    assert unchanged > found.baseline.calibrated.score.macro_f1
+    assert found.compiled_weighed.by_rules.macro_f1 == pytest.approx(ruled - unchanged)
     with dspy.context(lm=lm, adapter=LabelAdapter()):
         answers = [program(text=example.text) for example in TEST]
     labels = [answer.label for answer in answers]

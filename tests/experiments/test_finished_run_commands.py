@@ -44,6 +44,7 @@ def run(lm: dspy.LM, tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(command_module, "resolve_lm", lambda spec, **settings: lm)
         arguments = ["compile", *tables, "--input", "text", "--label", "label", "--rationales"]
         arguments += [str(folder / "rationales.jsonl"), "--student", "openai/none", "--threads", "1", "--calibrate"]
+        arguments += ["--precedents", "2"]
         arguments += ["--screen-calls", "96", "--trials", "2", "--tracking", "none", "--out", str(folder / "run")]
         result = CliRunner().invoke(pld_app, arguments)
     assert result.exit_code == 0, result.output
@@ -156,11 +157,16 @@ def test_classifiers_stand_beside_the_students_of_one_run_and_of_several(run, lm
     row = result.baselines["classifier"]
     assert found["classifier"][2].startswith(f"{row.score.macro_f1:.3f} ")
     assert found["classifier"][4].startswith(f"{row.difference.macro_f1:+.3f} ")
+    assert found["unchanged + precedents"][4].startswith(
+        f"{result.calibration.compiled_weighed.by_rules.macro_f1:+.3f} "
+    )
     assert "all rules" in lines[-1]
-    *_, last = experiment(lm, monkeypatch, "classifiers", str(run), str(run)).splitlines()
+    both = experiment(lm, monkeypatch, "classifiers", str(run), str(run)).splitlines()
+    means = {cells(line)[1]: cells(line)[4] for line in both if line.startswith("| mean of 2 |")}
+    assert set(means) == {row.name for row in result.baselines.rows} | {"unchanged + precedents"}
     low, high = row.difference.interval
-    assert f"mean of 2: {row.difference.macro_f1:+.3f} " in last
-    assert f"[{row.difference.macro_f1 - (high - low) / 2 / 2**0.5:+.3f}, " in last
+    half = (high - low) / 2 / 2**0.5
+    assert means["classifier"].startswith(f"{row.difference.macro_f1:+.3f} [{row.difference.macro_f1 - half:+.3f}, ")
 
 
 def test_every_student_is_scored_under_the_rules_of_each(run, lm, monkeypatch, tmp_path):

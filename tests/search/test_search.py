@@ -125,6 +125,15 @@ def test_the_first_trials_are_the_guards():
     assert [trial.asked for trial in (*trials[:2], *trials[-2:])] == [24, 24, 24, 24]
 
 
+@pytest.mark.parametrize(("calls", "kinds"), [(None, 3), (72, 3), (71, 2)])
+def test_all_rules_are_asked_in_their_second_wordings_where_the_calls_suffice(calls, kinds):
+    reworded = [one.model_copy(update={"wordings": (one.text, f"{one.text} ")}) for one in SHORT["rules"]]
+    config = SearchConfig(screen_calls=0, trials=0, calls=calls)
+    found = search(student_lm(), config, rules=reworded, val=SHORT["val"]).run()
+    assert [trial.kind for trial in found.trials] == ["baseline", "all rules", "reworded"][:kinds]
+    assert sum(trial.asked for trial in found.trials) == config.most_calls(24) == 24 * kinds
+
+
 class Remembering(optuna.samplers.RandomSampler):
     """A user's sampler that notes what it was asked for."""
 
