@@ -21,8 +21,9 @@ HEADER = (
 
 
 def speed(run: Path, n: int) -> str:
-    """Run three programs on ``n`` test examples of a finished run, and return a table.
+    """Run a finished run's programs on ``n`` of its test examples, and return a table.
 
+    Where the run calibrates, its program is also asked as it answers by itself, without offsets and precedents.
     Each program answers all its examples in a row, as a service would. The median leaves out its first call, in which
     the server reads the prompt that all calls share. Nothing is cached, and calls are made one at a time.
 
@@ -32,12 +33,11 @@ def speed(run: Path, n: int) -> str:
     """
     opened = FinishedRun.open(run)
     examples = _spread(opened.examples(None), opened.task.label_field, n)
-    student, compiled = opened.spec.source.student(), opened.program()
-    variants = (
-        ("unchanged", student, LabelAdapter()),
-        ("compiled", compiled, LabelAdapter()),
-        ("unchanged", student, dspy.ChatAdapter()),
-    )
+    student, label = opened.spec.source.student(), LabelAdapter()
+    variants = [("unchanged", student, label), ("compiled", opened.program(), label)]
+    if opened.calibrated:
+        variants.insert(1, ("compiled, as it answers", opened.program(calibrated=False), label))
+    variants.append(("unchanged", student, dspy.ChatAdapter()))
     with dspy.context(lm=opened.spec.student.lm()):
         found = [
             Evaluator(student=program, task=opened.task, ledger=Ledger(), adapter=adapter).evaluate(
@@ -50,7 +50,7 @@ def speed(run: Path, n: int) -> str:
         for (name, _, adapter), evaluation in zip(variants, found, strict=True)
     ]
     golds, labels = opened.task.golds(examples), opened.task.labels
-    gap = difference(golds, found[2].labels, found[0].labels, labels)
+    gap = difference(golds, found[-1].labels, found[0].labels, labels)
     return "\n".join([HEADER, *rows, "", _gap(gap)])
 
 
