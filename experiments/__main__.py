@@ -10,7 +10,6 @@ import typer
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from pld_dspy.cli.app import FAILED, INTERRUPTED
-from pld_dspy.cli.data_source import Program
 from pld_dspy.cli.streams import silence_libraries, stdout_to_stderr
 
 from .classifiers import classifiers as compare_classifiers
@@ -18,7 +17,6 @@ from .command import run_app
 from .config import Experiment
 from .effects import effects
 from .estimate import estimate
-from .flipped import flipped
 from .ladder import ladder
 from .plain_search import plain_search
 from .plot import plot
@@ -180,22 +178,6 @@ def students_command(
     """Score every student on the test split under the rules that were chosen for each."""
     typer.echo(f"Student calls that this takes: {missing_calls(runs):,}.", err=True)
     typer.echo(students(runs))
-
-
-@app.command("flipped")
-def flipped_command(
-    program: Annotated[str, typer.Argument(metavar="PROGRAM", help="A module such as programs.stereoset.")],
-    rationales: Annotated[Path, typer.Option(metavar="FILE", help="Recorded micro-rules of its training examples.")],
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Keeps the answers of student and teacher.")],
-    *,
-    data: Data = None,
-    student: Annotated[str, typer.Option(metavar="SPEC", help="The student, as for pld-dspy compile.")] = "local",
-    teacher: Annotated[str, typer.Option(metavar="SPEC", help="The model that explains the wrong labels.")] = "local",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of splits and flips.")] = 0,
-) -> None:
-    """Flip a tenth of the training labels, and score the student on test under the rules that result."""
-    source = Program(module=program, data=None if data is None else str(data))
-    typer.echo(flipped(source, rationales, out, student=student, teacher=teacher, seed=seed))
 
 
 def _log_progress() -> None:
