@@ -1,4 +1,4 @@
-"""``python -m experiments.search_cost synthetic --out FOLDER``, collect CONFIG, collect-run RUN, replay TABLE."""
+"""``python -m experiments.search_cost synthetic --out FOLDER``, collect-run RUN, replay TABLE."""
 
 from __future__ import annotations
 
@@ -14,18 +14,14 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from pld_dspy.errors import DataError
 
 from ..command import run_app
-from ..config import Experiment
 from . import replay as replays
 from .benchmark import SIZES, cells, run_cells
-from .collect import collect_table
 from .collect_run import collect_run
 from .figures import draw
 from .methods import METHODS, REFERENCE
 from .students import FAMILIES
 from .summary import by_method, compare, markdown
 from .table import Table
-
-Out = Annotated[Path, typer.Option(dir_okay=False, help="The table to make or to continue.")]
 
 app = typer.Typer(add_completion=False, help="How many calls a search for rules costs, and how good its rules are.")
 
@@ -51,22 +47,10 @@ def synthetic(
     typer.echo(text)
 
 
-@app.command()
-def collect(
-    config: Annotated[Path, typer.Argument(help="An experiment's YAML file: program, data, rationales, student.")],
-    out: Out,
-    random: Annotated[int, typer.Option(min=0, help="Random candidates.")] = 300,
-    searched: Annotated[int, typer.Option(min=0, help="Trials of a search; their rule sets become candidates.")] = 60,
-) -> None:
-    """Ask a real student about all validation and test examples under many rule sets."""
-    _log()
-    collect_table(Experiment.load(config), out, random=random, searched=searched)
-
-
 @app.command("collect-run")
 def collect_run_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder of pld-dspy compile or demo.")],
-    out: Out,
+    out: Annotated[Path, typer.Option(dir_okay=False, help="The table to make or to continue.")],
     test: Annotated[int, typer.Option(min=1, help="Number of test examples, stratified by label.")] = 150,
     candidates: Annotated[int, typer.Option(min=4, help="Most rule sets; up to three of them are guards.")] = 60,
 ) -> None:
@@ -78,7 +62,7 @@ def collect_run_command(
 
 @app.command()
 def replay(
-    table: Annotated[Path, typer.Argument(help="A table made by collect or collect-run.")],
+    table: Annotated[Path, typer.Argument(help="A table made by collect-run.")],
     seeds: Annotated[int, typer.Option(min=1, help="Replays per method and budget.")] = 20,
     budget: Annotated[list[float] | None, typer.Option(help="Share of the calls for everything; repeatable.")] = None,
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 from optuna.distributions import BaseDistribution
 
 from pld_dspy.rules import Rule, RuleSet
@@ -26,10 +25,3 @@ def guards(rules: Sequence[Rule]) -> list[Parameters]:
     """Return the parameters of no rule, and of all rules in their own order and first wordings."""
     space = Space(tuple(rules))
     return [space.parameters(space.none()), space.parameters(space.all())]
-
-
-def random_set(rules: Sequence[Rule], rng: np.random.Generator, most: int) -> RuleSet:
-    """Return 1 to ``most`` random rules, each number equally likely, in random order and wordings."""
-    size = int(rng.integers(1, min(most, len(rules)) + 1))
-    chosen = [rules[j] for j in rng.choice(len(rules), size=size, replace=False)]
-    return RuleSet(rules=tuple(rule.with_wording(int(rng.integers(len(rule.wordings)))) for rule in chosen))

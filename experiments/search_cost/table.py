@@ -75,7 +75,7 @@ class Candidate(BaseModel):
 
     Attributes:
         digest: of the rendered rules; no two candidates of a table have the same.
-        kind: "guard", "random" or "searched".
+        kind: "guard" or "searched".
         rules: (rule id, wording number), in order.
         validation, test: the student's labels; None for a failed or unknown answer.
     """
@@ -111,7 +111,7 @@ class Table:
         """
         lines = whole_lines(path)
         if len(lines) < 2:
-            raise DataError(f"{path} has no candidate. Make a table with collect or collect-run first.")
+            raise DataError(f"{path} has no candidate. Make a table with collect-run first.")
         header = parse_lines(path, lines[:1], Header)[0]
         candidates = parse_lines(path, lines[1:], Candidate, first=2)
         seen: set[str] = set()

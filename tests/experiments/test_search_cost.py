@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from engine import calls
-from tasks import TEST, TRAIN, VAL, good_rules, mail_evaluator, rule_set, student_lm
+from tasks import good_rules, rule_set
 from typer.testing import CliRunner
 
-from experiments.search_cost import benchmark, best_arm, collect, methods, summary
+from experiments.search_cost import benchmark, best_arm, methods, summary
 from experiments.search_cost import replay as replays
 from experiments.search_cost import table as tables
 from experiments.search_cost.__main__ import app
@@ -23,19 +22,17 @@ from experiments.search_cost.arms import Arms, macro_f1
 from experiments.search_cost.benchmark import Cell, CellResult
 from experiments.search_cost.methods import METHODS, REFERENCE
 from experiments.search_cost.setting import Outcome, Setting
-from experiments.search_cost.space import distributions, guards, random_set
+from experiments.search_cost.space import distributions, guards
 from experiments.search_cost.space import rule_set as decoded
 from experiments.search_cost.students import FAMILIES, HARMFUL, LABELS, USEFUL, Student, make_student
 from experiments.search_cost.surface import Surface, heed
 from experiments.search_cost.synthetic_evaluator import SyntheticEvaluator
 from experiments.search_cost.table import Candidate, Header, Table
 from pld_dspy.errors import BudgetExceeded, DataError, RunError
-from pld_dspy.rules import RuleSet
+from pld_dspy.rules import Rule, RuleSet
 from pld_dspy.scoring import figures as scoring
 from pld_dspy.search.storage import open_study
-from pld_dspy.task.splits import Splits
 
-SPLITS = Splits(TRAIN, VAL, TEST)
 EVERY = slice(None)
 PINNED = [2, 2, 0, 1, 1, 0, 1, 2, 2, 0, 2, 0]
 
@@ -54,6 +51,13 @@ def chosen(student: Student, numbers: Sequence[int]) -> RuleSet:
     """Rules by number, each in its strongest wording."""
     best = student.surface.strength.argmax(axis=1)
     return rule_set(*(student.rules[j].with_wording(int(best[j])) for j in numbers))
+
+
+def random_set(rules: Sequence[Rule], rng: np.random.Generator, most: int) -> RuleSet:
+    """1 to ``most`` random rules, each number equally likely, in random order and wordings."""
+    size = int(rng.integers(1, min(most, len(rules)) + 1))
+    drawn = [rules[j] for j in rng.choice(len(rules), size=size, replace=False)]
+    return rule_set(*(rule.with_wording(int(rng.integers(len(rule.wordings)))) for rule in drawn))
 
 
 # Students
@@ -515,7 +519,7 @@ def write_table(path: Path, answers: Sequence[tuple[str, str]], golds: str = "ab
     )
     for rule, columns in zip(rules, answers, strict=True):
         validation, test = (tuple(None if label == "-" else label for label in column) for column in columns)
-        tables.append_line(path, Candidate.of(rule_set(rule), "random", validation, test))
+        tables.append_line(path, Candidate.of(rule_set(rule), "searched", validation, test))
     return Table.load(path)
 
 
@@ -580,7 +584,7 @@ def sixty_candidates() -> Table:
         used = tuple((rule.id, 0) for rule in rules if rng.random() < 0.5)
         answers = [gold if rng.random() < chance else "a" for gold in many + many[:120]]
         validation, test = tuple(answers[150:]), tuple(answers[:150])
-        lines.append(Candidate(digest=str(number), kind="random", rules=used, validation=validation, test=test))
+        lines.append(Candidate(digest=str(number), kind="searched", rules=used, validation=validation, test=test))
     return Table(header, lines)
 
 
@@ -669,67 +673,23 @@ def test_a_spoilt_table_is_refused(tmp_path: Path, spoil, said) -> None:
         Table.load(path)
 
 
-# Collecting
-
-
-def collected(path: Path, lm, *, random: int = 4, searched: int = 3, splits: Splits = SPLITS) -> None:
-    evaluator = mail_evaluator(lm, path.with_suffix(".answers.jsonl"))
-    collect.collect(evaluator, good_rules()[:4], splits, path, random=random, searched=searched, seed=0)
-
-
-@pytest.fixture
-def quick_search(monkeypatch) -> None:
-    monkeypatch.setattr(
-        collect, "SearchConfig", lambda trials: methods.SearchConfig(screen_calls=60, trials=trials, block=12)
-    )
-
-
-@pytest.mark.usefixtures("quick_search")
-def test_a_collected_table_holds_what_the_student_answers(tmp_path: Path) -> None:
-    path, lm = tmp_path / "table.jsonl", student_lm("work")
-    collected(path, lm)
-    table = Table.load(path)
-    kinds = [one.kind for one in table.candidates]
-    assert kinds[:2] == ["guard", "guard"]
-    assert kinds.count("random") == 4
-    assert "searched" in kinds
-    assert table.header.validation == tuple(one.label for one in VAL)
-    one = table.candidates[2]
-    rules = rule_set(*(next(r for r in good_rules() if r.id == name).with_wording(w) for name, w in one.rules))
-    assert one.digest == rules.digest
-    check = mail_evaluator(student_lm("work"))
-    assert list(one.test) == check.labels(rules, TEST, stage="check")
-    assert list(one.validation) == check.labels(rules, VAL, stage="check")
-
-
-@pytest.mark.usefixtures("quick_search")
-def test_a_collection_goes_on_where_it_was_left(tmp_path: Path) -> None:
-    whole, path, lm = tmp_path / "whole.jsonl", tmp_path / "table.jsonl", student_lm("work")
-    collected(whole, student_lm("work"))
-    collected(path, lm, random=2, searched=0)
-    path.write_text(path.read_text()[:-30])
-    collected(path, lm)
-    assert path.read_text() == whole.read_text()
-    made = len(calls(lm))
-    collected(path, lm)
-    assert len(calls(lm)) == made
+# Commands and files
 
 
 def test_a_table_of_something_else_is_not_mixed(tmp_path: Path) -> None:
     path = tmp_path / "table.jsonl"
-    collected(path, student_lm("work"), random=0, searched=0)
-    with pytest.raises(RunError, match="table of another student"):
-        collected(path, student_lm("work"), random=0, searched=0, splits=Splits(TRAIN, VAL, TEST[:-1]))
+    header = write_table(path, [("aaaa", "ab--")]).header
+    held = path.read_text()
+    for other in ({"student": "another"}, {"rules": header.rules[:0]}, {"examples": "others"}):
+        with pytest.raises(RunError, match="table of another student"):
+            tables.extend(path, header.model_copy(update=other), [("guard", RuleSet())], lambda rules: ("abab", "abab"))
+        assert path.read_text() == held
 
 
-def test_the_commands_collect_and_replay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collect, "resolve_lm", lambda spec: student_lm("food"))
-    config, path = tmp_path / "experiment.yaml", tmp_path / "out" / "table.jsonl"
-    config.write_text("name: tiny\nprogram: pld_dspy.demo\noptimizers: [pld]\n")
-    done = CliRunner().invoke(app, ["collect", str(config), "--out", str(path), "--random", "2", "--searched", "0"])
-    assert done.exit_code == 0, done.output
-    table = Table.load(path)
-    assert (len(table.candidates), len(table.header.validation), len(table.header.test)) == (4, 60, 84)
+def test_the_command_replays_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "table.jsonl"
+    write_table(path, MANY, GOLDS)
     told = CliRunner().invoke(app, ["replay", str(path), "--seeds", "2", "--budget", "0.5"])
     assert told.exit_code == 0, told.output
-    assert "4 candidates, 60 validation examples" in told.stdout
+    assert "8 candidates, 80 validation examples" in told.stdout
+    assert "| pooled_race | 320 |" in told.stdout
