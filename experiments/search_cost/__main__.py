@@ -17,7 +17,6 @@ from ..command import run_app
 from . import replay as replays
 from .benchmark import SIZES, cells, run_cells
 from .collect_run import collect_run
-from .figures import draw
 from .methods import METHODS, REFERENCE
 from .students import FAMILIES
 from .summary import by_method, compare, markdown
@@ -28,7 +27,7 @@ app = typer.Typer(add_completion=False, help="How many calls a search for rules 
 
 @app.command()
 def synthetic(
-    out: Annotated[Path, typer.Option(help="Folder of the cells, the table and the figures.")],
+    out: Annotated[Path, typer.Option(help="Folder of the cells and the table.")],
     seeds: Annotated[int, typer.Option(min=1, help="Students per family and size.")] = 20,
     jobs: Annotated[int, typer.Option(min=1, help="Processes at once.")] = 1,
     family: Annotated[list[str] | None, typer.Option(help="Family; repeatable; all if not given.")] = None,
@@ -40,10 +39,8 @@ def synthetic(
     families = _known(family or list(FAMILIES), FAMILIES, "family")
     methods = list(dict.fromkeys([REFERENCE, *_known(method or list(METHODS), METHODS, "method")]))
     wanted = list(cells(families, _sizes(size or []) or SIZES, range(seeds), methods))
-    results = by_method(run_cells(wanted, out, jobs=jobs))
-    text = markdown(compare(results))
+    text = markdown(compare(by_method(run_cells(wanted, out, jobs=jobs))))
     (out / "summary.md").write_text(text + "\n", encoding="utf-8")
-    draw(results, out)
     typer.echo(text)
 
 

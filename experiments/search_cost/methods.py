@@ -27,7 +27,7 @@ class Method:
     Attributes:
         run: the search.
         share: budget as a share of what 150 evaluations on the whole validation set cost.
-        description: a few words for tables and figures.
+        description: a few words for tables.
         logprobs: whether answers come with label log-probabilities.
     """
 
