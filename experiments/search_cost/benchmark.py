@@ -96,7 +96,7 @@ def run_cell(cell: Cell) -> CellResult:
     """Search with the cell's method, and score its choice on unseen examples."""
     student = make_student(cell.family, cell.k, cell.n, cell.seed)
     method = METHODS[cell.method]
-    evaluator = SyntheticEvaluator(student, logprobs=method.logprobs)
+    evaluator = SyntheticEvaluator(student)
     setting = Setting(
         evaluator=evaluator,
         rules=student.rules,

@@ -28,13 +28,11 @@ class Method:
         run: the search.
         share: budget as a share of what 150 evaluations on the whole validation set cost.
         description: a few words for tables.
-        logprobs: whether answers come with label log-probabilities.
     """
 
     run: Callable[[Setting], Outcome]
     share: float
     description: str
-    logprobs: bool = False
 
 
 def plain(setting: Setting) -> Outcome:
@@ -77,7 +75,6 @@ METHODS = {
     "tpe_halving": Method(baselines.halving, 1.0, "TPE, 150 trials, successive halving over examples"),
     "tpe_minibatch": Method(baselines.minibatch, 1.0, "TPE, 150 trials, minibatches as MIPROv2"),
     "ours": Method(ours, 0.2, "RuleSearch as shipped"),
-    "ours_logprobs": Method(ours, 0.2, "RuleSearch as shipped, with log-probabilities", logprobs=True),
     "ours_fifth": Method(ours_within, 0.2, "RuleSearch within a fifth of the calls"),
     "ours_tenth": Method(ours_within, 0.1, "RuleSearch within a tenth of the calls"),
     "no_screening": Method(no_screening, 0.2, "RuleSearch, no screening"),

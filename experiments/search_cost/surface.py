@@ -63,14 +63,11 @@ class Surface:
 
     def answers(self, prompt: Prompt, rows: slice) -> Ints:
         """Return the label numbers that the student gives for the examples ``rows``."""
-        return np.asarray(self.logits(prompt, rows).argmax(axis=1), dtype=np.int64)
-
-    def logits(self, prompt: Prompt, rows: slice) -> Floats:
-        """Return the student's logits, noise included, for the examples ``rows``: rows x C."""
         logits = self.start[rows]
         if prompt:
             logits = logits + self._pushes(np.array(prompt, dtype=np.int64), rows)
-        return np.asarray(logits + self.temperature * _gumbel(prompt, self.salt[rows]))
+        logits = logits + self.temperature * _gumbel(prompt, self.salt[rows])
+        return np.asarray(logits.argmax(axis=1), dtype=np.int64)
 
     def _pushes(self, prompt: Ints, rows: slice) -> Floats:
         """Return what the prompt adds to the logits: rows x C."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import dspy
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 
 from pld_dspy.errors import BudgetExceeded
 from pld_dspy.ledger.answer import Answer
@@ -18,9 +17,6 @@ from pld_dspy.scoring.objective import Objective
 
 from .students import LABELS, TASK, Student
 from .surface import Prompt
-
-Reply = tuple[str, dict[str, float] | None]
-"""A label, and the labels' log-probabilities where the student gives them."""
 
 
 @dataclass(frozen=True)
@@ -47,32 +43,28 @@ class SyntheticEvaluator:
     Args:
         student: gives the answers.
         cap: most calls that may be made; None for no cap.
-        logprobs: whether replies have label log-probabilities, as with some servers.
     """
 
-    def __init__(self, student: Student, *, cap: int | None = None, logprobs: bool = False) -> None:
+    def __init__(self, student: Student, *, cap: int | None = None) -> None:
         self.task = TASK
         self.objective = Objective()
         self.calls = 0
         self._student = student
         self._cap = cap
-        self._logprobs = logprobs
         self._rows = {example.id: row for row, example in enumerate(student.valset)}
-        self._known: dict[Prompt, tuple[list[Reply], NDArray[np.bool_]]] = {}
+        self._known: dict[Prompt, tuple[list[str], NDArray[np.bool_]]] = {}
 
-    def labels_and_logprobs(
-        self, rules: RuleSet | None, examples: Sequence[dspy.Example], *, stage: str
-    ) -> tuple[list[str | None], list[dict[str, float] | None]]:
-        """Return the student's labels for ``examples`` under ``rules``, and their log-probabilities.
+    def labels(self, rules: RuleSet | None, examples: Sequence[dspy.Example], *, stage: str) -> list[str | None]:
+        """Return the student's labels for ``examples`` under ``rules``.
 
         Raises:
             BudgetExceeded: the cap is reached; calls before it are counted and kept.
         """
         prompt = self._student.prompt(rules)
         if prompt not in self._known:
-            replies = self._all_replies(prompt)
-            self._known[prompt] = (replies, np.zeros(len(replies), dtype=bool))
-        replies, asked = self._known[prompt]
+            numbers = self._student.surface.answers(prompt, self._student.validation)
+            self._known[prompt] = ([LABELS[number] for number in numbers], np.zeros(len(numbers), dtype=bool))
+        labels, asked = self._known[prompt]
         rows = [self._rows[example.id] for example in examples]
         missing = [row for row in dict.fromkeys(rows) if not asked[row]]
         allowed = missing if self._cap is None else missing[: self._cap - self.calls]
@@ -80,11 +72,14 @@ class SyntheticEvaluator:
         self.calls += len(allowed)
         if len(allowed) < len(missing):
             raise BudgetExceeded(f"The cap of {self._cap} student calls is reached.")
-        return [replies[row][0] for row in rows], [replies[row][1] for row in rows]
+        return [labels[row] for row in rows]
 
-    def labels(self, rules: RuleSet | None, examples: Sequence[dspy.Example], *, stage: str) -> list[str | None]:
-        """Return the labels of :meth:`labels_and_logprobs`."""
-        return self.labels_and_logprobs(rules, examples, stage=stage)[0]
+    def labels_and_logprobs(
+        self, rules: RuleSet | None, examples: Sequence[dspy.Example], *, stage: str
+    ) -> tuple[list[str | None], list[dict[str, float] | None]]:
+        """Return the same labels, and no log-probabilities, as with some servers."""
+        labels = self.labels(rules, examples, stage=stage)
+        return labels, [None for _ in labels]
 
     def answers(self, rules: RuleSet | None, examples: Sequence[dspy.Example], *, stage: str) -> list[Answer]:
         """Return the same labels as answers of a ledger."""
@@ -100,11 +95,3 @@ class SyntheticEvaluator:
         labels = [self.task.read(answer.outputs) for answer in answers]
         value = self.value(examples, answers)
         return SyntheticEvaluation(labels, SyntheticScore(value, value))
-
-    def _all_replies(self, prompt: Prompt) -> list[Reply]:
-        logits = self._student.surface.logits(prompt, self._student.validation)
-        labels = [LABELS[number] for number in logits.argmax(axis=1)]
-        if not self._logprobs:
-            return [(label, None) for label in labels]
-        rows = log_softmax(logits, axis=1).tolist()
-        return [(label, dict(zip(LABELS, row, strict=True))) for label, row in zip(labels, rows, strict=True)]

@@ -261,19 +261,6 @@ TINY = {"plain": methods.plain, "ours": methods.ours_within} | {
 }
 
 
-def test_log_probabilities_go_with_the_labels() -> None:
-    student = make_student("chaotic", 6, 30, 0)
-    plain, told = (SyntheticEvaluator(student, logprobs=told) for told in (False, True))
-    (labels, none), (same, logprobs) = (
-        asked.labels_and_logprobs(student.planted(), student.valset, stage="search") for asked in (plain, told)
-    )
-    assert labels == same
-    assert none == [None] * len(labels)
-    for label, given in zip(labels, logprobs, strict=True):
-        assert max(given, key=given.get) == label
-        assert sum(np.exp(list(given.values()))) == pytest.approx(1.0)
-
-
 @pytest.mark.parametrize("name", TINY)
 def test_every_method_gives_a_set_its_calls_and_its_way(name) -> None:
     student = make_student("additive", 6, 40, 0)
