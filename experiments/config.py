@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal
 import dspy
 import numpy as np
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from optimizers import OPTIMIZERS
-from pld_dspy.errors import DataError
+from pld_dspy.errors import DataError, Stored
 from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.ledger.keys import digest
 from pld_dspy.local.connect import resolve_lm
@@ -28,7 +28,7 @@ CELLS = ("optimizers", "seeds", "labels")
 """Settings of which each cell has one."""
 
 
-class Experiment(BaseModel):
+class Experiment(Stored):
     """One experiment.
 
     Attributes:
@@ -52,8 +52,6 @@ class Experiment(BaseModel):
         folder: where cells keep their files.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     name: str
     program: str
     data: Path | None = None
@@ -63,8 +61,8 @@ class Experiment(BaseModel):
     teacher_api_base: str | None = None
     adapter: Literal["label", "chat"] = "label"
     optimizers: list[str] = Field(min_length=1)
-    seeds: list[int] = [0]
-    labels: list[Annotated[int, Field(ge=2)] | None] = [None]
+    seeds: list[int] = Field(default=[0])
+    labels: list[Annotated[int, Field(ge=2)] | None] = Field(default=[None])
     unseen: bool = False
     objective: Literal["macro_f1", "accuracy"] = "macro_f1"
     budget: int = Field(default=1200, gt=0)

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import dspy
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from scipy.stats import binomtest
 
-from pld_dspy.errors import RunError
+from pld_dspy.errors import RunError, Stored
 from pld_dspy.ledger.keys import digest
 from pld_dspy.rules import RuleSet
 from pld_dspy.run.result import OWN_CODE, PLDResult
@@ -39,7 +39,7 @@ HEADER = (
 )
 
 
-class Stage(BaseModel):
+class Stage(Stored):
     """The student under the rules of one stage.
 
     Attributes:
@@ -50,8 +50,6 @@ class Stage(BaseModel):
         calibrated: on test, with offsets fitted on the validation answers alone; None without log-probabilities.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     name: str
     rules: int
     validation: Score
@@ -60,15 +58,13 @@ class Stage(BaseModel):
     calibrated: Score | None = None
 
 
-class Stages(BaseModel):
+class Stages(Stored):
     """The stages of one run, in order.
 
     Attributes:
         outcome: digest of the rules and scores in the run's result.json, to which these stages belong.
         stages: the unchanged student first.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     outcome: str
     stages: tuple[Stage, ...]

@@ -1,5 +1,6 @@
-"""Errors, and the base of settings; each message names the field, row or setting at fault and the remedy.
+"""Errors, and the bases of settings and of what is stored.
 
+Each message names the field, row or setting at fault and the remedy.
 No message shows a secret: texts of other libraries, which may cite an address or a key, pass :func:`without_secrets`.
 """
 
@@ -87,6 +88,12 @@ class BudgetExceeded(PLDError):
 
 class RunError(PLDError):
     """A run folder cannot be used: it belongs to another compile, or is unfinished or damaged."""
+
+
+class Stored(BaseModel):
+    """Base of what files hold: frozen, and a field that is unknown is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Settings(BaseModel):

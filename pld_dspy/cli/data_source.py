@@ -12,9 +12,9 @@ from types import ModuleType
 from typing import Literal
 
 import dspy
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from ..errors import DataError
+from ..errors import DataError, Stored
 from ..rules import MicroRule
 from ..task.splits import Splits
 from ..task.tables import classifier, examples, label_set, read_rows
@@ -22,10 +22,8 @@ from ..task.task import Task, set_aside
 from .options import DataOptions
 
 
-class Program(BaseModel):
+class Program(Stored):
     """A module with ``student()`` and ``load(data, rationales=, seed=)``; errors in it are raised as DataError."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["program"] = "program"
     module: str  # importable name, or path of a .py file
@@ -65,10 +63,8 @@ class Program(BaseModel):
         return None if find_file is None else Path(find_file())
 
 
-class Tables(BaseModel):
+class Tables(Stored):
     """Tables, and the plain classifier that is made for them; unusable tables and columns raise DataError."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["tables"] = "tables"
     train: str
@@ -106,10 +102,8 @@ class Tables(BaseModel):
         """Return None: no rationales come with tables."""
 
 
-class More(BaseModel):
+class More(Stored):
     """Tables of further training examples, each of one update, and the columns that they have."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     files: tuple[str, ...] = ()
     inputs: tuple[str, ...]

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import dspy
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
-from ..errors import DataError, ModelError, RunError
+from ..errors import DataError, ModelError, RunError, Stored
 from ..induce.induce_config import InduceConfig
 from ..ledger.budget import Budget
 from ..ledger.jsonl import read_jsonl
@@ -29,10 +29,8 @@ from .data_source import More, Program, Tables
 Made = TypeVar("Made")
 
 
-class ModelSpec(BaseModel):
+class ModelSpec(Stored):
     """A model as a user writes it; its API key stays in the environment."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     spec: str  # local, local:NAME, a .gguf path, or a DSPy model string
     api_base: str | None = None
@@ -72,10 +70,8 @@ class ModelSpec(BaseModel):
         return resolve_lm(self.spec, api_base=self.api_base, api_key=key, cache=False)
 
 
-class RunSpec(BaseModel):
+class RunSpec(Stored):
     """Everything that decides which program a run compiled, on which data and for which model."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: Annotated[Program | Tables, Field(discriminator="kind")]
     rationales: str | None = None  # file of micro-rules; None takes those that come with the program

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
-from ..errors import DataError, RunError
+from ..errors import DataError, RunError, Stored
 from ..ledger.jsonl import write_whole
 from ..local.models import CATALOGUE, DEFAULT_MODEL
 from ..run.folder import RunFolder
@@ -18,17 +18,15 @@ from .edits import unchecked
 from .trail import append, file_digests, last_digest, now, read_acceptances, trail_faults
 
 
-class Signature(BaseModel):
+class Signature(Stored):
     """What signature.json holds."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     by: str
     when: str
     comment: str
     files: dict[str, str]  # rules, program, calibration, precedents and figures: name of the file -> SHA-256 digest
     data: dict[str, str]  # split -> fingerprint and number of rows, as in config.yaml
-    accepted: dict[str, str] = {}  # id of a rule that was accepted on the review page -> by whom
+    accepted: dict[str, str] = Field(default={})  # id of a rule that was accepted on the review page -> by whom
     model: dict[str, Any]  # the student's spec and settings; for a model known by name, the digest of its weights
     trail: str  # the digest of the last line of audit.jsonl before the signature's own
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
-from ..errors import DataError, RunError
+from ..errors import DataError, RunError, Stored
 from ..ledger.jsonl import parse_lines, write_whole, writing
 from ..local.models import file_sha256
 from ..run.folder import RunFolder
@@ -22,16 +22,14 @@ ACCEPTED, TAKEN_BACK = "accepted", "acceptance taken back"
 """What a person did to a rule on the review page; it counts for the very text that was accepted."""
 
 
-class Entry(BaseModel):
+class Entry(Stored):
     """One line of the trail; ``previous`` is the SHA-256 digest of the line before, empty in the first line."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     when: str
     by: str
     what: str  # compiled, rechecked, signed, exported, ...
     files: dict[str, str]  # name of a file in the run folder -> SHA-256 digest
-    details: dict[str, Any] = {}
+    details: dict[str, Any] = Field(default={})
     previous: str
 
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from textwrap import shorten
 from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
-
+from ..errors import Stored
 from ..rules import RuleSet
 from ..teacher.signatures import ChangeKind
 
@@ -42,10 +41,8 @@ class HardExample:
     feedback: str = ""  # of the user's metric
 
 
-class PatchRecord(BaseModel):
+class PatchRecord(Stored):
     """A change that the teacher proposed, and what became of it: one line of patches.jsonl."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     round: int  # from 1
     kind: ChangeKind | Literal["malformed"]  # malformed: an answer, or a part of it, that cannot be read

@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from scipy.special import softmax
 
+from ..errors import Stored
 from .difference import Difference
 from .f1 import Floats, Ints
 
@@ -16,10 +17,8 @@ ROUNDS = 50  # after which matching offsets are stable to three digits
 LEAST = -600.0  # log-probabilities further below a row's largest are raised to it: 0 cannot be scaled
 
 
-class Offsets(BaseModel):
+class Offsets(Stored):
     """Per-label offsets and a temperature, by which the sums of log-probability (natural) and offset are divided."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     labels: tuple[str, ...]
     values: tuple[float, ...]

@@ -14,9 +14,8 @@ from typing import Literal
 import dspy
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
-from ..errors import DataError
+from ..errors import DataError, Stored
 from ..rules import RuleSet
 from ..student.evaluator import Evaluator
 from ..task.task import example_id
@@ -39,10 +38,8 @@ LEVELS = (0.025, 0.975)
 Unit = Literal["nats of gold log-probability per example", "share of right answers"]
 
 
-class RuleEffect(BaseModel):
+class RuleEffect(Stored):
     """What one rule does: the student's figure under the list, less that under the list without the rule."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     rule: str  # its id
     text: str
@@ -56,10 +53,8 @@ class RuleEffect(BaseModel):
         return self.interval[0] > 0 or self.interval[1] < 0
 
 
-class Effects(BaseModel):
+class Effects(Stored):
     """The effects of a list's rules, in the list's order."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     unit: Unit
     calls: int  # answers under lists with rules left out

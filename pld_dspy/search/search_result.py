@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
+from ..errors import Stored
 from ..rules import Rule, RuleSet
 from .trials import FinishedTrial
 
 
-class _Stored(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class OrderSpread(_Stored):
+class OrderSpread(Stored):
     """The expected objective in the chosen order, and its mean and standard deviation over random orders."""
 
     own: float
@@ -22,7 +19,7 @@ class OrderSpread(_Stored):
     sd: float
 
 
-class Rung(_Stored):
+class Rung(Stored):
     """The best set within a number of prompt tokens."""
 
     tokens: int
@@ -31,7 +28,7 @@ class Rung(_Stored):
     asked: bool  # in full
 
 
-class OriginValue(_Stored):
+class OriginValue(Stored):
     """The chosen set with every rule in a wording of one origin, where the rule has one."""
 
     origin: str  # such as "cues" or "teacher contrast draw 2"
@@ -41,13 +38,13 @@ class OriginValue(_Stored):
     interval: tuple[float, float]  # 95% of the posterior
 
 
-class Insight(_Stored):
+class Insight(Stored):
     """What the trials of a search say at no further cost."""
 
     order: OrderSpread
     ladder: list[Rung]  # ever longer sets, each better than all shorter ones
     gain_of_1000_calls: float  # expected gain of the objective
-    origins: list[OriginValue] = []  # empty where all wordings that a trial used have one origin
+    origins: list[OriginValue] = Field(default=[])  # empty where all wordings that a trial used have one origin
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
-from ...errors import DataError, RunError
+from ...errors import DataError, RunError, Stored
 from ...ledger.jsonl import new_folder, write_jsonl, write_whole
 from ...local.models import file_sha256
 from ...student.decision import Decision
@@ -47,10 +47,8 @@ _HOW = {
 }
 
 
-class Manifest(BaseModel):
+class Manifest(Stored):
     """What was exported: manifest.json."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Format
     model: str  # as the student's server knows it
