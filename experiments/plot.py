@@ -6,16 +6,13 @@ from pathlib import Path
 from statistics import fmean
 
 import matplotlib as mpl
-import mlflow
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from mlflow.entities import Run
 
-from pld_dspy.errors import DataError
-
 from .config import Cell, Experiment
-from .table import TITLES, newest_run
+from .table import TITLES, finished_cells
 
 NAMES = {
     "zero_shot": "unchanged student",
@@ -59,10 +56,7 @@ def plot(experiment: Experiment, path: Path) -> Path:
     Raises:
         DataError: no cell has finished yet.
     """
-    mlflow.set_tracking_uri(experiment.tracking)
-    found = [(cell, run) for cell in experiment.cells() if (run := newest_run(cell)) is not None]
-    if not found:
-        raise DataError(f"No cell of {experiment.name} has finished. Run it first: python -m experiments run CONFIG.")
+    found = finished_cells(experiment)
     figure = (_curves if len(experiment.labels) > 1 else _rows)(experiment, found)
     # Without a salt and a date the same figures give the same file.
     with mpl.rc_context({"svg.hashsalt": experiment.name, "svg.fonttype": "none"}):

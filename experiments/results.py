@@ -7,15 +7,12 @@ import platform
 from collections.abc import Sequence
 from pathlib import Path
 
-import mlflow
 import pandas as pd
 from mlflow.entities import Run
 
-from pld_dspy.errors import DataError
-
 from .config import Cell, Experiment
 from .plot import plot
-from .table import answers_of, markdown, newest_run
+from .table import answers_of, finished_cells, markdown
 
 MACHINE = "machine"
 """Parameter of a cell's MLflow run: what it ran on."""
@@ -48,10 +45,7 @@ def write_results(experiment: Experiment, config: Path, folder: Path) -> Path:
     Raises:
         DataError: no cell has finished.
     """
-    mlflow.set_tracking_uri(experiment.tracking)
-    found = [(cell, run) for cell in experiment.cells() if (run := newest_run(cell)) is not None]
-    if not found:
-        raise DataError(f"No cell of {experiment.name} has finished. Run it first: python -m experiments run {config}.")
+    found = finished_cells(experiment, str(config))
     folder.mkdir(parents=True, exist_ok=True)
     picture, table = folder / f"{experiment.name}.svg", folder / f"{experiment.name}.md"
     plot(experiment, picture)

@@ -5,7 +5,6 @@ They are kept in stages.json, for commands that call no student themselves.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from pydantic import ValidationError
 from scipy.stats import binomtest
 
 from pld_dspy.errors import RunError, Stored
+from pld_dspy.ledger.jsonl import write_whole
 from pld_dspy.ledger.keys import digest
 from pld_dspy.rules import RuleSet
 from pld_dspy.run.result import OWN_CODE, PLDResult
@@ -85,9 +85,8 @@ class Stages(Stored):
     def save(self, run: Path) -> Path:
         """Write stages.json into the run folder, whole or not at all."""
         path = run / FILE
-        draft = path.with_suffix(f".{os.getpid()}.partial")
-        draft.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        return draft.replace(path)
+        write_whole(path, self.model_dump_json(indent=2) + "\n")
+        return path
 
     @classmethod
     def load(cls, run: Path, result: PLDResult) -> Stages | None:

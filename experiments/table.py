@@ -8,6 +8,7 @@ import mlflow
 import pandas as pd
 from mlflow.entities import Run
 
+from pld_dspy.errors import DataError
 from pld_dspy.run.tracking import impatient
 from pld_dspy.scoring.difference import difference
 
@@ -56,6 +57,23 @@ def markdown(experiment: Experiment) -> str:
         counts = (f"{cell} {run.data.metrics['test_failures']:.0f}" for cell, run in failures)
         paragraphs.append(f"Test answers without a label, which count as wrong: {'; '.join(counts)}.")
     return "\n\n".join([*paragraphs, *_without_result([cell for cell, run in runs if run is None])])
+
+
+def finished_cells(experiment: Experiment, config: str = "CONFIG") -> list[tuple[Cell, Run]]:
+    """Return the cells that have finished, each with its newest run.
+
+    Args:
+        experiment: its cells are looked up in the MLflow store.
+        config: its file, for the message.
+
+    Raises:
+        DataError: no cell has finished yet.
+    """
+    mlflow.set_tracking_uri(experiment.tracking)
+    found = [(cell, run) for cell in experiment.cells() if (run := newest_run(cell)) is not None]
+    if not found:
+        raise DataError(f"No cell of {experiment.name} has finished. Run it first: python -m experiments run {config}.")
+    return found
 
 
 def newest_run(cell: Cell, *, status: str = "FINISHED") -> Run | None:

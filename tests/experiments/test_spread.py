@@ -266,6 +266,6 @@ def test_stages_are_saved_whole_and_read_back(three: list[Path]) -> None:
     assert before is not None
     assert before.save(run) == run / FILE
     assert Stages.load(run, result) == before
-    assert [path.name for path in run.glob("*.partial")] == []
+    assert [path.name for path in run.glob("*.new")] == []
     assert before.test(LOOP) is None
     assert RunFolder(run).settings()["settings"]["seed"] == result.seed
