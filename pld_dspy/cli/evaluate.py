@@ -7,7 +7,6 @@ import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from tqdm import tqdm
 
 from .options import AsJson, RequireSignature, RunArgument, StudentServer, with_option_groups
 from .streams import escape_control_characters, say_calls, silence_libraries, stdout_to_stderr
@@ -94,6 +93,7 @@ def _evaluated(
     finished: FinishedRun, program: dspy.Module, examples: list[dspy.Example], model: ModelSpec, *, is_own: bool
 ) -> Evaluation:
     """Score the program; where it is the run's own on its own test split, by the answers that the run keeps."""
+    from ..run.progress import bar
     from .finished_run import EVALUATE
 
     if is_own and (kept := finished.kept_test()) is not None:
@@ -101,9 +101,9 @@ def _evaluated(
         return kept
     with (
         finished.asking(program, examples, model, say_calls) as evaluator,
-        tqdm(total=len(examples), desc="evaluate", unit="call", disable=None, leave=False) as bar,
+        bar("evaluate", "call", total=len(examples)) as shown,
     ):
-        return evaluator.evaluate(None, examples, stage=EVALUATE, on_answer=bar.update)
+        return evaluator.evaluate(None, examples, stage=EVALUATE, on_answer=shown.update)
 
 
 def _figures(evaluation: Evaluation, **more: Any) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from tqdm import tqdm
 
 from ..errors import DataError
 from .options import AsJson, RunArgument, StudentServer, with_option_groups
@@ -82,13 +81,14 @@ def monitor(
 
 def _asked(finished: FinishedRun, new: NewInputs, server: StudentServer) -> NewInputs:
     """Return the inputs with the program's own answers, which are kept in the run folder."""
+    from ..run.progress import bar
     from .finished_run import EVALUATE, confidences_of
 
     with (
         finished.asking(finished.program(), new.examples, finished.model(server), say_calls) as evaluator,
-        tqdm(total=len(new.examples), desc="ask", unit="call", disable=None, leave=False) as bar,
+        bar("ask", "call", total=len(new.examples)) as shown,
     ):
-        answers = evaluator.answers(None, new.examples, stage=EVALUATE, on_answer=bar.update)
+        answers = evaluator.answers(None, new.examples, stage=EVALUATE, on_answer=shown.update)
     labels = [finished.task.read(answer.outputs) for answer in answers]
     return replace(new, golds=new.labels, labels=labels, confidences=confidences_of(answers))
 

@@ -7,7 +7,6 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from tqdm import tqdm
 
 from ..errors import DataError
 from .options import By, RunArgument, StudentServer, with_option_groups
@@ -78,6 +77,7 @@ def _ask(
     import dspy
 
     from ..release.recheck import Recheck
+    from ..run.progress import bar
 
     model = finished.model(server)
     with finished.opened() as context:
@@ -94,5 +94,5 @@ def _ask(
         calls = checked.unanswered(splits)
         typer.echo(f"Student calls to make on {' and '.join(splits)}: {calls}. All other answers are known.")
         served = dspy.context(lm=model.lm()) if calls else nullcontext()  # where all is known, no model is loaded
-        with served, tqdm(desc="recheck", unit="answer", disable=None, leave=False) as bar:
-            return checked, {split: checked.ask(split, bar.update) for split in splits}
+        with served, bar("recheck", "answer") as shown:
+            return checked, {split: checked.ask(split, shown.update) for split in splits}
