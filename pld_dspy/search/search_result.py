@@ -54,7 +54,6 @@ class SearchResult:
     best: RuleSet | None  # None where nothing beats the unchanged student; the pinned rules at least, if there are any
     bench: list[Rule]  # the rules left out
     baseline: float  # of the unchanged student, or of the pinned rules alone
-    all_rules: float | None
     objective: float
     trials: list[FinishedTrial] = field(default_factory=list)
     stopped: str | None = None  # why the search ended early

@@ -284,7 +284,6 @@ class RuleSearch:
             best=None if best is baseline and not self.space.pinned else self.space.rule_set(best.candidate),
             bench=[rule for j, rule in enumerate(self.space.rules) if best is baseline or not best.candidate.use[j]],
             baseline=baseline.objective or 0.0,
-            all_rules=next((trial.objective for trial in self.trials if trial.kind == "all rules"), None),
             objective=best.objective or 0.0,
             trials=self.trials,
             stopped=stopped,
