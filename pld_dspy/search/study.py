@@ -33,7 +33,7 @@ from .ask import Asker
 from .insight import CountTokens, Insights, estimate_tokens
 from .plan import Plan
 from .propose import Proposer
-from .race import is_beaten
+from .race import chance_to_win
 from .search_config import SearchConfig
 from .search_result import SearchResult
 from .space import Candidate, Space
@@ -240,7 +240,9 @@ class RuleSearch:
             if self.config.alpha and rival is not None and trial.asked < len(self.valset):
                 rng = np.random.default_rng([self.seed, trial.step, trial.asked])
                 chance = self.model.chance_to_win(self.trials, trial, rival.candidate, rng)
-                if is_beaten(trial, rival, self.config.alpha, chance):
+                if chance is None:  # then right answers decide; the rival's are those to all examples, in order
+                    chance = chance_to_win(trial.correct, rival.correct[trial.rows])
+                if chance < self.config.alpha:
                     break
         return trial.in_row_order()
 

@@ -85,12 +85,6 @@ class FinishedTrial:
         order = np.argsort(self.rows)
         return replace(self, rows=self.rows[order], correct=self.correct[order], logprobs=self.logprobs[order])
 
-    def by_row(self, n: int) -> NDArray[np.bool_]:
-        """Return n flags, whether each validation example was asked and answered right."""
-        correct = np.zeros(n, dtype=bool)
-        correct[self.rows] = self.correct
-        return correct
-
 
 def carry_over(trials: Sequence[FinishedTrial], study: Study, space: Space, n: int) -> None:
     """Add the trials of a search to the study of the next one, which has more rules or wordings, where it lacks them.
