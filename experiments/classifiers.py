@@ -14,7 +14,7 @@ from pld_dspy.run.progress import read_trials
 from pld_dspy.run.result import PLDResult
 from pld_dspy.scoring.difference import Difference
 
-from .run_student import score_text
+from .run_student import change_text, score_text
 
 HEADER = (
     "| run | student or classifier | test macro-F1 [95%] | calibrated | the program less this |\n|---|---|---|---|---|"
@@ -56,7 +56,7 @@ def _mean(gains: Sequence[Difference]) -> str:
     """Return the mean of some differences; the examples of different runs are taken for independent draws."""
     mean = float(np.mean([one.macro_f1 for one in gains]))
     error = float(np.linalg.norm([one.standard_error for one in gains])) / len(gains)
-    return f"{mean:+.3f} [{mean - 1.96 * error:+.3f}, {mean + 1.96 * error:+.3f}]"
+    return change_text(mean, (mean - 1.96 * error, mean + 1.96 * error))
 
 
 def _rows(run: str, result: PLDResult) -> Iterator[str]:
@@ -69,14 +69,10 @@ def _rows(run: str, result: PLDResult) -> Iterator[str]:
         own = plain.get(name)
         graded = score_text(calibrated.score if calibrated else None)
         gain = _gains(result).get(name)
-        yield f"| {run} | {name} | {score_text(own)} | {graded} | {'' if gain is None else _short(gain)} |"
+        yield f"| {run} | {name} | {score_text(own)} | {graded} | {'' if gain is None else gain.short} |"
     for row in result.baselines.rows:
-        above = "" if row.difference is None else _short(row.difference)
+        above = "" if row.difference is None else row.difference.short
         yield f"| {run} | {row.name}, {result.baselines.labels} labels | {score_text(row.score)} | | {above} |"
-
-
-def _short(gain: Difference) -> str:
-    return f"{gain.macro_f1:+.3f} [{gain.interval[0]:+.2f}, {gain.interval[1]:+.2f}]"
 
 
 def _searched(run: Path, result: PLDResult) -> str:

@@ -106,7 +106,7 @@ def _less(found: pd.DataFrame | None, other: pd.DataFrame | None, seed: int) -> 
         return ""
     golds = found.gold.tolist()
     lead = difference(golds, other.answer.tolist(), found.answer.tolist(), sorted(set(golds)), seed=seed)
-    return f"{lead.macro_f1:+.3f} [{lead.interval[0]:+.2f}, {lead.interval[1]:+.2f}]"
+    return lead.short
 
 
 def _header(experiment: Experiment, reference: str | None) -> str:

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pld_dspy.errors import BudgetExceeded, DataError
-
-from .surface import Floats, Ints
+from pld_dspy.scoring.f1 import Floats, Ints
 
 
 class Arms:

@@ -16,12 +16,12 @@ from optuna.samplers import TPESampler
 from optuna.trial import Trial, create_trial
 
 from pld_dspy.rules import RuleSet
+from pld_dspy.scoring.f1 import Ints
 from pld_dspy.scoring.figures import macro_f1
 from pld_dspy.search.storage import open_study
 
 from .setting import Curve, Outcome, Setting
 from .space import distributions, guards, rule_set
-from .surface import Ints
 
 TEST_EVERY = 20
 """Examples between two Wilcoxon tests; more tests would give more false alarms."""

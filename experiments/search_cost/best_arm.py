@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy.stats import wilcoxon as signed_rank
 
+from pld_dspy.scoring.f1 import Floats, Ints
 from pld_dspy.search.race import chance_to_win
 
 from .arms import Arms
 from .pooled import expected
-from .surface import Floats, Ints
 
 BLOCK = 20
 P_VALUE = 0.1

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from pld_dspy.scoring.f1 import Floats
+
 from .arms import Arms
-from .surface import Floats
 
 NOISE, EFFECT = 0.2, 0.1
 """Variance of an answer around its expectation, and prior standard deviation of an effect."""

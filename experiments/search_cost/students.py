@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pld_dspy.rules import Rule, RuleSet
+from pld_dspy.scoring.f1 import Floats, Ints
 from pld_dspy.scoring.figures import macro_f1
 from pld_dspy.task.task import Task
 
-from .surface import Floats, Ints, Prompt, Surface
+from .surface import Prompt, Surface
 
 Kinds = NDArray[np.str_]
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pld_dspy.scoring.f1 import Floats
+
 from .benchmark import CellResult
 from .methods import METHODS, REFERENCE
-from .surface import Floats
 
 MARGIN = 0.005
 """A method is as good as the reference if it loses less macro-F1 than this."""

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from pld_dspy.scoring.f1 import Floats, Ints
+
 Salt = NDArray[np.uint64]
 Prompt = tuple[tuple[int, int], ...]
 """(rule number, wording number) of each rule in the prompt, first to last."""

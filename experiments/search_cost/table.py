@@ -20,10 +20,10 @@ from pld_dspy.errors import DataError, RunError
 from pld_dspy.ledger.jsonl import parse_lines
 from pld_dspy.ledger.keys import digest
 from pld_dspy.rules import Rule, RuleSet
+from pld_dspy.scoring.f1 import Floats, Ints
 from pld_dspy.task.task import Task
 
 from .json_lines import append_line, whole_lines
-from .surface import Floats, Ints
 
 logger = logging.getLogger(__name__)
 

@@ -69,10 +69,9 @@ def build_result(context: CompileContext, compiled: dspy.Module) -> PLDResult:
 def loss_note(test: Comparison | None) -> Iterator[str]:
     """Yield a warning where the rules make the student worse on the test split, by more than chance."""
     if test is not None and test.difference.interval[1] < 0:
-        low, high = test.difference.interval
         yield (
-            f"The rules make this student worse: macro-F1 on test {test.difference.macro_f1:+.3f} "
-            f"[{low:+.2f}, {high:+.2f}]. Use it as it was, and give more validation examples or another student."
+            f"The rules make this student worse: macro-F1 on test {test.difference.short}. Use it as it was, and give "
+            "more validation examples or another student."
         )
 
 

@@ -61,8 +61,8 @@ def choose_frame(context: CompileContext, *, calibrated: bool) -> None:
         context.evaluator = found[best][0]
         context.student = context.evaluator.student
         context.notes.append(
-            f"Frame {best!r} around the example, for the unchanged student too: macro-F1 {gain.macro_f1:+.3f} "
-            f"[{gain.interval[0]:+.2f}, {gain.interval[1]:+.2f}] on {gain.n} training and validation examples."
+            f"Frame {best!r} around the example, for the unchanged student too: macro-F1 {gain.short} on {gain.n} "
+            "training and validation examples."
         )
 
 

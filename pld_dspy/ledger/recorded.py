@@ -27,8 +27,8 @@ def recorded_calls() -> Iterator[list[Record]]:
 def completions(record: Record) -> list[tuple[str, bool, bool]]:
     """Return of each completion its text, whether the server sent a thought beside it, and whether it was cut."""
     response = record["response"]
-    ends = response if isinstance(response, tuple) else _get(response, "choices") or [response]
-    cut = [_get(end, "finish_reason") == "length" for end in ends]
+    ends = response if isinstance(response, tuple) else part_of(response, "choices") or [response]
+    cut = [part_of(end, "finish_reason") == "length" for end in ends]
     outputs = [output if isinstance(output, Mapping) else {"text": output} for output in record["outputs"]]
     if len(cut) != len(outputs):
         cut = [any(cut)] * len(outputs)
@@ -38,5 +38,6 @@ def completions(record: Record) -> list[tuple[str, bool, bool]]:
     ]
 
 
-def _get(value: Any, name: str) -> Any:
+def part_of(value: Any, name: str) -> Any:
+    """Return a part of what a server sent, which is a mapping or an object; None where it has no such part."""
     return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)

@@ -96,7 +96,7 @@ class Baselines(Record):
         beginning = (
             f"A classifier on the same {self.labels} labels, without rules and in seconds, has macro-F1 "
             f"{row.score.macro_f1:.3f} on {self.split}: {place} the student's {student.macro_f1:.3f} (student minus "
-            f"classifier {row.difference.macro_f1:+.3f} [{low:+.2f}, {high:+.2f}])."
+            f"classifier {row.difference.short})."
         )
         needed, least = self.labels_for(student.macro_f1), self.curve[0][0]
         if row.score.macro_f1 >= student.macro_f1:

@@ -19,7 +19,7 @@ class AccuracyDifference(Record):
 
     def __str__(self) -> str:
         """Return the difference with its interval and p-value."""
-        return f"{self.value:+.3f} [{self.interval[0]:+.2f}, {self.interval[1]:+.2f}], {p_text(self.p_value)}"
+        return f"{signed_text(self.value, self.interval)}, {p_text(self.p_value)}"
 
 
 class Difference(Record):
@@ -37,7 +37,12 @@ class Difference(Record):
 
     def __str__(self) -> str:
         """Return macro-F1's difference with its interval and p-value."""
-        return f"{self.macro_f1:+.3f} [{self.interval[0]:+.2f}, {self.interval[1]:+.2f}], {p_text(self.p_value)}"
+        return f"{self.short}, {p_text(self.p_value)}"
+
+    @property
+    def short(self) -> str:
+        """Macro-F1's difference with its interval alone."""
+        return signed_text(self.macro_f1, self.interval)
 
     @property
     def standard_error(self) -> float:
@@ -60,6 +65,11 @@ class Difference(Record):
         for more than 100 or 200 examples can show. Source: Breiman et al. 1984, "Classification and regression trees".
         """
         return self.macro_f1 > self.standard_error
+
+
+def signed_text(value: float, interval: tuple[float, float]) -> str:
+    """Return a difference with its interval, such as "+0.042 [+0.01, +0.08]"."""
+    return f"{value:+.3f} [{interval[0]:+.2f}, {interval[1]:+.2f}]"
 
 
 def p_text(p: float) -> str:

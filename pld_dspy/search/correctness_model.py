@@ -25,9 +25,10 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import GroupKFold
 
 from ..rules import Rule
+from ..scoring.f1 import Floats
 from ..task.labels import labels_in
 from .space import Candidate, Space
-from .surrogate import Floats, Posterior, Surrogate
+from .surrogate import Posterior, Surrogate
 from .threads import one_thread
 from .trials import FinishedTrial
 

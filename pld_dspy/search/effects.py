@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, Stored
 from ..rules import RuleSet
+from ..scoring.f1 import LEVELS, Floats
 from ..student.evaluator import Evaluator
 from ..task.task import example_id
 from .ask import Asker
@@ -25,7 +26,7 @@ from .logprob_model import LogprobPosterior
 from .search_config import SearchConfig
 from .space import Candidate, Space
 from .student_model import StudentModel
-from .surrogate import Floats, Posterior, Surrogate
+from .surrogate import Posterior, Surrogate
 from .trials import FinishedTrial
 
 STAGE = "effects"
@@ -33,7 +34,6 @@ GROUPS = 4  # the rules are dealt into so many groups; each list leaves out one
 PART = 12  # most examples asked per list: a server reads a new list once, and few per list make many lists
 LEAST_CALLS = 96  # eight parts
 DRAWS = 200
-LEVELS = (0.025, 0.975)
 
 Unit = Literal["nats of gold log-probability per example", "share of right answers"]
 

@@ -12,6 +12,7 @@ from functools import cache
 import numpy as np
 
 from ..rules import UNKNOWN, RuleSet
+from ..scoring.f1 import LEVELS
 from ..task.task import input_text
 from .search_config import SearchConfig
 from .search_result import Insight, OrderSpread, OriginValue, Rung
@@ -21,7 +22,6 @@ from .trials import FinishedTrial, asked_in_full
 
 DRAWS = 60
 ORDERS = 200
-LEVELS = (0.025, 0.975)
 
 CountTokens = Callable[[str], float]
 

@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
 from ..rules import Rule
+from ..scoring.f1 import Floats
 from ..scoring.offsets import match
 from .mixed_model import SET_SD, Answers, MixedModel, centred
 from .space import Candidate, Space
-from .surrogate import Floats, Posterior, Surrogate
+from .surrogate import Posterior, Surrogate
 from .trials import FinishedTrial
 
 FLOOR = -9.0  # log-probabilities below this would weigh too much

@@ -18,10 +18,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.linalg import solve
 
+from ..scoring.f1 import Floats
 from .space import Lines
 from .threads import one_thread
-
-Floats = NDArray[np.float64]
 
 SET_SD, EXAMPLE_SD = 0.5, 1.5
 """Prior standard deviations of a set's and of an example's own effect on each label."""

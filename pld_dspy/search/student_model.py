@@ -7,11 +7,12 @@ from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 
+from ..scoring.f1 import Floats
 from .correctness_model import CorrectnessModel
 from .logprob_model import LogprobModel
 from .search_config import SearchConfig
 from .space import Candidate, Space
-from .surrogate import Floats, Posterior
+from .surrogate import Posterior
 from .trials import FinishedTrial
 
 SCALES = (0.25, 0.5, 1.0)  # of the prior, to choose from: rules move one student more than another

@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
+from ..scoring.f1 import Floats
 from .space import Candidate, Lines, Space
 from .threads import one_thread
-
-Floats = NDArray[np.float64]
 
 MOVES = 60  # no climb needs more changes
 CHUNK = 2_000_000  # utilities in memory at once

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..ledger.completion import thought_end
+from ..ledger.recorded import part_of
 
 Fold = Callable[[bytes], bytes]
 
@@ -32,7 +33,7 @@ def label_logprobs(logprobs: Any, *, labels: Sequence[str], answer: str) -> dict
     objects; llama.cpp gives the same, of the distribution before a grammar. The result is None if nothing is listed,
     or ``answer`` (the answered label) is not spelled out in the tokens.
     """
-    steps = [_step(entry) for entry in _get(logprobs, "content") or ()]
+    steps = [_step(entry) for entry in part_of(logprobs, "content") or ()]
     fold = _fold if len({_fold(label.encode()) for label in labels}) == len(labels) else bytes
     deciding = _from_label(steps, fold, answer)
     if not deciding:
@@ -42,7 +43,7 @@ def label_logprobs(logprobs: Any, *, labels: Sequence[str], answer: str) -> dict
 
 def lists_tokens(logprobs: Any) -> bool:
     """Return whether a server's log-probabilities list any token."""
-    return bool(_get(logprobs, "content"))
+    return bool(part_of(logprobs, "content"))
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,9 @@ class _Step:
 
 
 def _step(entry: Any) -> _Step:
-    listed = [(_bytes(other), float(_get(other, "logprob"))) for other in _get(entry, "top_logprobs") or ()]
+    listed = [(_bytes(other), float(part_of(other, "logprob"))) for other in part_of(entry, "top_logprobs") or ()]
     listed = [(token, logprob) for token, logprob in listed if logprob > _UNLISTED]
-    token, logprob = _bytes(entry), float(_get(entry, "logprob"))
+    token, logprob = _bytes(entry), float(part_of(entry, "logprob"))
     if logprob <= _UNLISTED:
         logprob = min((logprob for _, logprob in listed), default=0.0)
     own = () if token in dict(listed) else ((token, logprob),)  # a grammar may force a token that is not listed
@@ -128,9 +129,5 @@ def _fold(text: bytes) -> bytes:
 
 def _bytes(entry: Any) -> bytes:
     # A token may be a part of a character, which has bytes but no text.
-    raw = _get(entry, "bytes")
-    return str(_get(entry, "token")).encode() if raw is None else bytes(raw)
-
-
-def _get(entry: Any, name: str) -> Any:
-    return entry.get(name) if isinstance(entry, Mapping) else getattr(entry, name, None)
+    raw = part_of(entry, "bytes")
+    return str(part_of(entry, "token")).encode() if raw is None else bytes(raw)
