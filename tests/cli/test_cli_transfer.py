@@ -66,7 +66,7 @@ def test_calls_can_be_changed_and_the_rest_is_as_in_the_run(done: Path, other: d
     assert found["settings"].pop("search") == {**there["settings"].pop("search"), "trials": 0, "screen_calls": 0}
     assert found["budget"] == {"student_calls": 90}
     assert found["settings"] == there["settings"]
-    assert json.loads(Path("new", "result.json").read_text(encoding="utf-8"))["counts"]["trials"] == 2
+    assert json.loads(Path("new", "result.json").read_text(encoding="utf-8"))["counts"]["trials"] == 3
 
 
 def test_a_run_is_no_place_for_its_own_transfer(done: Path, other: dspy.LM) -> None:

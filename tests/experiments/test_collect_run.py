@@ -208,7 +208,7 @@ def test_guards_alone_are_no_table(tmp_path: Path):
     run = compiled(tmp_path, "--screen-calls", "0", "--trials", "0")
     failure = collect(run, tmp_path / "table.jsonl").exception
     assert isinstance(failure, DataError)
-    assert "asked no rule set in full but the 2 guards" in str(failure)
+    assert "asked no rule set in full but the 3 guards" in str(failure)
     assert f"python -m experiments plain {run}" in str(failure)
     assert not (tmp_path / "table.jsonl").exists()
 
