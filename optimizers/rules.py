@@ -1,4 +1,4 @@
-"""Rules in the prompt: PLD without and with its search; calibrated; with precedents; with demonstrations."""
+"""Rules in the prompt: PLD without and with its search, calibrated, with precedents or demonstrations; no rules."""
 
 from __future__ import annotations
 
@@ -7,9 +7,18 @@ from typing import TYPE_CHECKING
 
 import dspy
 
+from pld_dspy.calibrate.calibrated import Calibrated
+from pld_dspy.calibrate.precedents import Precedents
+from pld_dspy.calibrate.students import NO_LOGPROBS, fit_students
+from pld_dspy.errors import DataError
 from pld_dspy.ledger.budget import Budget
+from pld_dspy.ledger.ledger import Ledger
+from pld_dspy.local.embedding import sentence_encoder
 from pld_dspy.pld import PLD
 from pld_dspy.search.search_config import SearchConfig
+from pld_dspy.student.adapter import asking_for_logprobs
+from pld_dspy.student.evaluator import Evaluator
+from pld_dspy.task.task import Task
 
 from .demonstrations import bootstrap_random_search
 
@@ -38,6 +47,32 @@ def pld(setting: Setting, *, search: bool = True, calibrate: bool = False, prece
     )
     return optimizer.compile(
         setting.student, trainset=setting.trainset, valset=setting.valset, rationales=setting.rationales
+    )
+
+
+def precedents_alone(setting: Setting, *, count: int = 10) -> dspy.Module:
+    """Weigh the unchanged student against the labelled examples, as PLD with precedents does below its rules.
+
+    Raises:
+        DataError: the student's answers carry no log-probabilities.
+    """
+    examples = [*setting.valset, *setting.trainset]
+    task = Task.of(setting.student, examples)
+    texts, rows = [task.text(example) for example in examples], map(str, range(len(examples)))
+    side = Precedents.of(texts, task.golds(examples), [*rows], task.labels, sentence_encoder, count=count)
+    evaluator = Evaluator(
+        student=setting.student,
+        task=task,
+        ledger=Ledger(setting.folder and setting.folder / "predictions.jsonl"),
+        adapter=asking_for_logprobs(None),
+        seed=setting.seed,
+    )
+    found = fit_students(None, setting.trainset, setting.valset, evaluator, precedents=side)
+    if found is None or found.baseline_weighed is None:
+        raise DataError(f"Precedents cannot be weighed: {NO_LOGPROBS}")
+    weighed = found.baseline_weighed
+    return Calibrated(
+        setting.student, weighed.student.offsets, precedents=side.with_weights(weighed.weights), target=task.predictor
     )
 
 

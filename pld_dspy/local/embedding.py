@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
+from tqdm import tqdm
 
 from ..errors import DataError
 from .language import is_english
@@ -27,6 +28,7 @@ EmbedderChoice: TypeAlias = Literal["auto", "encoder", "tfidf"] | Embedder
 MOST_ENCODED = 5000
 """Most texts that "auto" gives to the sentence encoder in one stage: some minutes on one processor core."""
 HALF = 1000
+BAR_AFTER = 3  # seconds: some hundred long texts take minutes, short ones do not
 _one_at_a_time = Lock()  # the encoder shares its buffers between threads, and uses all cores by itself
 
 
@@ -57,7 +59,8 @@ def sentence_encoder(texts: list[str]) -> Floats:
 
     Source: Wang et al. 2024, "Multilingual E5 text embeddings", arXiv 2402.05672.
     """
-    return np.array([_sentence_vector(text) for text in texts], dtype=np.float64).reshape(len(texts), -1)
+    shown = tqdm(texts, desc="encode", unit="text", delay=BAR_AFTER, disable=None, leave=False)
+    return np.array([_sentence_vector(text) for text in shown], dtype=np.float64).reshape(len(texts), -1)
 
 
 @lru_cache(maxsize=20_000)  # the stages of a compile look at the same texts; a vector takes 3 KB

@@ -6,11 +6,13 @@ from pathlib import Path
 import dspy
 import pytest
 from engine import calls
-from tasks import INSTRUCTIONS, LABELS, Mail, mail_task, mails, micro_rules, student, student_lm
+from tasks import INSTRUCTIONS, LABELS, Mail, leaning_lm, mail_task, mails, micro_rules, student, student_lm
 
 from optimizers import OPTIMIZERS, compile_with
 from pld_dspy.errors import DataError
 from pld_dspy.ledger.ledger import Ledger
+from pld_dspy.pld import PLD
+from pld_dspy.scoring.figures import macro_f1
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.student.evaluator import Evaluator
 from programs import contract_nli
@@ -34,7 +36,7 @@ def accuracy(program: dspy.Module) -> float:
     return evaluator.evaluate(None, TEST, stage="test").score.accuracy
 
 
-ELSEWHERE = {"copro", "mipro", "mipro_instructions", "gepa", "infer_rules", "pld", "pld_calibrated"}
+ELSEWHERE = {"copro", "mipro", "mipro_instructions", "gepa", "infer_rules", "pld", "pld_calibrated", "precedents"}
 """Tested below and in test_rivals.py, or like another."""
 
 
@@ -58,6 +60,21 @@ def test_pld_beats_zero_shot_where_rules_help_and_keeps_to_the_budget(tmp_path: 
         )
         assert len(calls(lm)) <= 400
         assert accuracy(compiled) > 0.9 > 0.5 > accuracy(compile_with("zero_shot", student(), TRAIN, VAL, 400, 0))
+
+
+def test_precedents_alone_weigh_the_unchanged_student_as_pld_reports_it(tmp_path: Path) -> None:
+    """What PLD shows as "unchanged + precedents" is what this optimizer gives."""
+    lm, optimizer = leaning_lm(), PLD(calibrate=True, precedents=10, tracking=None, run_dir=tmp_path / "pld")
+    with dspy.context(lm=lm, adapter=LabelAdapter()):
+        optimizer.compile(student(), trainset=TRAIN, valset=VAL, testset=TEST, rationales=micro_rules(TRAIN))
+        made = compile_with("precedents", student(), TRAIN, VAL, 90, 0, folder=tmp_path / "run")
+        answers = [made(text=one.text).label for one in TEST]
+        instructions = made.program.signature.instructions
+    reported = optimizer.result.calibration.baseline_weighed.student.calibrated.score
+    assert macro_f1([one.label for one in TEST], answers, LABELS) == pytest.approx(reported.macro_f1)
+    assert instructions == student().signature.instructions
+    with dspy.context(lm=student_lm(), adapter=LabelAdapter()), pytest.raises(DataError, match="no label log-prob"):
+        compile_with("precedents", student(), TRAIN, VAL, 90, 0, folder=tmp_path / "none")
 
 
 def test_demonstrations_come_from_the_training_set_by_the_seed() -> None:
