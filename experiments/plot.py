@@ -35,6 +35,7 @@ NAMES = {
     "pld": "PLD, rules",
     "pld_calibrated": "PLD, rules, calibrated",
     "pld_precedents": "PLD, rules and precedents",
+    "precedents": "precedents, no rules",
     "pld_all_rules_precedents": "PLD, all rules and precedents",
     "pld_then_bootstrap": "PLD, then BootstrapFewShotWithRandomSearch",
     "majority": "commonest label",
