@@ -64,15 +64,15 @@ def _rows(run: str, result: PLDResult) -> Iterator[str]:
     assert result.baselines is not None
     plain = {"unchanged": result.test.baseline, "compiled": result.test.compiled}
     students = result.calibration.students if result.calibration else {}
+    gains = {name: gain.short for name, gain in _gains(result).items()}
     for name in plain | students:
         calibrated = students[name].calibrated if name in students else None
         own = plain.get(name)
         graded = score_text(calibrated.score if calibrated else None)
-        gain = _gains(result).get(name)
-        yield f"| {run} | {name} | {score_text(own)} | {graded} | {'' if gain is None else gain.short} |"
+        yield f"| {run} | {name} | {score_text(own)} | {graded} | {gains.get(name, '')} |"
     for row in result.baselines.rows:
-        above = "" if row.difference is None else row.difference.short
-        yield f"| {run} | {row.name}, {result.baselines.labels} labels | {score_text(row.score)} | | {above} |"
+        name = f"{row.name}, {result.baselines.labels} labels"
+        yield f"| {run} | {name} | {score_text(row.score)} | | {gains.get(row.name, '')} |"
 
 
 def _searched(run: Path, result: PLDResult) -> str:

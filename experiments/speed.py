@@ -34,10 +34,10 @@ def speed(run: Path, n: int) -> str:
     opened = FinishedRun.open(run)
     examples = _spread(opened.examples(None), opened.task.label_field, n)
     student, label = opened.spec.source.student(), LabelAdapter()
-    variants = [("unchanged", student, label), ("compiled", opened.program(), label)]
+    variants = [("unchanged", student, label)]
     if opened.calibrated:
-        variants.insert(1, ("compiled, as it answers", opened.program(calibrated=False), label))
-    variants.append(("unchanged", student, dspy.ChatAdapter()))
+        variants.append(("compiled, as it answers", opened.program(calibrated=False), label))
+    variants += [("compiled", opened.program(), label), ("unchanged", student, dspy.ChatAdapter())]
     with dspy.context(lm=opened.spec.student.lm()):
         found = [
             Evaluator(student=program, task=opened.task, ledger=Ledger(), adapter=adapter).evaluate(

@@ -73,7 +73,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "pld_calibrated": partial(rules.pld, calibrate=True),
     "pld_precedents": partial(rules.pld, calibrate=True, precedents=10),
     "pld_all_rules_precedents": partial(rules.pld, search=False, calibrate=True, precedents=10),
-    "precedents": rules.precedents_alone,
+    "precedents": partial(rules.precedents_alone, count=10),
     "pld_then_bootstrap": rules.pld_then_bootstrap,
     "majority": linear.majority,
     "tfidf_logistic": linear.tfidf_logistic,

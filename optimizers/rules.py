@@ -50,7 +50,7 @@ def pld(setting: Setting, *, search: bool = True, calibrate: bool = False, prece
     )
 
 
-def precedents_alone(setting: Setting, *, count: int = 10) -> dspy.Module:
+def precedents_alone(setting: Setting, *, count: int) -> dspy.Module:
     """Weigh the unchanged student against the labelled examples, as PLD with precedents does below its rules.
 
     Raises:
@@ -58,8 +58,8 @@ def precedents_alone(setting: Setting, *, count: int = 10) -> dspy.Module:
     """
     examples = [*setting.valset, *setting.trainset]
     task = Task.of(setting.student, examples)
-    texts, rows = [task.text(example) for example in examples], map(str, range(len(examples)))
-    side = Precedents.of(texts, task.golds(examples), [*rows], task.labels, sentence_encoder, count=count)
+    texts, ids = [task.text(example) for example in examples], [str(row) for row in range(len(examples))]
+    side = Precedents.of(texts, task.golds(examples), ids, task.labels, sentence_encoder, count=count)
     evaluator = Evaluator(
         student=setting.student,
         task=task,

@@ -103,18 +103,12 @@ def induce(
         teacher = replace(teacher, task=brief_of(whole, task, teacher.task, reads or {}, confusions or {}))
     near = partial(nearest_notes, micro_rules=usable, vectors=vectors)
     clusters, written, reasons, single = _written(clusters, task, config, teacher, near, on_answer)
-    beside = whole if earlier else []  # by these, words of all labels are no cues
-    wordings = rule_wordings([*clusters, *beside], [*written, *({} for _ in beside)], task, config, reads or {})
-    rules = _rules(clusters, wordings[: len(clusters)], reasons, taken={rule.id for rule in earlier})
+    wordings = _worded(clusters, written, whole if earlier else [], task, config, reads or {})
+    rules = _rules(clusters, wordings, reasons, taken={rule.id for rule in earlier})
     noise = _noise(usable, [*whole, *clusters])
     without_rule = sorted(set(task.labels) - {label for rule in (*earlier, *rules) for label in rule.labels})
-    counts = {
-        "suspects_down_weighted": len(down_weighted),
-        "in_parts": sum(len(note_parts(cluster.notes)) > 1 for cluster in single),
-        "labels_without_rule": len(without_rule),
-        **_sizes(micro_rules, decisive, usable, rules),
-        **_places(micro_rules, new, joined, noise),
-    }
+    counts = _sizes(micro_rules, decisive, usable, rules, single) | _places(micro_rules, new, joined, noise)
+    counts |= {"suspects_down_weighted": len(down_weighted), "labels_without_rule": len(without_rule)}
     logger.info("%s", said := diagnosis(counts, check.findings, without_rule))
     return Induction(
         rules=rules,
@@ -145,15 +139,23 @@ def _apart(
 
 
 def _sizes(
-    micro_rules: Sequence[MicroRule], decisive: Sequence[MicroRule], usable: Sequence[MicroRule], rules: Sequence[Rule]
+    micro_rules: Sequence[MicroRule],
+    decisive: Sequence[MicroRule],
+    usable: Sequence[MicroRule],
+    rules: Sequence[Rule],
+    single: Sequence[Cluster],
 ) -> dict[str, int]:
-    """Return how many micro-rules there were, how many were dropped and why, and how many rules came of the others."""
+    """Return how many micro-rules there were, how many were dropped and why, and how many rules came of the others.
+
+    ``single`` are the clusters that were worded by themselves; of these, how many in parts.
+    """
     return {
         "micro_rules": len(micro_rules),
         "about_format": len(micro_rules) - len(decisive),
         "suspects_dropped": len(decisive) - len(usable),
         "rules": len(rules),
         "largest": max((len(rule.support) for rule in rules), default=0),
+        "in_parts": sum(len(note_parts(cluster.notes)) > 1 for cluster in single),
     }
 
 
@@ -196,6 +198,19 @@ def _written(
     for cluster, texts in zip(single, worded, strict=True):
         rules.append((cluster, {text: teacher_origin(kind) for text, kind in texts.items()}, cluster.reason))
     return [one for one, _, _ in rules], [texts for _, texts, _ in rules], [reason for _, _, reason in rules], single
+
+
+def _worded(
+    clusters: Sequence[Cluster],
+    written: Sequence[Mapping[str, str]],
+    beside: Sequence[Cluster],
+    task: Task,
+    config: InduceConfig,
+    reads: Mapping[str, Mapping[str, Any]],
+) -> list[dict[str, str]]:
+    """Return each rule's wordings, text -> origin; words that all labels have in clusters ``beside`` it are no cues."""
+    found = rule_wordings([*clusters, *beside], [*written, *({} for _ in beside)], task, config, reads)
+    return found[: len(clusters)]
 
 
 def _noise(micro_rules: Sequence[MicroRule], clusters: Sequence[Cluster]) -> list[str]:
