@@ -15,10 +15,11 @@ from pld_dspy.run.folder import RunFolder
 from pld_dspy.run.result import Comparison, PLDResult
 from pld_dspy.scoring.score import Score
 
-from .stages import ALL, LOOP, REWORDED, SEARCHED, UNCHANGED, Stages
+from .stages import ALL, EXTRACTED, EXTRACTED_REWORDED, LOOP, REWORDED, SEARCHED, UNCHANGED, Stages
 
 CALIBRATED = "calibrated"
-STUDENTS = (UNCHANGED, ALL, REWORDED, SEARCHED, LOOP, CALIBRATED)
+STUDENTS = (UNCHANGED, ALL, REWORDED, EXTRACTED, EXTRACTED_REWORDED, SEARCHED, LOOP, CALIBRATED)
+NOT_ALWAYS = (REWORDED, EXTRACTED, EXTRACTED_REWORDED, LOOP)
 """The students that a run may have test scores of, in the order of the stages."""
 ABSENT = "absent"
 

@@ -13,8 +13,8 @@ from scipy.stats import f as f_distribution
 from pld_dspy.errors import DataError
 from pld_dspy.scoring.score import Score
 
-from .seeds import CALIBRATED, STUDENTS, Seeded
-from .stages import ALL, COMMAND, LOOP, REWORDED, SEARCHED
+from .seeds import CALIBRATED, NOT_ALWAYS, STUDENTS, Seeded
+from .stages import ALL, COMMAND, SEARCHED
 
 UNKNOWN = "-"
 WIDTH = 2 * 1.96
@@ -116,7 +116,7 @@ def draw(seeds: Sequence[Seeded], path: Path) -> None:
 
 
 def _columns(seeds: Sequence[Seeded]) -> list[Column]:
-    shown = [name for name in STUDENTS if name not in (REWORDED, LOOP) or any(name in one.scores for one in seeds)]
+    shown = [name for name in STUDENTS if name not in NOT_ALWAYS or any(name in one.scores for one in seeds)]
     gaps = [one.test.difference for one in seeds]
     return [
         *(Column(f"{name}, test macro-F1", [_score(one, name) for one in seeds]) for name in shown),

@@ -26,13 +26,21 @@ from .run_student import RunStudent, change_text, score_text
 
 FILE = "stages.json"
 COMMAND = "python -m experiments stages"
-UNCHANGED, ALL, REWORDED, SEARCHED, LOOP = (
+UNCHANGED, ALL, REWORDED, EXTRACTED, EXTRACTED_REWORDED, SEARCHED, LOOP = (
     "unchanged",
     "all rules",
     "all rules, reworded",
+    "extracted rules",
+    "extracted rules, reworded",
     "searched",
     "after the loop",
 )
+WHOLE = {
+    "all rules": ALL,
+    "reworded": REWORDED,
+    "extracted rules": EXTRACTED,
+    "extracted, reworded": EXTRACTED_REWORDED,
+}
 HEADER = (
     "| student | rules | validation macro-F1 | test macro-F1 | above the unchanged student | calibrated | accuracy "
     "| above the unchanged student's |\n|---|---|---|---|---|---|---|---|"
@@ -43,7 +51,7 @@ class Stage(Stored):
     """The student under the rules of one stage.
 
     Attributes:
-        name: one of the five above.
+        name: one of the seven above; there are extracted rules where the others are a teacher's.
         rules: number of rules.
         validation, test: scores of its own answers.
         difference: on test, this stage minus the unchanged student; None without rules.
@@ -153,9 +161,7 @@ def _rule_sets(student: RunStudent) -> Iterator[tuple[str, RuleSet]]:
     result, folder = student.opened.result, student.opened.folder
     _, space = find_study(folder.study, prefix=f"{folder.fingerprint}-")
     yield UNCHANGED, RuleSet()
-    yield ALL, space.rule_set(space.all())
-    if space.wordings > 1:
-        yield REWORDED, space.rule_set(space.all(wording=1))
+    yield from ((WHOLE[kind], space.rule_set(candidate)) for kind, candidate in space.whole_lists.items())
     yield SEARCHED, result.rules if result.searched is None else result.searched
     if result.searched is not None:
         yield LOOP, result.rules

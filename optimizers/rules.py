@@ -15,7 +15,7 @@ from pld_dspy.ledger.budget import Budget
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.local.embedding import sentence_encoder
 from pld_dspy.pld import PLD
-from pld_dspy.search.search_config import SearchConfig
+from pld_dspy.search.search_config import WHOLE_LISTS, WITH_TEACHER, SearchConfig
 from pld_dspy.student.adapter import asking_for_logprobs
 from pld_dspy.student.evaluator import Evaluator
 from pld_dspy.task.task import Task
@@ -33,7 +33,11 @@ def pld(setting: Setting, *, search: bool = True, calibrate: bool = False, prece
     their second wordings compete with the unchanged student alone.
     """
     calibration = 2 * len(setting.trainset) if calibrate else 0
-    within = SearchConfig.within(setting.budget - calibration, len(setting.valset))
+    within = SearchConfig.within(
+        setting.budget - calibration,
+        len(setting.valset),
+        whole=WHOLE_LISTS if setting.teacher is None else WITH_TEACHER,
+    )
     optimizer = PLD(
         teacher=setting.teacher,
         objective=setting.objective,

@@ -16,7 +16,7 @@ from ..ledger.budget import UNCAPPED, Budget, Role
 from ..ledger.ledger import Ledger
 from ..resolve.diagnosis import MOST_CHARACTERS
 from ..search.demonstrations import MOST_TOKENS
-from ..search.search_config import SearchConfig
+from ..search.search_config import WHOLE_LISTS, WITH_TEACHER, SearchConfig
 from ..task.task import CHARACTERS_PER_TOKEN, Task
 from ..teacher.brief import TOKENS as BRIEF_TOKENS
 from .auto import expected_rules
@@ -99,7 +99,7 @@ def estimate(
     explained = sum(len(task.labels_of(gold)) for gold in task.golds(rows))  # each label by itself
     recorded = len(match_records(rows, task, context.recorded)[0])
     # As many rules as a teacher's clusters or the recorded labels may give: half of the pool in a set on average.
-    pool = (explained // 4 if search.most is None else search.most) + len(context.policy.rules)
+    pool = explained // 4 + len(context.policy.rules)
     train, val, test = (_mean_tokens(task, examples) for examples in (splits.train, splits.val, splits.test))
     demos = min(search.demos * (train + LABEL_TOKENS), MOST_TOKENS + LABEL_TOKENS * search.demos)
     own, rules = len(context.instructions) // CHARACTERS_PER_TOKEN, RULE_TOKENS * pool + demos
@@ -116,7 +116,9 @@ def estimate(
     whole = _teacher("induce", asks * drafts, brief + min(explained, 6 * AT_ONCE) * notes, 4 * AT_ONCE * RULE_TOKENS)
     single = _teacher("induce", asks * clusters, brief + 16 * notes)
     stages.append(StageEstimate("teacher", "induce", *(sum(pair) for pair in zip(whole[2:], single[2:], strict=True))))
-    searched = search.most_calls(len(splits.val)) + len(splits.val) * bool(context.policy.pinned)  # these alone
+    pinned = len(splits.val) * bool(context.policy.pinned)  # these alone
+    written = (asks or context.source is not None) and not context.new  # by a teacher, in this compile or in its source
+    searched = search.most_calls(len(splits.val), whole=WITH_TEACHER if written else WHOLE_LISTS) + pinned
     stages.append(_student("search", searched, own + rules + val))
     if resolve is not None:
         calls = asks * resolve.most_student_calls(train=len(splits.train), val=len(splits.val))

@@ -64,7 +64,8 @@ def search_rules(context: CompileContext, *, progress: Progress, storage: str | 
 
 def _pool(context: CompileContext, style: Style) -> list[Rule]:
     """Return the rules to choose from; DataError where none is left."""
-    pool = with_support(context.policy.pool(context.induction.rules), context.induction.joined)
+    found = context.induction
+    pool = with_support(context.policy.pool([*found.rules, *found.extracted]), found.joined)
     if context.new:
         pool = holding(context, pool)
     kept = in_style(pool, style)

@@ -59,6 +59,7 @@ class Induction:
     counts: dict[str, int]  # of micro-rules, of rules and of labels, by the names that ``diagnosis`` reads
     diagnosis: str  # the same in one line
     joined: dict[str, list[str]] = field(default_factory=dict)  # id of an earlier rule -> new examples behind it
+    extracted: list[Rule] = field(default_factory=list)  # to compete with a teacher's: one per cluster
 
 
 def induce(
@@ -86,7 +87,7 @@ def induce(
         confusions: gold label and the unchanged student's wrong answer -> how often, for the teacher to know.
         config: how to cluster, and how many wordings.
         embedder: micro-rules -> vectors to cluster.
-        teacher: writes the wordings. None: the micro-rules nearest a cluster's centre, and its cue words.
+        teacher: writes the wordings. None: the micro-rules nearest a cluster's centre, and its cue words alone.
         on_answer: called once per answer of the teacher.
         earlier: rules of an earlier induction. All micro-rules are clustered together, and the new ones that are near
             to those of an earlier rule join it; only the others are generalized.
@@ -119,6 +120,7 @@ def induce(
         counts=counts,
         diagnosis=said,
         joined={name: list(dict.fromkeys(one.example_id for one in members)) for name, members in joined.items()},
+        extracted=[] if teacher is None or earlier else _extracted(whole, rules, task, config, reads or {}),
     )
 
 
@@ -211,6 +213,20 @@ def _worded(
     """Return each rule's wordings, text -> origin; words that all labels have in clusters ``beside`` it are no cues."""
     found = rule_wordings([*clusters, *beside], [*written, *({} for _ in beside)], task, config, reads)
     return found[: len(clusters)]
+
+
+def _extracted(
+    clusters: Sequence[Cluster],
+    beside: Sequence[Rule],
+    task: Task,
+    config: InduceConfig,
+    reads: Mapping[str, Mapping[str, Any]],
+) -> list[Rule]:
+    """Return one rule per cluster, worded without a teacher, but for those that stand in for the teacher's already."""
+    wordings = rule_wordings(clusters, [{} for _ in clusters], task, config, reads)
+    rules = _rules(clusters, wordings, [one.reason for one in clusters], taken={rule.id for rule in beside})
+    known = {rule.wordings for rule in beside}
+    return [rule for rule in rules if rule.wordings not in known]
 
 
 def _noise(micro_rules: Sequence[MicroRule], clusters: Sequence[Cluster]) -> list[str]:

@@ -17,7 +17,7 @@ from ..task.task import input_text
 from .search_config import SearchConfig
 from .search_result import Insight, OrderSpread, OriginValue, Rung
 from .space import Candidate, Space
-from .surrogate import Posterior, Surrogate
+from .surrogate import FEW_MOVES, Posterior, Surrogate
 from .trials import FinishedTrial, asked_in_full
 
 DRAWS = 60
@@ -130,7 +130,7 @@ class Insights:
         """
         regrets = []
         for drawn in draws[::6]:
-            best = drawn.best(chosen, self.config.parsimony, moves=self.config.moves)
+            best = drawn.best(chosen, self.config.parsimony, moves=FEW_MOVES)
             value, own = drawn.neighbours(chosen, [best, chosen])
             regrets.append(max(value - own, 0.0))
         asked = sum(trial.asked for trial in self.trials)

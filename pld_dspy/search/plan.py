@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -29,14 +30,14 @@ class Plan:
     """The steps of one search, queued in its study; ``seed`` is that of the screened sets.
 
     A search that goes on from another begins with the ``carried`` trials of that; its screened sets are ``crossed``
-    from the best set before and the revised one. With ``rewords``, all rules are asked in their second wordings too.
+    from the best set before and the revised one. ``whole`` is how many of the space's whole lists are asked.
     """
 
     study: optuna.Study
     space: Space
     config: SearchConfig
     seed: int
-    rewords: bool = False
+    whole: int
     carried: int = 0
     crossed: tuple[Candidate, Candidate] | None = None  # None also at a further worker, which queues nothing
     stop: Path | None = None  # a file that ends the search once it is there
@@ -47,7 +48,7 @@ class Plan:
         """Number of sets that are asked in full before anything else, after the carried ones."""
         if self.carried:
             return self.carried + 1
-        return 2 + self.rewords + (len(self.space.demos) > 1)
+        return 1 + self.whole + (len(self.space.demos) > 1)
 
     @property
     def first_race(self) -> int:
@@ -127,13 +128,11 @@ class Plan:
             yield from self._further_steps(*self.crossed)
             return
         yield "pinned rules" if self.space.pinned else "baseline", self.space.none()
-        yield "all rules", self.space.all()
-        if self.rewords:
-            yield "reworded", self.space.all(wording=1)
+        yield from islice(self.space.whole_lists.items(), self.whole)
         if len(self.space.demos) > 1:
             yield "demonstrations", self.space.none(demos=len(self.space.demos) - 1)
         for step in range(self.guards, self.first_race):
-            yield "screen", self.space.random(np.random.default_rng([self.seed, step]), self.config.most)
+            yield "screen", self.space.random(np.random.default_rng([self.seed, step]))
         for step in range(self.first_race, self.steps):
             yield self._late_kind(step), None
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from .search_config import SearchConfig
 from .space import Candidate, Space
-from .surrogate import Posterior
+from .surrogate import FEW_MOVES, Posterior
 from .trials import FinishedTrial, asked_in_full, incumbent
 
 TURNS = 6  # one race in so many is left to Optuna's sampler
@@ -51,7 +51,7 @@ class Proposer:
         known = {self.space.lines(trial.candidate) for trial in self.trials}
         for _ in range(REDRAWS):
             start = leaders[int(rng.integers(len(leaders)))].candidate
-            moves = int(rng.integers(1, self.config.moves + 1))
+            moves = int(rng.integers(1, FEW_MOVES + 1))
             candidate = self.posterior.draw(rng).best(start, self.config.parsimony, moves=moves)
             if self.space.lines(candidate) not in known:
                 break

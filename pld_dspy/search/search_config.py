@@ -12,7 +12,8 @@ from ..errors import Settings
 
 Style = Literal["any", "rules", "cues"]
 CONFIRMATIONS = 2  # after screening: the best set not yet asked in full, and the model's own optimum
-FULL = 3  # sets asked in full first: the unchanged student, all rules, and all rules in their second wordings
+WHOLE_LISTS, WITH_TEACHER = 2, 4
+"""Most whole lists that are asked: in their first and in their second wordings; a teacher's and the extracted ones."""
 LEAST = 36
 """Fewer validation examples cannot choose rules. With 32, what a search chooses is 0.10, 0.02 and 0.07 below all rules
 in three draws of the demo task, and 0.05 and 0.00 above them in two of StereoSet, for three times the calls. These are
@@ -29,14 +30,12 @@ class SearchConfig(Settings):
         block: examples asked at once in a race; also the size of a screening slice.
         alpha: stop a race once the candidate's chance to beat the best set so far falls below this.
         parsimony: cost of one rule, in units of the objective.
-        moves: most changes per proposal to a set that did well.
         demos: most fixed demonstrations below the rules; the search chooses among three draws of so many training
             examples, their halves, and none. 0 leaves them out of the search.
         style: which wordings may be chosen: "rules", sentences only; "cues", lists of cue words only; or "any". A rule
             without such a wording is left out. What people wrote, and what a teacher revises, may always be chosen.
         logprobs: learn from label log-probabilities where adapter and server give them: they show how close each
             answer was to another label.
-        most: about the most rules in a screened set; None for no limit.
         calls: keep the whole search within this many student calls; None for no limit. Races are cut short, down to
             one block; a race cut short can only win after a confirmation. All else is always asked. Several workers
             may exceed the limit by what they are asking at the moment.
@@ -48,26 +47,24 @@ class SearchConfig(Settings):
     block: int = Field(default=24, ge=1)
     alpha: float = Field(default=0.15, ge=0, lt=0.5)
     parsimony: float = Field(default=0.0003, ge=0)
-    moves: int = Field(default=6, ge=1)
     demos: int = Field(default=0, ge=0)
     style: Style = "any"
     logprobs: bool = True
-    most: int | None = Field(default=None, ge=1)
     calls: int | None = Field(default=None, ge=0)
     sampler: BaseSampler | None = None
 
     @classmethod
-    def within(cls, calls: int, n: int) -> SearchConfig:
+    def within(cls, calls: int, n: int, *, whole: int = WHOLE_LISTS) -> SearchConfig:
         """Return settings that spend about ``calls`` student calls on ``n`` validation examples, and no more.
 
-        Sets asked in full come first: the unchanged student, all rules, and, where 3 n calls allow it, all rules in
-        their second wordings. Of what two confirmations leave, a bit less than half goes to screening. A race asks 30%
-        to 85% of the examples on average; 60% are assumed. Fewer than ``LEAST`` examples are asked about whole lists
+        Sets asked in full come first: the unchanged student and up to ``whole`` whole lists (``WITH_TEACHER``, where
+        one writes rules). Of what two confirmations leave, a bit less than half goes to screening. A race asks 30% to
+        85% of the examples on average; 60% are assumed. Fewer than ``LEAST`` examples are asked about whole lists
         alone.
         """
         if n < LEAST:
             return cls(calls=calls).on(n)
-        screened, trials = _shares(calls - (FULL + CONFIRMATIONS) * n, n, cls().block)
+        screened, trials = _shares(calls - (1 + whole + CONFIRMATIONS) * n, n, cls().block)
         return cls(calls=calls, screen_calls=screened, trials=trials)
 
     def on(self, n: int) -> SearchConfig:
@@ -92,18 +89,18 @@ class SearchConfig(Settings):
         """Whether the search uses log-probabilities."""
         return self.logprobs and self.screen_calls > 0
 
-    def most_calls(self, n: int) -> int:
-        """Return the most student calls that a search makes on ``n`` validation examples, guards included."""
+    def most_calls(self, n: int, *, whole: int = WHOLE_LISTS) -> int:
+        """Return the most student calls that a search makes on ``n`` validation examples, whole lists included."""
         slices = -(-self.screen_calls // self.block) * min(self.block, n)
-        full = FULL - (not self.rewords(n)) + (CONFIRMATIONS if self.screen_calls else 0) + (self.demos > 0)
+        full = 1 + self.whole_lists(n, whole) + (CONFIRMATIONS if self.screen_calls else 0) + (self.demos > 0)
         most = slices + n * (self.trials + full)
         if self.calls is None:
             return most
         return min(most, max(self.calls, most - self.trials * (n - min(self.block, n))))
 
-    def rewords(self, n: int) -> bool:
-        """Whether all rules are asked in their second wordings too: wherever ``calls`` allow three sets in full."""
-        return self.calls is None or self.calls >= FULL * n
+    def whole_lists(self, n: int, whole: int) -> int:
+        """Return how many of ``whole`` lists are asked in full: all that ``calls`` allow beside the student, or one."""
+        return whole if self.calls is None else max(min(whole, self.calls // n - 1), 1)
 
     def race_limit(self, *, asked: int, races: int, n: int) -> float:
         """Return how many of ``n`` examples a race may ask, ``asked`` before it and with ``races`` after it."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from ..rules import Demonstration, Rule, RuleSet
+from ..rules import CUES, MICRO_RULE, TEACHER, Demonstration, Rule, RuleSet
 
 Parameters = dict[str, Any]
 Lines = tuple[str, ...]  # of a rendered rule set: equal for two candidates that make the same prompt
@@ -136,16 +136,39 @@ class Space:
         """Return the candidate without rules but the pinned ones, with the ``demos``-th demonstrations."""
         return replace(self._in_given_order(use=False), demos=demos)
 
+    @cached_property
+    def whole_lists(self) -> dict[str, Candidate]:
+        """The whole lists by kind, those to ask first before the others.
+
+        All rules in their first and in their second wordings. Where a teacher wrote rules, these and the extracted ones
+        are a list each; other rules, such as a person's, are in both.
+        """
+        sources = [{origin.split()[0] for origin in rule.origins} for rule in self.rules]
+        written = np.array([TEACHER in known for known in sources], dtype=bool)
+        extracted = np.array([bool(known & {CUES, MICRO_RULE}) for known in sources], dtype=bool) & ~written
+        first, second = self.all(), self.all(wording=1)
+        if not (written.any() and extracted.any()):
+            found = {"all rules": first, "reworded": second}
+        else:
+            found = {
+                "all rules": replace(first, use=~extracted),
+                "extracted rules": replace(first, use=~written),
+                "reworded": replace(second, use=~extracted),
+                "extracted, reworded": replace(second, use=~written),
+            }
+        worded_once = {"reworded", "extracted, reworded"} if self.wordings == 1 else set()
+        return {kind: candidate for kind, candidate in found.items() if kind not in worded_once}
+
     def all(self, *, wording: int = 0) -> Candidate:
         """Return the candidate with all rules, in PLD order, each in wording ``wording`` or its last before that."""
         return replace(self._in_given_order(use=True), wording=self._same_wording(wording))
 
-    def random(self, rng: np.random.Generator, most: int | None = None) -> Candidate:
-        """Return a random set of about ``most`` rules at most, in random order.
+    def random(self, rng: np.random.Generator) -> Candidate:
+        """Return a random set of a fifth to four fifths of the rules, in random order.
 
         Half of the sets have all rules in their first or all in their second wording; the others mix wordings.
         """
-        share = rng.uniform(0.2, 0.8) * min(1.0, (most or len(self)) / max(len(self), 1))
+        share = rng.uniform(0.2, 0.8)
         use = rng.random(len(self)) < share
         mixed = np.array([rng.integers(len(rule.wordings)) for rule in self.rules], dtype=np.int64)
         wordings = mixed if rng.random() < 0.5 else self._same_wording(int(rng.integers(2)))

@@ -100,9 +100,9 @@ class RuleSearch:
         self._on_trial: Callable[[FinishedTrial], object] = lambda _: None
         self._read()
         crossed = None if before is None else (self.space.placed(before.best), self.space.placed(revised))
-        rewords = self.space.wordings > 1 and self.config.rewords(len(self.valset))
+        whole = self.config.whole_lists(len(self.valset), len(self.space.whole_lists))
         carried = sum(one.carried for one in self.trials)
-        self.plan = Plan(study, self.space, self.config, seed, rewords, carried, crossed, stop)
+        self.plan = Plan(study, self.space, self.config, seed, whole, carried, crossed, stop)
         self.model = StudentModel(
             self.space,
             self.asker.golds,

@@ -20,6 +20,7 @@ from .space import Candidate, Lines, Space
 from .threads import one_thread
 
 MOVES = 60  # no climb needs more changes
+FEW_MOVES = 6  # most changes of a set that did well, for a set to ask next
 CHUNK = 2_000_000  # utilities in memory at once
 
 

@@ -26,8 +26,9 @@ class FinishedTrial:
     """A completed trial, decoded from Optuna; or a trial under way, with m answers so far to examples ``rows``.
 
     Kinds: "baseline" (the unchanged student), "pinned rules" (these alone) or, of an update, "list of the run"; then
-    "all rules", "reworded" (all rules in their second wordings), "demonstrations" (no rules), "revised" (the whole list
-    as the teacher changed it), "screen", "race" and "confirm".
+    "all rules", "reworded" (all rules in their second wordings) and, where these are a teacher's, "extracted rules" and
+    "extracted, reworded"; "demonstrations" (no rules), "revised" (the whole list as the teacher changed it), "screen",
+    "race" and "confirm".
     """
 
     step: int  # place in the plan

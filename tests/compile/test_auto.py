@@ -118,7 +118,7 @@ def test_a_stop_file_ends_the_search_and_the_next_start_goes_on(
     assert optimizer.result.counts["trials"] == 2
     assert optimizer.result.improved
     assert "resolve" not in optimizer.result.seconds
-    assert "At most 576 student and" in caplog.text
+    assert "At most 624 student and" in caplog.text
     assert re.search(r"At most \d\.\d minutes of student calls", caplog.text)
 
     optimizer.tracking = None

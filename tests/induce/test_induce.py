@@ -333,6 +333,19 @@ def test_an_unusable_synthesis_is_asked_for_once_more_with_the_reason(answer):
     assert {rule.wordings for rule in found.rules} == {(f"Answer {label}.",) for label in LABELS}
 
 
+def test_beside_a_teachers_rules_the_clusters_are_worded_without_it_too():
+    alone = induced()
+    found = induced(lm=mail_teacher())
+    assert [(one.wordings, one.origins, one.support) for one in found.extracted] == [
+        (one.wordings, one.origins, one.support) for one in alone.rules
+    ]
+    ids = [one.id for one in (*found.rules, *found.extracted)]
+    assert len(ids) == len(set(ids))
+    assert alone.extracted == []
+    for_none = induced(lm=mail_teacher({"wordings": lambda given: '[""]'}))
+    assert for_none.extracted == []  # all stand in for the teacher's already
+
+
 def test_a_cap_on_teacher_calls_leaves_the_other_rules_to_their_micro_rules():
     ledger, lm = Ledger(budget=Budget(teacher_calls=2)), mail_teacher()
     found = induce(RECORDS, mail_task(), config=InduceConfig(drafts=0), teacher=as_teacher(lm, ledger))

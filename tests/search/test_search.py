@@ -134,6 +134,27 @@ def test_all_rules_are_asked_in_their_second_wordings_where_the_calls_suffice(ca
     assert sum(trial.asked for trial in found.trials) == config.most_calls(24) == 24 * kinds
 
 
+@pytest.mark.parametrize(("calls", "asked"), [(None, 4), (120, 4), (119, 3), (72, 2), (47, 1)])
+def test_a_teachers_rules_and_the_extracted_ones_are_a_list_each(calls, asked):
+    """The teacher's are wrong here, so the extracted ones win; a person's rule is in both lists."""
+    wrong = rule("t-1", "meeting", "home", "invoice").model_copy(update={"origins": ("teacher cues", "cues")})
+    own = rule("user-rule-1", "zeppelin", "spam").model_copy(update={"origins": ("people",)})
+    twice = {"wordings": (NEEDED[0].text, f"{NEEDED[0].text} "), "origins": ("micro-rule", "cues")}
+    extracted = NEEDED[0].model_copy(update=twice)
+    config = SearchConfig(screen_calls=0, trials=0, calls=calls)
+    found = search(student_lm(), config, rules=[wrong, own, extracted], val=SHORT["val"]).run()
+    lists = [["t-1", "user-rule-1"], ["user-rule-1", extracted.id]]
+    kinds = ["all rules", "extracted rules", "reworded", "extracted, reworded"][:asked]
+    assert [trial.kind for trial in found.trials] == ["baseline", *kinds]
+    sets = [trial.rules.rules for trial in found.trials[1:]]
+    assert [[one.id for one in rules] for rules in sets] == [*lists, *lists][:asked]
+    assert [{one.chosen for one in rules} for rules in sets] == [{0}, {0}, {0, 1}, {0, 1}][:asked]
+    assert sum(trial.asked for trial in found.trials) == config.most_calls(24, whole=4) == 24 * (1 + asked)
+    if asked > 1:
+        assert found.best.rules == (own, extracted)
+        assert found.bench == [wrong]
+
+
 class Remembering(optuna.samplers.RandomSampler):
     """A user's sampler that notes what it was asked for."""
 

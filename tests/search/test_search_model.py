@@ -21,7 +21,7 @@ SPACE = Space((rule("a", "x", "spam", "y", "z"), rule("b", "x", "work"), rule("c
 @pytest.mark.parametrize("seed", range(20))
 def test_candidates_survive_encoding(seed):
     rng = np.random.default_rng(seed)
-    candidate = SPACE.random(rng, 3)
+    candidate = SPACE.random(rng)
     parameters = SPACE.parameters(candidate)
     distributions = SPACE.distributions()
     assert set(parameters) == set(distributions)
@@ -48,11 +48,11 @@ def test_rules_in_use_stand_in_order_of_their_keys():
     assert len(SPACE.rule_set(SPACE.none())) == 0
 
 
-@pytest.mark.parametrize(("size", "most", "mean"), [(8, None, 4), (40, None, 20), (60, 20, 10), (8, 12, 4)])
-def test_random_sets_are_of_all_sizes_or_about_the_most(size, most, mean):
+@pytest.mark.parametrize(("size", "mean"), [(8, 4), (40, 20)])
+def test_random_sets_are_of_all_sizes(size, mean):
     space = Space(tuple(rule(f"r{i}", "x", "spam", "y") for i in range(size)))
     rng = np.random.default_rng(0)
-    drawn = [space.random(rng, most) for _ in range(600)]
+    drawn = [space.random(rng) for _ in range(600)]
     sizes = np.array([one.size for one in drawn])
     assert sizes.mean() == pytest.approx(mean, rel=0.1)
     assert np.quantile(sizes, 0.05) < 0.6 * mean
