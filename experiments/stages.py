@@ -39,7 +39,7 @@ WHOLE = {
     "all rules": ALL,
     "reworded": REWORDED,
     "extracted rules": EXTRACTED,
-    "extracted, reworded": EXTRACTED_REWORDED,
+    "extracted reworded": EXTRACTED_REWORDED,
 }
 HEADER = (
     "| student | rules | validation macro-F1 | test macro-F1 | above the unchanged student | calibrated | accuracy "

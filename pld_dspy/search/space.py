@@ -154,9 +154,9 @@ class Space:
                 "all rules": replace(first, use=~extracted),
                 "extracted rules": replace(first, use=~written),
                 "reworded": replace(second, use=~extracted),
-                "extracted, reworded": replace(second, use=~written),
+                "extracted reworded": replace(second, use=~written),
             }
-        worded_once = {"reworded", "extracted, reworded"} if self.wordings == 1 else set()
+        worded_once = {"reworded", "extracted reworded"} if self.wordings == 1 else set()
         return {kind: candidate for kind, candidate in found.items() if kind not in worded_once}
 
     def all(self, *, wording: int = 0) -> Candidate:

@@ -27,7 +27,7 @@ class FinishedTrial:
 
     Kinds: "baseline" (the unchanged student), "pinned rules" (these alone) or, of an update, "list of the run"; then
     "all rules", "reworded" (all rules in their second wordings) and, where these are a teacher's, "extracted rules" and
-    "extracted, reworded"; "demonstrations" (no rules), "revised" (the whole list as the teacher changed it), "screen",
+    "extracted reworded"; "demonstrations" (no rules), "revised" (the whole list as the teacher changed it), "screen",
     "race" and "confirm".
     """
 

@@ -144,7 +144,7 @@ def test_a_teachers_rules_and_the_extracted_ones_are_a_list_each(calls, asked):
     config = SearchConfig(screen_calls=0, trials=0, calls=calls)
     found = search(student_lm(), config, rules=[wrong, own, extracted], val=SHORT["val"]).run()
     lists = [["t-1", "user-rule-1"], ["user-rule-1", extracted.id]]
-    kinds = ["all rules", "extracted rules", "reworded", "extracted, reworded"][:asked]
+    kinds = ["all rules", "extracted rules", "reworded", "extracted reworded"][:asked]
     assert [trial.kind for trial in found.trials] == ["baseline", *kinds]
     sets = [trial.rules.rules for trial in found.trials[1:]]
     assert [[one.id for one in rules] for rules in sets] == [*lists, *lists][:asked]
