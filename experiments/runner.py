@@ -14,7 +14,7 @@ import mlflow
 import numpy as np
 from scipy.stats import binomtest
 
-from optimizers import compile_with
+from optimizers import Setting, compile_with
 from pld_dspy.calibrate.calibrated import Calibrated
 from pld_dspy.errors import PLDError
 from pld_dspy.ledger.dspy_names import BaseCallback
@@ -109,19 +109,19 @@ def _run_cell(cell: Cell, splits: Splits, micro_rules: Sequence[MicroRule]) -> d
     counters = [counter]
     if teacher is not None:
         counters.append(CallCounter(cell.folder / "teacher_calls.txt", teacher.model, resumed=work.is_dir()))
+    setting = Setting(
+        student=student,
+        trainset=splits.train,
+        valset=splits.val,
+        budget=cell.experiment.budget,
+        seed=cell.seed,
+        objective=cell.experiment.objective,
+        rationales=micro_rules,
+        teacher=teacher,
+        folder=work,
+    )
     with dspy.context(callbacks=[*dspy.settings.callbacks, *counters]):
-        program = compile_with(
-            cell.optimizer,
-            student,
-            splits.train,
-            splits.val,
-            cell.experiment.budget,
-            cell.seed,
-            objective=cell.experiment.objective,
-            rationales=micro_rules,
-            teacher=teacher,
-            folder=work,
-        )
+        program = compile_with(cell.optimizer, setting)
     compiling = {"compile_calls": counter.calls, "compile_seconds": counter.seconds}
     if teacher is not None:
         compiling["teacher_calls"] = counters[1].calls

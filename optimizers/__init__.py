@@ -82,52 +82,21 @@ OPTIMIZERS: dict[str, Optimizer] = {
 }
 
 
-def compile_with(
-    name: str,
-    student: dspy.Module,
-    trainset: Sequence[dspy.Example],
-    valset: Sequence[dspy.Example],
-    budget: int,
-    seed: int,
-    *,
-    objective: str | SetMetric = "macro_f1",
-    rationales: Rationales = None,
-    teacher: dspy.LM | None = None,
-    folder: Path | None = None,
-) -> dspy.Module:
-    """Compile ``student`` with the optimizer ``name`` under the configured LM and adapter.
+def compile_with(name: str, setting: Setting) -> dspy.Module:
+    """Compile the setting's student with the optimizer ``name`` under the configured LM and adapter.
 
     Args:
         name: one of ``OPTIMIZERS``.
-        student: the program to improve; never changed.
-        trainset: labelled examples to learn from.
-        valset: labelled examples to choose by.
-        budget: approximate number of student calls for compiling.
-        seed: of every random choice.
-        objective: what to maximize, for optimizers that use it.
-        rationales: recorded micro-rules, for optimizers that use them.
-        teacher: the model that writes rationales, instructions or rules, for optimizers that use one.
-        folder: where an optimizer may keep its files.
+        setting: the student, its examples and the budget.
 
     Returns:
         A program with the student's inputs and label field.
 
     Raises:
-        DataError: there is no such optimizer or objective.
+        DataError: there is no such optimizer.
     """
     if name not in OPTIMIZERS:
         raise DataError(f"There is no optimizer {name!r}. Choose one of {', '.join(OPTIMIZERS)}.")
-    setting = Setting(
-        student=student,
-        trainset=trainset,
-        valset=valset,
-        budget=budget,
-        seed=seed,
-        objective=objective,
-        rationales=rationales,
-        teacher=teacher,
-        folder=folder,
-    )
     # An answer that cannot be read is wrong, for every optimizer; DSPy's own would give up after ten of them.
     with dspy.context(max_errors=sys.maxsize):
         return OPTIMIZERS[name](setting)

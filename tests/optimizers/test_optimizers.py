@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import dspy
 import pytest
 from engine import calls
 from tasks import INSTRUCTIONS, LABELS, Mail, leaning_lm, mail_task, mails, micro_rules, student, student_lm
 
-from optimizers import OPTIMIZERS, compile_with
+from optimizers import OPTIMIZERS, Setting, compile_with
 from pld_dspy.errors import DataError
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.pld import PLD
@@ -31,6 +32,17 @@ class Nested(dspy.Module):
         return self.sorter(text=text)
 
 
+def setting(
+    program: dspy.Module,
+    train: Sequence[dspy.Example] = TRAIN,
+    val: Sequence[dspy.Example] = VAL,
+    budget: int = 99,
+    seed: int = 0,
+    **given: Any,
+) -> Setting:
+    return Setting(student=program, trainset=train, valset=val, budget=budget, seed=seed, **given)
+
+
 def accuracy(program: dspy.Module) -> float:
     evaluator = Evaluator(student=program, task=mail_task(), ledger=Ledger())
     return evaluator.evaluate(None, TEST, stage="test").score.accuracy
@@ -46,7 +58,8 @@ def test_gives_a_program_with_the_same_face_and_leaves_the_student_alone(name: s
     before = program.dump_state()
     with dspy.context(lm=student_lm(), adapter=LabelAdapter()):
         compiled = compile_with(
-            name, program, TRAIN[:18], VAL[:9], 90, 0, rationales=micro_rules(TRAIN[:18]), folder=tmp_path / "run"
+            name,
+            setting(program, TRAIN[:18], VAL[:9], 90, rationales=micro_rules(TRAIN[:18]), folder=tmp_path / "run"),
         )
         assert compiled(text=TEST[0].text).label in LABELS
     assert program.dump_state() == before
@@ -55,11 +68,10 @@ def test_gives_a_program_with_the_same_face_and_leaves_the_student_alone(name: s
 def test_pld_beats_zero_shot_where_rules_help_and_keeps_to_the_budget(tmp_path: Path) -> None:
     lm = student_lm()
     with dspy.context(lm=lm, adapter=LabelAdapter()):
-        compiled = compile_with(
-            "pld", student(), TRAIN, VAL, 400, 0, rationales=micro_rules(TRAIN), folder=tmp_path / "run"
-        )
+        given = {"budget": 400, "rationales": micro_rules(TRAIN), "folder": tmp_path / "run"}
+        compiled = compile_with("pld", setting(student(), **given))
         assert len(calls(lm)) <= 400
-        assert accuracy(compiled) > 0.9 > 0.5 > accuracy(compile_with("zero_shot", student(), TRAIN, VAL, 400, 0))
+        assert accuracy(compiled) > 0.9 > 0.5 > accuracy(compile_with("zero_shot", setting(student())))
 
 
 def test_precedents_alone_weigh_the_unchanged_student_as_pld_reports_it(tmp_path: Path) -> None:
@@ -67,20 +79,20 @@ def test_precedents_alone_weigh_the_unchanged_student_as_pld_reports_it(tmp_path
     lm, optimizer = leaning_lm(), PLD(calibrate=True, precedents=10, tracking=None, run_dir=tmp_path / "pld")
     with dspy.context(lm=lm, adapter=LabelAdapter()):
         optimizer.compile(student(), trainset=TRAIN, valset=VAL, testset=TEST, rationales=micro_rules(TRAIN))
-        made = compile_with("precedents", student(), TRAIN, VAL, 90, 0, folder=tmp_path / "run")
+        made = compile_with("precedents", setting(student(), folder=tmp_path / "run"))
         answers = [made(text=one.text).label for one in TEST]
         instructions = made.program.signature.instructions
     reported = optimizer.result.calibration.baseline_weighed.student.calibrated.score
     assert macro_f1([one.label for one in TEST], answers, LABELS) == pytest.approx(reported.macro_f1)
     assert instructions == student().signature.instructions
     with dspy.context(lm=student_lm(), adapter=LabelAdapter()), pytest.raises(DataError, match="no label log-prob"):
-        compile_with("precedents", student(), TRAIN, VAL, 90, 0, folder=tmp_path / "none")
+        compile_with("precedents", setting(student(), folder=tmp_path / "none"))
 
 
 def test_demonstrations_come_from_the_training_set_by_the_seed() -> None:
     with dspy.context(lm=student_lm(), adapter=LabelAdapter()):
         shown = [
-            [demo["text"] for demo in compile_with("labelled_few_shot", student(), TRAIN, VAL, 99, seed).demos]
+            [demo["text"] for demo in compile_with("labelled_few_shot", setting(student(), seed=seed)).demos]
             for seed in (0, 0, 1)
         ]
     assert len(shown[0]) == 8
@@ -111,7 +123,7 @@ def test_demonstrations_have_what_the_deciding_predictor_reads() -> None:
         for example in examples
     }
     with dspy.context(lm=lm, adapter=LabelAdapter()):
-        compiled = compile_with("labelled_few_shot", reader, examples, [], 99, 0)
+        compiled = compile_with("labelled_few_shot", setting(reader, examples, []))
         assert calls(lm) == []
         compiled(**examples[0].inputs())
     shown = {(demo["excerpt"], demo["hypothesis"], demo["relation"]) for demo in compiled.decide.demos}
@@ -124,7 +136,7 @@ def test_demonstrations_have_what_the_deciding_predictor_reads() -> None:
 def test_bootstrapped_demonstrations_are_none_of_the_labelled_ones() -> None:
     lm, examples = student_lm("Entailment"), contracts(30)
     with dspy.context(lm=lm, adapter=LabelAdapter()):
-        compiled = compile_with("bootstrap_few_shot", contract_nli.student(), examples, [], 99, 0)
+        compiled = compile_with("bootstrap_few_shot", setting(contract_nli.student(), examples, []))
     demos = compiled.decide.demos
     own = [demo for demo in demos if demo.get("augmented")]
     assert (len(own), len(demos)) == (4, 8)
@@ -136,9 +148,9 @@ def test_bootstrapped_demonstrations_are_none_of_the_labelled_ones() -> None:
 def test_few_examples_are_all_shown_and_a_bound_lm_stays() -> None:
     lm = student_lm()
     for name in ("labelled_few_shot", "bootstrap_few_shot"):
-        assert len(compile_with(name, student(lm), TRAIN[:3], [], 99, 0).demos) == 3
+        assert len(compile_with(name, setting(student(lm), TRAIN[:3], [])).demos) == 3
         with dspy.context(adapter=LabelAdapter()):
-            assert compile_with(name, student(lm), TRAIN, [], 99, 0).lm is not None
+            assert compile_with(name, setting(student(lm), TRAIN, [])).lm is not None
 
 
 def test_an_example_decided_without_the_predictor_shows_it_nothing() -> None:
@@ -146,7 +158,7 @@ def test_an_example_decided_without_the_predictor_shows_it_nothing() -> None:
         def forward(self, text: str) -> dspy.Prediction:
             return dspy.Prediction(label="work") if "meeting" in text else super().forward(text)
 
-    compiled = compile_with("labelled_few_shot", Shortcut(), TRAIN[:8], [], 99, 0)
+    compiled = compile_with("labelled_few_shot", setting(Shortcut(), TRAIN[:8], []))
     shown = [demo["text"] for demo in compiled.sorter.demos]
     assert sorted(shown) == sorted(example.text for example in TRAIN[:8] if "meeting" not in example.text)
     assert len(shown) < 8
@@ -154,7 +166,7 @@ def test_an_example_decided_without_the_predictor_shows_it_nothing() -> None:
 
 def test_an_unknown_objective_is_refused() -> None:
     with pytest.raises(DataError, match="objective='f2'"):
-        compile_with("zero_shot", student(), TRAIN, VAL, 99, 0, objective="f2")
+        setting(student(), objective="f2")
 
 
 def test_pld_and_the_linear_model_maximize_the_objective(tmp_path: Path) -> None:
@@ -164,13 +176,12 @@ def test_pld_and_the_linear_model_maximize_the_objective(tmp_path: Path) -> None
     rare = [*TRAIN[::3], TRAIN[1]]  # many of spam, one of work
     records = micro_rules(TRAIN)
     with dspy.context(lm=student_lm(), adapter=LabelAdapter()):
-        compiled = compile_with(
-            "pld", student(), TRAIN, VAL, 200, 0, objective=work, rationales=records, folder=tmp_path / "run"
-        )
+        given = {"budget": 200, "objective": work, "rationales": records, "folder": tmp_path / "run"}
+        compiled = compile_with("pld", setting(student(), **given))
         assert compiled.signature.instructions == INSTRUCTIONS, "the unchanged student answers nothing but work"
         asked = "Mail 1 about nothing"
         balanced, plain = (
-            compile_with("tfidf_logistic", student(), rare, [], 1, 0, objective=objective).model
+            compile_with("tfidf_logistic", setting(student(), rare, [], objective=objective)).model
             for objective in ("macro_f1", "accuracy")
         )
     assert balanced.predict_proba([asked])[0].min() > plain.predict_proba([asked])[0].min()
@@ -179,14 +190,14 @@ def test_pld_and_the_linear_model_maximize_the_objective(tmp_path: Path) -> None
 def test_linear_model_learns_the_keywords_without_a_call() -> None:
     lm = student_lm()
     with dspy.context(lm=lm, adapter=LabelAdapter()):
-        assert accuracy(compile_with("tfidf_logistic", student(), TRAIN, VAL, 1, 0)) > 0.9
+        assert accuracy(compile_with("tfidf_logistic", setting(student()))) > 0.9
     assert calls(lm) == []
 
 
 def test_reasoning_is_put_in_where_the_decision_is() -> None:
     program = Nested()
     with dspy.context(lm=student_lm(), adapter=LabelAdapter()):
-        compiled = compile_with("chain_of_thought", program, TRAIN, VAL, 1, 0)
+        compiled = compile_with("chain_of_thought", setting(program))
         assert compiled(text="Mail 1 about the garden").reasoning
     assert isinstance(program.sorter, dspy.Predict)
     assert [name for name, _ in compiled.named_predictors()] == ["sorter.predict"]
@@ -194,4 +205,4 @@ def test_reasoning_is_put_in_where_the_decision_is() -> None:
 
 def test_unknown_optimizer_is_refused_with_the_known_ones() -> None:
     with pytest.raises(DataError, match="zero_shot"):
-        compile_with("magic", student(), TRAIN, VAL, 1, 0)
+        compile_with("magic", setting(student()))

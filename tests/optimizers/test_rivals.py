@@ -3,6 +3,7 @@
 import pickle
 import random
 from itertools import cycle
+from typing import Any
 
 import dspy
 import numpy as np
@@ -32,8 +33,8 @@ GOOD = "\n".join(instruction(word, label) for label, words in WORDS.items() for 
 PROPOSING = ("copro", "mipro", "mipro_instructions", "gepa", "infer_rules")
 
 
-def setting(**given: object) -> Setting:
-    return Setting(student=student(), trainset=TRAIN, valset=VAL, budget=240, seed=0, **given)  # type: ignore[arg-type]
+def setting(*, budget: int = 240, seed: int = 0, **given: Any) -> Setting:
+    return Setting(**{"student": student(), **given}, trainset=TRAIN, valset=VAL, budget=budget, seed=seed)
 
 
 def right(program: dspy.Module) -> float:
@@ -44,7 +45,7 @@ def right(program: dspy.Module) -> float:
 def test_a_good_proposal_is_found_within_the_budget(name: str, tmp_path) -> None:
     lm, teacher, program = student_lm(), proposing_lm(cycle(["Answer home.", GOOD])), student()
     with dspy.context(lm=lm, adapter=LabelAdapter()):
-        compiled = compile_with(name, program, TRAIN, VAL, 240, 0, teacher=teacher, folder=tmp_path)
+        compiled = compile_with(name, setting(student=program, teacher=teacher, folder=tmp_path))
         asked = len(calls(lm))
         assert right(compiled) == 1.0
     assert calls(teacher)
@@ -58,7 +59,7 @@ def test_infer_rules_returns_the_last_candidate_as_shipped_and_the_best_when_rep
     for name in ("infer_rules", "infer_rules_as_shipped"):
         teacher = proposing_lm(iter([GOOD, *["Answer home."] * 99]))
         with dspy.context(lm=student_lm(), adapter=LabelAdapter()):
-            found[name] = right(compile_with(name, student(), TRAIN, VAL, 60, 0, teacher=teacher))
+            found[name] = right(compile_with(name, setting(budget=60, teacher=teacher)))
         assert Mail.instructions.strip() == INSTRUCTIONS.strip()
     assert found["infer_rules"] > found["infer_rules_as_shipped"]
 
@@ -66,7 +67,7 @@ def test_infer_rules_returns_the_last_candidate_as_shipped_and_the_best_when_rep
 def test_demonstrations_are_the_nearest_of_all_labelled_examples() -> None:
     lm, text = student_lm(), "Mail 7 about the garden"
     with dspy.context(lm=lm, adapter=LabelAdapter()):
-        compile_with("nearest_few_shot", student(), TRAIN, VAL, 1, 0)(text=text)
+        compile_with("nearest_few_shot", setting())(text=text)
     texts = [example.text for example in (*TRAIN, *VAL)]
     own, *vectors = letters([f"text: {one}" for one in (text, *texts)])
     closeness = dict(zip(texts, np.array(vectors) @ own, strict=True))
@@ -82,10 +83,10 @@ def test_of_several_draws_the_best_is_taken() -> None:
 
     wanted, size = "never shown", 8
     with dspy.context(lm=fn_lm(answer, sees_demos=True, cache=False), adapter=LabelAdapter()):
-        draws = [compile_with("labelled_few_shot", student(), TRAIN, VAL, 1, seed).demos for seed in range(size)]
+        draws = [compile_with("labelled_few_shot", setting(budget=1, seed=seed)).demos for seed in range(size)]
         first, *others = [{demo["text"] for demo in demos} for demos in draws]
         wanted = min(set.union(*others) - first)  # what a draw must show to make this student good
-        best = compile_with("labelled_few_shot", student(), TRAIN, VAL, size * len(VAL), 0)
+        best = compile_with("labelled_few_shot", setting(budget=size * len(VAL)))
     assert wanted in {demo["text"] for demo in best.demos}
 
 
