@@ -17,26 +17,13 @@ from .linear import LinearClassifier
 if TYPE_CHECKING:
     from . import Setting
 
-
 NEIGHBOURS = 5
-
-
-class NearestNeighbours:
-    """The label that most of the five nearest labelled texts have; of several, the nearest one's."""
-
-    def __init__(self, classifier: TextClassifier) -> None:
-        self.classifier = classifier
-
-    def predict(self, texts: Sequence[str]) -> list[str]:
-        """Return a label per text."""
-        nearest = self.classifier.nearest(self.classifier.embed(texts), NEIGHBOURS)
-        return vote(self.classifier.golds, nearest)
 
 
 def encoder_logistic(setting: Setting, *, neighbours: bool = False) -> dspy.Module:
     """Fit the library's classifier on sentence vectors of the training and validation texts: the labels that PLD has.
 
-    With ``neighbours``, the nearest of these texts vote instead.
+    With ``neighbours``, the five nearest of these texts vote instead; of equals, the label of the nearest.
 
     Raises:
         DataError: the encoder is not installed.
@@ -45,6 +32,9 @@ def encoder_logistic(setting: Setting, *, neighbours: bool = False) -> dspy.Modu
     task = Task.of(setting.student, examples)
     texts, labels = [task.text(example) for example in examples], task.golds(examples)
     model = TextClassifier.of(texts, labels, task.labels, sentence_encoder)
-    return LinearClassifier(
-        NearestNeighbours(model) if neighbours else model, task.label_field, digest([texts, labels, neighbours])
-    )
+
+    def voted(asked: Sequence[str]) -> list[str]:
+        return vote(model.golds, model.nearest(model.embed(asked), NEIGHBOURS))
+
+    predict = voted if neighbours else model.predict
+    return LinearClassifier(predict, task.label_field, digest([texts, labels, neighbours]))

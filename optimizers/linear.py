@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import dspy
 from sklearn.dummy import DummyClassifier
@@ -18,31 +18,24 @@ if TYPE_CHECKING:
     from . import Setting
 
 
-class Predicts(Protocol):
-    """What predicts the label of each text."""
-
-    def predict(self, X: Sequence[str], /) -> Any:  # noqa: N803 - scikit-learn's name
-        """Return a label per text."""
-
-
 class LinearClassifier(dspy.Module):
     """A fitted text classifier as a DSPy program.
 
     Args:
-        model: what predicts the label of a text.
+        predict: texts -> a label per text.
         label_field: the output field.
         fingerprint: a digest of the training data.
     """
 
-    def __init__(self, model: Predicts, label_field: str, fingerprint: str) -> None:
+    def __init__(self, predict: Callable[[Sequence[str]], Any], label_field: str, fingerprint: str) -> None:
         super().__init__()
-        self.model = model
+        self.predict = predict
         self.label_field = label_field
         self.fingerprint = fingerprint
 
     def forward(self, **inputs: Any) -> dspy.Prediction:
         """Return the label of the inputs, read as one text."""
-        return dspy.Prediction(**{self.label_field: str(self.model.predict([input_text(inputs)])[0])})
+        return dspy.Prediction(**{self.label_field: str(self.predict([input_text(inputs)])[0])})
 
 
 def tfidf_logistic(setting: Setting) -> dspy.Module:
@@ -53,7 +46,7 @@ def tfidf_logistic(setting: Setting) -> dspy.Module:
     task = Task.of(setting.student, setting.trainset)
     texts, labels = [task.text(example) for example in setting.trainset], task.golds(setting.trainset)
     model = linear_model(balanced=setting.objective in ("macro_f1", "balanced_accuracy"), seed=setting.seed)
-    return LinearClassifier(model.fit(texts, labels), task.label_field, digest([texts, labels]))
+    return LinearClassifier(model.fit(texts, labels).predict, task.label_field, digest([texts, labels]))
 
 
 def majority(setting: Setting) -> dspy.Module:
@@ -61,7 +54,7 @@ def majority(setting: Setting) -> dspy.Module:
     task = Task.of(setting.student, setting.trainset)
     texts, labels = [task.text(example) for example in setting.trainset], task.golds(setting.trainset)
     model = DummyClassifier(strategy="most_frequent").fit(texts, labels)
-    return LinearClassifier(model, task.label_field, digest(labels))
+    return LinearClassifier(model.predict, task.label_field, digest(labels))
 
 
 def linear_model(*, balanced: bool, seed: int = 0) -> Pipeline:

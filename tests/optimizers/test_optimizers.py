@@ -181,7 +181,7 @@ def test_pld_and_the_linear_model_maximize_the_objective(tmp_path: Path) -> None
         assert compiled.signature.instructions == INSTRUCTIONS, "the unchanged student answers nothing but work"
         asked = "Mail 1 about nothing"
         balanced, plain = (
-            compile_with("tfidf_logistic", setting(student(), rare, [], objective=objective)).model
+            compile_with("tfidf_logistic", setting(student(), rare, [], objective=objective)).predict.__self__
             for objective in ("macro_f1", "accuracy")
         )
     assert balanced.predict_proba([asked])[0].min() > plain.predict_proba([asked])[0].min()
