@@ -18,10 +18,10 @@ from optuna.trial import Trial, create_trial
 from pld_dspy.rules import RuleSet
 from pld_dspy.scoring.f1 import Ints
 from pld_dspy.scoring.figures import macro_f1
+from pld_dspy.search.space import Space
 from pld_dspy.search.storage import open_study
 
 from .setting import Curve, Outcome, Setting
-from .space import distributions, guards, rule_set
 
 TEST_EVERY = 20
 """Examples between two Wilcoxon tests; more tests would give more false alarms."""
@@ -67,24 +67,25 @@ def halving(setting: Setting) -> Outcome:
 
 def minibatch(setting: Setting) -> Outcome:
     """TPE on scores of random minibatches; every few trials, the set with the best mean is scored on all examples."""
-    study, space, curve = _study(setting), distributions(setting.rules), Curve(setting.evaluator)
+    study, space, curve = _study(setting), Space(setting.rules), Curve(setting.evaluator)
+    distributions = space.distributions()
     rng = np.random.default_rng(setting.seed)
     on_all: dict[RuleSet, float] = {}
     on_batches: dict[RuleSet, list[float]] = {}
 
     def evaluate(rules: RuleSet, parameters: dict[str, object]) -> None:
         value = setting.evaluator.evaluate(rules, setting.valset, stage="search").score.objective
-        study.add_trial(create_trial(params=parameters, distributions=space, value=value))
+        study.add_trial(create_trial(params=parameters, distributions=distributions, value=value))
         if value > max(on_all.values(), default=-1.0):
             curve.note(rules)
         on_all[rules] = value
 
-    for parameters in guards(setting.rules):
-        evaluate(rule_set(setting.rules, parameters), parameters)
+    for guard in (space.none(), space.all()):
+        evaluate(space.rule_set(guard), space.parameters(guard))
     parameters_of = {}
     for number in range(1, setting.budget // len(setting.valset) + 1):
-        trial = study.ask(space)
-        rules = rule_set(setting.rules, trial.params)
+        trial = study.ask(distributions)
+        rules = space.rule_set(space.candidate(trial.params))
         rows = rng.choice(len(setting.valset), size=min(MINIBATCH, len(setting.valset)), replace=False)
         batch = [setting.valset[row] for row in rows]
         value = setting.evaluator.evaluate(rules, batch, stage="search").score.objective
@@ -107,19 +108,19 @@ def _pruned(
     report, which may be a single answer. The value is kept below the best so far, since the pruner compares with the
     best trial of the study, which must be one with all examples.
     """
-    study, space, curve = _study(setting), distributions(setting.rules), Curve(setting.evaluator)
+    study, space, curve = _study(setting), Space(setting.rules), Curve(setting.evaluator)
     study.pruner = pruner
     task, n = setting.evaluator.task, len(setting.valset)
     golds = np.array(task.golds(setting.valset))
-    first = guards(setting.rules)
-    for parameters in first:
-        study.enqueue_trial(parameters)
+    guards = (space.none(), space.all())
+    for guard in guards:
+        study.enqueue_trial(space.parameters(guard))
     best, chosen = -1.0, RuleSet()
-    for number in range(len(first) + setting.budget // n):
-        trial = study.ask(space)
-        rules = rule_set(setting.rules, trial.params)
+    for number in range(len(guards) + setting.budget // n):
+        trial = study.ask(space.distributions())
+        rules = space.rule_set(space.candidate(trial.params))
         rows = order()
-        answers = _answers(setting, trial, rules, rows, report, [n] if number < len(first) else [*looks, n])
+        answers = _answers(setting, trial, rules, rows, report, [n] if number < len(guards) else [*looks, n])
         value = macro_f1(golds[rows[: len(answers)]].tolist(), answers, task.labels)
         if len(answers) < n:
             value = min(value, best - 1e-6)

@@ -19,7 +19,7 @@ from pld_dspy.ledger.keys import digest
 from pld_dspy.rules import RuleSet
 from pld_dspy.scoring import difference, f1, figures, objective, offsets
 
-from . import baselines, methods, setting, space, students, surface, synthetic_evaluator
+from . import baselines, methods, setting, students, surface, synthetic_evaluator
 from .json_lines import append_line, whole_lines
 from .methods import METHODS, REFERENCE_TRIALS
 from .setting import Setting
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 CELLS_FILE = "cells.jsonl"
 DECIDING = (
     *(pld_dspy.search, difference, f1, figures, objective, offsets),
-    *(surface, students, synthetic_evaluator, setting, space, baselines, methods),
+    *(surface, students, synthetic_evaluator, setting, baselines, methods),
 )
 """Code that decides the result of a cell."""
 SIZES = ((30, 200), (40, 100), (20, 300))

@@ -15,13 +15,13 @@ from typer.testing import CliRunner, Result
 from experiments.__main__ import app as experiments_app
 from experiments.search_cost.__main__ import app
 from experiments.search_cost.collect_run import spread
-from experiments.search_cost.space import rule_set as decoded
 from experiments.search_cost.table import Table
 from pld_dspy.cli import run_spec as command_module
 from pld_dspy.cli.app import app as pld_app
 from pld_dspy.errors import DataError, RunError
 from pld_dspy.rules import RuleSet
 from pld_dspy.run.folder import RunFolder
+from pld_dspy.search.space import Space
 from pld_dspy.search.storage import find_study, open_study
 
 PROGRAM = """
@@ -81,10 +81,11 @@ def asked_in_full(run: Path) -> list[tuple[tuple[str, int], ...]]:
     folder = RunFolder(run)
     rows = [row["rules"].split() for row in csv.DictReader(folder.trials.open()) if row["objective"]]
     own = [tuple((part.rpartition("/")[0], int(part.rpartition("/")[2])) for part in row) for row in rows]
-    rules = find_study(folder.study, prefix=folder.fingerprint)[1].rules
+    space = Space(find_study(folder.study, prefix=folder.fingerprint)[1].rules)
     trials = open_study(run / "plain_search.log", name=f"plain-{folder.fingerprint}").get_trials()
-    plain = [decoded(rules, one.params) for one in trials if one.user_attrs.get("objective") is not None]
-    return list(dict.fromkeys([*own, *(tuple((rule.id, rule.chosen) for rule in one.rules) for one in plain)]))
+    asked = [space.candidate(one.params) for one in trials if one.user_attrs.get("objective") is not None]
+    plain = [tuple((rule.id, rule.chosen) for rule in space.rule_set(one).rules) for one in asked]
+    return list(dict.fromkeys([*own, *plain]))
 
 
 def test_every_set_asked_in_full_becomes_a_candidate_and_nothing_is_asked_twice(run, lm, tmp_path: Path):

@@ -22,8 +22,6 @@ from experiments.search_cost.arms import Arms, macro_f1
 from experiments.search_cost.benchmark import Cell, CellResult
 from experiments.search_cost.methods import METHODS, REFERENCE
 from experiments.search_cost.setting import Outcome, Setting
-from experiments.search_cost.space import distributions, guards
-from experiments.search_cost.space import rule_set as decoded
 from experiments.search_cost.students import FAMILIES, HARMFUL, LABELS, USEFUL, Student, make_student
 from experiments.search_cost.surface import Surface, heed
 from experiments.search_cost.synthetic_evaluator import SyntheticEvaluator
@@ -31,6 +29,7 @@ from experiments.search_cost.table import Candidate, Header, Table
 from pld_dspy.errors import BudgetExceeded, DataError, RunError
 from pld_dspy.rules import Rule, RuleSet
 from pld_dspy.scoring import figures as scoring
+from pld_dspy.search.space import Space
 from pld_dspy.search.storage import open_study
 
 EVERY = slice(None)
@@ -298,9 +297,9 @@ def test_a_stopped_trial_never_becomes_the_best_of_the_study(name, monkeypatch):
     stopped = [number for number in sizes if (sizes if name == "tpe_wilcoxon" else last)[number] < 80 - 1]
     assert len(stopped) > 3
     assert outcome.calls < 30 * 80
-    best = studies[0].best_trial
+    best, space = studies[0].best_trial, Space(student.rules)
     assert best.number not in stopped
-    assert student.prompt(decoded(student.rules, best.params)) == student.prompt(outcome.chosen)
+    assert student.prompt(space.rule_set(space.candidate(best.params))) == student.prompt(outcome.chosen)
 
 
 def test_the_minibatch_search_evaluates_every_fifth_time() -> None:
@@ -332,14 +331,6 @@ def test_ablations_switch_one_thing_off(monkeypatch):
     assert seen["config"].trials > shipped.trials
     METHODS[REFERENCE].run(setting(student, budget=150 * 40))
     assert seen["config"] == methods.SearchConfig(screen_calls=0, alpha=0, parsimony=0, trials=150)
-
-
-def test_the_space_decodes_its_guards() -> None:
-    rules = make_student("additive", 6, 40, 0).rules
-    none, everything = guards(rules)
-    assert set(none) == set(everything) == set(distributions(rules))
-    assert decoded(rules, none) == RuleSet()
-    assert decoded(rules, everything) == rule_set(*rules)
 
 
 COMPARED = [("additive", 0), ("conflict", 0)]
