@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from typing import cast
 
 import numpy as np
 import optuna
@@ -20,6 +21,8 @@ from pld_dspy.scoring.f1 import Ints
 from pld_dspy.scoring.figures import macro_f1
 from pld_dspy.search.space import Space
 from pld_dspy.search.storage import open_study
+from pld_dspy.student.evaluator import Evaluator
+from pld_dspy.student.redecide import objective_of
 
 from .setting import Curve, Outcome, Setting
 
@@ -68,13 +71,13 @@ def halving(setting: Setting) -> Outcome:
 def minibatch(setting: Setting) -> Outcome:
     """TPE on scores of random minibatches; every few trials, the set with the best mean is scored on all examples."""
     study, space, curve = _study(setting), Space(setting.rules), Curve(setting.evaluator)
-    distributions = space.distributions()
+    distributions, evaluator = space.distributions(), cast(Evaluator, setting.evaluator)
     rng = np.random.default_rng(setting.seed)
     on_all: dict[RuleSet, float] = {}
     on_batches: dict[RuleSet, list[float]] = {}
 
     def evaluate(rules: RuleSet, parameters: dict[str, object]) -> None:
-        value = setting.evaluator.evaluate(rules, setting.valset, stage="search").score.objective
+        value = objective_of(rules, setting.valset, evaluator, stage="search", calibrated=False)
         study.add_trial(create_trial(params=parameters, distributions=distributions, value=value))
         if value > max(on_all.values(), default=-1.0):
             curve.note(rules)
@@ -88,7 +91,7 @@ def minibatch(setting: Setting) -> Outcome:
         rules = space.rule_set(space.candidate(trial.params))
         rows = rng.choice(len(setting.valset), size=min(MINIBATCH, len(setting.valset)), replace=False)
         batch = [setting.valset[row] for row in rows]
-        value = setting.evaluator.evaluate(rules, batch, stage="search").score.objective
+        value = objective_of(rules, batch, evaluator, stage="search", calibrated=False)
         study.tell(trial, value)
         on_batches.setdefault(rules, []).append(value)
         parameters_of[rules] = trial.params

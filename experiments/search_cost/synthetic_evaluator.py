@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import dspy
 import numpy as np
 from numpy.typing import NDArray
 
-from pld_dspy.errors import BudgetExceeded
 from pld_dspy.ledger.answer import Answer
 from pld_dspy.rules import RuleSet
 from pld_dspy.scoring.figures import macro_f1
@@ -19,22 +17,6 @@ from .students import LABELS, TASK, Student
 from .surface import Prompt
 
 
-@dataclass(frozen=True)
-class SyntheticScore:
-    """The part of a score that searches use; both figures are macro-F1."""
-
-    macro_f1: float
-    objective: float
-
-
-@dataclass(frozen=True)
-class SyntheticEvaluation:
-    """A student's labels for some examples, and their score."""
-
-    labels: list[str | None]
-    score: SyntheticScore
-
-
 class SyntheticEvaluator:
     """A student on its validation examples, with the methods of ``Evaluator`` that searches use.
 
@@ -42,24 +24,18 @@ class SyntheticEvaluator:
 
     Args:
         student: gives the answers.
-        cap: most calls that may be made; None for no cap.
     """
 
-    def __init__(self, student: Student, *, cap: int | None = None) -> None:
+    def __init__(self, student: Student) -> None:
         self.task = TASK
         self.objective = Objective()
         self.calls = 0
         self._student = student
-        self._cap = cap
         self._rows = {example.id: row for row, example in enumerate(student.valset)}
         self._known: dict[Prompt, tuple[list[str], NDArray[np.bool_]]] = {}
 
     def labels(self, rules: RuleSet | None, examples: Sequence[dspy.Example], *, stage: str) -> list[str | None]:
-        """Return the student's labels for ``examples`` under ``rules``.
-
-        Raises:
-            BudgetExceeded: the cap is reached; calls before it are counted and kept.
-        """
+        """Return the student's labels for ``examples`` under ``rules``."""
         prompt = self._student.prompt(rules)
         if prompt not in self._known:
             numbers = self._student.surface.answers(prompt, self._student.validation)
@@ -67,11 +43,8 @@ class SyntheticEvaluator:
         labels, asked = self._known[prompt]
         rows = [self._rows[example.id] for example in examples]
         missing = [row for row in dict.fromkeys(rows) if not asked[row]]
-        allowed = missing if self._cap is None else missing[: self._cap - self.calls]
-        asked[allowed] = True
-        self.calls += len(allowed)
-        if len(allowed) < len(missing):
-            raise BudgetExceeded(f"The cap of {self._cap} student calls is reached.")
+        asked[missing] = True
+        self.calls += len(missing)
         return [labels[row] for row in rows]
 
     def labels_and_logprobs(
@@ -88,10 +61,3 @@ class SyntheticEvaluator:
     def value(self, examples: Sequence[dspy.Example], answers: Sequence[Answer]) -> float:
         """Return macro-F1 of answers to ``examples``."""
         return macro_f1(self.task.golds(examples), [self.task.read(answer.outputs) for answer in answers], LABELS)
-
-    def evaluate(self, rules: RuleSet | None, examples: Sequence[dspy.Example], *, stage: str) -> SyntheticEvaluation:
-        """Ask all of ``examples`` under ``rules`` and score the answers."""
-        answers = self.answers(rules, examples, stage=stage)
-        labels = [self.task.read(answer.outputs) for answer in answers]
-        value = self.value(examples, answers)
-        return SyntheticEvaluation(labels, SyntheticScore(value, value))

@@ -31,19 +31,24 @@ from pld_dspy.rules import Rule, RuleSet
 from pld_dspy.scoring import figures as scoring
 from pld_dspy.search.space import Space
 from pld_dspy.search.storage import open_study
+from pld_dspy.student.redecide import objective_of
 
 EVERY = slice(None)
 PINNED = [2, 2, 0, 1, 1, 0, 1, 2, 2, 0, 2, 0]
 
 
-def setting(student: Student, *, budget: int, seed: int = 0, cap: int | None = None) -> Setting:
+def setting(student: Student, *, budget: int, seed: int = 0) -> Setting:
     return Setting(
-        evaluator=SyntheticEvaluator(student, cap=cap),
+        evaluator=SyntheticEvaluator(student),
         rules=student.rules,
         valset=student.valset,
         budget=budget,
         seed=seed,
     )
+
+
+def objective(student: Student, rules: RuleSet | None) -> float:
+    return objective_of(rules, student.valset, SyntheticEvaluator(student), stage="search", calibrated=False)
 
 
 def chosen(student: Student, numbers: Sequence[int]) -> RuleSet:
@@ -227,8 +232,8 @@ def test_calls_are_counted_by_content() -> None:
     assert asked.calls == 10
     assert [answer.outputs["label"] for answer in asked.answers(one, student.valset[:12], stage="search")][:10] == first
     assert asked.calls == 12
-    asked.evaluate(None, student.valset, stage="search")
-    asked.evaluate(RuleSet(), student.valset, stage="search")
+    asked.labels(None, student.valset, stage="search")
+    asked.labels(RuleSet(), student.valset, stage="search")
     assert asked.calls == 42
     asked.labels(chosen(student, [1, 0]), student.valset[:1], stage="search")
     assert asked.calls == 43
@@ -236,20 +241,9 @@ def test_calls_are_counted_by_content() -> None:
 
 def test_the_objective_is_the_macro_f1_of_the_labels() -> None:
     student = make_student("additive", 6, 30, 0)
-    found = SyntheticEvaluator(student).evaluate(student.planted(), student.valset, stage="search")
+    labels = SyntheticEvaluator(student).labels(student.planted(), student.valset, stage="search")
     golds = [example.label for example in student.valset]
-    assert found.score.objective == found.score.macro_f1 == scoring.macro_f1(golds, found.labels, LABELS)
-
-
-def test_a_cap_ends_the_calls_and_keeps_those_made() -> None:
-    student = make_student("additive", 6, 30, 0)
-    asked = SyntheticEvaluator(student, cap=40)
-    asked.evaluate(None, student.valset, stage="search")
-    with pytest.raises(BudgetExceeded, match="cap of 40"):
-        asked.evaluate(student.planted(), student.valset, stage="search")
-    assert asked.calls == 40
-    asked.labels(student.planted(), student.valset[:10], stage="search")
-    assert asked.calls == 40
+    assert objective(student, student.planted()) == scoring.macro_f1(golds, labels, LABELS)
 
 
 # Methods
@@ -272,11 +266,7 @@ def test_every_method_gives_a_set_its_calls_and_its_way(name) -> None:
     assert steps[-1] == outcome.calls
     assert student.prompt(outcome.curve[-1][1]) == student.prompt(outcome.chosen)
     assert TINY[name](again) == outcome
-    fully_asked = SyntheticEvaluator(student)
-    assert (
-        fully_asked.evaluate(outcome.chosen, student.valset, stage="").score.objective
-        >= fully_asked.evaluate(None, student.valset, stage="").score.objective
-    )
+    assert objective(student, outcome.chosen) >= objective(student, None)
 
 
 @pytest.mark.parametrize("name", ["tpe_wilcoxon", "tpe_halving"])
