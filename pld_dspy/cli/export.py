@@ -66,7 +66,7 @@ def _write_prompt(
     import dspy
 
     from ..release.export.bundle import write_bundle
-    from ..release.export.golden import golden_examples, kept_answers
+    from ..release.export.golden import golden_examples
     from ..release.export.labels import decision_of
     from ..release.export.template import RequestRecorder, template_of
     from ..student.adapter import LabelAdapter
@@ -77,7 +77,7 @@ def _write_prompt(
     program = with_rules(context.student, task, rules or None)
     recorder = RequestRecorder(program, task, lm, adapter)
     template = template_of(recorder, task)
-    golden = golden_examples(context, kept_answers(context, rules), recorder, template)
+    golden = golden_examples(context, rules, recorder, template)
     if left_out := len(context.splits.val) + len(context.splits.test) - len(golden):
         manifest["notes"].append(
             f"{left_out} validation and test examples are left out: no answer under these rules (on test, after a "

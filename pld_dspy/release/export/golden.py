@@ -2,67 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-import dspy
-
 from ...compile.context import CompileContext
 from ...errors import DataError, RunError
-from ...ledger.answer import Answer
 from ...rules import RuleSet
 from ...task.task import example_id
 from .template import Golden, RequestRecorder, Template, value_texts
 
 
-@dataclass(frozen=True)
-class Kept:
-    """A validation or test example, and the answer that the run keeps of it."""
+def golden_examples(
+    context: CompileContext, rules: RuleSet, recorder: RequestRecorder, template: Template
+) -> list[Golden]:
+    """Return the validation and test examples that were answered by one call, with the kept answers; no call is made.
 
-    split: str
-    name: str
-    example: dspy.Example
-    answer: Answer
+    An answer that took a correction is left out: one request has none. ``context`` is the run's own, opened.
 
-
-def kept_answers(context: CompileContext, rules: RuleSet) -> list[Kept]:
-    """Return the validation and test examples with an answer; no call is made.
-
-    ``context`` is the run's own, opened. RunError where no answer was kept.
+    Raises:
+        RunError: no answer was kept.
+        DataError: the template gives other messages for an example than were sent.
     """
-    evaluator, found = context.evaluator, []
+    evaluator, task, kept, golden = context.evaluator, context.task, 0, []
     for split, examples in (("validation", context.splits.val), ("test", context.splits.test)):
         rows = [(example_id(one, row), one) for row, one in enumerate(examples)]
         if evaluator.unanswered(rules or None, examples):
             rows = [row for row in rows if not evaluator.unanswered(rules or None, [row[1]])]
         answers = evaluator.answers(rules or None, [one for _, one in rows], stage="export")
-        found += [Kept(split, *row, answer) for row, answer in zip(rows, answers, strict=True)]
-    if not found:
+        kept += len(answers)
+        for (name, example), answer in zip(rows, answers, strict=True):
+            if answer.calls != 1:
+                continue
+            values = value_texts(context.student, task, example)
+            messages, _ = recorder.request(task.arguments(example))
+            if values.keys() != template.markers.keys() or template.filled(values) != messages:
+                raise DataError(
+                    f"The {split} example {name} is not sent as the template says (an input is empty, or the program "
+                    "changes it first), so the prompt is no template. Export it with --to dspy."
+                )
+            label = task.read(answer.outputs)
+            golden.append(Golden(id=name, split=split, inputs=values, messages=messages, answer=label))
+    if not kept:
         raise RunError(
             f"{context.folder.predictions} holds no answer of this program to the validation and test examples, so "
             "there is nothing to compare an export with. Compile again."
         )
-    return found
-
-
-def golden_examples(
-    context: CompileContext, kept: Sequence[Kept], recorder: RequestRecorder, template: Template
-) -> list[Golden]:
-    """Return the examples that were answered by one call; DataError if the template gives other messages for one.
-
-    An answer that took a correction is left out: one request has none.
-    """
-    task, golden = context.task, []
-    for one in kept:
-        if one.answer.calls != 1:
-            continue
-        values = value_texts(context.student, task, one.example)
-        messages, _ = recorder.request(task.arguments(one.example))
-        if values.keys() != template.markers.keys() or template.filled(values) != messages:
-            raise DataError(
-                f"The {one.split} example {one.name} is not sent as the template says (an input is empty, or the "
-                "program changes it first), so the prompt is no template. Export it with --to dspy."
-            )
-        label = task.read(one.answer.outputs)
-        golden.append(Golden(id=one.name, split=one.split, inputs=values, messages=messages, answer=label))
     return golden
