@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ...ledger.completion import MISSING, json_field
 from ...student.constraints import label_grammar, label_schema
 from ...student.decision import Decision
 from ...task.labels import NO_LABEL, SEPARATOR
-
-CONSTRAINTS = ("grammar", "structured_outputs", "guided_choice", "guided_json")
-"""Settings of a request's body that hold answers to labels as bare text."""
 
 
 def decision_of(field: str, labels: Sequence[str], *, several: bool) -> Decision:
@@ -36,11 +33,6 @@ def read_answer(text: str, decision: Decision) -> str | None:
     if header in text and json_field(text, decision.field) is MISSING:
         text = text.split(header, 1)[1].split("[[ ##", 1)[0].strip()
     return decision.match(text)
-
-
-def without_constraint(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a body's settings without those that hold answers to bare labels."""
-    return {name: value for name, value in settings.items() if name not in CONSTRAINTS}
 
 
 def _regex(decision: Decision) -> str:

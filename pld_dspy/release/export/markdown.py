@@ -26,7 +26,6 @@ def write_markdown(folder: Path, template: Template) -> None:
 
 def read_markdown(folder: Path, markers: Mapping[str, str]) -> Template:
     """Return the template in prompt.md."""
-    with (folder / "prompt.md").open(encoding="utf-8", newline="") as file:
-        found = _BLOCK.findall(file.read())
+    found = _BLOCK.findall((folder / "prompt.md").read_bytes().decode("utf-8"))
     messages = [{"role": role, "content": content} for role, _, content in found]
     return Template(messages=messages, markers=dict(markers), settings=read_json(folder / "settings.json"))

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ...errors import DataError
 from ...ledger.jsonl import write_whole
@@ -19,7 +18,7 @@ _QUOTED = re.compile(r'^(SYSTEM|MESSAGE user|MESSAGE assistant) """(.*?)"""$', r
 def write_modelfile(folder: Path, template: Template, *, model: str) -> None:
     """Write Modelfile, and turn.txt with the last turn; DataError where the format cannot hold a text."""
     *before, last = template.messages
-    lines = [f"# Replace this by the model that was scored, {_comment(model)}:", "FROM ./model.gguf"]
+    lines = [f"# Replace this by the model that was scored, {' '.join(model.split())}:", "FROM ./model.gguf"]
     for message in before:
         text, name = message["content"], "SYSTEM" if message["role"] == "system" else f"MESSAGE {message['role']}"
         if '"""' in text or text.endswith('"'):
@@ -28,29 +27,17 @@ def write_modelfile(folder: Path, template: Template, *, model: str) -> None:
                 "cannot hold. Export it in another format."
             )
         lines.append(f'{name} """{text}"""')
-    lines += [f"PARAMETER {PARAMETERS[name]} {value}" for name, value in _parameters(template.settings).items()]
+    settings = template.settings
+    lines += [f"PARAMETER {own} {settings[name]}" for name, own in PARAMETERS.items() if name in settings]
     write_whole(folder / "Modelfile", "\n".join(lines) + "\n")
     write_whole(folder / "turn.txt", last["content"])
 
 
 def read_modelfile(folder: Path, markers: Mapping[str, str]) -> Template:
     """Return the template in Modelfile and turn.txt."""
-    text, turn = (_read(folder / name) for name in ("Modelfile", "turn.txt"))
+    text, turn = ((folder / name).read_bytes().decode("utf-8") for name in ("Modelfile", "turn.txt"))
     quoted = [(name.removeprefix("MESSAGE ").lower(), content) for name, content in _QUOTED.findall(text)]
     messages = [{"role": role, "content": content} for role, content in (*quoted, ("user", turn))]
     found = dict(re.findall(r"^PARAMETER (\w+) (.+)$", _QUOTED.sub("", text), re.MULTILINE))
     settings = {name: json.loads(found[own]) for name, own in PARAMETERS.items() if own in found}
     return Template(messages=messages, markers=dict(markers), settings=settings)
-
-
-def _parameters(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: settings[name] for name in PARAMETERS if name in settings}
-
-
-def _comment(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _read(path: Path) -> str:
-    with path.open(encoding="utf-8", newline="") as file:
-        return file.read()

@@ -12,8 +12,10 @@ from ...errors import RunError
 from ...ledger.jsonl import write_whole
 from ...student.constraints import label_grammar, label_schema
 from ...student.decision import Decision
-from .labels import without_constraint
 from .template import Template
+
+CONSTRAINTS = ("grammar", "structured_outputs", "guided_choice", "guided_json")
+"""Settings of a request's body that hold answers to labels as bare text."""
 
 
 def settings_for(kind: str, template: Template, decision: Decision, *, bare: bool) -> dict[str, Any]:
@@ -21,7 +23,7 @@ def settings_for(kind: str, template: Template, decision: Decision, *, bare: boo
 
     A JSON schema that was scored stays: all three servers know it.
     """
-    own = without_constraint(template.settings)
+    own = {name: value for name, value in template.settings.items() if name not in CONSTRAINTS}
     if not bare or "response_format" in own or kind == "openai":
         return own
     if kind == "llama.cpp":
