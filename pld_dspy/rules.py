@@ -262,10 +262,14 @@ def label_slug(label: str) -> str:
     return re.sub(r"\W+", "_", label).strip("_").lower() or "label"
 
 
-def by_example(rule: Rule, micro_rules: Iterable[MicroRule]) -> dict[str, MicroRule]:
-    """Return example id -> micro-rule; of an example with several, the one for a label of ``rule``."""
+def supporting(rule: Rule, micro_rules: Iterable[MicroRule]) -> list[MicroRule]:
+    """Return the micro-rules of the examples behind a rule, in the order of its support, as far as they are there.
+
+    Of an example with several micro-rules, it is the one for a label of ``rule``.
+    """
     same_label_last = sorted(micro_rules, key=lambda item: item.label in rule.labels)
-    return {item.example_id: item for item in same_label_last}
+    by_id = {item.example_id: item for item in same_label_last}
+    return [by_id[example_id] for example_id in rule.support if example_id in by_id]
 
 
 def strip_rules(instructions: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -31,7 +31,7 @@ def rules(
 ) -> None:
     """Show the rules of a finished run, in order, with their labels and support."""
     from ..ledger.jsonl import read_jsonl
-    from ..rules import MicroRule
+    from ..rules import MicroRule, supporting
     from ..run.folder import RunFolder
     from ..run.result import PLDResult
     from .printing import print_unchecked, rule_lines
@@ -49,9 +49,9 @@ def rules(
     if why is not None:
         if why not in by_id:
             raise DataError(f"{run} has no rule {why!r}. It has {', '.join(by_id)}.")
-        micro_rules = read_jsonl(RunFolder(run).micro_rules, MicroRule)
+        examples = supporting(by_id[why], read_jsonl(RunFolder(run).micro_rules, MicroRule))
         show = _why_yaml if style == "yaml" else _why_text
-        typer.echo(show(by_id[why], micro_rules))
+        typer.echo(show(by_id[why], examples))
         return
     if style == "prompt":
         typer.echo(result.instructions)
@@ -82,28 +82,21 @@ def _about_shorter(rung: Rung | None, tokens: int) -> str:
     return f"{rung.tokens} prompt tokens, expected {rung.expected:.3f} on validation; {rests}."
 
 
-def _support(rule: Rule, micro_rules: Sequence[MicroRule]) -> Iterator[MicroRule]:
-    from ..rules import by_example
-
-    by_id = by_example(rule, micro_rules)
-    return (by_id[example_id] for example_id in rule.support if example_id in by_id)
-
-
-def _why_text(rule: Rule, micro_rules: Sequence[MicroRule]) -> str:
+def _why_text(rule: Rule, examples: Sequence[MicroRule]) -> str:
     """Return a rule's text, and the examples, rationales and micro-rules that support it."""
     lines = [rule.text]
-    for one in _support(rule, micro_rules):
+    for one in examples:
         lines += ["", f"{one.example_id}: {one.label}", *(f"  {name}: {value}" for name, value in one.inputs.items())]
         lines += [f"  why: {one.rationale}", f"  rule: {one.rule}"]
     return "\n".join(map(escape_control_characters, lines))
 
 
-def _why_yaml(rule: Rule, micro_rules: Sequence[MicroRule]) -> str:
+def _why_yaml(rule: Rule, examples: Sequence[MicroRule]) -> str:
     """Return the same as YAML: the rule as in rules.yaml, and the examples that support it."""
     from ..rules import RuleSet, read_yaml, write_yaml
 
     document = {
         "rules": read_yaml(RuleSet(rules=(rule,)).to_yaml())["rules"],
-        "examples": [one.model_dump(mode="json") for one in _support(rule, micro_rules)],
+        "examples": [one.model_dump(mode="json") for one in examples],
     }
     return write_yaml(document, width=100).rstrip()

@@ -10,12 +10,12 @@ from markupsafe import Markup
 from ..calibrate.calibration import Calibration
 from ..ledger.jsonl import read_jsonl, write_whole
 from ..resolve.records import PatchRecord
-from ..rules import MicroRule
+from ..rules import MicroRule, supporting
 from ..run.folder import RunFolder
 from ..run.progress import read_trials
 from ..run.result import Comparison, PLDResult
 from ..scoring.score import NO_ANSWER, Score
-from .pages import supporting_examples, template
+from .pages import EXAMPLES_SHOWN, template
 from .plots import plot_labels, plot_learning_curve, plot_progress, plot_reliability, plot_risk_coverage
 
 
@@ -36,7 +36,9 @@ def write_report(folder: Path) -> Path:
         result=result,
         shown=shown,
         splits=splits,
-        examples={rule.id: supporting_examples(rule, micro_rules) for rule in (*result.rules.rules, *result.bench)},
+        examples={
+            rule.id: supporting(rule, micro_rules)[:EXAMPLES_SHOWN] for rule in (*result.rules.rules, *result.bench)
+        },
         confusions=[(title, _confusion(score, result.labels)) for title, score in _students(shown)],
         progress=plot_progress(trials) if trials else None,
         bars=plot_labels(_students(shown), result.labels),

@@ -15,11 +15,11 @@ from filelock import FileLock
 from ..audit.lint import Finding, lint_learned
 from ..errors import DataError, PLDError
 from ..ledger.jsonl import read_jsonl, write_whole
-from ..rules import MicroRule, RuleSet
+from ..rules import MicroRule, RuleSet, supporting
 from ..run.folder import RunFolder
 from ..run.result import PLDResult
 from .edits import Change, Listed, changes, listed, parse_edits, read_rules, write_edits
-from .pages import supporting_examples, template
+from .pages import EXAMPLES_SHOWN, template
 from .review_form import Form, StaleForm, edited
 from .signature import read_signature, signature_faults
 from .trail import ACCEPTED, TAKEN_BACK, Entry, append, read_acceptances
@@ -132,7 +132,7 @@ class Review:
             "bench": bench,
             "state": _state(self.folder, edits),
             "changed": {change.rule_id: change.what for change in edits},
-            "examples": {rule.id: supporting_examples(rule, micro_rules) for rule in (*rules, *bench)},
+            "examples": {rule.id: supporting(rule, micro_rules)[:EXAMPLES_SHOWN] for rule in (*rules, *bench)},
             "findings": _by_rule(lint_learned(rules, result.labels, micro_rules)),
             "accepted": {rule.id: accepted[rule.id, rule.text] for rule in rules if (rule.id, rule.text) in accepted},
             "trail_fault": trail_fault,

@@ -31,13 +31,7 @@ from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.resolve.diagnosis import find_hard_examples
 from pld_dspy.resolve.records import HardExample
 from pld_dspy.resolve.resolve_config import ResolveConfig
-from pld_dspy.rules import (
-    DOUBT_MARK,
-    RULES_LEAD_SEVERAL,
-    MicroRule,
-    by_example,
-    strip_rules,
-)
+from pld_dspy.rules import DOUBT_MARK, RULES_LEAD_SEVERAL, MicroRule, strip_rules, supporting
 from pld_dspy.run.result import PLDResult
 from pld_dspy.scoring.difference import difference
 from pld_dspy.scoring.figures import figure, macro_f1
@@ -350,7 +344,7 @@ def test_each_label_of_an_example_is_shown_with_its_own_reason():
     records = [MicroRule(example_id="m1", inputs={}, label=tag, rationale="", rule=tag) for tag in ("work", "home")]
     for tag in ("work", "home"):
         own = rule(f"{tag}-1", WORDS[tag][0], tag, support=("m1",))
-        assert by_example(own, records)["m1"].label == tag
+        assert [one.label for one in supporting(own, records)] == [tag]
 
 
 def drawn(seed: int) -> tuple[list[str], list[str | None], list[str | None]]:
