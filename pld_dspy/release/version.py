@@ -71,15 +71,6 @@ def rescored_result(
     return result.model_copy(update=update)
 
 
-def current_version(folder: Path) -> int:
-    """Return the number of the version in place: 1 after a compile."""
-    kept = [int(path.name) for path in (folder / "versions").glob("*") if path.name.isdecimal()]
-    latest, name = max(kept, default=0), RunFolder(folder).result.name
-    # A recheck that was killed may have kept a copy of what is still in place.
-    same = latest and (folder / "versions" / str(latest) / name).read_bytes() == (folder / name).read_bytes()
-    return latest if same else latest + 1
-
-
 def replace_version(folder: Path, before: PLDResult, after: PLDResult, program: dspy.Module | None) -> Path:
     """Put the result ``after``, and its program if one is given, in place; return where the version before is kept.
 
@@ -101,17 +92,21 @@ def replace_version(folder: Path, before: PLDResult, after: PLDResult, program: 
 
 def _keep(run: RunFolder, result: PLDResult) -> Path:
     """Copy the version in place, ledger and study aside, into versions/N; whole, or not at all."""
-    path = run.path / "versions" / str(current_version(run.path))
-    if not path.exists():
-        new = path.with_name(f"{path.name}.new")
-        shutil.rmtree(new, ignore_errors=True)  # of a recheck that was killed
-        new.mkdir(parents=True)
-        files = {*vars(run).values(), run.path / TRAIL} - {run.path, run.predictions, run.study}
-        for file in files:
-            if file.is_file():
-                shutil.copy2(file, new / file.name)
-        write_whole(new / run.rules.name, result.rules.to_yaml(result.bench))  # the run's own holds the edits
-        os.replace(new, path)
+    versions = run.path / "versions"
+    latest = max((int(path.name) for path in versions.glob("*") if path.name.isdecimal()), default=0)
+    kept, path = versions / str(latest), versions / str(latest + 1)
+    # A recheck that was killed may have kept a copy of what is still in place.
+    if latest and (kept / run.result.name).read_bytes() == run.result.read_bytes():
+        return kept
+    new = path.with_name(f"{path.name}.new")
+    shutil.rmtree(new, ignore_errors=True)  # of a recheck that was killed
+    new.mkdir(parents=True)
+    files = {*vars(run).values(), run.path / TRAIL} - {run.path, run.predictions, run.study}
+    for file in files:
+        if file.is_file():
+            shutil.copy2(file, new / file.name)
+    write_whole(new / run.rules.name, result.rules.to_yaml(result.bench))  # the run's own holds the edits
+    os.replace(new, path)
     return path
 
 
