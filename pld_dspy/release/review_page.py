@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +21,7 @@ from .edits import Change, Listed, changes, listed, parse_edits, read_rules, wri
 from .pages import EXAMPLES_SHOWN, template
 from .review_form import Form, StaleForm, edited
 from .signature import read_signature, signature_faults
-from .trail import ACCEPTED, TAKEN_BACK, Entry, append, read_acceptances
+from .trail import ACCEPTED, TAKEN_BACK, Entry, append, read_acceptances, text_digest
 
 if TYPE_CHECKING:
     from .flips import Flips
@@ -84,7 +83,7 @@ class Review:
             **common,
             **self._of_rules(result, lists),
             folder=shlex.quote(str(self.folder)),
-            version=_version(text),
+            version=text_digest(text),  # a form names it, so that it never overwrites what it was not made from
             result=result,
             splits=[(name, one) for name, one in (("Test", result.test), ("Validation", result.validation)) if one],
             flips=flips,
@@ -102,7 +101,7 @@ class Review:
         """
         with self._lock:
             text = read_rules(self.folder)
-            if form.get("version") != _version(text):
+            if form.get("version") != text_digest(text):
                 raise StaleForm("rules.yaml was changed elsewhere, in another tab or in an editor.")
             if form.get("do") == "undo":
                 if self._can_undo(text):
@@ -114,7 +113,7 @@ class Review:
             old = parse_edits(text, result)
             new = edited(old, {**form, "do": "save"} if accepting else form)
             if new != old:
-                self._before.append((_version(write_edits(self.folder, *new)), text))
+                self._before.append((text_digest(write_edits(self.folder, *new)), text))
                 append(self.folder, EDITED, by=self.by, rule=form.get("rule"), did=form.get("do") or "save")
             if accepting:
                 rule = next(rule for rule in (*new[0].rules, *new[1]) if rule.id == form["rule"])
@@ -139,12 +138,7 @@ class Review:
         }
 
     def _can_undo(self, text: str) -> bool:
-        return bool(self._before) and self._before[-1][0] == _version(text)
-
-
-def _version(text: str) -> str:
-    """Return the digest that a form names, so that it never overwrites what it was not made from."""
-    return hashlib.sha256(text.encode()).hexdigest()
+        return bool(self._before) and self._before[-1][0] == text_digest(text)
 
 
 def _state(folder: Path, edits: Sequence[Change]) -> State:

@@ -54,7 +54,7 @@ def append(folder: Path, what: str, *, by: str | None = None, **details: Any) ->
             what=what,
             files=file_digests(folder),
             details=details,
-            previous=_digest(lines[-1]) if lines else "",
+            previous=text_digest(lines[-1]) if lines else "",
         )
         line = json.dumps(entry.model_dump(mode="json"), ensure_ascii=False)
         write_whole(path, "".join(f"{one}\n" for one in (*lines, line)))
@@ -84,7 +84,7 @@ def trail_faults(folder: Path, *, last: str = "") -> list[str]:
         entries = read_trail(folder)
     except DataError as error:
         return [str(error)]
-    digests = ["", *map(_digest, lines)]
+    digests = ["", *map(text_digest, lines)]
     faults = [
         f"{TRAIL}: line {number} does not follow from the line before: one of them was changed, or one removed."
         for number, (entry, before) in enumerate(zip(entries, digests, strict=False), start=1)
@@ -96,7 +96,7 @@ def trail_faults(folder: Path, *, last: str = "") -> list[str]:
 def last_digest(folder: Path) -> str:
     """Return the digest of the trail's last line; empty where there is none."""
     lines = _lines(folder)
-    return _digest(lines[-1]) if lines else ""
+    return text_digest(lines[-1]) if lines else ""
 
 
 def file_digests(folder: Path) -> dict[str, str]:
@@ -104,6 +104,11 @@ def file_digests(folder: Path) -> dict[str, str]:
     run = RunFolder(folder)
     files = (run.rules, run.program, run.calibration, run.precedents, run.result)
     return {path.name: file_sha256(path) for path in files if path.is_file()}
+
+
+def text_digest(text: str) -> str:
+    """Return the SHA-256 digest of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def login() -> str:
@@ -126,7 +131,3 @@ def _lines(folder: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise RunError(f"Cannot read {path}: {error}. Restore it; no line of it may be lost.") from error
     return text.removesuffix("\n").split("\n") if text else []  # not splitlines(): texts may hold U+2028
-
-
-def _digest(line: str) -> str:
-    return hashlib.sha256(line.encode()).hexdigest()
