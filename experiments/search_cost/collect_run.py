@@ -108,4 +108,4 @@ def _rows(study: Study, space: Space) -> list[FinishedTrial]:
 def _drawn(opened: FinishedRun, size: int) -> list[dspy.Example]:
     examples = opened.examples(None)
     rng = np.random.default_rng(opened.spec.seed)
-    return [examples[row] for row in stratified(opened.task.strata(examples), range(len(examples)), size, rng)]
+    return [examples[row] for row in stratified(opened.task.strata(examples), size, rng)]

@@ -80,7 +80,7 @@ class Resolver:
     def _hard_examples(self, rules: RuleSet | None) -> list[HardExample]:
         train, rng = self.unshown(rules), np.random.default_rng(self.seed)
         task = self.evaluator.task
-        rows = stratified(task.strata(train), range(len(train)), self.config.sample, rng)
+        rows = stratified(task.strata(train), self.config.sample, rng)
         examples, names = [train[row] for row in rows], [example_id(train[row], row) for row in rows]
         answers = self.evaluator.answers(rules, examples, stage=STAGE)
         offsets = matching_offsets(answers, examples, task) if self.calibrated else Offsets.none(task.labels)

@@ -6,7 +6,7 @@ import re
 import unicodedata
 import warnings
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import dspy
@@ -78,13 +78,9 @@ def stratified_order(labels: Sequence[str], rng: np.random.Generator) -> NDArray
     return np.argsort(place, kind="stable")
 
 
-def stratified(labels: Sequence[str], rows: Iterable[int], size: int, rng: np.random.Generator) -> list[int]:
-    """Sample ``size`` of ``rows``, stratified by label, in ascending order; all rows if there are no more."""
-    listed = list(rows)
-    if len(listed) <= size:
-        return listed
-    order = stratified_order([labels[row] for row in listed], rng)
-    return sorted(listed[place] for place in order[:size])
+def stratified(labels: Sequence[str], size: int, rng: np.random.Generator) -> list[int]:
+    """Sample ``size`` row numbers of n labels, stratified by label, in ascending order; all if there are no more."""
+    return sorted(stratified_order(labels, rng)[:size].tolist())
 
 
 def normalized(text: str) -> str:
