@@ -49,7 +49,7 @@ def search_rules(context: CompileContext, *, progress: Progress, storage: str | 
         search = rule_search(context, space, study, calibrated=calibrated, on_trial=progress)
         publish_space(study, space)
         progress.best = max((trial.objective or 0.0 for trial in search.trials), default=progress.best)
-        with bar("search", "trial", total=search.steps) as progress.bar:
+        with bar("search", "trial", total=search.plan.steps) as progress.bar:
             progress.bar.update(len(search.trials))
             context.searched = search.run()
         if context.new:

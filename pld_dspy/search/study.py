@@ -119,11 +119,6 @@ class RuleSearch:
         if not joins:
             self.plan.queue()
 
-    @property
-    def steps(self) -> int:
-        """Number of trials of a search that nothing stops."""
-        return self.plan.steps
-
     def run(self) -> SearchResult:
         """Search until the steps or the budget are used up; return the best set, by all workers.
 

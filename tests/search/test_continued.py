@@ -175,7 +175,7 @@ def test_a_worker_joins_a_continued_search(tmp_path):
     worker = continued(lm, tmp_path, None, joins=True)
     assert worker.plan.first_race == search.plan.first_race
     assert worker.work() is None
-    assert worker.made == search.steps - len(before.trials)
+    assert worker.made == search.plan.steps - len(before.trials)
     assert search.run().objective == 1.0
     assert search.made == 0
 
