@@ -107,7 +107,7 @@ class Objective:
         own = self.metric is not None or not isinstance(self.choice, str)
         balance = 0.0 if own else LABEL_BALANCE.get(str(self.choice), 0.5)
         # An example without any label counts as a kind of its own.
-        named = [(labels_in(gold, labels) if labels else None) or (gold,) for gold in golds]
+        named = [labels_in(gold, labels) or (gold,) for gold in golds]
         counts = Counter(chain.from_iterable(named))
         recall = [sum(balance / (len(counts) * counts[label]) for label in found) for found in named]
         return np.asarray(recall) + (1 - balance) / len(golds)

@@ -186,7 +186,7 @@ def _crowd(rules: Sequence[Rule], golds: Sequence[str], labels: Sequence[str]) -
 
 def _gold_labels(golds: Sequence[str], labels: Sequence[str]) -> list[tuple[str, ...]]:
     """Return the labels that each gold text joins; the text itself where it does not consist of ``labels``."""
-    found = [labels_in(gold, labels) if labels else None for gold in golds]
+    found = [labels_in(gold, labels) for gold in golds]
     return [(gold,) if one is None else one for gold, one in zip(golds, found, strict=True)]
 
 
