@@ -171,8 +171,7 @@ def _row(stage: Stage) -> str:
     gap, gained, more_right = stage.difference, "", ""
     if gap is not None:
         gained = change_text(gap.macro_f1, gap.interval, gap.p_value)
-        if (right := gap.accuracy) is not None:
-            more_right = change_text(right.value, right.interval, right.p_value)
+        more_right = change_text(gap.accuracy.value, gap.accuracy.interval, gap.accuracy.p_value)
     return (
         f"| {stage.name} | {stage.rules} | {stage.validation.macro_f1:.3f} | {score_text(stage.test)} | {gained} "
         f"| {score_text(stage.calibrated)} | {_accuracy(stage.test)} | {more_right} |"

@@ -17,6 +17,8 @@ from pld_dspy.task.task import Task
 from . import words
 
 LABELS = (*words.SUBJECTS, *words.RARE)
+GIANT_SHARE, NOISE_SHARE, FORMAT_SHARE = 0.3, 0.03, 0.08
+"""Of the first theme, of micro-rules that follow from nothing, of those about the output's format."""
 RARE_SIZE = 6
 """Micro-rules of a rare label, whatever the size of the collection."""
 NONE = -1
@@ -32,26 +34,23 @@ class Collection:
     task: Task
 
 
-def collection(n: int, *, seed: int = 0, giant: float = 0.3, noise: float = 0.03, formats: float = 0.08) -> Collection:
+def collection(n: int, *, seed: int = 0) -> Collection:
     """Draw micro-rules of 120 frequent themes and one for each rare label.
 
     Args:
         n: how many; at least 1,000.
         seed: of every draw.
-        giant: share of the first theme.
-        noise: share of micro-rules that follow from nothing.
-        formats: share of micro-rules about the output's format.
     """
     rng = random.Random(seed)
     departments = list(words.SUBJECTS)
     frequent = [(label, event) for label in departments for event in words.EVENTS]
     rng.shuffle(frequent)
     weights = [1 / (rank + 2) for rank in range(len(frequent))]
-    weights[0] = giant / (1 - giant) * sum(weights[1:])
+    weights[0] = GIANT_SHARE / (1 - GIANT_SHARE) * sum(weights[1:])
     rare = enumerate(words.RARE, len(frequent))
     drawn = [(number, label, _rare(rng, label)) for number, label in rare for _ in range(RARE_SIZE)]
-    drawn += [(NONE, label, _stray(rng, label)) for label in rng.choices(departments, k=round(noise * n))]
-    drawn += [(NONE, label, rng.choice(words.FORMATS)) for label in rng.choices(departments, k=round(formats * n))]
+    drawn += [(NONE, label, _stray(rng, label)) for label in rng.choices(departments, k=round(NOISE_SHARE * n))]
+    drawn += [(NONE, label, rng.choice(words.FORMATS)) for label in rng.choices(departments, k=round(FORMAT_SHARE * n))]
     numbers = rng.choices(range(len(frequent)), weights=weights, k=n - len(drawn))
     drawn += [(number, frequent[number][0], _said(rng, *frequent[number])) for number in numbers]
     rng.shuffle(drawn)
