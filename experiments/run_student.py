@@ -17,7 +17,8 @@ from pld_dspy.run.progress import bar
 from pld_dspy.scoring.offsets import Offsets
 from pld_dspy.scoring.score import Score
 from pld_dspy.student.evaluator import Evaluation, Evaluator
-from pld_dspy.student.redecide import logprobs_of, redecide, redecide_to_match_gold
+from pld_dspy.student.redecide import logprobs_of, objective_of, redecide
+from pld_dspy.task.splits import stratified
 
 STAGE = "asked again"
 
@@ -45,16 +46,19 @@ class RunStudent:
 
     def value(self, rules: RuleSet | None) -> float:
         """Return the objective on validation as the run's search saw it: with matched offsets if it calibrates."""
-        own = self.evaluate(rules, self.val)
-        if self.opened.calibrated:
-            return self.evaluator.value(self.val, redecide_to_match_gold(own.answers, self.val, self.evaluator))
-        return own.score.objective
+        return objective_of(rules, self.val, self.evaluator, stage=STAGE, calibrated=self.opened.calibrated)
 
     def with_offsets(
         self, evaluation: Evaluation, examples: Sequence[dspy.Example], on_val: Evaluation
     ) -> Evaluation | None:
         """Return :func:`with_offsets` for the validation examples of the run."""
         return with_offsets(self.evaluator, evaluation, examples, on_val, self.val)
+
+
+def drawn_examples(opened: FinishedRun, size: int) -> list[dspy.Example]:
+    """Return ``size`` test examples, stratified by label and drawn with the run's seed; all if there are fewer."""
+    examples, rng = opened.examples(None), np.random.default_rng(opened.spec.seed)
+    return [examples[row] for row in stratified(opened.task.strata(examples), size, rng)]
 
 
 def with_offsets(

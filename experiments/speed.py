@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import dspy
@@ -10,9 +9,11 @@ import numpy as np
 
 from pld_dspy.cli.finished_run import FinishedRun
 from pld_dspy.ledger.ledger import Ledger
-from pld_dspy.scoring.difference import Difference, difference
+from pld_dspy.scoring.difference import difference
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.student.evaluator import Evaluation, Evaluator
+
+from .run_student import change_text, drawn_examples, score_text
 
 HEADER = (
     "| program | adapter | seconds per call (median) | ratio | macro-F1 [95% interval] | prompt tokens |\n"
@@ -29,10 +30,10 @@ def speed(run: Path, n: int) -> str:
 
     Args:
         run: a run folder made by ``pld-dspy compile`` or ``pld-dspy demo``.
-        n: number of examples, spread over the labels, since published data sets are often sorted by label.
+        n: number of examples, stratified by label and drawn with the run's seed.
     """
     opened = FinishedRun.open(run)
-    examples = _spread(opened.examples(None), opened.task.label_field, n)
+    examples = drawn_examples(opened, n)
     student, label = opened.spec.source.student(), LabelAdapter()
     variants = [("unchanged", student, label)]
     if opened.calibrated:
@@ -51,34 +52,20 @@ def speed(run: Path, n: int) -> str:
     ]
     golds, labels = opened.task.golds(examples), opened.task.labels
     gap = difference(golds, found[-1].labels, found[0].labels, labels)
-    return "\n".join([HEADER, *rows, "", _gap(gap)])
-
-
-def _spread(examples: Sequence[dspy.Example], label_field: str, n: int) -> list[dspy.Example]:
-    queues: dict[str, list[dspy.Example]] = {}
-    for example in examples:
-        queues.setdefault(example[label_field], []).append(example)
-    longest = max(map(len, queues.values()))
-    dealt = [queue[place] for place in range(longest) for queue in queues.values() if place < len(queue)]
-    return dealt[:n]
+    told = (
+        f"LabelAdapter minus ChatAdapter, unchanged student: {change_text(gap.macro_f1, gap.interval)} macro-F1, "
+        f"{gap.n} examples."
+    )
+    return "\n".join([HEADER, *rows, "", told])
 
 
 def _row(name: str, adapter: dspy.Adapter, evaluation: Evaluation, first: Evaluation) -> str:
-    low, high = evaluation.score.interval
     tokens = np.median([answer.tokens_in for answer in evaluation.answers])
     return (
         f"| {name} | {type(adapter).__name__} | {_seconds(evaluation):.3f} "
-        f"| {_seconds(evaluation) / _seconds(first):.2f} "
-        f"| {evaluation.score.macro_f1:.3f} [{low:.3f}, {high:.3f}] | {tokens:.0f} |"
+        f"| {_seconds(evaluation) / _seconds(first):.2f} | {score_text(evaluation.score)} | {tokens:.0f} |"
     )
 
 
 def _seconds(evaluation: Evaluation) -> float:
     return float(np.median([answer.seconds for answer in evaluation.answers[1:]]))
-
-
-def _gap(gap: Difference) -> str:
-    return (
-        f"LabelAdapter minus ChatAdapter, unchanged student: {gap.macro_f1:+.3f} macro-F1 "
-        f"[{gap.interval[0]:+.3f}, {gap.interval[1]:+.3f}], {gap.n} examples."
-    )

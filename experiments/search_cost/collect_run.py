@@ -6,7 +6,6 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import dspy
 import numpy as np
 from optuna import Study
 from optuna.trial import TrialState
@@ -17,10 +16,9 @@ from pld_dspy.rules import Rule, RuleSet
 from pld_dspy.search.space import Space
 from pld_dspy.search.storage import find_study
 from pld_dspy.search.trials import FinishedTrial, asked_in_full
-from pld_dspy.task.splits import stratified
 
 from ..plain_search import STUDY, plain_study
-from ..run_student import RunStudent
+from ..run_student import RunStudent, drawn_examples
 from .table import Header, extend
 
 logger = logging.getLogger(__name__)
@@ -61,7 +59,7 @@ def collect_run(run: Path, path: Path, *, test: int, candidates: int) -> None:
                 f"{run} asked no rule set in full but the {len(chosen)} guards. Add some first: "
                 f"python -m experiments plain {run}."
             )
-        drawn = _drawn(opened, test)
+        drawn = drawn_examples(opened, test)
         logger.info("%d rule sets, %d validation and %d test examples", len(chosen), len(student.val), len(drawn))
         extend(
             path,
@@ -103,9 +101,3 @@ def _asked_in_full(opened: FinishedRun) -> tuple[list[Rule], list[Named]]:
 def _rows(study: Study, space: Space) -> list[FinishedTrial]:
     finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return asked_in_full([FinishedTrial.decode(trial, space) for trial in finished])
-
-
-def _drawn(opened: FinishedRun, size: int) -> list[dspy.Example]:
-    examples = opened.examples(None)
-    rng = np.random.default_rng(opened.spec.seed)
-    return [examples[row] for row in stratified(opened.task.strata(examples), size, rng)]

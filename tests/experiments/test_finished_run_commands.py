@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import dspy
 import pytest
@@ -12,6 +13,7 @@ from tasks import TEST, TRAIN, VAL, leaning_lm, micro_rules
 from typer.testing import CliRunner
 
 from experiments.__main__ import app
+from experiments.run_student import drawn_examples
 from experiments.stages import Stages
 from experiments.students import missing_calls, students
 from pld_dspy.cli import run_spec as command_module
@@ -20,6 +22,7 @@ from pld_dspy.errors import DataError
 from pld_dspy.rules import RuleSet
 from pld_dspy.run.folder import RunFolder
 from pld_dspy.run.result import PLDResult
+from pld_dspy.task.task import Task
 
 SPLITS = {"train": TRAIN, "val": VAL, "test": TEST}
 
@@ -87,6 +90,16 @@ def test_speed_compares_adapters_on_the_same_examples(run, lm, monkeypatch):
     ]
     assert rows[0][3] == "1.00"
     assert "9 examples" in text
+
+
+def test_test_examples_with_several_labels_are_drawn_too():
+    tagged = [dspy.Example(text="x", tags=["work", "home"] if row < 5 else ["work"]) for row in range(20)]
+    task = Task(predictor="self", label_field="tags", labels=("work", "home"), inputs=("text",), several=True)
+    opened = SimpleNamespace(task=task, spec=SimpleNamespace(seed=0), examples=lambda split: tagged)
+    drawn = drawn_examples(opened, 8)
+    assert [one.tags for one in drawn] == [["work", "home"]] * 2 + [["work"]] * 6
+    assert drawn_examples(opened, 8) == drawn
+    assert drawn_examples(opened, 99) == tagged
 
 
 def test_effects_by_random_lists_stand_beside_leaving_out_one_by_one(run, lm, monkeypatch):
