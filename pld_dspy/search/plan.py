@@ -37,7 +37,7 @@ class Plan:
     space: Space
     config: SearchConfig
     seed: int
-    whole: int
+    whole: int = 1
     carried: int = 0
     crossed: tuple[Candidate, Candidate] | None = None  # None also at a further worker, which queues nothing
     stop: Path | None = None  # a file that ends the search once it is there
