@@ -14,6 +14,7 @@ from pld_dspy.cli.streams import silence_libraries, stdout_to_stderr
 
 from .classifiers import classifiers as compare_classifiers
 from .command import run_app
+from .compare import compare as compare_runs
 from .config import Experiment
 from .effects import effects
 from .estimate import estimate
@@ -58,6 +59,14 @@ def run(config: Config, *, data: Data = None, rationales: Rationales = None) -> 
 def classifiers(runs: list[Path]) -> None:
     """Print what students, rules, precedents and classifiers have on test in finished runs."""
     typer.echo(compare_classifiers(runs))
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Run folders, the two of a pair in turn.")],
+) -> None:
+    """Compare finished runs in pairs on their test examples, paired by example; calls no model."""
+    typer.echo(compare_runs(runs))
 
 
 @app.command("estimate")

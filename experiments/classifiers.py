@@ -38,7 +38,7 @@ def classifiers(runs: Sequence[Path]) -> str:
         for name, gain in _gains(result).items():
             gains[name].append(gain)
     if len(runs) > 1:
-        rows += [f"| mean of {len(found)} | {name} | | | {_mean(found)} |" for name, found in gains.items()]
+        rows += [f"| mean of {len(found)} | {name} | | | {mean_text(found)} |" for name, found in gains.items()]
     return "\n".join(rows)
 
 
@@ -52,7 +52,7 @@ def _gains(result: PLDResult) -> dict[str, Difference]:
     return gains
 
 
-def _mean(gains: Sequence[Difference]) -> str:
+def mean_text(gains: Sequence[Difference]) -> str:
     """Return the mean of some differences; the examples of different runs are taken for independent draws."""
     mean = float(np.mean([one.macro_f1 for one in gains]))
     error = float(np.linalg.norm([one.standard_error for one in gains])) / len(gains)

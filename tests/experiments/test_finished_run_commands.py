@@ -217,3 +217,19 @@ def test_students_of_one_run_or_of_other_data_are_refused(run, tmp_path):
     (other / "config.yaml").write_text(config.replace("  test: ", "  test: x"), encoding="utf-8")
     with pytest.raises(DataError, match="other labels or test examples"):
         students([run, other])
+
+
+def test_two_runs_are_compared_pair_by_pair_without_a_call(run, lm, monkeypatch, tmp_path):
+    shutil.copytree(run, tmp_path / "other")
+    before, runs = len(calls(lm)), [str(run), str(tmp_path / "other")]
+    lines = experiment(lm, monkeypatch, "compare", *runs).splitlines()
+    result = PLDResult.load(run)
+    assert f"| {result.calibration.compiled.calibrated.score.macro_f1:.3f} [" in lines[2]
+    assert f"| {result.calibration.used.calibrated.score.macro_f1:.3f} [" in lines[3]
+    assert [line.split(" | ")[2] for line in lines[2:4]] == ["rules", "as the program answers"]
+    assert all(line.endswith("| +0.000 [+0.00, +0.00] |") for line in lines[2:])
+    pooled = experiment(lm, monkeypatch, "compare", *runs, *runs).splitlines()
+    assert pooled[2:6] == [*lines[2:], *lines[2:]]
+    assert [line.split(" | ")[0] for line in pooled[6:]] == ["| mean of 2"] * 2
+    assert len(calls(lm)) == before
+    assert "Give two, or several pairs" in str(CliRunner().invoke(app, ["compare", str(run)]).exception)
