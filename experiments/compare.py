@@ -16,9 +16,7 @@ from pld_dspy.student.redecide import redecide
 from .classifiers import mean_text
 from .run_student import score_text
 
-HEADER = (
-    "| first | second | | first, test macro-F1 | second, test macro-F1 | second less first |\n|---|---|---|---|---|---|"
-)
+HEADER = "| first | second | by | first, test macro-F1 | second | second less first |\n|---|---|---|---|---|---|"
 RULES, WHOLE = "rules", "as the program answers"
 
 
