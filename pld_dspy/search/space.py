@@ -156,8 +156,10 @@ class Space:
                 "reworded": replace(second, use=~extracted),
                 "extracted reworded": replace(second, use=~written),
             }
-        worded_once = {"reworded", "extracted reworded"} if self.wordings == 1 else set()
-        return {kind: candidate for kind, candidate in found.items() if kind not in worded_once}
+        texts: dict[Lines, str] = {}
+        for kind, candidate in found.items():  # rules may have no second wording
+            texts.setdefault(self.lines(candidate), kind)
+        return {kind: found[kind] for kind in texts.values()}
 
     def all(self, *, wording: int = 0) -> Candidate:
         """Return the candidate with all rules, in PLD order, each in wording ``wording`` or its last before that."""

@@ -20,6 +20,7 @@ from pld_dspy.scoring.objective import Objective
 from pld_dspy.search.insight import Insights
 from pld_dspy.search.search_config import SearchConfig
 from pld_dspy.search.search_result import SearchResult
+from pld_dspy.search.space import Space
 from pld_dspy.search.storage import open_study
 from pld_dspy.search.study import RuleSearch
 from pld_dspy.search.trials import FinishedTrial
@@ -153,6 +154,13 @@ def test_a_teachers_rules_and_the_extracted_ones_are_a_list_each(calls, asked):
     if asked > 1:
         assert found.best.rules == (own, extracted)
         assert found.bench == [wrong]
+
+
+def test_a_list_without_second_wordings_is_asked_once():
+    extracted = NEEDED[0].model_copy(update={"origins": ("micro-rule",)})
+    wrong = rule("t-1", "meeting", "home", "invoice").model_copy(update={"origins": ("teacher cues", "cues")})
+    assert list(Space((wrong, extracted)).whole_lists) == ["all rules", "extracted rules", "reworded"]
+    assert list(Space((extracted,)).whole_lists) == ["all rules"]
 
 
 class Remembering(optuna.samplers.RandomSampler):
