@@ -128,7 +128,7 @@ def test_the_first_trials_are_the_guards():
 
 @pytest.mark.parametrize(("calls", "kinds"), [(None, 3), (72, 3), (71, 2)])
 def test_all_rules_are_asked_in_their_second_wordings_where_the_calls_suffice(calls, kinds):
-    reworded = [one.model_copy(update={"wordings": (one.text, f"{one.text} ")}) for one in SHORT["rules"]]
+    reworded = [one.model_copy(update={"wordings": (one.text, f"{one.text} Always.")}) for one in SHORT["rules"]]
     config = SearchConfig(screen_calls=0, trials=0, calls=calls)
     found = search(student_lm(), config, rules=reworded, val=SHORT["val"]).run()
     assert [trial.kind for trial in found.trials] == ["baseline", "all rules", "reworded"][:kinds]
@@ -140,7 +140,7 @@ def test_a_teachers_rules_and_the_extracted_ones_are_a_list_each(calls, asked):
     """The teacher's are wrong here, so the extracted ones win; a person's rule is in both lists."""
     wrong = rule("t-1", "meeting", "home", "invoice").model_copy(update={"origins": ("teacher cues", "cues")})
     own = rule("user-rule-1", "zeppelin", "spam").model_copy(update={"origins": ("people",)})
-    twice = {"wordings": (NEEDED[0].text, f"{NEEDED[0].text} "), "origins": ("micro-rule", "cues")}
+    twice = {"wordings": (NEEDED[0].text, f"{NEEDED[0].text} Always."), "origins": ("micro-rule", "cues")}
     extracted = NEEDED[0].model_copy(update=twice)
     config = SearchConfig(screen_calls=0, trials=0, calls=calls)
     found = search(student_lm(), config, rules=[wrong, own, extracted], val=SHORT["val"]).run()
@@ -382,7 +382,7 @@ def test_what_a_cap_leaves_goes_to_the_races_in_turn():
 @pytest.mark.parametrize("settings", [{}, {"screen_calls": 0}], ids=["screened", "plain"])
 def test_a_search_without_races_asks_as_many_as_it_may(settings):
     config = SearchConfig(**{"screen_calls": 90, "trials": 4, "block": 12, "alpha": 0, **settings})
-    reworded = [one.model_copy(update={"wordings": (one.text, f"{one.text} ")}) for one in SHORT["rules"]]
+    reworded = [one.model_copy(update={"wordings": (one.text, f"{one.text} Always.")}) for one in SHORT["rules"]]
     found = search(student_lm(), config, rules=reworded, val=SHORT["val"]).run()
     assert sum(trial.asked for trial in found.trials) == config.most_calls(len(SHORT["val"]))
 
