@@ -57,8 +57,9 @@ def brief(
         lines += [f"{label} ({size} examples)", *_shown((kinds or {}).get(label, ()), room)]
     if confusions:
         ranked = sorted(confusions.items(), key=lambda item: (-item[1], item[0]))
-        wrong = "; ".join(f"{gold} for {answer} {count} times" for (gold, answer), count in ranked[:MOST_CONFUSIONS])
-        lines += ["", f"Without instructions the small model takes {wrong}."]
+        shown = ranked[:MOST_CONFUSIONS]
+        wrong = "; ".join(f"{answer} where {gold} is right, {count} times" for (gold, answer), count in shown)
+        lines += ["", f"Without instructions the small model answers {wrong}."]
     return "\n".join(lines)
 
 

@@ -193,7 +193,7 @@ def test_a_teacher_sees_the_whole_task_beside_the_cluster_that_it_words():
     assert {one["task"] for one in asked} == {found.brief}
     for said in ("spam (", "work (", "home ("):
         assert said in found.brief
-    assert "takes spam for work 7 times; home for work 2 times" in found.brief
+    assert "answers work where spam is right, 7 times; work where home is right, 2 times" in found.brief
     for record in (RECORDS[0], RECORDS[-1]):
         assert record.rule in found.brief
     for one in asked:
