@@ -17,7 +17,7 @@ def test_it_holds_the_task_its_labels_their_kinds_and_what_is_confused():
     assert "one label. Where several fit, the earlier one decides" in text
     assert '- 6: If a prize is promised, answer spam. | "You won!" | "A prize for you"' in text
     assert text.index("spam (9 examples)") < text.index("- 6:") < text.index("work (4 examples)")
-    assert "takes work for home 5 times; spam for work 2 times." in text
+    assert "answers home where work is right, 5 times; work where spam is right, 2 times." in text
 
 
 def test_of_several_labels_all_count():
