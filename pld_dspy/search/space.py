@@ -143,7 +143,7 @@ class Space:
         All rules in their first and in their second wordings. Where a teacher wrote rules, these and the extracted ones
         are a list each; other rules, such as a person's, are in both.
         """
-        sources = [{origin.split()[0] for origin in rule.origins} for rule in self.rules]
+        sources = [{origin.partition(" ")[0] for origin in rule.origins} for rule in self.rules]
         written = np.array([TEACHER in known for known in sources], dtype=bool)
         extracted = np.array([bool(known & {CUES, MICRO_RULE}) for known in sources], dtype=bool) & ~written
         first, second = self.all(), self.all(wording=1)

@@ -161,6 +161,8 @@ def test_a_list_without_second_wordings_is_asked_once():
     wrong = rule("t-1", "meeting", "home", "invoice").model_copy(update={"origins": ("teacher cues", "cues")})
     assert list(Space((wrong, extracted)).whole_lists) == ["all rules", "extracted rules", "reworded"]
     assert list(Space((extracted,)).whole_lists) == ["all rules"]
+    unknown = rule("u-1", "meeting", "work").model_copy(update={"origins": ("",)})  # as people may leave it
+    assert list(Space((unknown, extracted)).whole_lists) == ["all rules"]
 
 
 class Remembering(optuna.samplers.RandomSampler):
