@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from pld_dspy.student.evaluator import Evaluation
 from pld_dspy.student.redecide import redecide
 
 from .classifiers import mean_text
-from .run_student import score_text
+from .run_student import on_same_test, score_text
 
 HEADER = "| first | second | by | first, test macro-F1 | second | second less first |\n|---|---|---|---|---|---|"
 RULES, WHOLE = "rules", "as the program answers"
@@ -29,7 +29,7 @@ def compare(runs: Sequence[Path]) -> str:
         runs: the first and the second run of each pair in turn, on the same test examples.
 
     Raises:
-        DataError: the number of runs is odd, a run has no test set, or the two of a pair have another.
+        DataError: the number of runs is odd, or the two of a pair have no test split, or not the same.
         RunError: a folder holds no finished run, or not all answers to its test examples.
     """
     if not runs or len(runs) % 2:
@@ -37,10 +37,8 @@ def compare(runs: Sequence[Path]) -> str:
     rows, gains = [HEADER], defaultdict[str, list[Difference]](list)
     pairs = iter(runs)
     while pair := tuple(islice(pairs, 2)):
-        (one, first), (other, second) = ((FinishedRun.open(run), dict(_answered(run))) for run in pair)
-        golds = one.task.golds(one.examples(None))
-        if golds != other.task.golds(other.examples(None)):
-            raise DataError(f"{pair[0]} and {pair[1]} have other test examples. Give runs with the same seed and data.")
+        one, other = on_same_test(pair)
+        (golds, first), (_, second) = _answered(one), _answered(other)
         for way in (RULES, WHOLE):
             gain = difference(golds, first[way].labels, second[way].labels, one.task.labels)
             gains[way].append(gain)
@@ -51,15 +49,14 @@ def compare(runs: Sequence[Path]) -> str:
     return "\n".join(rows)
 
 
-def _answered(run: Path) -> Iterator[tuple[str, Evaluation]]:
-    opened = FinishedRun.open(run)
+def _answered(opened: FinishedRun) -> tuple[list[str], dict[str, Evaluation]]:
+    """Return the gold labels of the test examples, and the run's answers to them in both ways."""
     with opened.opened() as context:
         test, evaluator, rules = context.splits.test, context.evaluator, opened.result.rules or None
         whole = opened.kept(context, "test")
         if whole is None or evaluator.unanswered(rules, test):
-            raise RunError(f"{run} has no test set, or not all answers to it. Compile it again, with a test set.")
+            raise RunError(f"{opened.folder.path} does not hold all answers to its test examples. Compile it again.")
         answers = evaluator.answers(rules, test, stage="compare")
         if opened.result.calibration is not None:
             answers = redecide(answers, opened.result.calibration.compiled.offsets, evaluator)
-        yield RULES, evaluator.scored(test, answers)
-        yield WHOLE, whole
+        return opened.task.golds(test), {RULES: evaluator.scored(test, answers), WHOLE: whole}

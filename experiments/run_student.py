@@ -12,6 +12,7 @@ import numpy as np
 
 from pld_dspy.calibrate.fit_offsets import fit_offsets
 from pld_dspy.cli.finished_run import FinishedRun
+from pld_dspy.errors import DataError
 from pld_dspy.rules import RuleSet
 from pld_dspy.run.progress import bar
 from pld_dspy.scoring.offsets import Offsets
@@ -53,6 +54,19 @@ class RunStudent:
     ) -> Evaluation | None:
         """Return :func:`with_offsets` for the validation examples of the run."""
         return with_offsets(self.evaluator, evaluation, examples, on_val, self.val)
+
+
+def on_same_test(runs: Sequence[Path]) -> list[FinishedRun]:
+    """Open finished runs; DataError where one has no test split, or other labels or test examples than the first."""
+    opened = [FinishedRun.open(run) for run in runs]
+    data = [(one.result.labels, one.folder.settings()["data"].get("test")) for one in opened]
+    for one, own in zip(opened, data, strict=True):
+        if one.result.test is None or own != data[0]:
+            raise DataError(
+                f"{one.folder.path} has no test split, or other labels or test examples than {opened[0].folder.path}. "
+                "Give finished runs on the same data."
+            )
+    return opened
 
 
 def drawn_examples(opened: FinishedRun, size: int) -> list[dspy.Example]:

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import dspy
 
-from pld_dspy.cli.finished_run import FinishedRun
 from pld_dspy.errors import DataError
 from pld_dspy.rules import RuleSet
 
-from .run_student import RunStudent, score_text
+from .run_student import RunStudent, on_same_test, score_text
 
 
 def missing_calls(runs: Sequence[Path]) -> int:
@@ -46,15 +45,7 @@ def students(runs: Sequence[Path]) -> str:
 def _rule_sets(runs: Sequence[Path]) -> list[RuleSet | None]:
     if len(runs) < 2:
         raise DataError(f"The number of run folders is {len(runs)}. Give two or more, one per student.")
-    opened = [FinishedRun.open(run) for run in runs]
-    data = [(one.result.labels, one.folder.settings()["data"].get("test")) for one in opened]
-    for one, own in zip(opened, data, strict=True):
-        if one.result.test is None or own != data[0]:
-            raise DataError(
-                f"{one.folder.path} has no test split, or other labels or test examples than {opened[0].folder.path}. "
-                "Give finished runs on the same data."
-            )
-    return [None, *(one.result.rules or None for one in opened)]
+    return [None, *(one.result.rules or None for one in on_same_test(runs))]
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from tasks import TEST, TRAIN, VAL, leaning_lm, micro_rules
 from typer.testing import CliRunner
 
 from experiments.__main__ import app
+from experiments.compare import compare
 from experiments.run_student import drawn_examples
 from experiments.stages import Stages
 from experiments.students import missing_calls, students
@@ -233,3 +234,13 @@ def test_two_runs_are_compared_pair_by_pair_without_a_call(run, lm, monkeypatch,
     assert [line.split(" | ")[0] for line in pooled[6:]] == ["| mean of 2"] * 2
     assert len(calls(lm)) == before
     assert "Give two, or several pairs" in str(CliRunner().invoke(app, ["compare", str(run)]).exception)
+
+
+def test_runs_on_other_test_examples_are_not_compared_even_with_the_same_labels(run, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    config = other / "config.yaml"
+    own = RunFolder(run).settings()["data"]["test"]
+    config.write_text(config.read_text(encoding="utf-8").replace(own, "another"), encoding="utf-8")
+    with pytest.raises(DataError, match="other labels or test examples"):
+        compare([run, other])
