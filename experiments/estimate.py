@@ -9,7 +9,7 @@ import mlflow
 from .config import Cell, Experiment
 from .table import newest_run
 
-WITHOUT_STUDENT = {"majority", "tfidf_logistic", "encoder_neighbours", "encoder_logistic"}
+WITHOUT_STUDENT = {"majority", "tfidf_logistic", "encoder_neighbours", "encoder_logistic", "encoder_logistic_notes"}
 """Optimizers whose programs call no language model."""
 
 

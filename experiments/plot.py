@@ -36,12 +36,14 @@ NAMES = {
     "pld_calibrated": "PLD, rules, calibrated",
     "pld_precedents": "PLD, rules and precedents",
     "precedents": "precedents, no rules",
+    "precedents_notes": "precedents and notes, no rules",
     "pld_all_rules_precedents": "PLD, all rules and precedents",
     "pld_then_bootstrap": "PLD, then BootstrapFewShotWithRandomSearch",
     "majority": "commonest label",
     "tfidf_logistic": "TF-IDF + logistic regression",
     "encoder_neighbours": "sentence encoder + nearest neighbours",
     "encoder_logistic": "sentence encoder + logistic regression",
+    "encoder_logistic_notes": "sentence encoder + logistic regression, with notes",
 }
 OURS, MODEL, CLASSIFIER = "#b3261e", "#1a4f8b", "#777777"
 """Colours: PLD, other ways to use the language model, classifiers without one."""

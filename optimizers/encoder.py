@@ -13,6 +13,7 @@ from pld_dspy.local.embedding import sentence_encoder
 from pld_dspy.task.task import Task
 
 from .linear import LinearClassifier
+from .metric import recorded_notes
 
 if TYPE_CHECKING:
     from . import Setting
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
 NEIGHBOURS = 5
 
 
-def encoder_logistic(setting: Setting, *, neighbours: bool = False) -> dspy.Module:
+def encoder_logistic(setting: Setting, *, neighbours: bool = False, notes: bool = False) -> dspy.Module:
     """Fit the library's classifier on sentence vectors of the training and validation texts: the labels that PLD has.
 
-    With ``neighbours``, the five nearest of these texts vote instead; of equals, the label of the nearest.
+    With ``notes``, on the recorded micro-rules too. With ``neighbours``, the five nearest of the texts vote instead; of
+    equals, the label of the nearest.
 
     Raises:
         DataError: the encoder is not installed.
@@ -31,10 +33,11 @@ def encoder_logistic(setting: Setting, *, neighbours: bool = False) -> dspy.Modu
     examples = [*setting.trainset, *setting.valset]
     task = Task.of(setting.student, examples)
     texts, labels = [task.text(example) for example in examples], task.golds(examples)
-    model = TextClassifier.of(texts, labels, task.labels, sentence_encoder)
+    said = recorded_notes(setting, task) if notes else []
+    model = TextClassifier.of(texts, labels, task.labels, sentence_encoder, notes=said)
 
     def voted(asked: Sequence[str]) -> list[str]:
         return vote(model.golds, model.nearest(model.embed(asked), NEIGHBOURS))
 
     predict = voted if neighbours else model.predict
-    return LinearClassifier(predict, task.label_field, digest([texts, labels, neighbours]))
+    return LinearClassifier(predict, task.label_field, digest([texts, labels, neighbours, said]))

@@ -12,6 +12,7 @@ import dspy
 from .errors import BudgetExceeded, DataError
 from .ledger.answer import Answer
 from .ledger.content import as_json
+from .local.classifier import Note
 from .rules import MicroRule
 from .task.splits import near_identity
 from .task.task import Task, example_id, inputs_key, own_id
@@ -32,6 +33,24 @@ class Explanations:
     unmatched: list[str] = field(default_factory=list)  # records that match no training example
     doubtful: list[str] = field(default_factory=list)  # examples whose label the rationale's author doubted
     unexplained: list[str] = field(default_factory=list)  # examples without a micro-rule, those beyond a cap included
+
+
+def notes_about(
+    train: Sequence[dspy.Example], micro_rules: Sequence[MicroRule], task: Task, *, first: int = 0
+) -> list[Note]:
+    """Return what is said about training examples, from which a classifier can learn as from texts with their labels.
+
+    A micro-rule gives two notes, itself and its rationale; none where the rationale doubts the label, or where
+    examples may have several labels, since it is about one of them. ``first`` is the row of the first example.
+    """
+    rows = {example_id(example, row): first + row for row, example in enumerate(train)}
+    return [
+        Note(rows[found.example_id], text)
+        for found in micro_rules
+        if not found.doubtful and not task.several
+        for text in (found.rule, found.rationale)
+        if text.strip()
+    ]
 
 
 def explain(

@@ -72,13 +72,12 @@ class PLD(Teleprompter):
         calibrate: fit per-label offsets and a temperature on the answers to training and validation examples, where
             adapter and server give log-probabilities; costs two calls per training example. :meth:`compile` then
             returns the compiled program within :class:`~pld_dspy.Calibrated`.
-        precedents: with ``calibrate``, weigh the student's answer against the labelled examples, where that pays out of
-            fold; this many of the nearest vote by themselves and are cited, 10 being a good number. 0: none.
+        precedents: with ``calibrate``, weigh the student's answer against the labelled examples and their rationales,
+            where that pays out of fold; so many of the nearest examples vote and are cited (10 will do). 0: none.
         error_rate: with ``calibrate``, the error rate wanted among the answers given, over 0 and under 1: the program
             then abstains below a confidence threshold, if enough examples can promise that rate. None never abstains.
         budget: hard caps on calls and money.
-        adapter: the adapter of student calls; the configured one where None. A saved program does not hold its
-            adapter: run the compiled program under the same one.
+        adapter: of student calls; the configured one where None. Run a saved program, which holds none, under the same.
         run_dir: the run folder; ``runs/pld-DATE-TIME`` where None. A killed compile resumes in the same folder.
         tracking: "mlflow" (the configured store, else a local SQLite one), a tracking URI, a recorder, or None.
         num_threads: student calls at once; where None, 1 for the local model, else DSPy's setting.
@@ -298,9 +297,10 @@ class PLD(Teleprompter):
         trainset: Sequence[dspy.Example],
         valset: Sequence[dspy.Example] | None = None,
         testset: Sequence[dspy.Example] | None = None,
+        rationales: Rationales = None,
     ) -> Baselines:
         """Score simple classifiers on the labels that :meth:`compile` would have, split as there, without a model."""
-        context = self._checked(student, trainset=trainset, valset=valset, testset=testset)
+        context = self._checked(student, trainset=trainset, valset=valset, testset=testset, rationales=rationales)
         return stages.baselines_of_labels(context)
 
     def get_params(self) -> dict[str, Any]:

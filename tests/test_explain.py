@@ -1,5 +1,7 @@
 """Micro-rules from records and from a teacher: matched, refused, counted."""
 
+from dataclasses import replace
+
 import dspy
 import pytest
 from engine import calls, sections
@@ -17,7 +19,7 @@ from tasks import (
 )
 
 from pld_dspy.errors import BudgetExceeded, DataError
-from pld_dspy.explain import Explanations, explain
+from pld_dspy.explain import Explanations, explain, notes_about
 from pld_dspy.ledger.budget import Budget
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.rules import DOUBT_MARK, MicroRule
@@ -111,6 +113,16 @@ def test_unmatched_records_are_left_out_and_named(caplog):
 def test_the_first_record_of_an_example_counts():
     twice = [*micro_rules(TRAIN), micro_rule("m0", TRAIN[0].text, TRAIN[0].label, "second")]
     assert explained(recorded=twice).micro_rules == micro_rules(TRAIN)
+
+
+def test_notes_are_what_is_said_about_an_example_unless_its_label_is_in_doubt():
+    doubtful = micro_rule("m3", TRAIN[3].text, TRAIN[3].label, "x", rationale=f"{DOUBT_MARK} Could be either.")
+    silent = micro_rule("m4", TRAIN[4].text, TRAIN[4].label, "y", rationale="")
+    told = micro_rules(TRAIN[:1])[0]
+    found = notes_about(TRAIN, [silent, doubtful, told], mail_task(), first=10)
+    assert found == [(14, silent.rule), (10, told.rule), (10, told.rationale)]
+    several = replace(mail_task(), several=True)
+    assert notes_about(TRAIN, [told], several) == []
 
 
 def test_doubtful_records_are_kept_and_listed():

@@ -22,7 +22,7 @@ def baselines(*, data: DataOptions, target: Target = None, seed: Seed = 0, as_js
         # The student is named since a run has one; no model is looked up.
         spec = RunSpec(source=source, rationales=data.rationales, student=ModelSpec(spec="local"), seed=seed)
         spec, arguments = spec.load()
-        del arguments["rationales"], arguments["rules"]
+        del arguments["rules"]
         pld = PLD(target=target, duplicates=data.duplicates, seed=seed, tracking=None)
         found = pld.baselines(spec.source.student(), **arguments)
     if as_json:

@@ -12,7 +12,7 @@ import dspy
 from ..audit.labels import audit
 from ..calibrate.precedents import Precedents
 from ..calibrate.students import NO_LOGPROBS, fit_students, grade_students, weigh
-from ..explain import explain
+from ..explain import explain, match_records, notes_about
 from ..induce.formats import about_format
 from ..induce.induce import induce
 from ..induce.induce_config import InduceConfig
@@ -151,20 +151,23 @@ def induce_rules(context: CompileContext, config: InduceConfig) -> None:
 def fit_calibration(context: CompileContext, *, error_rate: float | None, precedents: int) -> None:
     """Fit offsets, temperature and, for ``error_rate``, a threshold for both students, on training and validation.
 
-    With ``precedents``, also the weights of what the labelled examples say; a decision then cites so many of them.
+    With ``precedents``, also the weights of what the labelled examples, and the notes about them, say; a decision then
+    cites so many of the examples.
     """
     train, val = context.splits.train, context.splits.val
     if precedents:
         names = [example_id(example, row) for row, example in enumerate(train)]
         rows = enumerate(val, start=len(train))  # an id says which row, of both sets in turn
         ids = [name if (name := example_id(one, row)) not in names else f"validation {name}" for row, one in rows]
+        notes = notes_about(train, context.explanations.micro_rules, context.task, first=len(val))
         context.precedents = Precedents.of(
             context.texts([*val, *train]),
             context.task.golds([*val, *train]),
             [*ids, *names],
             context.task.labels,
-            embedder_of(context.embedder, len(ids) + len(names)),
+            embedder_of(context.embedder, len(ids) + len(names) + len(notes)),
             count=precedents,
+            notes=notes,
         )
     with timed(context.seconds, "calibrate"), bar("calibrate", "call", total=2 * (len(train) + len(val))) as shown:
         context.calibration = fit_students(
@@ -208,7 +211,7 @@ def compare_baselines(context: CompileContext) -> None:
     _, student = context.test or context.validation
     with timed(context.seconds, "baselines"):
         student = _as_delivered(context, examples, student)
-        context.baselines = baselines_of_labels(context).compared(
+        context.baselines = baselines_of_labels(context, context.explanations.micro_rules).compared(
             student.score, student.labels, golds=task.golds(examples), labels=task.labels, seed=context.seed
         )
 
@@ -228,14 +231,19 @@ def _as_delivered(context: CompileContext, examples: Sequence[dspy.Example], own
     return evaluator.scored(examples, redecide(answers, offsets, evaluator))
 
 
-def baselines_of_labels(context: CompileContext) -> Baselines:
-    """Score simple classifiers on exactly the labels that the compile has; no call is made.
+def baselines_of_labels(context: CompileContext, micro_rules: Sequence[MicroRule] | None = None) -> Baselines:
+    """Score simple classifiers on exactly the labels and ``micro_rules`` that the compile has; no call is made.
+
+    Before a compile has these, the recorded ones count.
 
     They learn from training and validation, and are scored on test; without a test set, from training alone, and are
     scored on validation.
     """
     task, splits = context.task, context.splits
     known, new = ([*splits.train, *splits.val], splits.test) if splits.test else (splits.train, splits.val)
+    if micro_rules is None:
+        micro_rules = [*match_records(splits.train, task, context.recorded)[0].values()]
+    notes = notes_about(splits.train, micro_rules, task)
     return score_baselines(
         context.texts(known),
         task.golds(known),
@@ -243,7 +251,8 @@ def baselines_of_labels(context: CompileContext) -> Baselines:
         new_golds=task.golds(new),
         labels=task.labels,
         split="test" if splits.test else "validation",
-        embedder=embedder_of(context.embedder, len(known) + len(new)),
+        embedder=embedder_of(context.embedder, len(known) + len(notes) + len(new)),
+        notes=notes,
         seed=context.seed,
     )
 

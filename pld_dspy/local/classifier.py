@@ -1,4 +1,4 @@
-"""What labelled texts say of a new one: logistic regression on their vectors, and the nearest of them."""
+"""What labelled texts, and notes about them, say of a new one: logistic regression on vectors, the nearest texts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,22 +26,44 @@ UNSEEN = 1e-3
 """Votes for a label that no neighbour has; the nearest neighbour has one vote."""
 
 
+class Note(NamedTuple):
+    """What somebody said about a labelled text."""
+
+    row: int  # of the text
+    text: str
+
+
 @dataclass(frozen=True)
 class TextClassifier:
-    """Logistic regression on n vectors of labelled texts, all labels with the same weight."""
+    """Logistic regression on n vectors of labelled texts, all labels with the same weight, and the nearest of them.
+
+    A note says why a text has its label, or what it teaches. The regression learns from it as from one more text with
+    that label; all notes about a text weigh as much as the text. They are no neighbours.
+    """
 
     labels: tuple[str, ...]  # C labels; some may have no example
     golds: tuple[str, ...]  # n
     vectors: Floats  # n x d, unit vectors
     embedder: Embedder  # of further texts, into the same space
+    about: tuple[int, ...] = ()  # k: the row of the text that each note is about
+    notes: Floats | None = None  # k x d, unit vectors; None where there are none
     _reaches: dict[int, float] = field(default_factory=dict, repr=False, compare=False)  # number of neighbours -> h
 
     @classmethod
     def of(
-        cls, texts: Sequence[str], golds: Sequence[str], labels: Sequence[str], embedder: Embedder
+        cls,
+        texts: Sequence[str],
+        golds: Sequence[str],
+        labels: Sequence[str],
+        embedder: Embedder,
+        *,
+        notes: Sequence[Note] = (),
     ) -> TextClassifier:
-        """Fit n texts with their gold labels."""
-        return cls(tuple(labels), tuple(golds), *fitted(embedder, texts))
+        """Fit n texts with their gold labels, and notes about some of them."""
+        vectors, further = fitted(embedder, texts)
+        about = tuple(note.row for note in notes)
+        said = embed([note.text for note in notes], further) if notes else None
+        return cls(tuple(labels), tuple(golds), vectors, further, about, said)
 
     def embed(self, texts: Sequence[str]) -> Floats:
         """Return the unit vectors of m texts, m x d."""
@@ -59,7 +82,7 @@ class TextClassifier:
         return self.decide(self.embed(texts))
 
     def part(self, rows: Sequence[int]) -> TextClassifier:
-        """Return a classifier on some of the labelled texts."""
+        """Return a classifier on some of the labelled texts, without notes."""
         return TextClassifier(
             self.labels, tuple(self.golds[row] for row in rows), self.vectors[list(rows)], self.embedder
         )
@@ -123,13 +146,23 @@ class TextClassifier:
             warnings.filterwarnings("ignore", message="The least populated class")
             splits = list(StratifiedGroupKFold(folds).split(self.vectors, golds, keys))
         for seen, unseen in splits:
-            model = _fitted_model(self.vectors[seen], golds[seen])
-            found[unseen] = _log_probabilities(model, self.vectors[unseen], self.labels)
+            found[unseen] = _log_probabilities(self._fitted_on(seen), self.vectors[unseen], self.labels)
         return found
 
     @cached_property
     def _model(self) -> LogisticRegression | DummyClassifier:
-        return _fitted_model(self.vectors, np.array(self.golds))
+        return self._fitted_on(np.arange(len(self.golds)))
+
+    def _fitted_on(self, rows: NDArray[np.int64]) -> LogisticRegression | DummyClassifier:
+        """Fit some of the texts, and the notes about these."""
+        vectors, golds = self.vectors[rows], np.array(self.golds)
+        if self.notes is None:
+            return _fitted_model(vectors, golds[rows], np.ones(len(rows)))
+        about = np.array(self.about)
+        seen = np.isin(about, rows)
+        known = about[seen]
+        weights = np.append(np.ones(len(rows)), 1 / np.bincount(about)[known])
+        return _fitted_model(np.vstack([vectors, self.notes[seen]]), golds[[*rows, *known]], weights)
 
 
 def vote(golds: Sequence[str], nearest: NDArray[np.int64]) -> list[str]:
@@ -141,11 +174,13 @@ def vote(golds: Sequence[str], nearest: NDArray[np.int64]) -> list[str]:
     return found
 
 
-def _fitted_model(vectors: Floats, golds: NDArray[np.str_]) -> LogisticRegression | DummyClassifier:
+def _fitted_model(vectors: Floats, golds: NDArray[np.str_], weights: Floats) -> LogisticRegression | DummyClassifier:
     """Return the fitted model; logistic regression needs two labels, so a single one is taken for certain."""
-    if len(set(golds)) < 2:
+    found, numbers = np.unique(golds, return_inverse=True)
+    if len(found) < 2:
         return DummyClassifier().fit(vectors, golds)
-    return LogisticRegression(C=PENALTY, max_iter=2000, class_weight="balanced").fit(vectors, golds)
+    share = len(found) * np.bincount(numbers, weights) / weights.sum()  # all labels weigh the same, however rare
+    return LogisticRegression(C=PENALTY, max_iter=2000).fit(vectors, golds, weights / share[numbers])
 
 
 def _log_probabilities(model: LogisticRegression | DummyClassifier, vectors: Floats, labels: Sequence[str]) -> Floats:

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from ..local.classifier import TextClassifier, vote
+from ..local.classifier import Note, TextClassifier, vote
 from ..local.embedding import Embedder, Floats
 from ..task.splits import stratified_order
 from .difference import Difference, difference
@@ -17,7 +17,7 @@ from .f1 import Record
 from .figures import macro_f1
 from .score import Score, score
 
-CLASSIFIER, NEIGHBOURS, MAJORITY = "classifier", "nearest neighbours", "majority"
+CLASSIFIER, NOTED, NEIGHBOURS, MAJORITY = "classifier", "classifier with notes", "nearest neighbours", "majority"
 
 NEAREST = 5
 SHARES = (0.125, 0.25, 0.5, 0.75)
@@ -43,13 +43,15 @@ class Baseline(Record):
 
 
 class Baselines(Record):
-    """What simple ways make of the labels alone: a classifier, the nearest neighbours, and the commonest label.
+    """What simple ways make of the labels: a classifier, the nearest neighbours, and the commonest label.
+
+    Where there are notes about labelled examples, another classifier learns from these too.
 
     Attributes:
         split: where they are scored: "test", or "validation" where there is no test set.
         labels: how many labelled examples they learn from: training and validation; without a test set, training.
         embedder: what turns texts into vectors.
-        rows: the three, the classifier first; ``baselines["classifier"]`` gives one by its name.
+        rows: these ways, the classifier first; ``baselines["classifier"]`` gives one by its name.
         curve: the classifier's learning curve: (labels, macro-F1), means over random draws.
         student: the score of the student that they are compared with; None before there is one.
     """
@@ -167,18 +169,20 @@ def score_baselines(
     labels: Sequence[str],
     split: SplitName,
     embedder: Embedder,
+    notes: Sequence[Note] = (),
     seed: int = 0,
 ) -> Baselines:
     """Fit simple ways on n labelled texts, and score them on m others.
 
-    They are logistic regression on the texts' vectors (with its learning curve), the commonest label of the five
-    nearest texts, and the commonest label of all. Where an example may have several labels, each combination that
-    occurs is a label to them.
+    They are logistic regression on the texts' vectors (with its learning curve), the same on texts and ``notes`` where
+    there are any, the commonest label of the five nearest texts, and the commonest label of all. Where an example may
+    have several labels, each combination that occurs is a label to them.
     """
-    classifier = TextClassifier.of(texts, golds, tuple(dict.fromkeys(golds)), embedder)
-    vectors = classifier.embed(new_texts)
+    noted = TextClassifier.of(texts, golds, tuple(dict.fromkeys(golds)), embedder, notes=notes)
+    classifier, vectors = noted.part(range(len(golds))), noted.embed(new_texts)
     answers = {
         CLASSIFIER: classifier.decide(vectors),
+        **({NOTED: noted.decide(vectors)} if notes else {}),
         NEIGHBOURS: vote(golds, classifier.nearest(vectors, NEAREST)),
         MAJORITY: [Counter(golds).most_common(1)[0][0]] * len(new_texts),
     }

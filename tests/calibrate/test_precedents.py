@@ -7,16 +7,32 @@ import dspy
 import numpy as np
 import pytest
 from scipy.special import log_softmax
-from tasks import LABELS, TEST, TRAIN, VAL, compiled, leaning_lm, mail_evaluator, mail_task, pld, student, student_lm
+from tasks import (
+    LABELS,
+    TEST,
+    TRAIN,
+    VAL,
+    compiled,
+    leaning_lm,
+    letters,
+    mail_evaluator,
+    mail_task,
+    pld,
+    student,
+    student_lm,
+)
 
 from pld_dspy.calibrate.calibrated import Calibrated
 from pld_dspy.calibrate.precedents import PRIOR, Precedents, Weights, fit_weights
 from pld_dspy.calibrate.students import weigh
 from pld_dspy.errors import DataError
 from pld_dspy.ledger.answer import Answer
-from pld_dspy.local.classifier import UNSEEN, TextClassifier
+from pld_dspy.ledger.jsonl import read_jsonl
+from pld_dspy.local.classifier import UNSEEN, Note, TextClassifier
 from pld_dspy.local.embedding import tfidf_svd
+from pld_dspy.rules import MicroRule
 from pld_dspy.run.folder import RunFolder
+from pld_dspy.scoring.baselines import NOTED
 from pld_dspy.scoring.figures import macro_f1
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.student.compose import with_rules
@@ -42,8 +58,8 @@ def sides(
     return student, np.stack(others, axis=-1)
 
 
-def precedents(count: int = 3, embedder=tfidf_svd) -> Precedents:
-    return Precedents.of(TEXTS, GOLDS, [one.id for one in EXAMPLES], LABELS, embedder, count=count)
+def precedents(count: int = 3, embedder=tfidf_svd, notes=()) -> Precedents:
+    return Precedents.of(TEXTS, GOLDS, [one.id for one in EXAMPLES], LABELS, embedder, count=count, notes=notes)
 
 
 @pytest.mark.parametrize("skills", [(0.0, 2.0, 1.0), (2.0, 0.0, 1.0), (0.0, 1.0, 2.0), (1.5, 1.5, 1.5)])
@@ -146,10 +162,25 @@ def test_precedents_are_the_nearest_by_cosine_and_survive_a_file():
     np.testing.assert_allclose(loaded.evidence(["Mail 7 about the dinner"]), made.evidence(["Mail 7 about the dinner"]))
 
 
-def test_an_embedder_of_ones_own_is_asked_for_after_loading():
-    def letters(texts: list[str]) -> np.ndarray:
-        return np.array([[1.0 + text.count(letter) for letter in "aeiourltdn"] for text in texts])
+@pytest.mark.parametrize("embedder", [tfidf_svd, letters])
+def test_notes_are_evidence_and_survive_a_file_and_files_without_them_are_read(embedder):
+    row = GOLDS.index("home")
+    made, plain = (
+        precedents(embedder=embedder, notes=[Note(row, "A parade is for home.")]),
+        precedents(embedder=embedder),
+    )
+    told, untold = (found.evidence(["the parade"])[0, LABELS.index("home")] for found in (made, plain))
+    assert told[0] > untold[0]
+    assert told[1] == untold[1], "notes do not vote"
+    loaded = Precedents.model_validate_json(made.model_dump_json()).with_embedder(embedder)
+    assert loaded.model_dump() == made.model_dump()
+    np.testing.assert_allclose(loaded.evidence(["the parade"])[0, LABELS.index("home")], told, atol=1e-4)
+    old = {name: value for name, value in plain.model_dump(mode="json").items() if "note" not in name}
+    earlier = Precedents.model_validate(old).with_embedder(embedder)
+    np.testing.assert_allclose(earlier.evidence(["the parade"])[0, LABELS.index("home")], untold, atol=1e-4)
 
+
+def test_an_embedder_of_ones_own_is_asked_for_after_loading():
     made = precedents(embedder=letters)
     loaded = Precedents.model_validate_json(made.model_dump_json())
     with pytest.raises(DataError, match="with_embedder"):
@@ -187,6 +218,15 @@ def test_precedents_that_do_no_harm_decide_and_are_cited(done):
         classifier, nearest = answer.evidence["classifier"], answer.evidence["nearest"]
         assert set(classifier) == set(nearest) == set(LABELS)
         assert max(nearest, key=nearest.get) in {near["label"] for near in answer.precedents}
+
+
+def test_each_note_is_about_the_example_that_was_explained(done):
+    _, optimizer, program, folder = done
+    found, said = program.precedents, {one.example_id: one for one in read_jsonl(folder.micro_rules, MicroRule)}
+    assert len(found.notes) == 2 * len(said) == 2 * len(TRAIN)
+    for note in found.notes:
+        assert note.text in {said[found.ids[note.row]].rule, said[found.ids[note.row]].rationale}
+    assert optimizer.result.baselines[NOTED].score.n == len(TEST)
 
 
 def test_saved_and_loaded_asynchronously_and_copied_it_decides_the_same(done, tmp_path):

@@ -3,14 +3,14 @@
 import dspy
 import pytest
 from engine import calls
-from tasks import TEST, TRAIN, VAL, Mail, compiled, leaning_lm, mail, mail_task, pld, student, student_lm
+from tasks import TEST, TRAIN, VAL, Mail, compiled, leaning_lm, mail, mail_task, micro_rules, pld, student, student_lm
 
 from pld_dspy.compile.build_result import loss_note
 from pld_dspy.errors import DataError
 from pld_dspy.pld import PLD
 from pld_dspy.run.folder import RunFolder
 from pld_dspy.run.result import Comparison, PLDResult
-from pld_dspy.scoring.baselines import CLASSIFIER, MAJORITY, NEIGHBOURS
+from pld_dspy.scoring.baselines import CLASSIFIER, MAJORITY, NEIGHBOURS, NOTED
 from pld_dspy.scoring.difference import difference
 from pld_dspy.scoring.score import score
 
@@ -64,7 +64,9 @@ def test_old_results_without_them_are_read(tmp_path):
 
 def test_they_can_be_had_before_a_compile_without_a_model_on_the_same_split(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    alone = PLD().baselines(dspy.Predict(Mail), trainset=TRAIN, valset=VAL, testset=TEST)
+    data = {"trainset": TRAIN, "valset": VAL, "testset": TEST}
+    alone = PLD().baselines(dspy.Predict(Mail), **data, rationales=micro_rules(TRAIN))
+    assert NOTED not in [row.name for row in PLD().baselines(dspy.Predict(Mail), **data).rows]
     assert alone.student is None
     assert alone.verdict is None
     assert list(tmp_path.iterdir()) == []

@@ -5,7 +5,7 @@ import pytest
 from tasks import LABELS, mails
 
 from pld_dspy.local import embedding
-from pld_dspy.local.classifier import FLOOR, TextClassifier, vote
+from pld_dspy.local.classifier import FLOOR, Note, TextClassifier, vote
 from pld_dspy.local.embedding import HALF, embed, fitted, sentence_encoder, tfidf_svd
 
 KNOWN, NEW = mails(36), mails(24, start=100)
@@ -45,6 +45,52 @@ def test_out_of_fold_no_text_is_judged_by_a_classifier_that_saw_its_copy():
     texts = [f"note about {word}" for word in ("soup", "bread", "goal", "coach", "oven", "team") for _ in range(2)]
     found = TextClassifier.of(texts, ["a", "b"] * 6, ("a", "b"), tfidf_svd).out_of_fold(texts)
     assert np.exp(found) == pytest.approx(0.5, abs=0.05)
+
+
+TOPICS = np.eye(4)
+"""Unit vectors of four topics that share nothing."""
+
+
+def noted(**more) -> TextClassifier:
+    """Texts of topics 0 and 1 with the labels a and b, and the notes that ``more`` has."""
+    return TextClassifier(("a", "b"), ("a", "b") * 3, TOPICS[[0, 1] * 3], tfidf_svd, **more)
+
+
+def test_a_note_teaches_what_no_text_shows():
+    plain, taught = noted(), noted(about=(1,), notes=TOPICS[[2]])
+    assert np.exp(plain.log_probabilities(TOPICS[[2]])) == pytest.approx(0.5, abs=1e-3)
+    assert np.exp(taught.log_probabilities(TOPICS[[2]]))[0, 1] > 0.9, "the note is about a text of b"
+    assert taught.nearest(TOPICS[[2]], 6).max() < 6, "a note is no neighbour"
+    np.testing.assert_array_equal(taught.votes(TOPICS[[2]], 3), plain.votes(TOPICS[[2]], 3))
+
+
+def test_all_notes_about_a_text_weigh_as_much_as_the_text():
+    one, three, spread = (
+        noted(about=about, notes=TOPICS[[2] * len(about)]).log_probabilities(TOPICS[[2]])[0, 1]
+        for about in ((1,), (1, 1, 1), (1, 3, 5))
+    )
+    assert one == pytest.approx(three, abs=1e-4)
+    assert spread > one + 0.005
+
+
+def test_out_of_fold_no_text_is_judged_by_a_classifier_that_read_a_note_about_it():
+    """Each text has a topic of its own, and so has its note: only what was said about it tells its label."""
+    rng = np.random.default_rng(0)
+    golds, own = rng.integers(2, size=40), np.eye(40)
+    told = TextClassifier(("a", "b"), tuple("ab"[gold] for gold in golds), own, tfidf_svd, tuple(range(40)), own)
+    right = (told.log_probabilities(own).argmax(axis=1) == golds).mean()
+    unseen = (told.out_of_fold(range(40)).argmax(axis=1) == golds).mean()
+    assert right == 1.0
+    assert unseen < 0.7
+
+
+def test_notes_are_put_into_the_space_of_the_texts():
+    notes = [Note(row, f"{word} is {label}") for row, (word, label) in enumerate([("coach", "b"), ("oven", "a")])]
+    texts = ["a goal of the team", "soup and bread", "the team and its goal", "bread in the soup"]
+    for embedder in (tfidf_svd, lambda texts: np.array([[1.0, *map(text.count, "aeiou")] for text in texts])):
+        found = TextClassifier.of(texts, ["b", "a"] * 2, ("a", "b"), embedder, notes=notes)
+        assert found.notes.shape == (2, found.vectors.shape[1])
+        assert found.about == (0, 1)
 
 
 def test_fewer_examples_of_each_label_than_folds_are_no_error():
