@@ -34,9 +34,10 @@ class Calibrated(dspy.Module):
     - ``confidence``: the softmax, with the temperature, of these sums at that label, 0 to 1;
     - ``abstained``: whether the confidence is below the threshold. The label is given all the same;
     - ``label_logprobs``: the deciding predictor's, before the offsets;
-    - with precedents, ``precedents``: the nearest labelled examples, each with id, label and cosine similarity;
-      ``evidence``: "classifier" and "nearest" -> label -> log-probability by all labelled examples and by the nearest;
-      and ``weights``, of "student", "classifier" and "nearest".
+    - with precedents, ``precedents``: the nearest labelled examples, each with id, label and cosine similarity, and
+      ``notes`` where its micro-rule and rationale are known; ``evidence``: "classifier" and "nearest" -> label ->
+      log-probability by all labelled examples and by the nearest; and ``weights``, of "student", "classifier" and
+      "nearest".
 
     An answer without log-probabilities keeps its label and has the confidence None; it abstains if there is a
     threshold. ``save("x.json")`` and ``load`` keep the program's state and the calibration as plain JSON.

@@ -150,13 +150,15 @@ class Precedents(Record):
         return np.asarray(log_softmax(weighed, axis=-1))
 
     def cite(self, vectors: Floats) -> list[dict[str, Any]]:
-        """Return the nearest precedents of one text, given 1 x d: id, label and cosine similarity."""
-        rows = self.classifier.nearest(vectors, self.count)[0]
+        """Return the nearest precedents of one text, given 1 x d: id, label, cosine similarity, and notes if any."""
+        rows = self.classifier.nearest(vectors, self.count)[0].tolist()
         near = self.classifier.vectors[rows] @ vectors[0]
-        return [
-            {"id": self.ids[row], "label": self.golds[row], "similarity": round(float(cosine), 4)}
-            for row, cosine in zip(rows, near, strict=True)
-        ]
+        return [self._cited(row, float(cosine)) for row, cosine in zip(rows, near, strict=True)]
+
+    def _cited(self, row: int, cosine: float) -> dict[str, Any]:
+        found = {"id": self.ids[row], "label": self.golds[row], "similarity": round(cosine, 4)}
+        notes = [note.text for note in self.notes if note.row == row]
+        return {**found, "notes": notes} if notes else found
 
 
 def fit_weights(logprobs: Floats, evidence: Floats, gold: Ints) -> Weights:

@@ -58,6 +58,7 @@ def ask(
         )
     lines += [
         f"precedent {near['id']}: {near['label']}, similarity {near['similarity']:.2f}"
+        + "".join(f": {note}" for note in near.get("notes", [])[-1:])  # the rationale, which stands behind the rule
         for near in found.get("precedents") or ()
     ]
     typer.echo(escape_control_characters("\n".join(lines)))

@@ -165,7 +165,7 @@ def fit_calibration(context: CompileContext, *, error_rate: float | None, preced
             context.task.golds([*val, *train]),
             [*ids, *names],
             context.task.labels,
-            embedder_of(context.embedder, len(ids) + len(names) + len(notes)),
+            embedder_of(context.embedder, len(ids) + len(names)),
             count=precedents,
             notes=notes,
         )
@@ -251,7 +251,7 @@ def baselines_of_labels(context: CompileContext, micro_rules: Sequence[MicroRule
         new_golds=task.golds(new),
         labels=task.labels,
         split="test" if splits.test else "validation",
-        embedder=embedder_of(context.embedder, len(known) + len(notes) + len(new)),
+        embedder=embedder_of(context.embedder, len(known) + len(new)),
         notes=notes,
         seed=context.seed,
     )

@@ -169,6 +169,9 @@ def test_notes_are_evidence_and_survive_a_file_and_files_without_them_are_read(e
         precedents(embedder=embedder, notes=[Note(row, "A parade is for home.")]),
         precedents(embedder=embedder),
     )
+    [first] = [one for one in made.cite(made.classifier.embed([TEXTS[row]])) if one["id"] == EXAMPLES[row].id]
+    assert first["notes"] == ["A parade is for home."]
+    assert not any("notes" in one for one in plain.cite(plain.classifier.embed([TEXTS[row]])))
     told, untold = (found.evidence(["the parade"])[0, LABELS.index("home")] for found in (made, plain))
     assert told[0] > untold[0]
     assert told[1] == untold[1], "notes do not vote"

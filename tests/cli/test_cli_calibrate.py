@@ -13,6 +13,7 @@ from engine import rule_following_lm
 from pld_dspy.calibrate.precedents import Precedents, Weights
 from pld_dspy.cli import run_spec
 from pld_dspy.cli.search import unfinished_compile
+from pld_dspy.local.classifier import Note
 from pld_dspy.local.embedding import tfidf_svd
 from pld_dspy.run.folder import RunFolder
 from pld_dspy.run.result import PLDResult
@@ -84,7 +85,8 @@ class TestCalibrate:
         # Precedents that weigh all decide whatever the rules say; an example itself, here with a wrong label, does not.
         rows = [*({**row, "topic": "food"} for row in rows_of("val")), *rows_of("train")]
         texts, golds, ids = ([row[name] for row in rows] for name in ("text", "topic", "id"))
-        known = Precedents.of(texts, golds, ids, tuple(SIGNS), tfidf_svd, count=1)
+        notes = [Note(4, "Food is food."), Note(4, "It is about food.")]
+        known = Precedents.of(texts, golds, ids, tuple(SIGNS), tfidf_svd, count=1, notes=notes)
         folder.precedents.write_text(known.with_weights(Weights(student=0, nearest=1)).model_dump_json(), "utf-8")
         path.write_text(json.dumps(offsets), encoding="utf-8")
         folder.rules.write_text("rules: []", encoding="utf-8")
@@ -95,7 +97,7 @@ class TestCalibrate:
         asked = run("ask", "run", rows_of("val")[4]["text"]).stdout
         assert asked == (
             "topic: food\nconfidence: 1.00\nthe student's probabilities: food 0.60, sport 0.40\n"
-            "precedent val-4: food, similarity 1.00\n"
+            "precedent val-4: food, similarity 1.00: It is about food.\n"
         )
 
     def test_a_damaged_calibration_is_refused(self, calibrated: str) -> None:
