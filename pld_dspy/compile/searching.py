@@ -22,13 +22,14 @@ from ..run.progress import Progress, bar, timed, write_trials
 from ..run.result import OWN_CODE
 from ..search.demonstrations import draw_demonstrations
 from ..search.search_config import Style
+from ..search.search_result import SearchResult
 from ..search.space import Space
 from ..search.storage import CONTINUED, open_study, publish_space
 from ..search.study import RuleSearch
 from ..student.redecide import objective_of
 from .context import CompileContext
 from .policy import in_style
-from .updating import holding, released
+from .updating import gain_on_validation, holding, released
 
 
 def search_rules(context: CompileContext, *, progress: Progress, storage: str | None, calibrated: bool) -> None:
@@ -153,7 +154,7 @@ def resolve_errors(context: CompileContext, *, progress: Progress, storage: str 
             context, space, study, calibrated=calibrated, on_trial=progress, before=before, revised=revised
         )
         publish_space(study, space)
-        context.resolved = more.run()
+        context.resolved = _kept(context, before, more.run(), calibrated=calibrated)
         write_trials(context.folder.trials, context.resolved.trials)
         return choice()
 
@@ -174,3 +175,25 @@ def resolve_errors(context: CompileContext, *, progress: Progress, storage: str 
             seed=context.seed,
         ).run(choice(), context.pool)
         write_jsonl(context.folder.patches, context.resolution.patches)
+
+
+def _kept(context: CompileContext, before: SearchResult, found: SearchResult, *, calibrated: bool) -> SearchResult:
+    """Return what a round of resolving found, with the list before it unless the new one gains more than chance gives.
+
+    The best of some lists is ahead on the examples that chose it, whether or not it is better.
+    """
+    gain, _ = gain_on_validation(context, before.best, found.best, calibrated=calibrated)
+    if gain is None or gain.pays_twice:
+        return found
+    context.notes.append(
+        f"The best revised list gains {gain} on validation, not more than its standard error: the list before stays."
+    )
+    used = {rule.id for rule in (before.best or RuleSet()).rules}
+    others = [*(found.best or RuleSet()).rules, *found.bench]
+    return replace(
+        found,
+        best=before.best,
+        bench=[rule for rule in others if rule.id not in used],
+        objective=before.objective,
+        insight=before.insight,
+    )

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from .context import CompileContext
 
 NAMES_SHOWN = 20
-ONE_ERROR = 0.3173
-"""Two-sided p-value of a difference of one standard error. It is asked for beside the bootstrap's own standard error,
-which a single answer exceeds."""
 
 
 def holding(context: CompileContext, pool: Sequence[Rule]) -> list[Rule]:
@@ -45,15 +42,16 @@ def released(context: CompileContext, found: SearchResult, *, calibrated: bool) 
     they pay on validation. What the run's search says beside its list stays true of the list alone.
     """
     assert context.source is not None
-    gain, flips = _gain(context, found.best, calibrated=calibrated)
-    if gain and context.earlier and found.best and not (gain.pays and gain.p_value < ONE_ERROR):
-        held = {rule.id for rule in context.earlier.rules}
-        tried = ", ".join(rule.id for rule in found.best.rules if rule.id not in held)
+    earlier, best = context.earlier, found.best
+    gain, flips = gain_on_validation(context, earlier, best, calibrated=calibrated) if earlier and best else (None, "")
+    if gain and earlier and best and not gain.pays_twice:
+        held = {rule.id for rule in earlier.rules}
+        tried = ", ".join(rule.id for rule in best.rules if rule.id not in held)
         context.notes.append(
             f"The search's best list had new rules ({tried}), but on validation they gain {gain}; {flips}: not "
             "more than their standard error. They stay on the bench."
         )
-        found = replace(found, best=context.earlier, objective=found.trials[0].objective or 0.0)
+        found = replace(found, best=earlier, objective=found.trials[0].objective or 0.0)
     pins, listed = {rule.id for rule in context.policy.pinned}, found.best or RuleSet()
     used, before = {rule.id for rule in listed.rules}, PLDResult.load(context.source.path)
     context.pool, rules = (
@@ -69,18 +67,18 @@ def released(context: CompileContext, found: SearchResult, *, calibrated: bool) 
     )
 
 
-def _gain(context: CompileContext, best: RuleSet | None, *, calibrated: bool) -> tuple[Difference | None, str]:
-    """Return macro-F1 on validation of the best list less that of the run's, and the answers behind it in words.
+def gain_on_validation(
+    context: CompileContext, before: RuleSet | None, after: RuleSet | None, *, calibrated: bool
+) -> tuple[Difference | None, str]:
+    """Return macro-F1 of one list less that of another, both asked in full, and the answers behind it in words.
 
     None if macro-F1 is not what is maximized, or the lists are the same.
     """
     val, evaluator, task = context.splits.val, context.evaluator, context.task
-    same = not context.earlier or not best or best.digest == context.earlier.digest
-    if same or evaluator.objective.name != "macro_f1":
+    if (before or RuleSet()).digest == (after or RuleSet()).digest or evaluator.objective.name != "macro_f1":
         return None, ""
     answers = (
-        searched_answers(rules, val, evaluator, stage="search", calibrated=calibrated)
-        for rules in (context.earlier, best)
+        searched_answers(rules, val, evaluator, stage="search", calibrated=calibrated) for rules in (before, after)
     )
     old, new = ([task.read(one.outputs) for one in some] for some in answers)
     golds = task.golds(val)

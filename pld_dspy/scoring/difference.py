@@ -9,6 +9,9 @@ from scipy.stats import binomtest
 
 from .f1 import LEVELS, RESAMPLES, Cells, Record
 
+ONE_ERROR = 0.3173
+"""Two-sided p-value of a difference of one standard error."""
+
 
 class AccuracyDifference(Record):
     """A paired difference of accuracy on the same examples."""
@@ -65,6 +68,11 @@ class Difference(Record):
         for more than 100 or 200 examples can show. Source: Breiman et al. 1984, "Classification and regression trees".
         """
         return self.macro_f1 > self.standard_error
+
+    @property
+    def pays_twice(self) -> bool:
+        """Whether it pays by the randomization test too: a single answer can exceed the bootstrap's standard error."""
+        return self.pays and self.p_value < ONE_ERROR
 
 
 def signed_text(value: float, interval: tuple[float, float]) -> str:

@@ -98,6 +98,24 @@ def test_what_the_teacher_adds_is_in_the_program_the_result_and_the_folder(compi
     assert "<b>Surely" not in page
 
 
+def test_a_gain_that_may_be_chance_does_not_change_the_list(tmp_path):
+    """A single validation answer more is right."""
+    lucky = next(one.text for one in VAL if keyword(one) == "dinner").removesuffix(" the dinner")
+    optimizer = pld(tmp_path / "run", teacher=mender([{"kind": "add", "texts": [instruction(lucky, "home")]}]))
+    optimizer.compile(student(student_lm("work")), testset=TEST, **DATA)
+    found = optimizer.result
+    assert found.searched is None, "resolving changed nothing"
+    assert max(one.objective or 0 for one in read_trials(optimizer.run_dir / "trials.csv")) > (
+        found.validation.compiled.macro_f1
+    )
+    [patch] = read_jsonl(optimizer.run_dir / "patches.jsonl", PatchRecord)
+    assert (patch.usable, patch.kept) == (True, False)
+    assert instruction(lucky, "home") in [rule.text for rule in found.bench]
+    assert len({rule.id for rule in (*found.rules.rules, *found.bench)}) == len(found.rules.rules) + len(found.bench)
+    [said] = [note for note in found.notes if note.startswith("The best revised list gains +")]
+    assert said.endswith("not more than its standard error: the list before stays.")
+
+
 def _rules(optimizer: PLD) -> str:
     return (optimizer.run_dir / "rules.yaml").read_text(encoding="utf-8")
 
