@@ -36,7 +36,6 @@ NAMES = {
     "pld_calibrated": "PLD, rules, calibrated",
     "pld_precedents": "PLD, rules and precedents",
     "precedents": "precedents, no rules",
-    "precedents_notes": "precedents and notes, no rules",
     "pld_all_rules_precedents": "PLD, all rules and precedents",
     "pld_then_bootstrap": "PLD, then BootstrapFewShotWithRandomSearch",
     "majority": "commonest label",

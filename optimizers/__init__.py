@@ -74,7 +74,6 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "pld_precedents": partial(rules.pld, calibrate=True, precedents=10),
     "pld_all_rules_precedents": partial(rules.pld, search=False, calibrate=True, precedents=10),
     "precedents": partial(rules.precedents_alone, count=10),
-    "precedents_notes": partial(rules.precedents_alone, count=10, notes=True),
     "pld_then_bootstrap": rules.pld_then_bootstrap,
     "majority": linear.majority,
     "tfidf_logistic": linear.tfidf_logistic,

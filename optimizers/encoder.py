@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import dspy
 
+from pld_dspy.explain import match_records, notes_about
 from pld_dspy.ledger.keys import digest
 from pld_dspy.local.classifier import TextClassifier, vote
 from pld_dspy.local.embedding import sentence_encoder
 from pld_dspy.task.task import Task
 
 from .linear import LinearClassifier
-from .metric import recorded_notes
+from .metric import recorded
 
 if TYPE_CHECKING:
     from . import Setting
@@ -33,7 +34,8 @@ def encoder_logistic(setting: Setting, *, neighbours: bool = False, notes: bool 
     examples = [*setting.trainset, *setting.valset]
     task = Task.of(setting.student, examples)
     texts, labels = [task.text(example) for example in examples], task.golds(examples)
-    said = recorded_notes(setting, task) if notes else []
+    matched, _ = match_records(setting.trainset, task, recorded(setting) if notes else [])
+    said = notes_about(setting.trainset, [*matched.values()], task)
     model = TextClassifier.of(texts, labels, task.labels, sentence_encoder, notes=said)
 
     def voted(asked: Sequence[str]) -> list[str]:

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dspy
 import numpy as np
 
-from pld_dspy.explain import match_records, notes_about
 from pld_dspy.ledger.jsonl import read_jsonl
-from pld_dspy.local.classifier import Note
 from pld_dspy.rules import MicroRule
 from pld_dspy.scoring.f1 import F1
 from pld_dspy.task.labels import indicator
@@ -91,9 +89,3 @@ def recorded(setting: Setting) -> list[MicroRule]:
 def _reasons(setting: Setting) -> dict[str, str]:
     """Return text -> recorded rationale of each training example."""
     return {input_text(one.inputs): one.rationale for one in recorded(setting)}
-
-
-def recorded_notes(setting: Setting, task: Task, *, first: int = 0) -> list[Note]:
-    """Return what recorded micro-rules say about training examples, of which the first stands in the row ``first``."""
-    matched, _ = match_records(setting.trainset, task, recorded(setting))
-    return notes_about(setting.trainset, [*matched.values()], task, first=first)

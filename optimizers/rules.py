@@ -21,7 +21,6 @@ from pld_dspy.student.evaluator import Evaluator
 from pld_dspy.task.task import Task
 
 from .demonstrations import bootstrap_random_search
-from .metric import recorded_notes
 
 if TYPE_CHECKING:
     from . import Setting
@@ -55,10 +54,8 @@ def pld(setting: Setting, *, search: bool = True, calibrate: bool = False, prece
     )
 
 
-def precedents_alone(setting: Setting, *, count: int, notes: bool = False) -> dspy.Module:
+def precedents_alone(setting: Setting, *, count: int) -> dspy.Module:
     """Weigh the unchanged student against the labelled examples, as PLD with precedents does below its rules.
-
-    With ``notes``, against the recorded micro-rules as well, which PLD does too.
 
     Raises:
         DataError: the student's answers carry no log-probabilities.
@@ -66,8 +63,7 @@ def precedents_alone(setting: Setting, *, count: int, notes: bool = False) -> ds
     examples = [*setting.valset, *setting.trainset]
     task = Task.of(setting.student, examples)
     texts, ids = [task.text(example) for example in examples], [str(row) for row in range(len(examples))]
-    said = recorded_notes(setting, task, first=len(setting.valset)) if notes else []
-    side = Precedents.of(texts, task.golds(examples), ids, task.labels, sentence_encoder, count=count, notes=said)
+    side = Precedents.of(texts, task.golds(examples), ids, task.labels, sentence_encoder, count=count)
     evaluator = Evaluator(
         student=setting.student,
         task=task,

@@ -21,10 +21,6 @@ from .teacher.teacher import Teacher
 
 logger = logging.getLogger(__name__)
 
-MOST_NOTED = 1000
-"""Notes about more examples take minutes to encode, and add little: the gain falls from 0.05 macro-F1 with 4 labels per
-class to 0.01 with 60 (StereoSet)."""
-
 LabelledRow: TypeAlias = tuple[int, str]
 """A row of the training set, and one of its gold labels."""
 
@@ -42,19 +38,16 @@ class Explanations:
 def notes_about(
     train: Sequence[dspy.Example], micro_rules: Sequence[MicroRule], task: Task, *, first: int = 0
 ) -> list[Note]:
-    """Return what is said about training examples, from which a classifier can learn as from texts with their labels.
+    """Return what is said about training examples, of which the first stands in the row ``first``.
 
     A micro-rule gives two notes, itself and its rationale; none where the rationale doubts the label, or where
-    examples may have several labels, since it is about one of them. Of more than ``MOST_NOTED`` examples, none has any.
-    ``first`` is the row of the first example.
+    examples may have several labels, since it is about one of them.
     """
-    if task.several or len(train) > MOST_NOTED:
-        return []
     rows = {example_id(example, row): first + row for row, example in enumerate(train)}
     return [
         Note(rows[found.example_id], text)
         for found in micro_rules
-        if not found.doubtful
+        if not found.doubtful and not task.several
         for text in (found.rule, found.rationale)
         if text.strip()
     ]

@@ -72,8 +72,8 @@ class PLD(Teleprompter):
         calibrate: fit per-label offsets and a temperature on the answers to training and validation examples, where
             adapter and server give log-probabilities; costs two calls per training example. :meth:`compile` then
             returns the compiled program within :class:`~pld_dspy.Calibrated`.
-        precedents: with ``calibrate``, weigh the student's answer against the labelled examples and their rationales,
-            where that pays out of fold; so many of the nearest examples vote and are cited (10 will do). 0: none.
+        precedents: with ``calibrate``, weigh the student's answer against the labelled examples, where that pays out of
+            fold; this many of the nearest vote by themselves and are cited, 10 being a good number. 0: none.
         error_rate: with ``calibrate``, the error rate wanted among the answers given, over 0 and under 1: the program
             then abstains below a confidence threshold, if enough examples can promise that rate. None never abstains.
         budget: hard caps on calls and money.

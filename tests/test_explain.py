@@ -19,7 +19,7 @@ from tasks import (
 )
 
 from pld_dspy.errors import BudgetExceeded, DataError
-from pld_dspy.explain import MOST_NOTED, Explanations, explain, notes_about
+from pld_dspy.explain import Explanations, explain, notes_about
 from pld_dspy.ledger.budget import Budget
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.rules import DOUBT_MARK, MicroRule
@@ -122,7 +122,6 @@ def test_notes_are_what_is_said_about_an_example_unless_its_label_is_in_doubt():
     found = notes_about(TRAIN, [silent, doubtful, told], mail_task(), first=10)
     assert found == [(14, silent.rule), (10, told.rule), (10, told.rationale)]
     assert notes_about(TRAIN, [told], replace(mail_task(), several=True)) == []
-    assert notes_about(TRAIN * (MOST_NOTED // 9 + 1), [told], mail_task()) == []
 
 
 def test_doubtful_records_are_kept_and_listed():

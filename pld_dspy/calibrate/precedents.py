@@ -5,8 +5,8 @@ As in law: rules say what decides in general, precedents how it was decided in t
     a * log p(label | the student under its rules) + b * log p(label | all labelled examples)
         + c * log p(label | the nearest labelled examples) + an offset
 
-The second probability is that of a logistic regression on the vectors of the labelled texts and of the notes about
-them, the third that of a vote. The weights are fitted where neither has seen the example. No call is made.
+The second probability is that of a logistic regression on the vectors of the labelled texts, the third that of a vote.
+The weights are fitted where neither has seen the example. No call is made.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Weights(Record):
 class Precedents(Record):
     """Labelled examples to vote and to cite, and the weights of all sides; precedents.json holds this, texts and all.
 
-    Where a teacher or a person has said why an example has its label, that is a note: the classifier learns from it as
-    from one more text with the label.
+    What a teacher or a person has said about an example is cited with it. The classifier does not learn from that: the
+    student knows it already, by the rules that were made from it.
 
     Vectors are stored, so that loading embeds nothing again. An embedder of your own has to be given again after
     loading, with :meth:`with_embedder`.
@@ -63,7 +63,6 @@ class Precedents(Record):
     embedder: str  # "encoder", "tfidf" or "custom"
     vectors: tuple[tuple[float, ...], ...] = Field(default=(), repr=False)  # n unit vectors; none for "tfidf"
     notes: tuple[Note, ...] = ()
-    note_vectors: tuple[tuple[float, ...], ...] = Field(default=(), repr=False)  # one per note; none for "tfidf"
     weights: Weights = Weights()
     count: int = Field(default=10, ge=1)  # nearest examples that vote, and that a decision cites
 
@@ -82,20 +81,15 @@ class Precedents(Record):
         notes: Sequence[Note] = (),
     ) -> Precedents:
         """Return n labelled texts, and notes about some of them, as precedents, which weigh nothing yet."""
-
-        def vectors_of(texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
-            stateless = embedder is not tfidf_svd and texts
-            return tuple(map(tuple, embed(texts, embedder).round(DIGITS).tolist())) if stateless else ()
-
+        vectors = [] if embedder is tfidf_svd else embed(texts, embedder).round(DIGITS).tolist()
         made = cls(
             labels=tuple(labels),
             ids=tuple(ids),
             texts=tuple(texts),
             golds=tuple(golds),
             embedder=_NAMES.get(embedder, "custom"),
-            vectors=vectors_of(texts),
+            vectors=tuple(map(tuple, vectors)),
             notes=tuple(notes),
-            note_vectors=vectors_of([note.text for note in notes]),
             count=count,
         )
         return made.with_embedder(embedder)
@@ -112,7 +106,7 @@ class Precedents(Record):
 
     @cached_property
     def classifier(self) -> TextClassifier:
-        """The logistic regression on all n examples and the notes."""
+        """The logistic regression on all n examples."""
         embedder = self._embedder
         if embedder is None:
             if self.embedder == "custom":
@@ -122,10 +116,8 @@ class Precedents(Record):
                 )
             embedder = embedder_of("encoder" if self.embedder == "encoder" else "tfidf")
         if embedder is tfidf_svd:
-            return TextClassifier.of(self.texts, self.golds, self.labels, embedder, notes=self.notes)
-        about = tuple(note.row for note in self.notes)
-        said = np.array(self.note_vectors) if about else None
-        return TextClassifier(self.labels, self.golds, np.array(self.vectors), embedder, about, said)
+            return TextClassifier.of(self.texts, self.golds, self.labels, embedder)
+        return TextClassifier(self.labels, self.golds, np.array(self.vectors), embedder)
 
     def evidence(self, texts: Sequence[str]) -> Floats:
         """Return m x C x 2 log-probabilities: by the classifier, and by the nearest examples."""

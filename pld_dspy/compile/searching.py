@@ -130,7 +130,10 @@ def reserved(
 
 
 def resolve_errors(context: CompileContext, *, progress: Progress, storage: str | None, calibrated: bool) -> None:
-    """Let the teacher revise the rules by the errors that remain, and search on; dropped doubted labels are none."""
+    """Let the teacher revise the rules by the errors that remain, and search on.
+
+    Labels that were dropped, or that their rationale doubts, show no errors.
+    """
     config = context.resolve
     if config is None or context.folder.stop.exists():
         return
@@ -161,13 +164,14 @@ def resolve_errors(context: CompileContext, *, progress: Progress, storage: str 
     def choice() -> Choice:
         return Choice(context.found.best, context.found.objective, context.found.stopped)
 
+    doubted = {*context.induction.dropped, *context.explanations.doubtful}
     teacher = context.teacher and replace(context.teacher, task=context.induction.brief or context.teacher.task)
     with timed(context.seconds, "resolve"), bar("resolve", "trial") as progress.bar:
         context.resolution = Resolver(
             evaluator=context.evaluator,
             teacher=teacher,
             config=config.model_copy(update={"sample": sample}),
-            unshown=partial(context.unshown, but=context.induction.dropped),
+            unshown=partial(context.unshown, but=doubted),
             text=context.reader.text,
             go_on=go_on,
             banned=context.policy.banned,

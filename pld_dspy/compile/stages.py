@@ -151,8 +151,7 @@ def induce_rules(context: CompileContext, config: InduceConfig) -> None:
 def fit_calibration(context: CompileContext, *, error_rate: float | None, precedents: int) -> None:
     """Fit offsets, temperature and, for ``error_rate``, a threshold for both students, on training and validation.
 
-    With ``precedents``, also the weights of what the labelled examples, and the notes about them, say; a decision then
-    cites so many of the examples.
+    With ``precedents``, also the weights of what the labelled examples say; a decision then cites so many of them.
     """
     train, val = context.splits.train, context.splits.val
     if precedents:

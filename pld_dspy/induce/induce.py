@@ -105,7 +105,7 @@ def induce(
     near = partial(nearest_notes, micro_rules=usable, vectors=vectors)
     clusters, written, reasons, single = _written(clusters, task, config, teacher, near, on_answer)
     wordings = _worded(clusters, written, whole if earlier else [], task, config, reads or {})
-    rules = _rules(clusters, wordings, reasons, taken={rule.id for rule in earlier})
+    rules = _rules(clusters, wordings, reasons, task, taken={rule.id for rule in earlier})
     noise = _noise(usable, [*whole, *clusters])
     without_rule = sorted(set(task.labels) - {label for rule in (*earlier, *rules) for label in rule.labels})
     counts = _sizes(micro_rules, decisive, usable, rules, single) | _places(micro_rules, new, joined, noise)
@@ -224,7 +224,7 @@ def _extracted(
 ) -> list[Rule]:
     """Return one rule per cluster, worded without a teacher, but for those that stand in for the teacher's already."""
     wordings = rule_wordings(clusters, [{} for _ in clusters], task, config, reads)
-    rules = _rules(clusters, wordings, [one.reason for one in clusters], taken={rule.id for rule in beside})
+    rules = _rules(clusters, wordings, [one.reason for one in clusters], task, taken={rule.id for rule in beside})
     known = {rule.wordings for rule in beside}
     return [rule for rule in rules if rule.wordings not in known]
 
@@ -273,20 +273,26 @@ def _rules(
     clusters: Sequence[Cluster],
     wordings: Sequence[Mapping[str, str]],
     reasons: Sequence[str],
+    task: Task,
     taken: Collection[str] = (),
 ) -> list[Rule]:
-    """Return one rule per cluster; ids are label and rank, as ``religion-2``, short enough for a table of trials."""
+    """Return one rule per cluster; ids are label and rank, as ``religion-2``, short enough for a table of trials.
+
+    Of a rule about two labels the first is the one that it says to answer.
+    """
     rules: list[Rule] = []
     used = {*taken}
     for cluster, origins, reason in zip(clusters, wordings, reasons, strict=True):
-        slug = label_slug(cluster.labels[0])
+        said = task.labels_named(next(iter(origins)))[:1]
+        labels = sorted(cluster.labels, key=lambda label: label not in said)
+        slug = label_slug(labels[0])
         used.add(name := next(name for rank in count(1) if (name := f"{slug}-{rank}") not in used))
         rules.append(
             Rule(
                 id=name,
                 wordings=tuple(origins),
                 origins=tuple(origins.values()),
-                labels=cluster.labels,
+                labels=tuple(labels),
                 support=tuple(rule.example_id for rule in cluster.members),
                 reason=reason,
             )

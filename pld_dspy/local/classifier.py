@@ -132,8 +132,8 @@ class TextClassifier:
     def out_of_fold(self, groups: Sequence[Hashable], *, seed: int = 0) -> Floats:
         """Return n x C log-probabilities of the labelled texts, each by a classifier that has not seen its group.
 
-        At most ten folds, and no more than the commonest label has examples; copies of a text should be one group. With
-        fewer than two folds, all labels get the same.
+        Notes are left out. At most ten folds, and no more than the commonest label has examples; copies of a text
+        should be one group. With fewer than two folds, all labels get the same.
         """
         numbers = {group: place for place, group in enumerate(dict.fromkeys(groups))}
         found = np.full((len(self.golds), len(self.labels)), -np.log(len(self.labels)))
@@ -146,23 +146,18 @@ class TextClassifier:
             warnings.filterwarnings("ignore", message="The least populated class")
             splits = list(StratifiedGroupKFold(folds).split(self.vectors, golds, keys))
         for seen, unseen in splits:
-            found[unseen] = _log_probabilities(self._fitted_on(seen), self.vectors[unseen], self.labels)
+            model = _fitted_model(self.vectors[seen], golds[seen], np.ones(len(seen)))
+            found[unseen] = _log_probabilities(model, self.vectors[unseen], self.labels)
         return found
 
     @cached_property
     def _model(self) -> LogisticRegression | DummyClassifier:
-        return self._fitted_on(np.arange(len(self.golds)))
-
-    def _fitted_on(self, rows: NDArray[np.int64]) -> LogisticRegression | DummyClassifier:
-        """Fit some of the texts, and the notes about these."""
-        vectors, golds = self.vectors[rows], np.array(self.golds)
+        golds, one_each = np.array(self.golds), np.ones(len(self.golds))
         if self.notes is None:
-            return _fitted_model(vectors, golds[rows], np.ones(len(rows)))
+            return _fitted_model(self.vectors, golds, one_each)
         about = np.array(self.about)
-        seen = np.isin(about, rows)
-        known = about[seen]
-        weights = np.append(np.ones(len(rows)), 1 / np.bincount(about)[known])
-        return _fitted_model(np.vstack([vectors, self.notes[seen]]), golds[[*rows, *known]], weights)
+        weights = np.append(one_each, 1 / np.bincount(about)[about])
+        return _fitted_model(np.vstack([self.vectors, self.notes]), np.append(golds, golds[about]), weights)
 
 
 def vote(golds: Sequence[str], nearest: NDArray[np.int64]) -> list[str]:

@@ -87,7 +87,8 @@ class WriteRules(dspy.Signature):
     training examples. Write the rules that you would give it, the most decisive first: one per kind of reasoning (kinds
     that overlap share one; every kind is covered), then one for each pair of labels that is most easily confused, which
     covers kinds of both. Each rule covers what is alike but was not seen yet, keeps the exceptions, names the label to
-    answer, and comes in four wordings; each stands alone, and is one that a person who knows the task would sign."""
+    answer, and comes in four wordings; each stands alone, and is one that a person who knows the task would sign. Where
+    a note is marked as a doubtful label, follow the others."""
 
     task: str = dspy.InputField(desc="what the small model is asked to do, and all kinds of examples")
     labels: str = dspy.InputField(desc="the labels it may answer")
@@ -155,9 +156,11 @@ class ReviseRules(dspy.Signature):
     each of them if it may answer several labels. You see its rules, further rules on the bench that it does not
     follow, and examples that it gets wrong under its rules or only just right, the costliest confusions first. Revise
     the list as a whole, by any number of changes together: reword a rule, split one, merge several, add one, retire
-    some, or move one; moving a rule from the bench brings it in. The changes are tried together and apart on examples
-    that you do not see, and those stay that help. So name general signs, never these examples, their names or their
-    numbers. Every rule is one or two sentences of at most 45 words, stands alone and names the label to answer."""
+    some, or move one; moving a rule from the bench brings it in. They are made one after the other, ids stay valid
+    meanwhile, and a merged rule stands where the first of those that it replaces stood. The changes are tried together
+    and apart on examples that you do not see, and those stay that help. So name general signs, never these examples,
+    their names or their numbers. Every rule is one or two sentences of at most 45 words, stands alone and names the
+    label to answer."""
 
     task: str = dspy.InputField(desc="what the small model is asked to do")
     labels: str = dspy.InputField(desc="the labels it may answer")

@@ -162,25 +162,18 @@ def test_precedents_are_the_nearest_by_cosine_and_survive_a_file():
     np.testing.assert_allclose(loaded.evidence(["Mail 7 about the dinner"]), made.evidence(["Mail 7 about the dinner"]))
 
 
-@pytest.mark.parametrize("embedder", [tfidf_svd, letters])
-def test_notes_are_evidence_and_survive_a_file_and_files_without_them_are_read(embedder):
+def test_notes_are_cited_with_their_example_survive_a_file_and_change_no_decision():
     row = GOLDS.index("home")
-    made, plain = (
-        precedents(embedder=embedder, notes=[Note(row, "A parade is for home.")]),
-        precedents(embedder=embedder),
-    )
-    [first] = [one for one in made.cite(made.classifier.embed([TEXTS[row]])) if one["id"] == EXAMPLES[row].id]
-    assert first["notes"] == ["A parade is for home."]
-    assert not any("notes" in one for one in plain.cite(plain.classifier.embed([TEXTS[row]])))
-    told, untold = (found.evidence(["the parade"])[0, LABELS.index("home")] for found in (made, plain))
-    assert told[0] > untold[0]
-    assert told[1] == untold[1], "notes do not vote"
-    loaded = Precedents.model_validate_json(made.model_dump_json()).with_embedder(embedder)
+    made, plain = precedents(notes=[Note(row, "A parade is for home."), Note(row, "It is one.")]), precedents()
+    np.testing.assert_array_equal(made.evidence(["the parade"]), plain.evidence(["the parade"]))
+    loaded = Precedents.model_validate_json(made.model_dump_json())
     assert loaded.model_dump() == made.model_dump()
-    np.testing.assert_allclose(loaded.evidence(["the parade"])[0, LABELS.index("home")], told, atol=1e-4)
-    old = {name: value for name, value in plain.model_dump(mode="json").items() if "note" not in name}
-    earlier = Precedents.model_validate(old).with_embedder(embedder)
-    np.testing.assert_allclose(earlier.evidence(["the parade"])[0, LABELS.index("home")], untold, atol=1e-4)
+    for found in (made, loaded):
+        cited = {one["id"]: one.get("notes") for one in found.cite(found.classifier.embed([TEXTS[row]]))}
+        assert cited.pop(EXAMPLES[row].id) == ["A parade is for home.", "It is one."]
+        assert set(cited.values()) == {None}
+    old = {name: value for name, value in plain.model_dump(mode="json").items() if name != "notes"}
+    assert Precedents.model_validate(old).model_dump() == plain.model_dump()
 
 
 def test_an_embedder_of_ones_own_is_asked_for_after_loading():

@@ -258,6 +258,17 @@ class TestDrafts:
         assert all(rule.wordings[0] == "Alone." for rule in single)
         assert {rule.support for rule in single} == by_support.keys() - {rule.support for rule in covered}
 
+    def test_the_first_label_of_a_boundary_is_the_one_that_it_answers(self):
+        ends = [1, len(induced().rules)]
+        drafted = [
+            {"kinds": ends, "imperative": f"If it says {word}, answer {one}, not {other}."}
+            for word, one, other in (("win", "spam", "home"), ("dine", "home", "spam"))
+        ]
+        found = induced(lm=drafting_teacher(drafted), drafts=1).rules[:2]
+        assert {*found[0].labels} == {*found[1].labels} == {"spam", "home"}
+        assert [rule.labels[0] for rule in found] == ["spam", "home"]
+        assert [rule.id for rule in found] == ["spam-1", "home-1"]
+
     def test_further_drafts_are_new_answers_whose_rules_join_the_pool(self, tmp_path):
         drafts = [[{"kinds": [1], "imperative": f"Draft {n}, answer it."}] for n in (1, 2)]
 

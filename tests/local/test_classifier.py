@@ -73,17 +73,6 @@ def test_all_notes_about_a_text_weigh_as_much_as_the_text():
     assert spread > one + 0.005
 
 
-def test_out_of_fold_no_text_is_judged_by_a_classifier_that_read_a_note_about_it():
-    """Each text has a topic of its own, and so has its note: only what was said about it tells its label."""
-    rng = np.random.default_rng(0)
-    golds, own = rng.integers(2, size=40), np.eye(40)
-    told = TextClassifier(("a", "b"), tuple("ab"[gold] for gold in golds), own, tfidf_svd, tuple(range(40)), own)
-    right = (told.log_probabilities(own).argmax(axis=1) == golds).mean()
-    unseen = (told.out_of_fold(range(40)).argmax(axis=1) == golds).mean()
-    assert right == 1.0
-    assert unseen < 0.7
-
-
 def test_notes_are_put_into_the_space_of_the_texts():
     notes = [Note(row, f"{word} is {label}") for row, (word, label) in enumerate([("coach", "b"), ("oven", "a")])]
     texts = ["a goal of the team", "soup and bread", "the team and its goal", "bread in the soup"]

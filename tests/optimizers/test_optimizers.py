@@ -48,8 +48,7 @@ def accuracy(program: dspy.Module) -> float:
     return evaluator.evaluate(None, TEST, stage="test").score.accuracy
 
 
-PROMPTS = {"copro", "mipro", "mipro_instructions", "gepa", "infer_rules"}
-ELSEWHERE = PROMPTS | {"pld", "pld_calibrated", "precedents", "precedents_notes"}
+ELSEWHERE = {"copro", "mipro", "mipro_instructions", "gepa", "infer_rules", "pld", "pld_calibrated", "precedents"}
 """Tested below and in test_rivals.py, or like another."""
 
 
@@ -80,14 +79,9 @@ def test_precedents_alone_weigh_the_unchanged_student_as_pld_reports_it(tmp_path
     lm, optimizer = leaning_lm(), PLD(calibrate=True, precedents=10, tracking=None, run_dir=tmp_path / "pld")
     with dspy.context(lm=lm, adapter=LabelAdapter()):
         optimizer.compile(student(), trainset=TRAIN, valset=VAL, testset=TEST, rationales=micro_rules(TRAIN))
-        made = compile_with(
-            "precedents_notes", setting(student(), rationales=micro_rules(TRAIN), folder=tmp_path / "run")
-        )
+        made = compile_with("precedents", setting(student(), folder=tmp_path / "run"))
         answers = [made(text=one.text).label for one in TEST]
         instructions = made.program.signature.instructions
-        plain = compile_with("precedents", setting(student(), rationales=micro_rules(TRAIN), folder=tmp_path / "plain"))
-    assert not plain.precedents.notes
-    assert {note.row for note in made.precedents.notes} == set(range(len(VAL), len(VAL) + len(TRAIN)))
     reported = optimizer.result.calibration.baseline_weighed.student.calibrated.score
     assert macro_f1([one.label for one in TEST], answers, LABELS) == pytest.approx(reported.macro_f1)
     assert instructions == student().signature.instructions
