@@ -28,8 +28,8 @@ DRAWN = 2000
 STEADY = 0.25
 """Points below this share of the labels do not say how the curve goes on."""
 MOST_NOTES = 2000
-"""More notes take minutes to encode, and add little to so many labels: the gain falls from 0.05 macro-F1 with 4 labels
-per class to 0.01 with 60 (StereoSet)."""
+"""More notes take long to encode, and add little to so many labels: the gain falls from 0.05 macro-F1 with 4 labels per
+class to 0.01 with 60 (StereoSet)."""
 MOST_TIMES = 8
 """A learning curve is not continued beyond this many times its labels."""
 

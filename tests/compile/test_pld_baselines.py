@@ -67,6 +67,11 @@ def test_they_can_be_had_before_a_compile_without_a_model_on_the_same_split(tmp_
     data = {"trainset": TRAIN, "valset": VAL, "testset": TEST}
     alone = PLD().baselines(dspy.Predict(Mail), **data, rationales=micro_rules(TRAIN))
     assert NOTED not in [row.name for row in PLD().baselines(dspy.Predict(Mail), **data).rows]
+    with monkeypatch.context() as patch:
+        patch.setattr("pld_dspy.scoring.baselines.MOST_NOTES", 2 * len(TRAIN) - 1)
+        many = PLD().baselines(dspy.Predict(Mail), **data, rationales=micro_rules(TRAIN))
+    assert NOTED not in [row.name for row in many.rows]
+    assert NOTED in [row.name for row in alone.rows]
     assert alone.student is None
     assert alone.verdict is None
     assert list(tmp_path.iterdir()) == []

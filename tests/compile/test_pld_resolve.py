@@ -254,7 +254,9 @@ def test_a_label_that_its_rationale_doubts_is_no_error_of_the_student(tmp_path):
     def found(policy: str) -> set[str]:
         optimizer = pld(tmp_path / policy, induce=InduceConfig(suspects=policy), resolve=ResolveConfig(errors=24))
         optimizer.compile(student(student_lm("work")), trainset=train, valset=VAL, rationales=records)
-        assert {one.example_id for one in optimizer.result.suspects} & set(wrong)
+        suspects = {one.example_id for one in optimizer.result.suspects}
+        assert suspects >= {record.example_id for record in records if record.doubtful}
+        assert suspects & set(wrong)
         return {name for patch in read_jsonl(tmp_path / policy / "patches.jsonl", PatchRecord) for name in patch.errors}
 
     assert not found("keep") & set(wrong)
