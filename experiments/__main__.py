@@ -19,6 +19,7 @@ from .config import Experiment
 from .effects import effects
 from .estimate import estimate
 from .ladder import ladder
+from .nearest import nearest
 from .plain_search import plain_search
 from .plot import plot
 from .results import write_results
@@ -35,6 +36,7 @@ Config = Annotated[Path, typer.Argument(help="The experiment's YAML file.")]
 Data = Annotated[Path | None, typer.Option(metavar="FOLDER", help="The published data; overrides the file's.")]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder of pld-dspy compile or demo.")]
 BUDGETS = (100, 200, 400, 800)
+NEAREST = (4,)
 TIMES = (1, 2, 4)
 Rationales = Annotated[Path | None, typer.Option(metavar="FILE", help="Recorded micro-rules; overrides the file's.")]
 
@@ -126,6 +128,17 @@ def speed_command(
 ) -> None:
     """Time LabelAdapter against ChatAdapter, and the compiled student against the unchanged one."""
     typer.echo(speed(run, n))
+
+
+@app.command("nearest")
+def nearest_command(
+    run: RunArgument,
+    k: Annotated[list[int] | None, typer.Option(min=1, help="Nearest examples to show; repeatable.")] = None,
+    n: Annotated[int, typer.Option(min=2, help="Number of test examples to time.")] = 30,
+) -> None:
+    """Show the student the 4 nearest labelled examples below the rules: scores on test, and seconds per call."""
+    _log_progress()
+    typer.echo(nearest(run, k or NEAREST, n))
 
 
 @app.command("ladder")

@@ -1,4 +1,4 @@
-"""The commands that ask a finished run again: ladder, stages, plain, speed; a deterministic student."""
+"""The commands that ask a finished run again: ladder, stages, plain, speed, nearest; a deterministic student."""
 
 import csv
 import json
@@ -91,6 +91,29 @@ def test_speed_compares_adapters_on_the_same_examples(run, lm, monkeypatch):
     ]
     assert rows[0][3] == "1.00"
     assert "9 examples" in text
+
+
+def test_the_nearest_examples_stand_below_the_rules_and_never_the_example_itself(run, lm, monkeypatch):
+    before = len(calls(lm))
+    text = experiment(lm, monkeypatch, "nearest", str(run), "--k", "2", "--n", "3")
+    rows, result = [cells(line) for line in text.splitlines()[2:]], PLDResult.load(run)
+    assert [row[:2] for row in rows] == [["0", "no"], ["0", "yes"], ["2", "no"], ["2", "yes"]]
+    assert rows[0][2].startswith(f"{result.test.baseline.macro_f1:.3f} ")
+    assert rows[1][2].startswith(f"{result.test.compiled.macro_f1:.3f} ")
+    tokens = [int(row[7]) for row in rows]
+    assert tokens[0] < tokens[2] < tokens[3], "both rules and demonstrations take prompt tokens"
+    assert rows[1][5] == ""
+    assert rows[3][5]
+    golds = {one.text: one.label for one in (*TRAIN, *VAL)}
+    shown = [call.messages for call in calls(lm)[before:] if len(call.messages) > 1]
+    assert {len(turns) for turns in shown} == {5}, "two demonstrations, each an example and its label"
+    for turns in shown:
+        asked = turns[-1][1]
+        assert all(golds[turns[place][1]] == turns[place + 1][1] for place in (0, 2))
+        assert asked not in (turns[0][1], turns[2][1])
+    once = len(calls(lm))
+    assert experiment(lm, monkeypatch, "nearest", str(run), "--k", "2", "--n", "3").splitlines()[2:]
+    assert len(calls(lm)) - once == 4 * 3, "asked once, but for the calls that are timed"
 
 
 def test_test_examples_with_several_labels_are_drawn_too():
