@@ -19,11 +19,12 @@ from pld_dspy.search.trials import FinishedTrial, asked_in_full
 
 from ..plain_search import STUDY, plain_study
 from ..run_student import RunStudent, drawn_examples
+from ..stages import WHOLE
 from .table import Header, extend
 
 logger = logging.getLogger(__name__)
 
-GUARDS = ("baseline", "all rules", "reworded")
+GUARDS = ("baseline", *WHOLE)
 """The kinds of trial that every search begins with."""
 
 Named = tuple[str, RuleSet]

@@ -79,17 +79,18 @@ def audit(
     has what the student reads, by example id; the example's inputs count where there is none. ``embedder`` gives the
     vectors of these texts; with "tfidf" they are judged by their words alone.
     """
-    found = {one.example_id: one for one in suspects(micro_rules, task, texts=texts, embedder=embedder)}
+    by_data = suspects(micro_rules, task, texts=texts, embedder=embedder)
+    found = {(one.example_id, one.label): one for one in by_data}  # an example may have several labels
     unreadable = 0
     if teacher is not None:
-        scores = {name: suspect.score for name, suspect in found.items()}
-        by_doubt = sorted(micro_rules, key=lambda rule: -scores.get(rule.example_id, 0.0))
+        scores = {key: suspect.score for key, suspect in found.items()}
+        by_doubt = sorted(micro_rules, key=lambda rule: -scores.get((rule.example_id, rule.label), 0.0))
         judged = contradicted_by_teacher(by_doubt, task, teacher=teacher, texts=texts, on_answer=on_answer)
         unreadable = judged.unreadable
         for suspect in judged.suspects:
-            by_data = found.get(suspect.example_id)
-            reason = f"{by_data.reason}; {suspect.reason}" if by_data else suspect.reason
-            found[suspect.example_id] = replace(suspect, reason=reason)
+            key = suspect.example_id, suspect.label
+            reason = f"{found[key].reason}; {suspect.reason}" if key in found else suspect.reason
+            found[key] = replace(suspect, reason=reason)
     return Audit(sorted(found.values(), key=_most_doubtful_first), unreadable)
 
 

@@ -59,7 +59,7 @@ def evaluate(
         model = (ModelSpec(spec=student) if student else own).at(server.student_api_base, server.student_api_key_env)
         model.check()
         calibrated = finished.calibrated and not baseline and model.spec == own.spec  # offsets are fitted per student
-        program = finished.spec.source.student() if baseline else finished.program(calibrated=calibrated)
+        program = finished.framed() if baseline else finished.program(calibrated=calibrated)
         examples = finished.examples(data)
         columns = finished.columns(slices or (), data, examples)
         is_own = data is None and not baseline and model == own

@@ -13,6 +13,7 @@ from ..errors import DataError
 from ..explain import match_records
 from ..induce.induce_config import InduceConfig
 from ..ledger.jsonl import read_jsonl
+from ..ledger.keys import lm_of
 from ..local.embedding import EmbedderChoice, embedder_of
 from ..local.lm import LocalLM
 from ..resolve.resolve_config import ResolveConfig
@@ -81,7 +82,7 @@ def check_inputs(
     """Return the context of a compile, after every check that needs no call; arguments as those of ``PLD``."""
     if not isinstance(student, dspy.Module):
         raise DataError(f"The student is a {type(student).__name__}. Give a dspy.Module, such as dspy.Predict(...).")
-    lm = next((predictor.lm for predictor in student.predictors() if predictor.lm), dspy.settings.lm)
+    lm = lm_of(student, dspy.settings.lm)
     context_tokens = context_tokens or (lm.context_tokens if isinstance(lm, LocalLM) else None)
     train = list(trainset)
     source, new = None if rules_of is None else _source(rules_of, rules), list[dspy.Example]()

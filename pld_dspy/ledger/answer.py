@@ -101,7 +101,7 @@ def call_once(
         error = f"{REFUSED}{_first_line(failure)}"
     except dspy.AdapterParseError as failure:
         error, raw = f"malformed answer: {_first_line(failure)}", str(failure.lm_response or "")[:300]
-        if CUT not in error and any(cut for *_, cut in completions(records[-1]) if records):
+        if CUT not in error and records and any(cut for *_, cut in completions(records[-1])):
             error = f"malformed answer: it {CUT}. {ROOM}"
     except Exception as failure:  # noqa: BLE001 - a user's program may raise anything: counted, reported, capped
         error = f"{_kind(failure)}{type(failure).__name__}: {_first_line(failure)}"

@@ -42,6 +42,11 @@ def lm_settings(lm: dspy.BaseLM | None) -> dict[str, Any]:
     return {"model": lm.model, "type": lm.model_type, **server, **sampling}
 
 
+def lm_of(program: dspy.Module, lm: dspy.BaseLM | None) -> dspy.BaseLM | None:
+    """Return the first LM that is bound to a predictor of ``program``, whose price its calls have; else ``lm``."""
+    return next((predictor.lm for predictor in program.predictors() if predictor.lm), lm)
+
+
 def unconnected_lm(settings: Mapping[str, Any]) -> dspy.LM:
     """Return an LM with :func:`lm_settings`: it finds stored answers, and cannot be called."""
     given = {name: value for name, value in settings.items() if name not in ("type", "server")}

@@ -21,7 +21,7 @@ from .answer import NOT_ASKED, REFUSED, Answer, call_once
 from .budget import UNCAPPED, Budget, Cost, Role
 from .dspy_names import UsageTracker
 from .jsonl import Journal
-from .keys import adapter_settings, digest, program_state
+from .keys import adapter_settings, digest, lm_of, program_state
 from .patience import Patience
 
 logger = logging.getLogger(__name__)
@@ -191,7 +191,7 @@ class Ledger:
         notify: Callable[[], object],
     ) -> None:
         """Make one call under the caps, again where it is lost, and add its answer; ``name`` is the input's."""
-        model = getattr(lm, "model", "")
+        model = getattr(lm_of(program, lm), "model", "")
         with self._lock:
             if stage != UNCAPPED:
                 reserved = self.reserved.get(stage, 0) if role == "student" else 0

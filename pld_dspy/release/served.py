@@ -40,11 +40,11 @@ def _lm(settings: dict[str, Any]) -> dspy.LM:
     settings = dict(settings)
     model, local = settings.pop("model"), settings.pop("server", None)
     other, address = os.environ.get("STUDENT_MODEL"), os.environ.get("STUDENT_API_BASE")
-    if local and not other:
+    kind = settings.pop("type")
+    if local and not (other or address):
         from pld_dspy import local_lm
 
-        return local_lm(f"local:{model.partition('/')[2]}")
-    kind = settings.pop("type")
+        return local_lm(f"local:{model.partition('/')[2]}", **settings)
     return dspy.LM(other or model, model_type=kind, **settings, **({"api_base": address} if address else {}))
 
 

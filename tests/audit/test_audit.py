@@ -44,6 +44,7 @@ from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.local import classifier
 from pld_dspy.rules import DOUBT_MARK, MicroRule
 from pld_dspy.run.result import PLDResult
+from pld_dspy.task.task import Task
 
 MAILS = mails(150)
 WRONG = (3, 40, 77, 101, 140)
@@ -412,3 +413,14 @@ class TestExperiment:
         assert found.right == found.doubted > found.wrong / 2
         true, flipped, sound = found.macro_f1
         assert true >= sound >= flipped
+
+
+def test_each_label_of_an_example_is_doubted_by_itself():
+    task = Task(predictor="self", label_field="tags", labels=LABELS, inputs=("text",), several=True)
+    records = [
+        MicroRule(example_id="one", inputs={"text": "Mail"}, label=label, rationale=f"{DOUBT_MARK} no", rule="If so.")
+        for label in LABELS[:2]
+    ]
+    assert {(one.example_id, one.label) for one in audit(records, task).suspects} == {
+        ("one", label) for label in LABELS[:2]
+    }

@@ -50,6 +50,17 @@ class TestEvaluate:
 
         assert json.loads(result.stdout)["macro_f1"] == pytest.approx(1 / 3)
 
+    def test_the_baseline_has_the_frame_that_the_compile_chose(self, done: Path, student: dspy.LM) -> None:
+        program = json.loads((done / "run" / "program.json").read_text(encoding="utf-8"))
+        [field] = [one for one in program["signature"]["fields"] if one["prefix"] == "Text:"]
+        field["prefix"] = "The note:"
+        (done / "run" / "program.json").write_text(json.dumps(program), encoding="utf-8")
+
+        run("evaluate", "run", "--baseline", "--json")
+
+        assert all(call.user.startswith("The note:") for call in calls(student))
+        assert calls(student)
+
     def test_a_test_split_that_changed_since_is_not_the_runs_own(self, done: Path) -> None:
         table = done / "test.csv"
         table.write_text("\n".join(table.read_text(encoding="utf-8").splitlines()[:-1]), encoding="utf-8")

@@ -220,6 +220,21 @@ def test_a_budget_survives_a_file_and_refuses_a_negative_cap():
         Budget(teacher_calls=-1)
 
 
+def test_calls_have_the_price_of_the_model_that_a_predictor_is_bound_to():
+    bound = student_lm(model="custom/bound")
+    ledger = Ledger(budget=Budget(prices={"custom/bound": (2.0, 2.0)}, money=1e9))
+    ask(ledger, student_lm(model="custom/other"), ROWS[:2], program=student(bound))
+    assert len(calls(bound)) == 2
+    assert ledger.total("student").money > 0
+
+
+def test_a_malformed_answer_needs_no_history_of_dspy_to_be_counted():
+    lm = fn_lm(lambda system, user: "no idea", cache=False)
+    with dspy.context(disable_history=True):
+        [answer] = ask(Ledger(), lm, ROWS[:1])
+    assert answer.error.startswith("malformed answer: ")
+
+
 def test_a_malformed_answer_is_kept_and_not_asked_again(tmp_path):
     path, lm = tmp_path / "p.jsonl", fn_lm(lambda system, user: "no idea", cache=False)
     old = Ledger(path)

@@ -317,5 +317,5 @@ def test_missing_bindings_name_the_extra_to_install(tmp_path: Path, monkeypatch:
     file = tmp_path / "own.gguf"
     file.write_bytes(b"GGUF")
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
-    with pytest.raises(ModelError, match=re.escape("pip install 'pld-dspy[local]'")):
+    with pytest.raises(ModelError, match=re.escape("pip install '.[local]'")):
         serve(file)

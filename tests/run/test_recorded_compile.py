@@ -24,7 +24,7 @@ from typer.testing import CliRunner, Result
 from pld_dspy.cli.app import app
 from pld_dspy.errors import RunError
 from pld_dspy.release.registry import log_model, mark_signed, record_finished
-from pld_dspy.release.served import CompiledProgram
+from pld_dspy.release.served import CompiledProgram, _lm
 from pld_dspy.release.signature import read_signature
 from pld_dspy.run.folder import RunFolder
 from pld_dspy.run.result import PLDResult
@@ -187,6 +187,21 @@ def test_the_model_answers_several_labels_at_once(tmp_path: Path) -> None:
     model.load_context(context)
     model.lm = fn_lm(lambda system, user: "a, b" if "Name all that fit." in system else "a")
     assert model.predict(context, pd.DataFrame([{"text": "x"}])).to_dict("records") == [{"tags": ["a", "b"]}]
+
+
+def test_a_local_student_is_served_with_its_own_settings_or_reached_at_an_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = {"model": "openai/small", "type": "chat", "server": "llama.cpp", "temperature": 0.7}
+    monkeypatch.setattr("pld_dspy.local_lm", lambda spec, **given: (spec, given))
+    assert _lm(settings) == ("local:small", {"temperature": 0.7})
+    monkeypatch.setenv("STUDENT_API_BASE", "http://127.0.0.1:9/v1")
+    there = _lm(settings)
+    assert (there.model, there.kwargs["temperature"], there.kwargs["api_base"]) == (
+        "openai/small",
+        0.7,
+        "http://127.0.0.1:9/v1",
+    )
 
 
 def test_a_program_that_takes_its_own_code_is_refused_and_the_report_is_kept(
