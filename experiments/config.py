@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any, Literal
 
 import dspy
@@ -16,6 +14,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from optimizers import OPTIMIZERS
+from pld_dspy.cli.data_source import Program
 from pld_dspy.errors import DataError, Stored
 from pld_dspy.ledger.jsonl import read_jsonl
 from pld_dspy.ledger.keys import digest
@@ -106,16 +105,9 @@ class Experiment(Stored):
             raise DataError(f"{path}: {'.'.join(map(str, first['loc'] or ['settings']))}: {first['msg']}.") from error
 
     @property
-    def module(self) -> ModuleType:
-        """The program's module.
-
-        Raises:
-            DataError: there is no such module.
-        """
-        try:
-            return import_module(self.program)
-        except ModuleNotFoundError as error:
-            raise DataError(f"program: {error}. Give a module such as pld_dspy.demo or programs.stereoset.") from error
+    def source(self) -> Program:
+        """The program and its data; what it gives raises DataError where there is no such module."""
+        return Program(module=self.program, data=None if self.data is None else str(self.data))
 
     def teacher_lm(self) -> dspy.LM | None:
         """Return the teacher, without DSPy's cache; ModelError where it cannot be had."""
@@ -123,9 +115,7 @@ class Experiment(Stored):
 
     def micro_rules(self) -> list[MicroRule]:
         """Return the recorded micro-rules, by default those of the program, if it has any."""
-        path = self.rationales
-        if path is None and hasattr(self.module, "rationales_file"):
-            path = self.module.rationales_file()
+        path = self.rationales or self.source.rationales_file()
         return [] if path is None else read_jsonl(path, MicroRule)
 
     def splits(self, micro_rules: Sequence[MicroRule], seed: int, labels: int | None = None) -> Splits:
@@ -134,10 +124,10 @@ class Experiment(Stored):
         With ``labels`` per class, half of these are drawn from training examples and half from validation examples; a
         smaller draw is part of a larger one.
         """
-        splits: Splits = self.module.load(self.data, rationales=micro_rules, seed=seed)
+        _, splits = self.source.load(micro_rules, seed)
         if labels is None:
             return splits
-        task = Task.of(self.module.student(), [*splits.train, *splits.val])
+        task = Task.of(self.source.student(), [*splits.train, *splits.val])
         train, val = (_drawn(part, task.golds(part), labels // 2, seed) for part in (splits.train, splits.val))
         if not self.unseen:
             return Splits(train, val, splits.test)

@@ -11,7 +11,8 @@ from scipy.stats import spearmanr
 
 from pld_dspy.rules import RuleSet
 from pld_dspy.search.effects import Effects, measure_effects, usual_calls
-from pld_dspy.student.redecide import logprobs_of, matching_offsets
+from pld_dspy.student.evaluator import logprobs_of
+from pld_dspy.student.redecide import matching_offsets
 
 from .run_student import RunStudent
 

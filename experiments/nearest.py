@@ -23,7 +23,7 @@ from pld_dspy.student.evaluator import Evaluation, Evaluator
 from pld_dspy.student.redecide import redecide
 from pld_dspy.task.splits import near_identity
 
-from .run_student import STAGE, change_text, drawn_examples, score_text
+from .run_student import STAGE, change_text, drawn_examples, per_call, score_text
 
 logger = logging.getLogger(__name__)
 
@@ -136,12 +136,10 @@ def _decided(
         yield name, [plain, calibrated, ruled]
 
 
-def _speed(student: Evaluator, rules: RuleSet | None, examples: Sequence[dspy.Example]) -> tuple[float, float]:
-    """Return the median seconds and prompt tokens of a call; every call is made anew."""
+def _speed(student: Evaluator, rules: RuleSet | None, examples: Sequence[dspy.Example]) -> dict[str, float]:
+    """Return medians of a call; every call is made anew."""
     given = {field.name: getattr(student, field.name) for field in fields(student)}
-    answers = type(student)(**{**given, "ledger": Ledger()}).answers(rules, examples, stage=STAGE)[1:]
-    seconds, tokens = (np.median([getattr(one, name) for one in answers]) for name in ("seconds", "tokens_in"))
-    return float(seconds), float(tokens)
+    return per_call(type(student)(**{**given, "ledger": Ledger()}).evaluate(rules, examples, stage=STAGE))
 
 
 def _row(
@@ -150,13 +148,12 @@ def _row(
     decided: Sequence[Evaluation],
     first: Evaluation,
     context: CompileContext,
-    speed: tuple[float, float],
+    speed: dict[str, float],
 ) -> str:
     golds, labels = context.task.golds(context.splits.test), context.task.labels
     gain = difference(golds, first.labels, decided[-1].labels, labels, seed=context.seed)
     scores = " | ".join(score_text(one.score) for one in decided)
-    seconds, tokens = speed
     return (
         f"| {count} | {name} | {scores} | {change_text(gain.macro_f1, gain.interval) if count else ''} "
-        f"| {seconds:.2f} | {tokens:.0f} |"
+        f"| {speed['seconds_per_call']:.2f} | {speed['prompt_tokens']:.0f} |"
     )

@@ -17,8 +17,8 @@ from pld_dspy.rules import RuleSet
 from pld_dspy.run.progress import bar
 from pld_dspy.scoring.offsets import Offsets
 from pld_dspy.scoring.score import Score
-from pld_dspy.student.evaluator import Evaluation, Evaluator
-from pld_dspy.student.redecide import logprobs_of, objective_of, redecide
+from pld_dspy.student.evaluator import Evaluation, Evaluator, logprobs_of
+from pld_dspy.student.redecide import objective_of, redecide
 from pld_dspy.task.splits import stratified
 
 STAGE = "asked again"
@@ -101,6 +101,16 @@ def with_offsets(
     fitted = fit_offsets(logprobs, task.golds(val), task.labels, answers=on_val.labels)
     answers = redecide(evaluation.answers, fitted or Offsets.none(task.labels), evaluator)
     return evaluator.scored(examples, answers)
+
+
+def per_call(evaluation: Evaluation) -> dict[str, float]:
+    """Return medians without the first call, in which the server reads the prompt that all calls share."""
+    rest = evaluation.answers[1:] or evaluation.answers
+    return {
+        "seconds_per_call": float(np.median([answer.seconds for answer in rest])),
+        "prompt_tokens": float(np.median([answer.tokens_in for answer in rest])),
+        "answer_tokens": float(np.median([answer.tokens_out for answer in rest])),
+    }
 
 
 def change_text(value: float, interval: tuple[float, float], p_value: float | None = None) -> str:

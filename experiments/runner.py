@@ -27,15 +27,14 @@ from pld_dspy.run.result import versions
 from pld_dspy.scoring.objective import Objective
 from pld_dspy.scoring.score import Score
 from pld_dspy.student.adapter import LabelAdapter, asking_for_logprobs
-from pld_dspy.student.evaluator import Evaluation, Evaluator
-from pld_dspy.student.redecide import logprobs_of
+from pld_dspy.student.evaluator import Evaluation, Evaluator, logprobs_of
 from pld_dspy.task.shared import check_disjoint
 from pld_dspy.task.splits import Splits
 from pld_dspy.task.task import Task
 
 from .config import CELLS, Cell, Experiment
 from .results import MACHINE, VERSION, machine
-from .run_student import with_offsets
+from .run_student import per_call, with_offsets
 from .table import ANSWERS, CALIBRATED, ERROR, newest_run
 
 logger = logging.getLogger(__name__)
@@ -99,7 +98,7 @@ def _recorded(cell: Cell, splits: Splits, micro_rules: Sequence[MicroRule]) -> b
 
 
 def _run_cell(cell: Cell, splits: Splits, micro_rules: Sequence[MicroRule]) -> dict[str, float]:
-    student = cell.experiment.module.student()
+    student = cell.experiment.source.student()
     task = Task.of(student, [*splits.train, *splits.val, *splits.test])
     check_disjoint(task, splits)
     cell.folder.mkdir(parents=True, exist_ok=True)
@@ -154,7 +153,7 @@ def metrics_on_test(cell: Cell, program: dspy.Module, task: Task, splits: Splits
     )
     evaluation = _asked(evaluator, splits.test, "test")
     mlflow.log_table({"gold": task.golds(splits.test), "answer": evaluation.labels}, ANSWERS)
-    metrics = {**_scores(evaluation.score, "test"), **_per_call(evaluation)}
+    metrics = {**_scores(evaluation.score, "test"), **per_call(evaluation)}
     figures = (cell.experiment.objective, evaluation.score.objective, metrics["seconds_per_call"])
     logger.info("%s: test %s %.3f, %.3f s per call", cell, *figures)
     if isinstance(program, Calibrated) or np.isnan(logprobs_of(evaluation.answers, task)).any():
@@ -182,16 +181,6 @@ def _scores(score: Score, name: str) -> dict[str, float]:
         f"{name}_accuracy_high": float(right.high),
         f"{name}_n": score.n,
         f"{name}_failures": score.failures,
-    }
-
-
-def _per_call(evaluation: Evaluation) -> dict[str, float]:
-    """Return medians without the first call, in which the server reads the prompt that all calls share."""
-    rest = evaluation.answers[1:] or evaluation.answers
-    return {
-        "seconds_per_call": float(np.median([answer.seconds for answer in rest])),
-        "prompt_tokens": float(np.median([answer.tokens_in for answer in rest])),
-        "answer_tokens": float(np.median([answer.tokens_out for answer in rest])),
     }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import dspy
-import numpy as np
 
 from pld_dspy.cli.finished_run import FinishedRun
 from pld_dspy.ledger.ledger import Ledger
@@ -13,7 +12,7 @@ from pld_dspy.scoring.difference import difference
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.student.evaluator import Evaluation, Evaluator
 
-from .run_student import change_text, drawn_examples, score_text
+from .run_student import change_text, drawn_examples, per_call, score_text
 
 HEADER = (
     "| program | adapter | seconds per call (median) | ratio | macro-F1 [95% interval] | prompt tokens |\n"
@@ -60,7 +59,7 @@ def speed(run: Path, n: int) -> str:
 
 
 def _row(name: str, adapter: dspy.Adapter, evaluation: Evaluation, first: Evaluation) -> str:
-    tokens = np.median([answer.tokens_in for answer in evaluation.answers])
+    tokens = per_call(evaluation)["prompt_tokens"]
     return (
         f"| {name} | {type(adapter).__name__} | {_seconds(evaluation):.3f} "
         f"| {_seconds(evaluation) / _seconds(first):.2f} | {score_text(evaluation.score)} | {tokens:.0f} |"
@@ -68,4 +67,4 @@ def _row(name: str, adapter: dspy.Adapter, evaluation: Evaluation, first: Evalua
 
 
 def _seconds(evaluation: Evaluation) -> float:
-    return float(np.median([answer.seconds for answer in evaluation.answers[1:]]))
+    return per_call(evaluation)["seconds_per_call"]

@@ -9,7 +9,7 @@ import dspy
 from sklearn.dummy import DummyClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 
 from pld_dspy.ledger.keys import digest
 from pld_dspy.task.task import Task, input_text
@@ -45,7 +45,11 @@ def tfidf_logistic(setting: Setting) -> dspy.Module:
     """
     task = Task.of(setting.student, setting.trainset)
     texts, labels = [task.text(example) for example in setting.trainset], task.golds(setting.trainset)
-    model = linear_model(balanced=setting.objective in ("macro_f1", "balanced_accuracy"), seed=setting.seed)
+    weights = "balanced" if setting.objective in ("macro_f1", "balanced_accuracy") else None
+    model = make_pipeline(
+        TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2)),
+        LogisticRegression(max_iter=1000, class_weight=weights, random_state=setting.seed),
+    )
     return LinearClassifier(model.fit(texts, labels).predict, task.label_field, digest([texts, labels]))
 
 
@@ -55,11 +59,3 @@ def majority(setting: Setting) -> dspy.Module:
     texts, labels = [task.text(example) for example in setting.trainset], task.golds(setting.trainset)
     model = DummyClassifier(strategy="most_frequent").fit(texts, labels)
     return LinearClassifier(model.predict, task.label_field, digest(labels))
-
-
-def linear_model(*, balanced: bool, seed: int = 0) -> Pipeline:
-    """Return TF-IDF (words and word pairs) and logistic regression, to be fitted on texts and labels."""
-    return make_pipeline(
-        TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2)),
-        LogisticRegression(max_iter=1000, class_weight="balanced" if balanced else None, random_state=seed),
-    )

@@ -70,7 +70,7 @@ def metric_of(setting: Setting) -> Score:
 def feedback_metric(setting: Setting) -> Callable[..., dspy.Prediction]:
     """Return GEPA's metric: score and feedback, which is the gold label and, where recorded, why it is right."""
     task, score = Task.of(setting.student, [*setting.trainset, *setting.valset]), metric_of(setting)
-    reasons = _reasons(setting)
+    reasons = {input_text(one.inputs): one.rationale for one in recorded(setting)}
 
     def with_feedback(gold: dspy.Example, pred: dspy.Prediction, *_: Any) -> dspy.Prediction:
         value = score(gold, pred)
@@ -84,8 +84,3 @@ def recorded(setting: Setting) -> list[MicroRule]:
     """Return the recorded micro-rules of the setting."""
     given = setting.rationales or ()
     return read_jsonl(Path(given), MicroRule) if isinstance(given, (str, Path)) else list(given)
-
-
-def _reasons(setting: Setting) -> dict[str, str]:
-    """Return text -> recorded rationale of each training example."""
-    return {input_text(one.inputs): one.rationale for one in recorded(setting)}

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from pld_dspy.induce.cluster import dbscan
 from pld_dspy.induce.induce import induce
 from pld_dspy.induce.induce_config import InduceConfig
 from pld_dspy.ledger.jsonl import read_jsonl
-from pld_dspy.local.embedding import Embedder, EmbedderChoice, embed, embedder_of, tfidf_svd
+from pld_dspy.local.embedding import Embedder, EmbedderChoice, embed, embedder_of
 from pld_dspy.rules import MicroRule
 from pld_dspy.task.task import Task
 
@@ -61,23 +62,23 @@ Method = Callable[[Collection, Embedder], tuple[list[list[int]], str]]
 """A collection and what compares its texts -> groups of its rows, and what there is to say."""
 
 
-def with_check(given: Collection, embedder: Embedder) -> tuple[list[list[int]], str]:
-    """Induce as PLD does by default."""
-    return _induced(given, InduceConfig(), embedder)
-
-
-def without_check(given: Collection, embedder: Embedder) -> tuple[list[list[int]], str]:
-    """Induce with every label's clusters left as HDBSCAN finds them."""
-    return _induced(given, InduceConfig(band=None), embedder)
-
-
 def plain_dbscan(given: Collection, embedder: Embedder) -> tuple[list[list[int]], str]:
     """Cluster all labels together by DBSCAN as in PLD (arXiv 2602.21103), on the embedding that the others use."""
     numbers = dbscan()(embed([rule.rule for rule in given.micro_rules], embedder))
     return [np.flatnonzero(numbers == number).tolist() for number in range(numbers.max() + 1)], ""
 
 
-METHODS: dict[str, Method] = {"checked": with_check, "unchecked": without_check, "DBSCAN": plain_dbscan}
+def _induced(given: Collection, embedder: Embedder, *, config: InduceConfig) -> tuple[list[list[int]], str]:
+    rows = {rule.example_id: row for row, rule in enumerate(given.micro_rules)}
+    found = induce(given.micro_rules, given.task, config=config, embedder=embedder)
+    return [[rows[example_id] for example_id in rule.support] for rule in found.rules], found.diagnosis
+
+
+METHODS: dict[str, Method] = {
+    "checked": partial(_induced, config=InduceConfig()),  # as PLD does by default
+    "unchecked": partial(_induced, config=InduceConfig(band=None)),  # clusters stay as HDBSCAN finds them
+    "DBSCAN": plain_dbscan,
+}
 
 
 def measured(method: str, source: int | Path, seed: int, embedder: EmbedderChoice = "tfidf") -> Health:
@@ -108,12 +109,6 @@ def recorded(path: Path) -> Collection:
     labels = tuple(sorted({rule.label for rule in micro_rules}))
     task = Task(predictor="self", label_field="label", labels=labels, inputs=tuple(micro_rules[0].inputs))
     return Collection(micro_rules, [NONE] * len(micro_rules), task)
-
-
-def _induced(given: Collection, config: InduceConfig, embedder: Embedder = tfidf_svd) -> tuple[list[list[int]], str]:
-    rows = {rule.example_id: row for row, rule in enumerate(given.micro_rules)}
-    found = induce(given.micro_rules, given.task, config=config, embedder=embedder)
-    return [[rows[example_id] for example_id in rule.support] for rule in found.rules], found.diagnosis
 
 
 def _quality(given: Collection, groups: Sequence[list[int]]) -> Health:

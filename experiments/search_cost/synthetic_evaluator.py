@@ -47,15 +47,8 @@ class SyntheticEvaluator:
         self.calls += len(missing)
         return [labels[row] for row in rows]
 
-    def labels_and_logprobs(
-        self, rules: RuleSet | None, examples: Sequence[dspy.Example], *, stage: str
-    ) -> tuple[list[str | None], list[dict[str, float] | None]]:
-        """Return the same labels, and no log-probabilities, as with some servers."""
-        labels = self.labels(rules, examples, stage=stage)
-        return labels, [None for _ in labels]
-
     def answers(self, rules: RuleSet | None, examples: Sequence[dspy.Example], *, stage: str) -> list[Answer]:
-        """Return the same labels as answers of a ledger."""
+        """Return the same labels as answers of a ledger, without log-probabilities, as with some servers."""
         return [Answer(outputs={"label": label}) for label in self.labels(rules, examples, stage=stage)]
 
     def value(self, examples: Sequence[dspy.Example], answers: Sequence[Answer]) -> float:

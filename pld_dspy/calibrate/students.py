@@ -16,8 +16,8 @@ from ..rules import RuleSet
 from ..scoring.difference import difference
 from ..scoring.f1 import Floats
 from ..scoring.offsets import Offsets, replace_answers
-from ..student.evaluator import Evaluation, Evaluator
-from ..student.redecide import decision_of, logprobs_of, redecide
+from ..student.evaluator import Evaluation, Evaluator, logprobs_of
+from ..student.redecide import decision_of, redecide
 from ..task.labels import LABEL_LOGPROBS
 from ..task.task import Task, example_id
 from .calibration import Bin, Calibration, Grade, StudentCalibration, Weighed

@@ -36,9 +36,8 @@ from ..search.search_config import SearchConfig
 from ..student.adapter import asking_for_logprobs
 from ..student.compose import with_rules
 from ..student.decision import set_prefix
-from ..student.evaluator import Evaluation, Evaluator
+from ..student.evaluator import Evaluation, Evaluator, logprobs_of
 from ..student.frames import with_frame
-from ..student.redecide import logprobs_of
 from ..task.checks import check_examples
 from ..task.tables import column_texts, examples, read_rows
 from ..task.task import Task, example_id

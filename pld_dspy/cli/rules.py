@@ -93,10 +93,10 @@ def _why_text(rule: Rule, examples: Sequence[MicroRule]) -> str:
 
 def _why_yaml(rule: Rule, examples: Sequence[MicroRule]) -> str:
     """Return the same as YAML: the rule as in rules.yaml, and the examples that support it."""
-    from ..rules import RuleSet, read_yaml, write_yaml
+    from ..rules import RuleSet, write_yaml
 
     document = {
-        "rules": read_yaml(RuleSet(rules=(rule,)).to_yaml())["rules"],
+        "rules": RuleSet(rules=(rule,)).document()["rules"],
         "examples": [one.model_dump(mode="json") for one in examples],
     }
     return write_yaml(document, width=100).rstrip()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..rules import MicroRule
-from ..task.task import Task, input_text
+from ..task.task import Task
 from ..teacher.brief import Kind, brief
 from .cluster import Floats
 from .groups import Cluster
@@ -30,7 +30,7 @@ def brief_of(
     """Return the brief with a line per cluster; ``reads`` and ``confusions`` are as for ``induce``."""
     kinds: dict[str, list[Kind]] = {label: [] for label in task.labels}
     for cluster in clusters:
-        inputs = tuple(input_text(reads.get(rule.example_id, rule.inputs)) for rule in cluster.members[:INPUTS])
+        inputs = tuple(reads.get(rule.example_id, rule.inputs) for rule in cluster.members[:INPUTS])
         kinds[cluster.labels[0]].append(Kind(cluster.texts[0], len(cluster.members), inputs))
     sizes = Counter(rule.label for cluster in clusters for rule in cluster.members)
     known = {label: sizes[label] for label in task.labels}

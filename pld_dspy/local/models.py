@@ -29,7 +29,6 @@ class LocalModel:
     """A model that can be fetched by name; the name stands for exactly these weights, also in DSPy's cache keys."""
 
     name: str
-    weights: str  # the published model and its quantization
     license: str
     size: int  # bytes of the GGUF file, which is the parts in their order
     sha256: str
@@ -51,7 +50,6 @@ CATALOGUE = {
     for model in (
         LocalModel(
             name=DEFAULT_MODEL,
-            weights="Qwen2.5-Coder-1.5B-Instruct Q4_K_M",
             license="Apache-2.0",
             size=1_117_320_768,
             sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
@@ -60,7 +58,6 @@ CATALOGUE = {
         ),
         LocalModel(
             name="qwen2.5-coder-0.5b",
-            weights="Qwen2.5-Coder-0.5B-Instruct Q4_K_M",
             license="Apache-2.0",
             size=491_400_064,
             sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
@@ -69,7 +66,6 @@ CATALOGUE = {
         ),
         LocalModel(
             name="smollm2-135m",
-            weights="SmolLM2-135M-Instruct Q4_1",
             license="Apache-2.0",
             size=98_362_432,
             sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
@@ -78,7 +74,6 @@ CATALOGUE = {
         ),
         LocalModel(
             name="gemma-3-270m",
-            weights="Gemma 3 270M Q4_K_M",
             license="Gemma",
             size=253_113_024,
             sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",

@@ -13,8 +13,8 @@ from ..errors import BudgetExceeded
 from ..ledger.answer import NOT_ASKED, Answer
 from ..rules import Rule, RuleSet
 from ..scoring.offsets import Offsets
-from ..student.evaluator import Evaluator
-from ..student.redecide import logprobs_of, matching_offsets, redecide
+from ..student.evaluator import Evaluator, logprobs_of
+from ..student.redecide import matching_offsets, redecide
 from ..task.splits import stratified
 from ..task.task import example_id
 from ..teacher.signatures import Change, ReviseRules

@@ -88,12 +88,12 @@ class MLflowRecorder(Recorder):
         self.uri = uri
         self._client: Any = None
         self._run_id: str | None = None
-        self._owned = self._working = False
+        self._owned = self.works = False
 
     @contextmanager
     def run(self, name: str) -> Iterator[None]:
         """Record the block as one compile."""
-        self._working = True
+        self.works = True
         with self._guarded():
             self._open(name)
         status = "FAILED"
@@ -109,7 +109,7 @@ class MLflowRecorder(Recorder):
     @contextmanager
     def reopened(self, fingerprint: str) -> Iterator[None]:
         """Record the block in the run of the compile with this fingerprint, which has ended, if that can be had."""
-        self._working = True
+        self.works = True
         with self._guarded():
             self._client = client_of(self.uri)
             self._run_id = find_run(self._client, fingerprint).info.run_id
@@ -119,12 +119,7 @@ class MLflowRecorder(Recorder):
             self._close()
 
     def _close(self) -> None:
-        self._client, self._run_id, self._owned, self._working = None, None, False, False
-
-    @property
-    def works(self) -> bool:
-        """Whether it is within a run, and nothing has failed in it."""
-        return self._working
+        self._client, self._run_id, self._owned, self.works = None, None, False, False
 
     def params(self, values: Mapping[str, Value]) -> None:
         """Record settings."""
@@ -171,7 +166,7 @@ class MLflowRecorder(Recorder):
             self._send(lambda client, run_id: client.set_tag(run_id, DESCRIPTION, html))
 
     def _send(self, call: Callable[[Any, str | None], object]) -> None:
-        if self._working:
+        if self.works:
             with self._guarded():
                 call(self._client, self._run_id)
 
@@ -214,12 +209,12 @@ class MLflowRecorder(Recorder):
         except Exception as error:  # noqa: BLE001 - stores are plug-ins over SQL drivers and cloud clients, with no
             # common base class, and a compile of hours must outlive every one of them.
             logger.log(
-                logging.WARNING if self._working else logging.DEBUG,
+                logging.WARNING if self.works else logging.DEBUG,
                 "Tracking stopped and the compile goes on without it: %s. "
                 "Check the tracking URI and its server, or set tracking=None.",
                 without_secrets(f"{type(error).__name__}: {error}").rstrip("."),
             )
-            self._working = False
+            self.works = False
 
 
 def recorder_for(tracking: str | Recorder | None) -> Recorder:

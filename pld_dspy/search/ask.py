@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from ..scoring.offsets import match_gold
-from ..student.evaluator import Evaluator
+from ..student.evaluator import Evaluator, logprobs_of
 from .trials import FinishedTrial
 
 
@@ -37,10 +37,11 @@ class Asker:
         """Return the trial with the answers to further validation examples."""
         started = time.perf_counter()
         examples = [self.valset[row] for row in rows]
-        labels, logprobs = self.evaluator.labels_and_logprobs(trial.rules, examples, stage=self.stage)
+        answers, task = self.evaluator.answers(trial.rules, examples, stage=self.stage), self.evaluator.task
         self.waited += time.perf_counter() - started
+        labels = [task.read(answer.outputs) for answer in answers]
         right = np.array([label == self.golds[row] for label, row in zip(labels, rows, strict=True)])
-        table = _table(logprobs, self.evaluator.task.labels)
+        table = logprobs_of(answers, task).round(3)
         further = replace(
             trial,
             rows=np.append(trial.rows, rows),
@@ -77,10 +78,3 @@ def redecided(trial: FinishedTrial, gold: NDArray[np.int64]) -> FinishedTrial:
     gold = gold[trial.rows]
     answers = (trial.logprobs + match_gold(trial.logprobs, gold)).argmax(axis=1)
     return replace(trial, correct=np.where(trial.has_logprobs, answers == gold, trial.correct))
-
-
-def _table(given: Sequence[dict[str, float] | None], labels: Sequence[str]) -> NDArray[np.float64]:
-    """Return m x C label log-probabilities, rounded to three digits; a row of NaN where a label lacks one."""
-    missing = dict.fromkeys(labels, math.nan)
-    rows = [one if one is not None and set(one) == set(labels) else missing for one in given]
-    return np.array([[round(row[label], 3) for label in labels] for row in rows])

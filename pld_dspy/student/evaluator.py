@@ -10,12 +10,14 @@ from textwrap import shorten
 from typing import Any
 
 import dspy
+import numpy as np
 
 from ..errors import DataError, TooManyErrors
 from ..ledger.answer import NO_PREDICTION, Answer
 from ..ledger.ledger import Ledger
 from ..ledger.recorded import CUT
 from ..rules import RuleSet
+from ..scoring.f1 import Floats
 from ..scoring.objective import Objective
 from ..scoring.score import Score, score
 from ..task.labels import COLLECTIONS, LABEL_LOGPROBS
@@ -117,14 +119,7 @@ class Evaluator:
 
     def labels(self, rules: RuleSet | None, examples: Sequence[dspy.Example], *, stage: str) -> list[str | None]:
         """Return the student's labels for ``examples`` under ``rules``; None for a failed or unknown answer."""
-        return self.labels_and_logprobs(rules, examples, stage=stage)[0]
-
-    def labels_and_logprobs(
-        self, rules: RuleSet | None, examples: Sequence[dspy.Example], *, stage: str
-    ) -> tuple[list[str | None], list[dict[str, float] | None]]:
-        """Return the same labels, and for each answer label -> log-probability, where adapter and server give them."""
-        outputs = [answer.outputs or {} for answer in self.answers(rules, examples, stage=stage)]
-        return [self.task.read(one) for one in outputs], [one.get(LABEL_LOGPROBS) for one in outputs]
+        return [self.task.read(answer.outputs) for answer in self.answers(rules, examples, stage=stage)]
 
     def value(self, examples: Sequence[dspy.Example], answers: Sequence[Answer]) -> float:
         """Return the objective of ``answers`` to ``examples``."""
@@ -165,6 +160,13 @@ class Evaluator:
         golds, objective = self.task.golds(examples), self.value(examples, answers)
         scored = score(golds, labels, self.task.labels, objective=objective, seed=self.seed)
         return Evaluation(labels, list(answers), scored)
+
+
+def logprobs_of(answers: Sequence[Answer], task: Task) -> Floats:
+    """Return the label log-probabilities of n answers, n x C; a row of NaN for an answer without them."""
+    rows = [(answer.outputs or {}).get(LABEL_LOGPROBS) or {} for answer in answers]
+    matrix = [[row.get(label, np.nan) for label in task.labels] for row in rows]
+    return np.array(matrix, dtype=np.float64).reshape(len(rows), len(task.labels))
 
 
 def _typed_like(gold: Any, given: Any) -> Any:

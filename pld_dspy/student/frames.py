@@ -21,8 +21,7 @@ Frame = Mapping[str, str]
 def frames_for(student: dspy.Module, task: Task) -> dict[str, Frame]:
     """Return the frames to choose from, by name; the bare text alone where the decision is not one for LabelAdapter.
 
-    "question" asks for the label again behind the example; "named" also says before it that the example is a text, or
-    which fields it has.
+    "question" asks for the label again behind the example; "named" also says before a single input that it is a text.
     """
     signature = dict(student.named_predictors())[task.predictor].signature
     decision = Decision.of(signature)
@@ -30,8 +29,8 @@ def frames_for(student: dspy.Module, task: Task) -> dict[str, Frame]:
         return {"bare": {}}
     question = {decision.field: decision.request}
     inputs = list(signature.input_fields)
-    named = {inputs[0]: "The text:"} if len(inputs) == 1 else {}
-    return {"bare": {}, "question": question, **({"named": {**named, **question}} if named else {})}
+    named = {"named": {inputs[0]: "The text:", **question}} if len(inputs) == 1 else {}
+    return {"bare": {}, "question": question, **named}
 
 
 def with_frame(student: dspy.Module, task: Task, frame: Frame) -> dspy.Module:

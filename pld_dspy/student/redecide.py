@@ -11,12 +11,10 @@ from pydantic_core import to_jsonable_python
 
 from ..ledger.answer import Answer
 from ..rules import RuleSet
-from ..scoring.f1 import Floats
 from ..scoring.offsets import Offsets, match_gold
-from ..task.labels import LABEL_LOGPROBS
 from ..task.task import Task
 from .decision import Decision
-from .evaluator import Evaluator
+from .evaluator import Evaluator, logprobs_of
 
 
 def redecide(answers: Sequence[Answer], offsets: Offsets, evaluator: Evaluator) -> list[Answer]:
@@ -64,13 +62,6 @@ def matching_offsets(answers: Sequence[Answer], examples: Sequence[dspy.Example]
         return Offsets.none(task.labels)
     gold = np.array([task.labels.index(label) for label in task.golds(examples)])
     return Offsets(labels=tuple(task.labels), values=tuple(match_gold(logprobs, gold).tolist()))
-
-
-def logprobs_of(answers: Sequence[Answer], task: Task) -> Floats:
-    """Return the label log-probabilities of n answers, n x C; a row of NaN for an answer without them."""
-    rows = [(answer.outputs or {}).get(LABEL_LOGPROBS) or {} for answer in answers]
-    matrix = [[row.get(label, np.nan) for label in task.labels] for row in rows]
-    return np.array(matrix, dtype=np.float64).reshape(len(rows), len(task.labels))
 
 
 def decision_of(evaluator: Evaluator) -> Decision | None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from ..task.task import CHARACTERS_PER_TOKEN, Task
+from ..task.task import CHARACTERS_PER_TOKEN, Task, short_text
 
 TOKENS = 3000
 """About the most tokens of a brief: with a request behind it, it should fit a context of 8,192."""
 INPUT_CHARACTERS = 160
-"""Of an input that stands for others of its kind."""
+"""Of an input that stands for others of its kind; of several fields, the longest are cut."""
+NOTE_CHARACTERS = 2 * INPUT_CHARACTERS
 
 MOST_CONFUSIONS = 12
 
@@ -27,7 +29,7 @@ class Kind:
 
     note: str  # the most typical micro-rule
     size: int  # number of examples
-    inputs: tuple[str, ...]  # what the student reads of some of them
+    inputs: tuple[Mapping[str, Any], ...]  # what the student reads of some of them, by field
 
 
 def brief(
@@ -67,15 +69,10 @@ def _shown(kinds: Sequence[Kind], room: int) -> list[str]:
     """Return a line per kind, as many as fit ``room`` characters, and how many are left out."""
     lines: list[str] = []
     for kind in kinds:
-        inputs = "".join(f' | "{_cut(text)}"' for text in kind.inputs)
-        line = f"- {kind.size}: {_cut(kind.note, 2 * INPUT_CHARACTERS)}{inputs}"
+        inputs = "".join(f' | "{short_text(one, INPUT_CHARACTERS)}"' for one in kind.inputs)
+        line = f"- {kind.size}: {short_text({'note': kind.note}, NOTE_CHARACTERS)}{inputs}"
         if lines and len(line) > room:
             return [*lines, f"- and {len(kinds) - len(lines)} smaller kinds"]
         lines.append(line)
         room -= len(line)
     return lines
-
-
-def _cut(text: str, most: int = INPUT_CHARACTERS) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -36,7 +36,7 @@ from pld_dspy.scoring.figures import macro_f1
 from pld_dspy.scoring.offsets import Offsets
 from pld_dspy.scoring.score import score
 from pld_dspy.student.adapter import LabelAdapter
-from pld_dspy.student.redecide import logprobs_of
+from pld_dspy.student.evaluator import logprobs_of
 from pld_dspy.task.task import Task
 
 LABELS = ("spam", "ham", "eggs")

@@ -36,7 +36,7 @@ from pld_dspy.scoring.baselines import NOTED
 from pld_dspy.scoring.figures import macro_f1
 from pld_dspy.student.adapter import LabelAdapter
 from pld_dspy.student.compose import with_rules
-from pld_dspy.student.redecide import logprobs_of
+from pld_dspy.student.evaluator import logprobs_of
 
 EXAMPLES = [*VAL, *TRAIN]
 EQUAL = Weights(student=1, classifier=1, nearest=1)

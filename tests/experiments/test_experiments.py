@@ -326,7 +326,7 @@ def test_wrong_setting_is_named(config: Path, setting: str, value: str) -> None:
 def test_an_unknown_program_and_a_file_without_settings_are_refused(config: Path) -> None:
     change(config, program="programs.magic")
     with pytest.raises(DataError, match=r"No module named 'programs\.magic'"):
-        _ = Experiment.load(config).module
+        Experiment.load(config).source.student()
     config.write_text("- one\n- two\n")
     with pytest.raises(DataError, match="holds a list"):
         Experiment.load(config)
@@ -334,4 +334,4 @@ def test_an_unknown_program_and_a_file_without_settings_are_refused(config: Path
 
 @pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "experiments" / "configs").glob("*.yaml")))
 def test_shipped_configurations_load_and_name_a_program(path: Path) -> None:
-    assert callable(Experiment.load(path).module.load)
+    assert Experiment.load(path).source.student()

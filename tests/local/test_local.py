@@ -63,7 +63,6 @@ def tiny_model() -> LocalModel:
     whole = b"".join(PIECES)
     return LocalModel(
         name="tiny",
-        weights="two pieces of nothing",
         license="CC0-1.0",
         size=len(whole),
         sha256=hashlib.sha256(whole).hexdigest(),
