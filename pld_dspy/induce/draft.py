@@ -11,6 +11,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from ..ledger.answer import Answer
+from ..local.embedding import Embedder, embed
+from ..rules import MicroRule
 from ..task.task import Task
 from ..teacher.signatures import WORDING_KINDS, WriteRules, WrittenRule
 from ..teacher.teacher import Teacher
@@ -62,6 +64,37 @@ def draft(
             wordings = {text: kind for kind, text in lines.items() if text}
             drafted.append(DraftedRule(covers, wordings, one_line(usable_line(rule.reason, task.labels))))
     return [rule for rule in drafted if rule.covers and rule.wordings]
+
+
+def behind(drafted: Sequence[DraftedRule], clusters: Sequence[Cluster], embedder: Embedder) -> list[list[MicroRule]]:
+    """Return the micro-rules behind each rule of a draft: those of the clusters that it covers.
+
+    A cluster may mix several reasons. Where several rules about its label cover it, each of its micro-rules is behind
+    the nearest of them, and a rule that is the nearest to none has the one that is nearest to it. Rules about several
+    labels have all.
+    """
+    notes = [note for cluster in clusters for note in cluster.members]
+    vectors = embed([*(" ".join(rule.wordings) for rule in drafted), *(note.rule for note in notes)], embedder)
+    nearness, row_of = (
+        vectors[: len(drafted)] @ vectors[len(drafted) :].T,
+        {id(note): n for n, note in enumerate(notes)},
+    )
+    rivals: dict[int, list[int]] = {}  # cluster -> rules that are about its label alone
+    for place, rule in enumerate(drafted):
+        if len({clusters[number].labels for number in rule.covers}) == 1:
+            for number in rule.covers:
+                rivals.setdefault(number, []).append(place)
+
+    def is_behind(place: int, number: int, note: MicroRule) -> bool:
+        among = rivals.get(number, ())
+        return place not in among or place == max(among, key=lambda one: nearness[one, row_of[id(note)]])
+
+    found = []
+    for place, rule in enumerate(drafted):
+        covered = [(number, note) for number in rule.covers for note in clusters[number].members]
+        own = [note for number, note in covered if is_behind(place, number, note)]
+        found.append(own or [max((note for _, note in covered), key=lambda note: nearness[place, row_of[id(note)]])])
+    return found
 
 
 def _kind(number: int, cluster: Cluster) -> str:

@@ -15,7 +15,7 @@ from ..rules import MicroRule, Rule, label_slug, teacher_origin
 from ..task.task import Task
 from ..teacher.teacher import Teacher
 from .cluster import Floats
-from .draft import draft
+from .draft import behind, draft
 from .extend import apart, joining
 from .formats import about_format
 from .generalize import generalize, note_parts
@@ -103,7 +103,7 @@ def induce(
     if teacher is not None:
         teacher = replace(teacher, task=brief_of(whole, task, teacher.task, reads or {}, confusions or {}))
     near = partial(nearest_notes, micro_rules=usable, vectors=vectors)
-    clusters, written, reasons, single = _written(clusters, task, config, teacher, near, on_answer)
+    clusters, written, reasons, single = _written(clusters, task, config, teacher, embedder, near, on_answer)
     wordings = _worded(clusters, written, whole if earlier else [], task, config, reads or {})
     rules = _rules(clusters, wordings, reasons, task, taken={rule.id for rule in earlier})
     noise = _noise(usable, [*whole, *clusters])
@@ -177,6 +177,7 @@ def _written(
     task: Task,
     config: InduceConfig,
     teacher: Teacher | None,
+    embedder: Embedder,
     near: Callable[[list[Cluster]], list[list[str]]],
     on_answer: Callable[[], object] | None,
 ) -> tuple[list[Cluster], list[dict[str, str]], list[str], list[Cluster]]:
@@ -189,8 +190,9 @@ def _written(
     count, covered = config.teacher_wordings, set[int]()
     rules: list[tuple[Cluster, dict[str, str], str]] = []
     for draw in range(config.drafts):
-        for covers, wordings, reason in draft(clusters, task, count, teacher, draw=draw, on_answer=on_answer):
-            cluster = Cluster([member for number in covers for member in clusters[number].members])
+        drafted = draft(clusters, task, count, teacher, draw=draw, on_answer=on_answer)
+        for (covers, wordings, reason), members in zip(drafted, behind(drafted, clusters, embedder), strict=True):
+            cluster = Cluster(members)
             named = {text: teacher_origin(kind, draw) for text, kind in wordings.items()}
             rules.append((cluster, named, reason or cluster.reason))
             if len(cluster.labels) == 1:

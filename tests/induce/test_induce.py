@@ -25,6 +25,7 @@ from tasks import (
 from pld_dspy.errors import DataError
 from pld_dspy.induce import draft as drafts_module
 from pld_dspy.induce.cluster import FEW, dbscan, hdbscan
+from pld_dspy.induce.draft import DraftedRule, behind
 from pld_dspy.induce.groups import Cluster, ClusterCheck, groups_of_label, merge_groups, one_line
 from pld_dspy.induce.induce import Induction, induce
 from pld_dspy.induce.induce_config import InduceConfig
@@ -257,6 +258,30 @@ class TestDrafts:
         assert boundary.origins == ("teacher cues",)
         assert all(rule.wordings[0] == "Alone." for rule in single)
         assert {rule.support for rule in single} == by_support.keys() - {rule.support for rule in covered}
+
+    def test_of_a_shared_cluster_each_rule_has_the_micro_rules_nearest_to_it(self):
+        words = "wine", "gift", "wine beer", "gift card", "seat"
+        notes = [micro_rule(str(row), word, "work", word) for row, word in enumerate(words)]
+        other = [micro_rule("5", "gift", "home", "gift")]
+        clusters = [Cluster(notes), Cluster(other)]
+        drafted = [
+            DraftedRule([0], {"If the text mentions wine or beer.": "imperative"}, ""),
+            DraftedRule([0], {"If the text mentions a gift or card.": "imperative"}, ""),
+            DraftedRule([0], {"Wine or beer, said twice.": "imperative"}, ""),
+            DraftedRule([0, 1], {"A gift or wine.": "imperative"}, ""),
+        ]
+
+        def seen(texts: list[str]) -> list[list[float]]:
+            words = "wine", "gift", "beer", "card"
+            return [[0.1, *(word in text.casefold() for word in words)] for text in texts]
+
+        first, second, again, boundary = behind(drafted, clusters, seen)
+        assert [[one.example_id for one in rule] for rule in (first, second, boundary)] == [
+            ["0", "2", "4"],
+            ["1", "3"],
+            ["0", "1", "2", "3", "4", "5"],
+        ]
+        assert [one.example_id for one in again] == ["2"], "every rule has an example"
 
     def test_the_first_label_of_a_boundary_is_the_one_that_it_answers(self):
         ends = [1, len(induced().rules)]
