@@ -80,9 +80,10 @@ def nearest(run: Path, counts: Sequence[int], n: int) -> str:
         timed = drawn_examples(opened, n)
         for count in (0, *counts):
             student = _student(context, precedents, count)
+            # Timed first: a server may keep what it has read of a prompt, and these prompts have little in common.
+            speed = {"no": _speed(student, None, timed), "yes": _speed(student, opened.result.rules, timed)}
             for name, decided in _decided(context, student, precedents, opened.result.rules):
-                speed = _speed(student, opened.result.rules if name == "yes" else None, timed)
-                rows.append(_row(count, name, decided, first.setdefault(name, decided[-1]), context, speed))
+                rows.append(_row(count, name, decided, first.setdefault(name, decided[-1]), context, speed[name]))
                 logger.info("%s", rows[-1])
     return "\n".join(rows)
 
