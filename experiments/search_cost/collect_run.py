@@ -25,7 +25,7 @@ from .table import Header, extend
 logger = logging.getLogger(__name__)
 
 GUARDS = ("baseline", *WHOLE)
-"""The kinds of trial that every search begins with."""
+"""The kinds of trial that a search begins with; extracted rules are a list of their own beside a teacher's alone."""
 
 Named = tuple[str, RuleSet]
 """(kind, as in a table's candidates; rules)."""

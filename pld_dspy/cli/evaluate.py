@@ -35,7 +35,9 @@ def evaluate(
     data: LabelledRows = None,
     slices: SliceColumns = None,
     wrong: Annotated[bool, typer.Option("--wrong", help="List the examples that are answered wrong.")] = False,
-    baseline: Annotated[bool, typer.Option("--baseline", help="Score the unchanged student.")] = False,
+    baseline: Annotated[
+        bool, typer.Option("--baseline", help="Score the unchanged student, under the chosen frame.")
+    ] = False,
     require_signature: RequireSignature = False,
     as_json: AsJson = False,
     student: Annotated[

@@ -14,6 +14,7 @@ from ..ledger.answer import Answer
 from ..local.embedding import Embedder, embed
 from ..rules import MicroRule
 from ..task.task import Task
+from ..teacher.brief import NOTE_CHARACTERS
 from ..teacher.signatures import WORDING_KINDS, WriteRules, WrittenRule
 from ..teacher.teacher import Teacher
 from .formats import usable_line
@@ -22,7 +23,6 @@ from .groups import Cluster, one_line
 AT_ONCE = 30
 """Most clusters in one prompt."""
 NOTES = 6
-NOTE_CHARACTERS = 320
 
 
 class DraftedRule(NamedTuple):
@@ -73,6 +73,8 @@ def behind(drafted: Sequence[DraftedRule], clusters: Sequence[Cluster], embedder
     the nearest of them, and a rule that is the nearest to none has the one that is nearest to it. Rules about several
     labels have all.
     """
+    if not drafted:
+        return []
     notes = [note for cluster in clusters for note in cluster.members]
     vectors = embed([*(" ".join(rule.wordings) for rule in drafted), *(note.rule for note in notes)], embedder)
     nearness, row_of = (

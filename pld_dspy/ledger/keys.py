@@ -43,8 +43,9 @@ def lm_settings(lm: dspy.BaseLM | None) -> dict[str, Any]:
 
 
 def lm_of(program: dspy.Module, lm: dspy.BaseLM | None) -> dspy.BaseLM | None:
-    """Return the first LM that is bound to a predictor of ``program``, whose price its calls have; else ``lm``."""
-    return next((predictor.lm for predictor in program.predictors() if predictor.lm), lm)
+    """Return the first LM that is bound to a predictor, if all are bound to one; else ``lm``. Calls have its price."""
+    bound = [predictor.lm for predictor in program.predictors()]
+    return bound[0] if bound and all(bound) else lm
 
 
 def unconnected_lm(settings: Mapping[str, Any]) -> dspy.LM:

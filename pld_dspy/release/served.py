@@ -41,10 +41,12 @@ def _lm(settings: dict[str, Any]) -> dspy.LM:
     model, local = settings.pop("model"), settings.pop("server", None)
     other, address = os.environ.get("STUDENT_MODEL"), os.environ.get("STUDENT_API_BASE")
     kind = settings.pop("type")
-    if local and not (other or address):
-        from pld_dspy import local_lm
+    if local and not other:
+        if not address:
+            from pld_dspy import local_lm
 
-        return local_lm(f"local:{model.partition('/')[2]}", **settings)
+            return local_lm(f"local:{model.partition('/')[2]}", **settings)
+        settings["api_key"] = os.environ.get("OPENAI_API_KEY", "local")  # a server of one's own asks for none
     return dspy.LM(other or model, model_type=kind, **settings, **({"api_base": address} if address else {}))
 
 
@@ -54,7 +56,10 @@ def _adapter(config: dict[str, Any]) -> dspy.Adapter:
         return adapter
     from pld_dspy import LabelAdapter
 
-    return LabelAdapter(constrain=config["constrain"])
+    constrain = config["constrain"]
+    if constrain == "auto" and "server" in config["lm"] and not os.environ.get("STUDENT_MODEL"):
+        constrain = "grammar"  # as for the local model, also where another llama.cpp server serves it
+    return LabelAdapter(constrain=constrain)
 
 
 mlflow.models.set_model(CompiledProgram())

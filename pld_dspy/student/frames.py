@@ -21,7 +21,8 @@ Frame = Mapping[str, str]
 def frames_for(student: dspy.Module, task: Task) -> dict[str, Frame]:
     """Return the frames to choose from, by name; the bare text alone where the decision is not one for LabelAdapter.
 
-    "question" asks for the label again behind the example; "named" also says before a single input that it is a text.
+    "question" asks for the label again behind the example; "named" also puts "The text:" before it, where there is one
+    input.
     """
     signature = dict(student.named_predictors())[task.predictor].signature
     decision = Decision.of(signature)

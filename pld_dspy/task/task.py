@@ -167,13 +167,13 @@ def input_text(inputs: Mapping[str, Any]) -> str:
 
 
 def short_text(inputs: Mapping[str, Any], most: int) -> str:
-    """Return :func:`input_text` with each value on one line, the longest cut so that all have ``most`` characters."""
+    """Return :func:`input_text` on one line, the longest values cut to ``most`` characters in all, names apart."""
     texts = {name: " ".join(_value_text(value).split()) for name, value in inputs.items() if value is not None}
     for left, name in zip(range(len(texts), 0, -1), sorted(texts, key=lambda name: len(texts[name])), strict=True):
         if len(texts[name]) > (room := most // left):
             texts[name] = f"{texts[name][: max(room - 3, 0)]}..."
         most -= len(texts[name])
-    return " ".join(input_text({**dict.fromkeys(inputs), **texts}).split())
+    return " ".join(input_text({**dict.fromkeys(inputs), **texts}).split())  # named, also if one alone is not empty
 
 
 def _value_text(value: Any) -> str:

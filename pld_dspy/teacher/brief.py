@@ -12,7 +12,8 @@ TOKENS = 3000
 """About the most tokens of a brief: with a request behind it, it should fit a context of 8,192."""
 INPUT_CHARACTERS = 160
 """Of an input that stands for others of its kind; of several fields, the longest are cut."""
-NOTE_CHARACTERS = 2 * INPUT_CHARACTERS
+NOTE_CHARACTERS = 320
+"""Of a note about an example."""
 
 MOST_CONFUSIONS = 12
 

@@ -128,6 +128,13 @@ def test_an_update_of_an_update_in_which_all_join_changes_no_list_and_asks_no_st
     assert result.validation == before.validation
 
 
+def test_an_update_in_which_all_join_needs_nothing_of_its_teacher_but_explanations(second, tmp_path):
+    more, teacher = mail(400, "spam", "jackpot"), mail_teacher()
+    result = updated(second.folder, tmp_path, student_lm(), [*NEW, more], teacher=teacher)
+    assert ("m300", "m301", "m302", "m400") in {rule.support for rule in result.rules.rules}
+    assert len(calls(teacher)) == 1
+
+
 def test_pins_and_bans_hold_and_the_edited_list_is_where_the_search_begins(source, tmp_path):
     run = shutil.copytree(source, tmp_path / "run")
     rules, bench = RuleSet.with_bench_from_yaml((run / "rules.yaml").read_text(encoding="utf-8"))

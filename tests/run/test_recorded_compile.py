@@ -24,7 +24,7 @@ from typer.testing import CliRunner, Result
 from pld_dspy.cli.app import app
 from pld_dspy.errors import RunError
 from pld_dspy.release.registry import log_model, mark_signed, record_finished
-from pld_dspy.release.served import CompiledProgram, _lm
+from pld_dspy.release.served import CompiledProgram, _adapter, _lm
 from pld_dspy.release.signature import read_signature
 from pld_dspy.run.folder import RunFolder
 from pld_dspy.run.result import PLDResult
@@ -193,15 +193,18 @@ def test_a_local_student_is_served_with_its_own_settings_or_reached_at_an_addres
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = {"model": "openai/small", "type": "chat", "server": "llama.cpp", "temperature": 0.7}
+    for name in ("STUDENT_MODEL", "STUDENT_API_BASE", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("pld_dspy.local_lm", lambda spec, **given: (spec, given))
     assert _lm(settings) == ("local:small", {"temperature": 0.7})
     monkeypatch.setenv("STUDENT_API_BASE", "http://127.0.0.1:9/v1")
     there = _lm(settings)
-    assert (there.model, there.kwargs["temperature"], there.kwargs["api_base"]) == (
-        "openai/small",
-        0.7,
-        "http://127.0.0.1:9/v1",
-    )
+    assert there.model == "openai/small"
+    given = {"temperature": 0.7, "api_base": "http://127.0.0.1:9/v1", "api_key": "local"}
+    assert {name: there.kwargs[name] for name in given} == given
+    config = {"adapter": "LabelAdapter", "constrain": "auto", "lm": settings}
+    assert _adapter(config).constrain == "grammar"
+    assert _adapter({**config, "constrain": "none"}).constrain == "none"
 
 
 def test_a_program_that_takes_its_own_code_is_refused_and_the_report_is_kept(
