@@ -285,7 +285,7 @@ def test_an_acceptance_is_kept_in_the_trail_and_counts_for_the_very_text(reader:
     assert "1 of 4 rules accepted" in reader.html
     reader.send(rule="r0", text="Another text")
     assert "Accepted by" not in reader.card("r0")
-    assert "cluster that this rule was made from, before people reworded it" in reader.card("r0")
+    assert "Examples behind this rule, before people reworded it" in reader.card("r0")
     reader.send(rule="r0", wording=text)
     assert "before people reworded it" not in reader.card("r0")
     assert "Accepted by Ada" in reader.card("r0")
