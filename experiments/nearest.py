@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import dspy
-import numpy as np
 
 from pld_dspy.calibrate.precedents import Precedents
 from pld_dspy.calibrate.students import fit_students, weigh
@@ -40,19 +40,12 @@ class Shown(Evaluator):
 
     nearest: Nearest
 
-    def answers(
-        self,
-        rules: RuleSet | None,
-        examples: Sequence[dspy.Example],
-        *,
-        stage: str,
-        on_answer: Callable[[], object] | None = None,
-    ) -> list[Answer]:
+    def answers(self, rules: RuleSet | None, examples: Sequence[dspy.Example], **how: Any) -> list[Answer]:
         """Return the student's answers to ``examples`` under ``rules``, each with its nearest examples."""
         found = []
         for example in examples:
             shown = RuleSet(rules=rules.rules if rules else (), demos=self.nearest(example))
-            found += super().answers(shown, [example], stage=stage, on_answer=on_answer)
+            found += super().answers(shown, [example], **how)
         return found
 
 
@@ -90,25 +83,25 @@ def nearest(run: Path, counts: Sequence[int], n: int) -> str:
 
 def _student(context: CompileContext, precedents: Precedents, count: int) -> Evaluator:
     """Return the run's student, which is shown so many examples."""
-    given = {field.name: getattr(context.evaluator, field.name) for field in fields(Evaluator)}
-    return Shown(**given, nearest=_nearest(context, precedents, count)) if count else context.evaluator
+    plain = context.evaluator
+    return Shown(**vars(plain), nearest=_nearest(context, precedents, count)) if count else plain
 
 
 def _nearest(context: CompileContext, precedents: Precedents, count: int) -> Nearest:
     examples = [*context.splits.val, *context.splits.train]  # in the order of the precedents
-    groups = np.array([near_identity(text) for text in precedents.texts])
+    groups, known = [near_identity(text) for text in precedents.texts], precedents.classifier
 
     def found(example: dspy.Example) -> tuple[Demonstration, ...]:
         text = context.reader.text(example)
-        cosines = precedents.classifier.vectors @ precedents.classifier.embed([text])[0]
-        rows = np.argsort(-np.where(groups == near_identity(text), -np.inf, cosines), kind="stable")[:count]
+        ranked = known.nearest(known.embed([text]), len(groups))[0].tolist()
+        rows = [row for row in ranked if groups[row] != near_identity(text)][:count]
         return tuple(
             Demonstration(
                 example_id=precedents.ids[row],
                 inputs=dict(context.reader.inputs(examples[row])),
                 label=precedents.golds[row],
             )
-            for row in reversed(rows.tolist())
+            for row in reversed(rows)
         )
 
     return found
@@ -139,8 +132,7 @@ def _decided(
 
 def _speed(student: Evaluator, rules: RuleSet | None, examples: Sequence[dspy.Example]) -> dict[str, float]:
     """Return medians of a call; every call is made anew."""
-    given = {field.name: getattr(student, field.name) for field in fields(student)}
-    return per_call(type(student)(**{**given, "ledger": Ledger()}).evaluate(rules, examples, stage=STAGE))
+    return per_call(replace(student, ledger=Ledger()).evaluate(rules, examples, stage=STAGE))
 
 
 def _row(

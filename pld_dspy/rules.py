@@ -56,7 +56,7 @@ class MicroRule(BaseModel):
 
 
 class Rule(BaseModel):
-    """One instruction of a rule set: what a cluster of micro-rules says, in one or more wordings."""
+    """One instruction of a rule set: what micro-rules of one kind say, in one or more wordings."""
 
     model_config = ConfigDict(frozen=True)
 

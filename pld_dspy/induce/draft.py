@@ -73,30 +73,30 @@ def behind(drafted: Sequence[DraftedRule], clusters: Sequence[Cluster], embedder
     the nearest of them, and a rule that is the nearest to none has the one that is nearest to it. Rules about several
     labels have all.
     """
-    if not drafted:
-        return []
+    covered = [[(number, note) for number in rule.covers for note in clusters[number].members] for rule in drafted]
+    rivals: dict[int, list[int]] = {}  # cluster -> rules that are about its label alone
+    for place, rule in enumerate(drafted):
+        if len({clusters[number].labels for number in rule.covers}) == 1:
+            for number in rule.covers:
+                rivals.setdefault(number, []).append(place)
+    if all(len(among) == 1 for among in rivals.values()):  # nothing is shared, so there is nothing to compare
+        return [[note for _, note in own] for own in covered]
     notes = [note for cluster in clusters for note in cluster.members]
     vectors = embed([*(" ".join(rule.wordings) for rule in drafted), *(note.rule for note in notes)], embedder)
     nearness, row_of = (
         vectors[: len(drafted)] @ vectors[len(drafted) :].T,
         {id(note): n for n, note in enumerate(notes)},
     )
-    rivals: dict[int, list[int]] = {}  # cluster -> rules that are about its label alone
-    for place, rule in enumerate(drafted):
-        if len({clusters[number].labels for number in rule.covers}) == 1:
-            for number in rule.covers:
-                rivals.setdefault(number, []).append(place)
 
     def is_behind(place: int, number: int, note: MicroRule) -> bool:
         among = rivals.get(number, ())
         return place not in among or place == max(among, key=lambda one: nearness[one, row_of[id(note)]])
 
-    found = []
-    for place, rule in enumerate(drafted):
-        covered = [(number, note) for number in rule.covers for note in clusters[number].members]
-        own = [note for number, note in covered if is_behind(place, number, note)]
-        found.append(own or [max((note for _, note in covered), key=lambda note: nearness[place, row_of[id(note)]])])
-    return found
+    return [
+        [note for number, note in own if is_behind(place, number, note)]
+        or [max((note for _, note in own), key=lambda note: nearness[place, row_of[id(note)]])]
+        for place, own in enumerate(covered)
+    ]
 
 
 def _kind(number: int, cluster: Cluster) -> str:

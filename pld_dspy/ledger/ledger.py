@@ -133,7 +133,15 @@ class Ledger:
             notify()
         stop = threading.Event()
         call = partial(
-            self._call, program=program, lm=lm, adapter=adapter, role=role, stage=stage, stop=stop, notify=notify
+            self._call,
+            program=program,
+            model=getattr(lm_of(program, lm), "model", ""),
+            lm=lm,
+            adapter=adapter,
+            role=role,
+            stage=stage,
+            stop=stop,
+            notify=notify,
         )
         threads = 1 if role == "teacher" and isinstance(lm, LocalLM) else self.threads[role]
         try:
@@ -183,6 +191,7 @@ class Ledger:
         row: Row,
         *,
         program: dspy.Module,
+        model: str,
         lm: dspy.BaseLM | None,
         adapter: dspy.Adapter | None,
         role: Role,
@@ -191,7 +200,6 @@ class Ledger:
         notify: Callable[[], object],
     ) -> None:
         """Make one call under the caps, again where it is lost, and add its answer; ``name`` is the input's."""
-        model = getattr(lm_of(program, lm), "model", "")
         with self._lock:
             if stage != UNCAPPED:
                 reserved = self.reserved.get(stage, 0) if role == "student" else 0
