@@ -19,6 +19,7 @@ from .config import Experiment
 from .effects import effects
 from .estimate import estimate
 from .ladder import ladder
+from .latency import latency
 from .nearest import nearest
 from .plain_search import plain_search
 from .plot import plot
@@ -106,6 +107,19 @@ def results_command(
     """Write the finished cells' table, answers and picture from the MLflow store, as files to keep."""
     silence_libraries()
     typer.echo(write_results(Experiment.load(config, data=data, rationales=rationales), config, out))
+
+
+@app.command("latency")
+def latency_command(
+    config: Config,
+    n: Annotated[int, typer.Option(min=1, help="Number of test examples.")] = 60,
+    *,
+    data: Data = None,
+    rationales: Rationales = None,
+) -> None:
+    """Time the finished cells' programs in turn: seconds per call and tokens of each."""
+    silence_libraries()
+    typer.echo(latency(Experiment.load(config, data=data, rationales=rationales), n))
 
 
 @app.command("plot")

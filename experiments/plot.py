@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -37,6 +38,10 @@ NAMES = {
     "pld_precedents": "PLD, rules and precedents",
     "precedents": "precedents, no rules",
     "pld_all_rules_precedents": "PLD, all rules and precedents",
+    "pld_no_clusters": "PLD, rules, a rule per micro-rule",
+    "pld_one_wording": "PLD, rules, one wording each",
+    "pld_tfidf": "PLD, rules, TF-IDF in place of the encoder",
+    "pld_framed": "PLD, rules, best frame",
     "pld_then_bootstrap": "PLD, then BootstrapFewShotWithRandomSearch",
     "majority": "commonest label",
     "tfidf_logistic": "TF-IDF + logistic regression",
@@ -46,6 +51,13 @@ NAMES = {
 }
 OURS, MODEL, CLASSIFIER = "#b3261e", "#1a4f8b", "#777777"
 """Colours: PLD, other ways to use the language model, classifiers without one."""
+COSTS = {
+    "compile_calls": "student calls\nto compile",
+    "prompt_tokens": "prompt tokens\nper call",
+    "seconds_per_call": "seconds\nper call",
+}
+"""Metric of a cell -> title of its panel."""
+BESIDE: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 9}
 
 
 def plot(experiment: Experiment, path: Path) -> Path:
@@ -96,26 +108,40 @@ def _curves(experiment: Experiment, found: list[tuple[Cell, Run]]) -> Figure:
 
 
 def _rows(experiment: Experiment, found: list[tuple[Cell, Run]]) -> Figure:
+    """Draw the scores, and beside them what each way costs: to compile, and per call."""
     name = f"test_{experiment.objective}"
     found = sorted(found, key=lambda pair: float(pair[1].data.metrics[name]))
-    figure = Figure(figsize=(8, 0.6 + 0.42 * len(found)), layout="constrained")
-    axes = figure.add_subplot()
+    figure = Figure(figsize=(12, 0.8 + 0.42 * len(found)), layout="constrained")
+    scores, *costs = figure.subplots(1, 1 + len(COSTS), sharey=True, width_ratios=[3, *[1] * len(COSTS)])
     for row, (cell, run) in enumerate(found):
-        _draw(axes, row, cell, run, name)
-    axes.set_yticks(range(len(found)), [_label(cell, experiment) for cell, _ in found])
-    axes.set(xlim=(0, 1), ylim=(-0.6, len(found) - 0.4))
-    axes.set_xlabel(f"test {TITLES[experiment.objective]}, n = {found[0][1].data.metrics['test_n']:.0f}, 95% interval")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="x", alpha=0.3)
+        _draw(scores, row, cell, run, name)
+        for axes, metric in zip(costs, COSTS, strict=True):
+            value = run.data.metrics[metric]
+            axes.barh(row, value, height=0.5, color=_colour(cell, run), alpha=0.6)
+            axes.annotate(f"{value:.3g}" if value < 1 else f"{value:,.0f}", (value, row), (4, 0), **BESIDE)
+    scores.set_yticks(range(len(found)), [_label(cell, experiment) for cell, _ in found])
+    scores.set(xlim=(0, 1), ylim=(-0.6, len(found) - 0.4))
+    scores.set_xlabel(
+        f"test {TITLES[experiment.objective]}, n = {found[0][1].data.metrics['test_n']:.0f}, 95% interval"
+    )
+    scores.grid(axis="x", alpha=0.3)
+    for axes, title in zip(costs, COSTS.values(), strict=True):
+        axes.set_xlabel(title)
+        axes.set_xticks([])
+        axes.margins(x=0.35)
+    for axes in (scores, *costs):
+        axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
 def _draw(axes: Axes, row: int, cell: Cell, run: Run, name: str) -> None:
-    metrics = run.data.metrics
-    value, low, high = (metrics[key] for key in (name, f"{name}_low", f"{name}_high"))
-    colour = OURS if cell.optimizer.startswith("pld") else CLASSIFIER if not metrics["prompt_tokens"] else MODEL
-    axes.errorbar(value, row, xerr=[[value - low], [high - value]], fmt="o", color=colour, capsize=3)
-    axes.annotate(f"{value:.2f}", (high, row), (8, 0), textcoords="offset points", va="center", fontsize=9)
+    value, low, high = (run.data.metrics[key] for key in (name, f"{name}_low", f"{name}_high"))
+    axes.errorbar(value, row, xerr=[[value - low], [high - value]], fmt="o", color=_colour(cell, run), capsize=3)
+    axes.annotate(f"{value:.2f}", (high, row), (8, 0), **BESIDE)
+
+
+def _colour(cell: Cell, run: Run) -> str:
+    return OURS if cell.optimizer.startswith("pld") else MODEL if run.data.metrics["prompt_tokens"] else CLASSIFIER
 
 
 def _label(cell: Cell, experiment: Experiment) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,8 @@ from .table import ANSWERS, CALIBRATED, ERROR, newest_run
 logger = logging.getLogger(__name__)
 
 ERROR_CHARACTERS = 300
+PROGRAM = "program.json"
+"""In a cell's folder: the state of its program."""
 
 
 def run_experiment(experiment: Experiment) -> list[Cell]:
@@ -64,17 +68,24 @@ def run_experiment(experiment: Experiment) -> list[Cell]:
     micro_rules = experiment.micro_rules()
     drawn = dict.fromkeys((cell.seed, cell.labels) for cell in waiting)
     splits = {draw: experiment.splits(micro_rules, *draw) for draw in drawn}
-    lm = resolve_lm(experiment.student)
-    threads = 1 if isinstance(lm, LocalLM) else dspy.settings.num_threads  # else calls wait, and their seconds count
-    adapter = LabelAdapter() if experiment.adapter == "label" else dspy.ChatAdapter()
-    dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=False)
     failed = []
-    with dspy.context(lm=lm, adapter=adapter, num_threads=threads):
+    with asking_student(experiment):
         for number, cell in enumerate(waiting, start=1):
             logger.info("%d of %d: %s", number, len(waiting), cell)
             if not _recorded(cell, splits[cell.seed, cell.labels], micro_rules):
                 failed.append(cell)
     return failed
+
+
+@contextmanager
+def asking_student(experiment: Experiment) -> Iterator[None]:
+    """Configure the experiment's student and adapter, without DSPy's cache; a local model is asked call by call."""
+    lm = resolve_lm(experiment.student)
+    threads = 1 if isinstance(lm, LocalLM) else dspy.settings.num_threads  # else calls wait, and their seconds count
+    adapter = LabelAdapter() if experiment.adapter == "label" else dspy.ChatAdapter()
+    dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=False)
+    with dspy.context(lm=lm, adapter=adapter, num_threads=threads):
+        yield
 
 
 def _recorded(cell: Cell, splits: Splits, micro_rules: Sequence[MicroRule]) -> bool:
@@ -121,7 +132,9 @@ def _run_cell(cell: Cell, splits: Splits, micro_rules: Sequence[MicroRule]) -> d
     )
     with dspy.context(callbacks=[*dspy.settings.callbacks, *counters]):
         program = compile_with(cell.optimizer, setting)
+    (cell.folder / PROGRAM).write_text(json.dumps(program.dump_state()), encoding="utf-8")
     compiling = {"compile_calls": counter.calls, "compile_seconds": counter.seconds}
+    compiling["compile_failures"] = counter.failures
     if teacher is not None:
         compiling["teacher_calls"] = counters[1].calls
     logger.info("%s: compiled with %d calls in %.0f s", cell, counter.calls, counter.seconds)
@@ -201,6 +214,7 @@ class CallCounter(BaseCallback):
         self.path, self.model = path, model
         self._lock = threading.Lock()
         self._last = time.perf_counter()
+        self.failures = 0  # of this attempt; of any model, since an optimizer may go on without what it asked for
 
     def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
         """Count one call."""
@@ -210,6 +224,11 @@ class CallCounter(BaseCallback):
             now = time.perf_counter()
             file.write(f"\n{now - self._last:.4f}")  # newline first: a line that a kill cut short damages no other line
             self._last = now
+
+    def on_lm_end(self, call_id: str, outputs: Any, exception: Exception | None = None) -> None:
+        """Count a call that failed."""
+        with self._lock:
+            self.failures += exception is not None
 
     @property
     def calls(self) -> int:

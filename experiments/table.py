@@ -56,6 +56,9 @@ def markdown(experiment: Experiment) -> str:
     if failures := [(cell, run) for cell, run in finished if run.data.metrics["test_failures"]]:
         counts = (f"{cell} {run.data.metrics['test_failures']:.0f}" for cell, run in failures)
         paragraphs.append(f"Test answers without a label, which count as wrong: {'; '.join(counts)}.")
+    if failures := [(cell, run) for cell, run in finished if run.data.metrics.get("compile_failures")]:
+        counts = (f"{cell} {run.data.metrics['compile_failures']:.0f}" for cell, run in failures)
+        paragraphs.append(f"Model calls that failed while compiling, of student or teacher: {'; '.join(counts)}.")
     return "\n\n".join([*paragraphs, *_without_result([cell for cell, run in runs if run is None])])
 
 

@@ -14,14 +14,13 @@ from pld_dspy.local.embedding import sentence_encoder
 from pld_dspy.student.compose import copied
 from pld_dspy.task.task import Task
 
-from .metric import metric_of
+from .metric import metric_of, teacher_settings
 
 if TYPE_CHECKING:
     from . import Setting
 
 LABELLED = 8
 BOOTSTRAPPED = NEAREST = 4
-MOST_DRAWS = 8
 
 
 def labelled_few_shot(setting: Setting, *, size: int = LABELLED) -> dspy.Module:
@@ -30,7 +29,7 @@ def labelled_few_shot(setting: Setting, *, size: int = LABELLED) -> dspy.Module:
     Unlike those of ``dspy.LabeledFewShot``, they belong to the deciding predictor alone and hold the inputs that it
     reads: an example has other fields than the predictor where earlier steps (such as retrieval) change them.
     """
-    draws = min(setting.budget // len(setting.valset), MOST_DRAWS) if setting.valset else 0
+    draws = setting.budget // len(setting.valset) if setting.valset else 0
     if draws < 2:
         return _with_labelled(setting, size, setting.seed)
     programs = [_with_labelled(setting, size, setting.seed + draw) for draw in range(draws)]
@@ -42,7 +41,7 @@ def _with_labelled(setting: Setting, size: int, seed: int) -> dspy.Module:
     task = Task.of(setting.student, setting.trainset)
     program = copied(setting.student)
     predictor = dict(program.named_predictors())[task.predictor]
-    predictor.demos = list(_demos(setting.student, task, _shuffled(setting, seed)[:size]))
+    predictor.demos = list(_demos(setting.student, task, shuffled(setting, seed)[:size]))
     return program
 
 
@@ -55,17 +54,20 @@ def nearest_few_shot(setting: Setting) -> dspy.Module:
 
 
 def bootstrap_random_search(setting: Setting) -> dspy.Module:
-    """Return the best of as many sets of demonstrations as the budget lets it score, at most sixteen and three plain.
+    """Return the best of as many sets of demonstrations as the budget lets it score, one of them empty.
 
-    These are up to four answers that the student got right and up to sixteen labelled examples
+    These are up to four answers that the teacher, or else the student, got right, and up to sixteen labelled examples
     (``dspy.BootstrapFewShotWithRandomSearch``).
     """
-    each = len(setting.valset) + 2 * BOOTSTRAPPED
+    n, answers = len(setting.valset), 0 if setting.teacher else 2 * BOOTSTRAPPED
+    sets = (setting.budget - 2 * n) // (n + answers) - 1  # the first two, and one more, are no part of its number
     optimizer = dspy.BootstrapFewShotWithRandomSearch(
-        metric=metric_of(setting), num_candidate_programs=max(min(setting.budget // each - 3, 16), 1)
+        metric=metric_of(setting), num_candidate_programs=max(sets, 1), teacher_settings=teacher_settings(setting)
     )
     with redirect_stdout(sys.stderr):  # it prints
-        return optimizer.compile(copied(setting.student), trainset=list(setting.trainset), valset=list(setting.valset))
+        return optimizer.compile(
+            copied(setting.student), trainset=shuffled(setting, setting.seed), valset=list(setting.valset)
+        )
 
 
 def bootstrap_few_shot(setting: Setting) -> dspy.Module:
@@ -77,7 +79,7 @@ def bootstrap_few_shot(setting: Setting) -> dspy.Module:
     task = Task.of(setting.student, setting.trainset)
 
     teacher = _with_labelled(setting, LABELLED, setting.seed)
-    unseen = _shuffled(setting, setting.seed)[LABELLED:]
+    unseen = shuffled(setting, setting.seed)[LABELLED:]
     if not unseen:
         return teacher
     optimizer = dspy.BootstrapFewShot(
@@ -116,7 +118,7 @@ def _demos(student: dspy.Module, task: Task, examples: Sequence[dspy.Example]) -
             yield dspy.Example(**received, **{task.label_field: example[task.label_field]})
 
 
-def _shuffled(setting: Setting, seed: int) -> list[dspy.Example]:
+def shuffled(setting: Setting, seed: int) -> list[dspy.Example]:
     """Return the training examples in an order that depends on ``seed``; optimizers use the first ones."""
     examples = list(setting.trainset)
     random.Random(seed).shuffle(examples)

@@ -8,7 +8,8 @@ import dspy
 
 from pld_dspy.student.compose import copied
 
-from .metric import metric_of
+from .demonstrations import shuffled
+from .metric import metric_of, teacher_settings
 
 if TYPE_CHECKING:
     from . import Setting
@@ -29,16 +30,16 @@ class RepairedInferRules(dspy.InferRules):
 
 
 def infer_rules(setting: Setting, *, repaired: bool = True) -> dspy.Module:
-    """Return the student with demonstrations and the best of up to ten lists of ten rules."""
+    """Return the student with demonstrations and the best of as many lists of ten rules as the budget lets it score."""
     student = copied(setting.student)
     for predictor in student.predictors():  # InferRules writes into the signature, which is also the user's
         predictor.signature = predictor.signature.with_instructions(predictor.signature.instructions)
-    left = setting.budget - 2 * BOOTSTRAPPED
+    left = setting.budget - (0 if setting.teacher else 2 * BOOTSTRAPPED)
     kind = RepairedInferRules if repaired else dspy.InferRules
     optimizer = kind(
-        num_candidates=max(min(left // len(setting.valset), 10), 1),
-        teacher_settings={"lm": setting.teacher} if setting.teacher else None,
+        num_candidates=max(left // len(setting.valset), 1),
+        teacher_settings=teacher_settings(setting),
         metric=metric_of(setting),
         max_bootstrapped_demos=BOOTSTRAPPED,
     )
-    return optimizer.compile(student, trainset=list(setting.trainset), valset=list(setting.valset))
+    return optimizer.compile(student, trainset=shuffled(setting, setting.seed), valset=list(setting.valset))

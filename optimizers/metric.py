@@ -68,9 +68,9 @@ def metric_of(setting: Setting) -> Score:
 
 
 def feedback_metric(setting: Setting) -> Callable[..., dspy.Prediction]:
-    """Return GEPA's metric: score and feedback, which is the gold label and, where recorded, why it is right."""
+    """Return a metric with feedback: the gold label and, where recorded, why it is right, and the micro-rule."""
     task, score = Task.of(setting.student, [*setting.trainset, *setting.valset]), metric_of(setting)
-    reasons = {input_text(one.inputs): one.rationale for one in recorded(setting)}
+    reasons = {input_text(one.inputs): f"{one.rationale} {one.rule}" for one in recorded(setting)}
 
     def with_feedback(gold: dspy.Example, pred: dspy.Prediction, *_: Any) -> dspy.Prediction:
         value = score(gold, pred)
@@ -78,6 +78,11 @@ def feedback_metric(setting: Setting) -> Callable[..., dspy.Prediction]:
         return dspy.Prediction(score=value, feedback=f"{said} {reasons.get(task.text(gold), '')}".strip())
 
     return with_feedback
+
+
+def teacher_settings(setting: Setting) -> dict[str, Any] | None:
+    """Return what DSPy's optimizers take for the teacher to answer in place of the student; None without a teacher."""
+    return {"lm": setting.teacher} if setting.teacher else None
 
 
 def recorded(setting: Setting) -> list[MicroRule]:

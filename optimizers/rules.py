@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dspy
+import numpy as np
 
 from pld_dspy.calibrate.calibrated import Calibrated
 from pld_dspy.calibrate.precedents import Precedents
 from pld_dspy.calibrate.students import NO_LOGPROBS, fit_students
 from pld_dspy.errors import DataError
+from pld_dspy.induce.cluster import Floats, Ints
+from pld_dspy.induce.induce_config import InduceConfig
 from pld_dspy.ledger.budget import Budget
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.local.embedding import sentence_encoder
@@ -25,12 +28,24 @@ from .demonstrations import bootstrap_random_search
 if TYPE_CHECKING:
     from . import Setting
 
+ONE_WORDING = InduceConfig(wordings=1, cues=False)
 
-def pld(setting: Setting, *, search: bool = True, calibrate: bool = False, precedents: int = 0) -> dspy.Module:
+
+def each_alone(vectors: Floats) -> Ints:
+    """Return a cluster for each of n vectors."""
+    return np.arange(len(vectors))
+
+
+NO_CLUSTERS = InduceConfig(clusterer=each_alone, band=None, merge=1.0)
+
+
+def pld(
+    setting: Setting, *, search: bool = True, calibrate: bool = False, precedents: int = 0, **ablated: Any
+) -> dspy.Module:
     """Distil rationales into rules, and search them within the budget, what calibration costs included.
 
     Rationales are the recorded ones, or the setting's teacher's. Without ``search``, all rules in their first and in
-    their second wordings compete with the unchanged student alone.
+    their second wordings compete with the unchanged student alone. ``ablated`` are further arguments of PLD.
     """
     calibration = 2 * len(setting.trainset) if calibrate else 0
     within = SearchConfig.within(
@@ -48,6 +63,7 @@ def pld(setting: Setting, *, search: bool = True, calibrate: bool = False, prece
         run_dir=setting.folder,
         tracking=None,
         seed=setting.seed,
+        **ablated,
     )
     return optimizer.compile(
         setting.student, trainset=setting.trainset, valset=setting.valset, rationales=setting.rationales

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import islice
+from textwrap import shorten
 from typing import NamedTuple
 
 from ..ledger.answer import Answer
@@ -100,7 +101,7 @@ def behind(drafted: Sequence[DraftedRule], clusters: Sequence[Cluster], embedder
 
 
 def _kind(number: int, cluster: Cluster) -> str:
-    notes = "; ".join(note[:NOTE_CHARACTERS] for note in cluster.notes[:NOTES])
+    notes = "; ".join(shorten(note, NOTE_CHARACTERS, placeholder=" ...") for note in cluster.notes[:NOTES])
     return f"{number}. {cluster.labels[0]}, {len(cluster.members)} examples: {notes}"
 
 

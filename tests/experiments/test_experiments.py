@@ -226,6 +226,25 @@ def test_learning_curves_draw_few_labels_of_each_class_and_more_of_the_same(conf
     assert all(text in said for text in ("labelled examples per class", "TF-IDF + logistic regression", ">all<"))
 
 
+def test_programs_of_finished_cells_are_timed_in_turn(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lm = fn_lm(lambda *seen: leaning(*seen)[0].token, cache=False, logprobs=leaning)
+    monkeypatch.setattr(runner, "resolve_lm", lambda spec: lm)
+    asked = ["zero_shot", "labelled_few_shot", "pld_precedents"]
+    change(config, optimizers=f"[{', '.join(asked)}, majority]", seeds="[0]", budget="400")
+    assert command("run", config).exit_code == 0
+    calls(lm).clear()
+    timed = command("latency", config, "--n", "13")
+    assert timed.exit_code == 0, timed.output
+    assert [row[0] for row in rows(timed)] == asked, "no row for what calls no model"
+    shown = [len(call.messages) > 2 for call in calls(lm)]
+    assert shown == [*repeat(False, 12), *repeat(True, 12), *repeat(False, 12), False, True, False]
+    damaged = next(config.parent.glob("work/tiny/labelled_few_shot-0-*/program.json"))
+    damaged.write_text("{}")
+    assert f"Cannot load the program of labelled_few_shot (seed 0), {damaged}" in str(
+        command("latency", config).exception
+    )
+
+
 def test_a_failing_cell_is_reported_and_tried_again_and_the_others_go_on(
     config: Path, lm: dspy.LM, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,6 +3,7 @@
 import pickle
 import random
 from itertools import cycle
+from types import SimpleNamespace
 from typing import Any
 
 import dspy
@@ -26,6 +27,7 @@ from tasks import (
 
 from optimizers import Setting, compile_with
 from optimizers.metric import F1Score, feedback_metric, metric_of
+from optimizers.prompts import MoreRight
 from pld_dspy.student.adapter import LabelAdapter
 
 TRAIN, VAL, TEST = mails(24), mails(12, start=100), mails(30, start=200)
@@ -52,6 +54,28 @@ def test_a_good_proposal_is_found_within_the_budget(name: str, tmp_path) -> None
     assert asked <= 1.2 * 240
     assert program.signature is Mail
     assert Mail.instructions.strip() == INSTRUCTIONS.strip()
+
+
+@pytest.mark.parametrize("name", ["bootstrap_random_search", "infer_rules", "simba"])
+def test_a_teacher_answers_for_the_demonstrations(name: str) -> None:
+    """The student knows no mail, so that what is demonstrated are the teacher's right answers."""
+    teacher = student_lm(lambda user: next(label for label, words in WORDS.items() if any(w in user for w in words)))
+    with dspy.context(lm=fn_lm(lambda *_: "none", cache=False), adapter=LabelAdapter()):
+        compile_with(name, setting(teacher=teacher))
+    assert any(call.answer in LABELS for call in calls(teacher))
+
+
+def test_gepa_takes_a_proposal_with_more_right_answers() -> None:
+    golds, score = ("home", "home", "spam"), metric_of(setting())
+    before, after = (
+        [score(dspy.Example(label=gold), dspy.Prediction(label=one)) for gold, one in zip(golds, said, strict=True)]
+        for said in (("work", "work", "spam"), ("home", "home", "home"))
+    )
+    assert sum(after) < sum(before), "macro-F1 of three examples says otherwise"
+    proposal = SimpleNamespace(subsample_scores_before=before, subsample_scores_after=after)
+    assert MoreRight().should_accept(proposal, None)
+    proposal.subsample_scores_before = after
+    assert not MoreRight().should_accept(proposal, None)
 
 
 def test_infer_rules_returns_the_last_candidate_as_shipped_and_the_best_when_repaired() -> None:
@@ -113,8 +137,9 @@ def test_other_objectives_count_right_answers() -> None:
 
 
 def test_feedback_names_the_gold_label_and_the_recorded_reason() -> None:
-    metric = feedback_metric(setting(rationales=micro_rules(TRAIN)))
+    reason, *_ = recorded = micro_rules(TRAIN)
+    metric = feedback_metric(setting(rationales=recorded))
     wrong = next(label for label in LABELS if label != TRAIN[0].label)
     found = metric(TRAIN[0], dspy.Prediction(label=wrong), None, None, None)
-    assert (found.score, found.feedback) == (0.0, f"Wrong: the answer is {TRAIN[0].label!r}. It says so.")
+    assert (found.score, found.feedback) == (0.0, f"Wrong: the answer is {TRAIN[0].label!r}. It says so. {reason.rule}")
     assert metric(VAL[0], dspy.Prediction(label=VAL[0].label)).feedback == "Right."
