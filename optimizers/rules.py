@@ -70,6 +70,17 @@ def pld(
     )
 
 
+def pld_from_teacher(setting: Setting) -> dspy.Module:
+    """Distil what the setting's teacher says of every training example, whatever is recorded, without a search.
+
+    Raises:
+        DataError: there is no teacher.
+    """
+    if setting.teacher is None:
+        raise DataError("pld_from_teacher has no teacher. Give the experiment one, as teacher and teacher_api_base.")
+    return pld(replace(setting, rationales=None), search=False)
+
+
 def precedents_alone(setting: Setting, *, count: int) -> dspy.Module:
     """Weigh the unchanged student against the labelled examples, as PLD with precedents does below its rules.
 

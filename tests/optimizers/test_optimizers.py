@@ -7,7 +7,18 @@ from typing import Any
 import dspy
 import pytest
 from engine import calls
-from tasks import INSTRUCTIONS, LABELS, Mail, leaning_lm, mail_task, mails, micro_rules, student, student_lm
+from tasks import (
+    INSTRUCTIONS,
+    LABELS,
+    Mail,
+    leaning_lm,
+    mail_task,
+    mail_teacher,
+    mails,
+    micro_rules,
+    student,
+    student_lm,
+)
 
 from optimizers import OPTIMIZERS, Setting, compile_with
 from pld_dspy.errors import DataError
@@ -48,7 +59,12 @@ def accuracy(program: dspy.Module) -> float:
     return evaluator.evaluate(None, TEST, stage="test").score.accuracy
 
 
-ELSEWHERE = {"copro", "mipro", "mipro_instructions", "gepa", "infer_rules", "pld", "pld_calibrated", "precedents"}
+ELSEWHERE = {"copro", "mipro", "mipro_instructions", "gepa", "infer_rules"} | {
+    "pld",
+    "pld_calibrated",
+    "precedents",
+    "pld_from_teacher",
+}
 """Tested below and in test_rivals.py, or like another."""
 
 
@@ -72,6 +88,17 @@ def test_pld_beats_zero_shot_where_rules_help_and_keeps_to_the_budget(tmp_path: 
         compiled = compile_with("pld", setting(student(), **given))
         assert len(calls(lm)) <= 400
         assert accuracy(compiled) > 0.9 > 0.5 > accuracy(compile_with("zero_shot", setting(student())))
+
+
+def test_a_teacher_explains_every_example_where_no_record_is_to_count(tmp_path: Path) -> None:
+    records, teacher = micro_rules(TRAIN[:18]), mail_teacher()
+    given = {"rationales": records, "teacher": teacher, "folder": tmp_path / "run"}
+    with dspy.context(lm=student_lm(), adapter=LabelAdapter()):
+        compile_with("pld_from_teacher", setting(student(), TRAIN[:18], VAL[:9], 90, **given))
+        asked = {example.text for example in TRAIN[:18] if any(example.text in one.user for one in calls(teacher))}
+        with pytest.raises(DataError, match="has no teacher"):
+            compile_with("pld_from_teacher", setting(student()))
+    assert len(asked) == 18
 
 
 def test_precedents_alone_weigh_the_unchanged_student_as_pld_reports_it(tmp_path: Path) -> None:
