@@ -43,7 +43,6 @@ NAMES = {
     "pld_tfidf": "PLD, rules, TF-IDF in place of the encoder",
     "pld_framed": "PLD, rules, best frame",
     "pld_from_teacher": "PLD, all rules, teacher explains",
-    "pld_then_labelled": "PLD, all rules, 16 labelled examples",
     "pld_then_bootstrap": "PLD, then BootstrapFewShotWithRandomSearch",
     "majority": "commonest label",
     "tfidf_logistic": "TF-IDF + logistic regression",

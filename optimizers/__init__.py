@@ -79,7 +79,6 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "pld_tfidf": partial(rules.pld, embedder="tfidf"),
     "pld_framed": partial(rules.pld, frames=True),
     "pld_from_teacher": rules.pld_from_teacher,
-    "pld_then_labelled": rules.pld_then_labelled,
     "pld_then_bootstrap": rules.pld_then_bootstrap,
     "majority": linear.majority,
     "tfidf_logistic": linear.tfidf_logistic,

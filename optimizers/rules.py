@@ -23,7 +23,7 @@ from pld_dspy.student.adapter import asking_for_logprobs
 from pld_dspy.student.evaluator import Evaluator
 from pld_dspy.task.task import Task
 
-from .demonstrations import bootstrap_random_search, labelled_few_shot
+from .demonstrations import bootstrap_random_search
 
 if TYPE_CHECKING:
     from . import Setting
@@ -105,12 +105,6 @@ def precedents_alone(setting: Setting, *, count: int) -> dspy.Module:
     return Calibrated(
         setting.student, weighed.student.offsets, precedents=side.with_weights(weighed.weights), target=task.predictor
     )
-
-
-def pld_then_labelled(setting: Setting) -> dspy.Module:
-    """Spend half of the budget on the best whole list of rules, and half on a draw of 16 labelled examples below it."""
-    half = replace(setting, budget=setting.budget // 2)
-    return labelled_few_shot(replace(half, student=pld(half, search=False)), size=16)
 
 
 def pld_then_bootstrap(setting: Setting) -> dspy.Module:

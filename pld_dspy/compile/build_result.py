@@ -19,7 +19,7 @@ from ..search.search_config import LEAST
 from ..search.search_result import Insight
 from ..student.evaluator import Evaluation
 from ..task.task import example_id
-from .context import FEW_EXAMPLES, CompileContext, Pair
+from .context import CompileContext, Pair
 from .updating import listed, update_notes
 
 INDUCED = ("about_format", "suspects_dropped", "suspects_down_weighted", "in_parts", "labels_without_rule")
@@ -163,13 +163,13 @@ def failure_notes(context: CompileContext) -> Iterator[str]:
 
 def _search_notes(context: CompileContext) -> Iterator[str]:
     n, (low, high) = len(context.splits.val), context.validation[1].score.interval
-    if n < FEW_EXAMPLES:
+    if n < LEAST:
         yield (
             f"Only {n} examples chose the rules: the compiled student's macro-F1 on them has the 95% interval "
             f"[{low:.2f}, {high:.2f}], and is too hopeful besides. Smaller differences between rule sets are chance."
         )
-    if n < LEAST and not (context.search.screen_calls or context.search.trials):
-        yield "So few cannot choose among rules: only whole lists were compared. To search all the same, set trials."
+        if not (context.search.screen_calls or context.search.trials):
+            yield "So few cannot choose rules: only whole lists were compared. To search all the same, set trials."
     if context.found.objective <= context.unchanged:
         none, kept = "No rule set beat", "the pinned rules came back all the same"
         if context.found.best is None:

@@ -35,7 +35,6 @@ from .fingerprint import fingerprint
 from .policy import Policy
 
 OWN = ("target", "embedder", "frames", "calibrate", "precedents", "error_rate", "max_errors", "context_tokens", "seed")
-FEW_EXAMPLES = 100  # of validation: differences of 0.05 to 0.13 seen on 60 to 120 examples were gone on test
 CONFIGS = ("search", "induce", "resolve")
 
 Pair: TypeAlias = tuple[Evaluation, Evaluation]

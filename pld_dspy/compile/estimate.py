@@ -16,11 +16,11 @@ from ..ledger.budget import UNCAPPED, Budget, Role
 from ..ledger.ledger import Ledger
 from ..resolve.diagnosis import MOST_CHARACTERS
 from ..search.demonstrations import MOST_TOKENS
-from ..search.search_config import WHOLE_LISTS, WITH_TEACHER, SearchConfig
+from ..search.search_config import LEAST, WHOLE_LISTS, WITH_TEACHER, SearchConfig
 from ..task.task import CHARACTERS_PER_TOKEN, Task
 from ..teacher.brief import TOKENS as BRIEF_TOKENS
 from .auto import expected_rules
-from .context import FEW_EXAMPLES, CompileContext
+from .context import CompileContext
 
 RULE_TOKENS = 40
 TEACHER_PROMPT_TOKENS = 500
@@ -154,7 +154,7 @@ def _warnings(n: int, rules: int, search: SearchConfig, budget: Budget) -> list[
             f"Too few calls to tell rules apart: {max(screened, 0):,} that screen about {rules} rules. Allow at least "
             f"{LEAST_PER_RULE * rules:,} (screen_calls), or give auto='light'."
         )
-    if n < FEW_EXAMPLES:
+    if n < LEAST:
         found.append(
             f"Only {n} validation examples: rule sets that differ by less than about {2 * math.sqrt(DISAGREE / n):.2f} "
             "cannot be told apart, whatever the calls. Give more of them."

@@ -66,7 +66,7 @@ def test_a_handful_of_validation_examples_compares_whole_lists_alone_unless_a_se
     optimizer = pld(tmp_path, search=None, auto=auto)
     compiled(optimizer, student(student_lm()), valset=VAL[: LEAST - 1])
     assert optimizer.result.counts["trials"] == 2  # the unchanged student and all rules: there are no other wordings
-    said = "So few cannot choose among rules: only whole lists were compared."
+    said = "So few cannot choose rules: only whole lists were compared."
     assert any(note.startswith(said) for note in optimizer.result.notes)
 
     few, enough = SearchConfig().on(LEAST - 1), SearchConfig().on(LEAST)

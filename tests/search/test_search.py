@@ -353,7 +353,7 @@ def test_bad_settings_are_named(settings, said):
         SearchConfig(**settings)
 
 
-@pytest.mark.parametrize(("calls_", "n"), [(1000, 60), (500, 100), (5000, 40)])
+@pytest.mark.parametrize(("calls_", "n"), [(2000, 120), (1000, 100), (5000, 140)])
 def test_within_a_number_of_calls(calls_, n):
     config = SearchConfig.within(calls_, n)
     expected = 5 * n + config.screen_calls + 0.6 * n * config.trials
