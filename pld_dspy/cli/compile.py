@@ -107,5 +107,5 @@ def demo(*, student: Student = "local", embedder: Embedding = "auto", run: RunOp
 
     source = Program(module="pld_dspy.demo")
     spec = RunSpec(source=source, student=ModelSpec(spec=student), seed=run.seed)
-    search = SearchConfig(screen_calls=144, trials=4)  # some minutes on two CPU cores
+    search = SearchConfig(screen_calls=144, trials=4)  # to show one: the default for so few claims is none
     run_compile(spec, PLD(search=search, embedder=embedder, **run.of_pld(source.name)), teacher=None, run=run)
