@@ -117,32 +117,23 @@ class Ledger:
             TooManyErrors: more than ``max_errors`` calls failed.
             ModelError: the model rejects the credentials or the configuration.
         """
-        lm, adapter = lm or dspy.settings.lm, adapter or dspy.settings.adapter
-        names = [_name(row) for row in inputs]
+        lm, adapter, names = lm or dspy.settings.lm, adapter or dspy.settings.adapter, [_name(row) for row in inputs]
         keys = _keys(program, names, lm, adapter)
         self._read_new()
         if plainer is not None:
             keys = self._but_refused(keys, role, partial(_keys, plainer, names, lm, adapter))
-        asked = zip(keys, names, inputs, strict=True)
-        missing = {key: (name, row) for key, name, row in asked if key not in self._answers}
-        with self._lock:
-            self.spent[role, stage].reused += len(keys) - len(missing)
-            self.carried.update((key, True) for key in keys if key in self.carried)
         notify = on_answer or (lambda: None)
-        for _ in range(len(keys) - len(missing)):
-            notify()
-        stop = threading.Event()
-        call = partial(
-            self._call,
-            program=program,
-            model=getattr(lm_of(program, lm), "model", ""),
-            lm=lm,
-            adapter=adapter,
-            role=role,
-            stage=stage,
-            stop=stop,
-            notify=notify,
-        )
+        missing = self._missing(keys, names, inputs, role, stage, notify)
+        model, stop = getattr(lm_of(program, lm), "model", ""), threading.Event()
+        how: dict[str, Any] = {
+            "lm": lm,
+            "adapter": adapter,
+            "role": role,
+            "stage": stage,
+            "stop": stop,
+            "notify": notify,
+        }
+        call = partial(self._call, program=program, model=model, **how)
         threads = 1 if role == "teacher" and isinstance(lm, LocalLM) else self.threads[role]
         try:
             _call_all(call, missing, threads, stop)
@@ -152,6 +143,25 @@ class Ledger:
             self.stopped[stage] = str(error)
             logger.warning("%s stopped early: %s", stage, error)
         return [self._answers.get(key, NOT_ASKED) for key in keys]
+
+    def _missing(
+        self,
+        keys: Sequence[str],
+        names: Sequence[str],
+        inputs: Sequence[Row],
+        role: Role,
+        stage: str,
+        notify: Callable[[], object],
+    ) -> dict[str, tuple[str, Row]]:
+        """Return name and input by key where there is no answer yet; the others are counted as reused."""
+        asked = zip(keys, names, inputs, strict=True)
+        missing = {key: (name, row) for key, name, row in asked if key not in self._answers}
+        with self._lock:
+            self.spent[role, stage].reused += len(keys) - len(missing)
+            self.carried.update((key, True) for key in keys if key in self.carried)
+        for _ in range(len(keys) - len(missing)):
+            notify()
+        return missing
 
     def unanswered(
         self, program: dspy.Module, inputs: Sequence[Row], lm: dspy.BaseLM | None, adapter: dspy.Adapter | None

@@ -13,7 +13,7 @@ import dspy
 import pandas as pd
 import pytest
 from dspy import lm15
-from engine import calls, fn_lm
+from engine import calls, fn_lm, timeout_error
 from tasks import proposing_lm, student_lm
 from typer.testing import CliRunner, Result
 
@@ -224,6 +224,14 @@ def test_learning_curves_draw_few_labels_of_each_class_and_more_of_the_same(conf
     assert drawn.exit_code == 0, drawn.output
     said = Path("curves.svg").read_text()
     assert all(text in said for text in ("labelled examples per class", "TF-IDF + logistic regression", ">all<"))
+
+
+def test_calls_that_fail_while_compiling_are_counted(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lm = fn_lm(lambda *_: "food", cache=False, failures=[timeout_error(demo.load().val[0].text, times=1)])
+    monkeypatch.setattr(runner, "resolve_lm", lambda spec: lm)
+    change(config, optimizers="[labelled_few_shot, majority]", seeds="[0]", budget="150")
+    said = command("run", config).stdout
+    assert "Model calls that failed while compiling, of student or teacher: labelled_few_shot (seed 0) 1." in said
 
 
 def test_programs_of_finished_cells_are_timed_in_turn(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:

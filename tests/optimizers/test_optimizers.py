@@ -59,11 +59,9 @@ def accuracy(program: dspy.Module) -> float:
     return evaluator.evaluate(None, TEST, stage="test").score.accuracy
 
 
-ELSEWHERE = {"copro", "mipro", "mipro_instructions", "gepa", "infer_rules"} | {
-    "pld",
-    "pld_calibrated",
-    "precedents",
-    "pld_from_teacher",
+ELSEWHERE = {
+    *("copro", "mipro", "mipro_instructions", "gepa", "infer_rules"),
+    *("pld", "pld_calibrated", "pld_from_teacher", "precedents"),
 }
 """Tested below and in test_rivals.py, or like another."""
 
