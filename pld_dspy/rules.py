@@ -85,6 +85,11 @@ class Rule(BaseModel):
         return self
 
     @property
+    def is_teachers(self) -> bool:
+        """Whether a teacher wrote one of its wordings."""
+        return any(origin.partition(" ")[0] == TEACHER for origin in self.origins)
+
+    @property
     def text(self) -> str:
         """The wording in use."""
         return self.wordings[self.chosen]

@@ -316,9 +316,9 @@ def _wordings(given: Mapping[str, str]) -> str:
 def _draft(given: Mapping[str, str]) -> str:
     """One rule per kind of examples over the signs of its notes, in four wordings that are obeyed alike."""
     rules = []
-    for number, kind in enumerate(json.loads(given["kinds"]), start=1):
+    for number, kind in (kind.split(". ", 1) for kind in json.loads(given["kinds"]) if "later request" not in kind):
         signs = [word for words, _ in rules_in(kind.replace(";", "\n")) for word in words]
-        label = kind.split(". ", 1)[1].split(",")[0]
+        label = kind.split(",")[0]
         text = f"If the text mentions {' or '.join(dict.fromkeys(signs)) or 'nothing'}, answer {label}."
         rules.append({"kinds": [number], "imperative": text, "cues": f"{text} Take care.", "contrast": f"{text} Look."})
     return json.dumps(rules)

@@ -40,10 +40,10 @@ def monitor(
     server: StudentServer,
 ) -> None:
     """Compare new inputs, and what the program answers to them, with those that a run was scored on."""
-    from ..task.task import example_id
+    from ..task.task import cut, example_id
     from .finished_run import FinishedRun
     from .new_inputs import NewInputs
-    from .printing import shortened
+    from .printing import SHOWN
 
     if out is not None and (not label_next or out.exists()):
         why = f"{out} exists. Give a new file." if label_next else "--out is for the inputs of --label-next. Give both."
@@ -73,7 +73,7 @@ def monitor(
             typer.echo(f"Of the inputs with a label, {sum(right)} of {len(right)} are answered right.")
         for row in chosen:
             example = new.examples[row]
-            text = shortened(finished.task.text(example))
+            text = cut(finished.task.text(example), SHOWN)
             typer.echo(escape_control_characters(f"Label next: {example_id(example, row)}: {text}"))
     if strict and found.unusual:
         raise typer.Exit(1)

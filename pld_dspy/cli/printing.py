@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from ..run.result import PLDResult
 from ..scoring.baselines import Baselines
 from ..scoring.score import NO_ANSWER, Score
 from ..scoring.slices import LEAST, Slice
+from ..task.task import cut
 from .streams import escape_control_characters
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def print_wrong(out: Console, wrong: Sequence[Wrong]) -> None:
     """Print the examples that were answered wrong."""
     table = table_of(["example", "gold", "answer", "text"])
     for one in wrong:
-        cells = (one.example, one.gold, one.answer or NO_ANSWER, shortened(one.text, LONG))
+        cells = (one.example, one.gold, one.answer or NO_ANSWER, cut(one.text, LONG))
         table.add_row(*map(escape_control_characters, cells))
     out.print(table)
 
@@ -138,15 +138,10 @@ def print_recheck(out: Console, split: str, found: SplitRecheck) -> None:
             answers = f"{flip.before or NO_ANSWER} -> {flip.after or NO_ANSWER}, gold {flip.gold}"
             rules = f"edited rules about these labels: {', '.join(flip.rules) or 'none'}"
             head = f"{flip.example}: {', '.join(filter(None, (answers, flip.verdict)))}; {rules}"
-            for line in (head, f"    {shortened(flip.text, LONG)}"):
+            for line in (head, f"    {cut(flip.text, LONG)}"):
                 out.print(escape_control_characters(line), soft_wrap=True)
     for label, (old, new) in found.large.items():
         out.print(escape_control_characters(f"F1 of {label}: {old:.3f} -> {new:.3f}"), soft_wrap=True)
-
-
-def shortened(text: str, most: int = SHOWN) -> str:
-    """Return the beginning of a text, on one line."""
-    return textwrap.shorten(text, most, placeholder=" ...")
 
 
 def print_unchecked(run: Path) -> None:

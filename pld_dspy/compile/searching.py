@@ -23,7 +23,7 @@ from ..run.result import OWN_CODE
 from ..search.demonstrations import draw_demonstrations
 from ..search.search_config import Style
 from ..search.search_result import SearchResult
-from ..search.space import Space
+from ..search.space import EXTRACTED, Space
 from ..search.storage import CONTINUED, open_study, publish_space
 from ..search.study import RuleSearch
 from ..student.redecide import objective_of
@@ -52,7 +52,7 @@ def search_rules(context: CompileContext, *, progress: Progress, storage: str | 
         progress.best = max((trial.objective or 0.0 for trial in search.trials), default=progress.best)
         with bar("search", "trial", total=search.plan.steps) as progress.bar:
             progress.bar.update(len(search.trials))
-            context.searched = search.run()
+            context.searched = _with_teacher(context, search.run(), calibrated=calibrated)
         if context.new:
             context.searched = released(context, context.searched, calibrated=calibrated)
         context.unchanged = context.searched.baseline
@@ -157,7 +157,7 @@ def resolve_errors(context: CompileContext, *, progress: Progress, storage: str 
             context, space, study, calibrated=calibrated, on_trial=progress, before=before, revised=revised
         )
         publish_space(study, space)
-        context.resolved = _kept(context, before, more.run(), calibrated=calibrated)
+        context.resolved = _kept(context, before, more.run(), "revised list", calibrated=calibrated)
         write_trials(context.folder.trials, context.resolved.trials)
         return choice()
 
@@ -181,8 +181,23 @@ def resolve_errors(context: CompileContext, *, progress: Progress, storage: str 
         write_jsonl(context.folder.patches, context.resolution.patches)
 
 
-def _kept(context: CompileContext, before: SearchResult, found: SearchResult, *, calibrated: bool) -> SearchResult:
-    """Return what a round of resolving found, with the list before it unless the new one gains more than chance gives.
+def _with_teacher(context: CompileContext, found: SearchResult, *, calibrated: bool) -> SearchResult:
+    """Return what the search found, with the best list of extracted rules unless rules of the teacher pay beside it.
+
+    The notes lie closer to examples than what a teacher generalizes, and a small student follows that better.
+    """
+    lists = [trial for trial in found.trials if trial.kind in EXTRACTED and (trial.objective or 0.0) > found.baseline]
+    if not lists or found.best is None or not any(rule.is_teachers for rule in found.best.rules):
+        return found
+    plain = max(lists, key=lambda trial: trial.objective or 0.0)
+    before = replace(found, best=plain.rules, objective=plain.objective or 0.0, insight=None)
+    return _kept(context, before, found, "list with rules of the teacher", calibrated=calibrated)
+
+
+def _kept(
+    context: CompileContext, before: SearchResult, found: SearchResult, name: str, *, calibrated: bool
+) -> SearchResult:
+    """Return what a search found, with the list before it unless the new one gains more than chance gives.
 
     The best of some lists is ahead on the examples that chose it, whether or not it is better.
     """
@@ -190,7 +205,7 @@ def _kept(context: CompileContext, before: SearchResult, found: SearchResult, *,
     if gain is None or gain.pays_twice:
         return found
     context.notes.append(
-        f"The best revised list gains {gain} on validation, not more than its standard error: the list before stays."
+        f"The best {name} gains {gain} on validation, not more than its standard error: the list before stays."
     )
     used = {rule.id for rule in (before.best or RuleSet()).rules}
     others = [*(found.best or RuleSet()).rules, *found.bench]

@@ -7,14 +7,13 @@ worded cluster by cluster.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import islice
-from textwrap import shorten
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 from ..ledger.answer import Answer
 from ..local.embedding import Embedder, embed
 from ..rules import MicroRule
-from ..task.task import Task
+from ..task.task import Task, cut
 from ..teacher.brief import NOTE_CHARACTERS
 from ..teacher.signatures import WORDING_KINDS, WriteRules, WrittenRule
 from ..teacher.teacher import Teacher
@@ -24,6 +23,8 @@ from .groups import Cluster, one_line
 AT_ONCE = 30
 """Most clusters in one prompt."""
 NOTES = 6
+LATER_CHARACTERS = 160
+"""Of a note that another prompt shows in full."""
 
 
 class DraftedRule(NamedTuple):
@@ -45,22 +46,28 @@ def draft(
 ) -> list[DraftedRule]:
     """Return the teacher's rules, with up to ``count`` wordings each; none where its answer is unusable or lost.
 
-    More than ``AT_ONCE`` clusters are drafted in several prompts, label by label.
+    More than ``AT_ONCE`` clusters are drafted in several prompts of like size, label by label; each shows the clusters
+    of the later ones in a line, for the pairs of labels.
     """
     numbers = sorted(range(len(clusters)), key=lambda number: task.labels.index(clusters[number].labels[0]))
-    parts = [numbers[start : start + AT_ONCE] for start in range(0, len(numbers), AT_ONCE)]
+    many = -(-len(numbers) // AT_ONCE)
+    ends = [len(numbers) * part // many for part in range(many + 1)]
     inputs = [
         {
             "labels": ", ".join(task.labels),
-            "kinds": [_kind(place, clusters[number]) for place, number in enumerate(part, start=1)],
+            "kinds": [
+                _kind(place, clusters[number], later=place > end)
+                for place, number in enumerate(numbers[start:], start=start + 1)
+            ],
         }
-        for part in parts
+        for start, end in pairwise(ends)
     ]
     answers = teacher.ask(WriteRules, inputs, stage="induce", texts=_texts, draw=draw, on_answer=on_answer)
     drafted = []
-    for part, answer in zip(parts, answers, strict=True):
+    for (start, end), answer in zip(pairwise(ends), answers, strict=True):
         for rule in _rules(answer):
-            covers = [part[place - 1] for place in dict.fromkeys(rule.kinds) if 0 < place <= len(part)]
+            places = [place for place in dict.fromkeys(rule.kinds) if start < place <= len(numbers)]
+            covers = [numbers[place - 1] for place in places] if any(place <= end for place in places) else []
             lines = {kind: usable_line(getattr(rule, kind), task.labels) for kind in islice(WORDING_KINDS, count)}
             wordings = {text: kind for kind, text in lines.items() if text}
             drafted.append(DraftedRule(covers, wordings, one_line(usable_line(rule.reason, task.labels))))
@@ -100,8 +107,11 @@ def behind(drafted: Sequence[DraftedRule], clusters: Sequence[Cluster], embedder
     ]
 
 
-def _kind(number: int, cluster: Cluster) -> str:
-    notes = "; ".join(shorten(note, NOTE_CHARACTERS, placeholder=" ...") for note in cluster.notes[:NOTES])
+def _kind(number: int, cluster: Cluster, *, later: bool) -> str:
+    if later:
+        said = cut(cluster.texts[0], LATER_CHARACTERS)
+        return f"{number}. {cluster.labels[0]} (gets its own rule in a later request; for pairs of labels here): {said}"
+    notes = "; ".join(cut(note, NOTE_CHARACTERS) for note in cluster.notes[:NOTES])
     return f"{number}. {cluster.labels[0]}, {len(cluster.members)} examples: {notes}"
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from textwrap import shorten
 
 import numpy as np
 from sklearn.cluster import KMeans
 
 from ..errors import DataError
 from ..rules import MicroRule
-from ..task.task import Task
+from ..task.task import Task, cut
 from .cluster import Floats, Ints, average_linkage, condense
 from .induce_config import InduceConfig
 
@@ -33,7 +32,7 @@ def one_line(reason: str) -> str:
     if len(line) <= REASON_CHARACTERS:
         return line
     end = max(line.rfind(f"{mark} ", 0, REASON_CHARACTERS + 1) for mark in ".!?")
-    return line[: end + 1] if end > 0 else shorten(line, REASON_CHARACTERS, placeholder=" ...")
+    return line[: end + 1] if end > 0 else cut(line, REASON_CHARACTERS)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..local.embedding import Embedder, embed, tfidf_svd
-from ..rules import MicroRule, Rule, label_slug, teacher_origin
+from ..rules import TEACHER, MicroRule, Rule, label_slug, teacher_origin
 from ..task.task import Task
 from ..teacher.teacher import Teacher
 from .cluster import Floats
@@ -280,13 +280,15 @@ def _rules(
 ) -> list[Rule]:
     """Return one rule per cluster; ids are label and rank, as ``religion-2``, short enough for a table of trials.
 
-    Of a rule about two labels the first is the one that it says to answer.
+    The first label of a rule is the one that it says to answer; a teacher's may be one that its examples do not have.
     """
     rules: list[Rule] = []
     used = {*taken}
     for cluster, origins, reason in zip(clusters, wordings, reasons, strict=True):
         said = task.labels_named(next(iter(origins)))[:1]
-        labels = sorted(cluster.labels, key=lambda label: label not in said)
+        if not next(iter(origins.values())).startswith(TEACHER):
+            said = [label for label in said if label in cluster.labels]
+        labels = tuple(dict.fromkeys((*said, *cluster.labels)))
         slug = label_slug(labels[0])
         used.add(name := next(name for rank in count(1) if (name := f"{slug}-{rank}") not in used))
         rules.append(
@@ -294,7 +296,7 @@ def _rules(
                 id=name,
                 wordings=tuple(origins),
                 origins=tuple(origins.values()),
-                labels=tuple(labels),
+                labels=labels,
                 support=tuple(rule.example_id for rule in cluster.members),
                 reason=reason,
             )

@@ -69,7 +69,8 @@ class Resolver:
             choice = self.go_on(pool, rules.with_rules(revision.order))
             chosen = choice.rules or RuleSet()
             if chosen.digest != rules.digest:
-                patches = [patch.judged(chosen) for patch in patches]
+                ids = [rule.id for rule in revision.order]
+                patches = [patch.judged(chosen, ids) for patch in patches]
             found.patches += patches
             found.rounds.append(Round(before, choice.objective))
             found.stopped = choice.stopped

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from textwrap import shorten
 from typing import Literal, NamedTuple
 
 from ..errors import Stored
 from ..rules import RuleSet
+from ..task.task import cut
 from ..teacher.signatures import ChangeKind
 
 STAGE = "resolve"
 """The stage under which calls are counted."""
 
 CHOSEN, NOT_CHOSEN = "chosen by the search", "not chosen by the search"
+CHOSEN_IN_PART = "chosen in part by the search"
 
 TOLD_CHARACTERS = 300
 """Of a change's texts, where a later prompt tells of it."""
@@ -55,22 +57,26 @@ class PatchRecord(Stored):
     kept: bool = False  # whether the rules that the search chose after the round have it
     reason: str
 
-    def judged(self, chosen: RuleSet) -> PatchRecord:
-        """Return this record after the search chose other rules than before, which have the change or do not."""
+    def judged(self, chosen: RuleSet, revised: Sequence[str]) -> PatchRecord:
+        """Return this record after the search chose other rules than before, which have the change, a part, or nothing.
+
+        ``revised`` are the ids of the teacher's list, in order: a moved rule must stand where it stands there, as far
+        as the two lists share their rules.
+        """
         ids, texts = [rule.id for rule in chosen.rules], {(rule.id, rule.text) for rule in chosen.rules}
-        if self.kind == "retire":
-            kept = not {*self.changed} & {*ids}
-        elif self.kind == "move":  # one rule to the beginning, or before another
-            places = [ids.index(name) for name in self.changed if name in ids]
-            kept = len(places) == len(self.changed) and places == sorted(places)
-        else:  # or a part of it
-            kept = not texts.isdisjoint(zip(self.made, self.after, strict=False))
-        return self.model_copy(update={"kept": True, "reason": CHOSEN}) if kept and self.usable else self
+        made = [one in texts for one in zip(self.made, self.after, strict=False)]
+        done = [name not in ids for name in self.changed if name not in self.made]
+        if self.kind == "move":
+            earlier = [_before(self.changed[0], order, {*ids} & {*revised}) for order in (ids, revised)]
+            done = [earlier[0] is not None and earlier[0] == earlier[1]]
+        if not self.usable or not any(made or done):
+            return self
+        return self.model_copy(update={"kept": True, "reason": CHOSEN if all(made + done) else CHOSEN_IN_PART})
 
     @property
     def told(self) -> str:
         """How the prompts of later rounds tell of it."""
-        texts = shorten(" | ".join(self.after), TOLD_CHARACTERS, placeholder=" ...")
+        texts = cut(" | ".join(self.after), TOLD_CHARACTERS)
         return f"{' '.join(dict.fromkeys([self.kind, *self.changed, *self.made]))}: {texts} ({self.reason})"
 
 
@@ -104,3 +110,8 @@ class Resolution:
                 *(patch.told for patch in self.patches if patch.round == number),
             )
         ]
+
+
+def _before(name: str, order: Sequence[str], among: Collection[str]) -> set[str] | None:
+    """Return which of ``among`` stand before a rule in an order; None where the rule is none of them."""
+    return {*order[: order.index(name)]} & {*among} if name in among else None

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from ..rules import CUES, MICRO_RULE, TEACHER, Demonstration, Rule, RuleSet
+from ..rules import CUES, MICRO_RULE, Demonstration, Rule, RuleSet
 
 Parameters = dict[str, Any]
+EXTRACTED = "extracted rules", "extracted reworded"
+"""Kinds of whole lists without rules of a teacher, where there are such rules."""
 Lines = tuple[str, ...]  # of a rendered rule set: equal for two candidates that make the same prompt
 
 
@@ -143,18 +145,17 @@ class Space:
         All rules in their first and in their second wordings. Where a teacher wrote rules, these and the extracted ones
         are a list each; other rules, such as a person's, are in both.
         """
-        sources = [{origin.partition(" ")[0] for origin in rule.origins} for rule in self.rules]
-        written = np.array([TEACHER in known for known in sources], dtype=bool)
-        extracted = np.array([bool(known & {CUES, MICRO_RULE}) for known in sources], dtype=bool) & ~written
+        written = np.array([rule.is_teachers for rule in self.rules], dtype=bool)
+        extracted = np.array([bool({*rule.origins} & {CUES, MICRO_RULE}) for rule in self.rules], dtype=bool) & ~written
         first, second = self.all(), self.all(wording=1)
         if not (written.any() and extracted.any()):
             found = {"all rules": first, "reworded": second}
         else:
             found = {
                 "all rules": replace(first, use=~extracted),
-                "extracted rules": replace(first, use=~written),
+                EXTRACTED[0]: replace(first, use=~written),
                 "reworded": replace(second, use=~extracted),
-                "extracted reworded": replace(second, use=~written),
+                EXTRACTED[1]: replace(second, use=~written),
             }
         texts: dict[Lines, str] = {}
         for kind, candidate in found.items():  # rules may have no second wording

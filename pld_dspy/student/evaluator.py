@@ -6,7 +6,6 @@ from collections.abc import Callable, Hashable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from enum import Enum
-from textwrap import shorten
 from typing import Any
 
 import dspy
@@ -21,7 +20,7 @@ from ..scoring.f1 import Floats
 from ..scoring.objective import Objective
 from ..scoring.score import Score, score
 from ..task.labels import COLLECTIONS, LABEL_LOGPROBS
-from ..task.task import Task
+from ..task.task import Task, cut
 from .compose import with_rules
 from .watch import watched
 
@@ -104,7 +103,7 @@ class Evaluator:
         first = "; ".join(list(dict.fromkeys(map(self._shown, answers)))[:5])
         raise TooManyErrors(
             f"None of the student's first {len(answers)} answers is in the label set "
-            f"({shorten(', '.join(self.task.labels), 200, placeholder=' ...')}). It answered {first}. "
+            f"({cut(', '.join(self.task.labels), 200)}). It answered {first}. "
             f"Check that the adapter suits the model, that the signature asks for {self.task.label_field!r}, and that "
             "the label set is the one you mean, then compile anew with resume=False (--fresh). Where rules are to "
             "teach the labels, set max_errors to the number of validation examples."

@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from textwrap import shorten
 from typing import Any
 
 import dspy
@@ -31,6 +30,8 @@ from .splits import identity, near_identity, normalized, stratified_halves
 
 CHARACTERS_PER_TOKEN = 4
 """English text in current tokenizers; for estimates only."""
+CUT = " ..."
+"""Behind a text that is not shown whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,12 +167,21 @@ def input_text(inputs: Mapping[str, Any]) -> str:
     return "\n".join(f"{name}: {text}" for name, text in texts.items())
 
 
+def cut(text: str, most: int) -> str:
+    """Return a text on one line of at most ``most`` characters, cut behind a word if one ends in its second half."""
+    line = " ".join(text.split())
+    if len(line) <= most:
+        return line
+    kept = line[: max(most - len(CUT), 0)]
+    end = kept.rfind(" ")
+    return f"{kept[:end] if end > most // 2 else kept}{CUT}"  # not all languages set words apart
+
+
 def short_text(inputs: Mapping[str, Any], most: int) -> str:
     """Return :func:`input_text` on one line, the longest values cut to ``most`` characters in all, names apart."""
     texts = {name: " ".join(_value_text(value).split()) for name, value in inputs.items() if value is not None}
     for left, name in zip(range(len(texts), 0, -1), sorted(texts, key=lambda name: len(texts[name])), strict=True):
-        if len(texts[name]) > (room := most // left):
-            texts[name] = f"{texts[name][: max(room - 3, 0)]}..."
+        texts[name] = cut(texts[name], most // left)
         most -= len(texts[name])
     return " ".join(input_text({**dict.fromkeys(inputs), **texts}).split())  # named, also if one alone is not empty
 
@@ -249,6 +259,6 @@ def _gold_labels(examples: Sequence[dspy.Example], field: str, *, several: bool)
     odd = (found or golds)[0]
     wanted = "list of labels" if several else "label"
     raise DataError(
-        f"{field!r} holds {shorten(repr(odd), 60)}, a {type(odd).__name__}, which is no {wanted}. Give texts, whole "
+        f"{field!r} holds {cut(repr(odd), 60)}, a {type(odd).__name__}, which is no {wanted}. Give texts, whole "
         "numbers, bools or members of an Enum, or declare the labels in the output field's type."
     )

@@ -1,6 +1,7 @@
 """Resolving inside a compile: what it changes comes back in the program, the result and the run folder."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,28 @@ def test_a_gain_that_may_be_chance_does_not_change_the_list(tmp_path):
     assert len({rule.id for rule in (*found.rules.rules, *found.bench)}) == len(found.rules.rules) + len(found.bench)
     [said] = [note for note in found.notes if note.startswith("The best revised list gains +")]
     assert said.endswith("not more than its standard error: the list before stays.")
+
+
+@pytest.mark.parametrize(("word", "stays"), [("dinner", True), (None, False)])
+def test_a_teachers_rules_must_gain_more_than_chance_over_the_extracted_ones(tmp_path, word, stays):
+    """With its draft, many answers more are right, or a single one."""
+    lucky = next(one.text for one in VAL if keyword(one) == "dinner").removesuffix(" the dinner")
+
+    def drafted(given: dict[str, str]) -> str:
+        notes = (re.split(r"; | \(Why", kind.partition(": ")[2])[0] for kind in json.loads(given["kinds"]))
+        texts = [*enumerate(notes, start=1), (1, instruction(word or lucky, "home"))]
+        return json.dumps([{"kinds": [number], "imperative": f"{text} Then go on."} for number, text in texts])
+
+    optimizer = pld(tmp_path / "run", teacher=mail_teacher({"rules": drafted}), resolve=None)
+    optimizer.compile(student(student_lm("work")), testset=TEST, **DATA)
+    found = optimizer.result
+    kinds = {one.kind: one.objective for one in read_trials(optimizer.run_dir / "trials.csv")}
+    assert kinds["all rules"] > max(kinds["extracted rules"], kinds.get("extracted reworded", 0.0))
+    assert any(one.is_teachers for one in found.rules.rules) is stays
+    said = [note for note in found.notes if note.startswith("The best list with rules of the teacher gains +")]
+    assert bool(said) is not stays
+    ids = [one.id for one in (*found.rules.rules, *found.bench)]
+    assert len({*ids}) == len(ids)
 
 
 def _rules(optimizer: PLD) -> str:

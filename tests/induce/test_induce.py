@@ -319,12 +319,31 @@ class TestDrafts:
         assert [rule.wordings for rule in found.rules] == [rule.wordings for rule in plain.rules]
         assert found.fallbacks == []
 
-    def test_many_clusters_are_drafted_in_several_prompts(self, monkeypatch):
+    def test_many_clusters_are_drafted_in_several_prompts_and_pairs_are_seen_across_them(self, monkeypatch):
         monkeypatch.setattr(drafts_module, "AT_ONCE", 2)
         lm = mail_teacher()
         found = induced(lm=lm, drafts=1)
-        assert len(calls(lm)) == -(-len(found.rules) // 2) > 1
+        kinds = [json.loads(sections(call.user)["kinds"]) for call in calls(lm)]
+        own = [[line for line in given if "later request" not in line] for given in kinds]
+        count = len(induced().rules)
+        assert len(kinds) == -(-count // 2) > 1
+        assert max(map(len, own)) - min(map(len, own)) <= 1
+        assert [line.partition(".")[0] for given in own for line in given] == [str(n + 1) for n in range(count)]
+        assert all(given[-1].startswith(f"{count}. ") for given in kinds)
         assert {rule.support for rule in found.rules} == {rule.support for rule in induced().rules}
+        assert [rule for rule in found.rules if rule.origins[0].startswith("teacher")] == found.rules
+
+    def test_a_rule_for_a_pair_may_cover_a_kind_of_a_later_prompt(self, monkeypatch):
+        count = len(induced().rules)
+        monkeypatch.setattr(drafts_module, "AT_ONCE", count - 1)
+        pair = [{"kinds": [1, count], "imperative": "If it says win, answer spam, not home."}]
+        boundary = induced(lm=drafting_teacher(pair, []), drafts=1).rules[0]
+        assert boundary.labels == ("spam", "home")
+
+    def test_a_rule_is_about_the_label_that_it_answers_whichever_kind_it_covers(self):
+        drafted = [{"kinds": [1], "imperative": "If it says dine, answer home."}]
+        rule = induced(lm=drafting_teacher(drafted), drafts=1).rules[0]
+        assert (rule.id, rule.labels) == ("home-1", ("home", "spam"))
 
     def test_a_cluster_without_a_usable_answer_keeps_its_micro_rules(self):
         lm = mail_teacher({"wordings": lambda given: '[""]'})

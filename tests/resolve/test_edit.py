@@ -8,7 +8,7 @@ from tasks import instruction, mail_task, rule
 
 from pld_dspy.resolve.diagnosis import as_shown
 from pld_dspy.resolve.edit import Revision, Unusable
-from pld_dspy.resolve.records import HardExample, PatchRecord
+from pld_dspy.resolve.records import CHOSEN, CHOSEN_IN_PART, HardExample, PatchRecord
 from pld_dspy.rules import PATCH, UNKNOWN, RuleSet
 from pld_dspy.teacher.signatures import Change
 
@@ -165,8 +165,42 @@ def test_a_choice_has_a_change_or_has_it_not():
     ]
     records = [PatchRecord(round=1, **made.tried(one)) for one in changes]
     before, after = RuleSet(rules=(SPAM, WORK, HOME)), RuleSet(rules=tuple(made.order))
-    assert [(one.judged(before).kept, one.judged(after).kept) for one in records] == [(False, True)] * 3
-    assert not PatchRecord(round=1, **made.tried(change("retire", ["nobody"]))).judged(after).kept
+    ids = [one.id for one in made.order]
+    assert [(one.judged(before, ids).kept, one.judged(after, ids).kept) for one in records] == [(False, True)] * 3
+    assert not PatchRecord(round=1, **made.tried(change("retire", ["nobody"]))).judged(after, ids).kept
+
+
+def test_a_choice_may_have_a_part_of_a_change():
+    made = revision()
+    merged, retired = (
+        PatchRecord(round=1, **made.tried(one))
+        for one in (
+            change("merge", ["work-1", "home-1"], instruction("garden", "home")),
+            change("retire", ["spam-1"]),
+        )
+    )
+    assert merged.made == ("home-2",)
+    mixed = RuleSet(rules=(SPAM, HOME, *made.order))  # one of the merged rules is still there, and the retired one
+    assert (merged.judged(mixed, ["home-2"]).reason, retired.judged(mixed, ["home-2"]).kept) == (CHOSEN_IN_PART, False)
+    assert merged.judged(RuleSet(rules=tuple(made.order)), ["home-2"]).reason == CHOSEN
+
+
+@pytest.mark.parametrize(
+    ("move", "stand", "kept"),
+    [
+        (["home-1"], (SPAM, WORK, HOME), False),  # "to the beginning", and it stands where it stood
+        (["home-1"], (HOME, WORK, SPAM), True),
+        (["home-1"], (SPAM, WORK), False),
+        (["home-1", "work-1"], (HOME, SPAM, WORK), False),  # before the rule that was named, but also before another
+        (["home-1", "work-1"], (SPAM, HOME), True),
+        (["spam-2", "home-1"], (SPAM, WORK, SPARE, HOME), True),
+        (["spam-2", "home-1"], (SPARE, SPAM, WORK, HOME), False),
+    ],
+)
+def test_a_move_is_chosen_where_the_rule_stands_as_it_was_moved(move, stand, kept):
+    made = revision()
+    record = PatchRecord(round=1, **made.tried(change("move", move)))
+    assert record.judged(RuleSet(rules=stand), [one.id for one in made.order]).kept is kept
 
 
 def test_long_texts_lose_their_middle_and_many_share_the_room():

@@ -15,7 +15,7 @@ from tasks import Mail, mail, mail_task, mails, student
 from pld_dspy.compile.inputs import check_inputs
 from pld_dspy.errors import DataError
 from pld_dspy.task.checks import check_examples, check_training_labels
-from pld_dspy.task.task import Task, example_id
+from pld_dspy.task.task import Task, cut, example_id
 
 
 class Team(Enum):
@@ -254,3 +254,16 @@ def test_one_label_is_nothing_to_decide(caplog):
 
 def prepared(trainset: list[Any]) -> Any:
     return check_inputs(student(), trainset=trainset)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("short  enough\n", "short enough"),
+        ("a dozen of words, and some more", "a dozen of ..."),
+        ("\N{CJK UNIFIED IDEOGRAPH-5B57}" * 30, "\N{CJK UNIFIED IDEOGRAPH-5B57}" * 12 + " ..."),
+        ("a " + "b" * 30, "a " + "b" * 10 + " ..."),
+    ],
+)
+def test_a_text_is_cut_behind_a_word_if_there_are_words(text, shown):
+    assert cut(text, 16) == shown
