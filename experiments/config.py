@@ -47,6 +47,8 @@ class Experiment(Stored):
             test: to choose between methods without a look at the test examples.
         objective: "macro_f1" or "accuracy": what optimizers maximize, and the table shows with its interval.
         budget: approximate number of student calls that compiling may take.
+        prices: model, as ``student`` and ``teacher`` name it -> price per million prompt and completion tokens; for
+            ``latency`` to say when a compile is paid back.
         tracking: MLflow tracking URI.
         folder: where cells keep their files.
     """
@@ -65,6 +67,7 @@ class Experiment(Stored):
     unseen: bool = False
     objective: Literal["macro_f1", "accuracy"] = "macro_f1"
     budget: int = Field(default=1200, gt=0)
+    prices: dict[str, tuple[float, float]] = Field(default_factory=dict)
     tracking: str = "sqlite:///mlflow.db"
     folder: Path = Path("runs/experiments")
 
@@ -169,7 +172,7 @@ class Cell:
     @property
     def key(self) -> str:
         """A digest of all that decides the cell's result; cells with the same key are run once."""
-        left_out = {*CELLS, "tracking", "folder", "name", "teacher_api_base"}
+        left_out = {*CELLS, "tracking", "folder", "name", "teacher_api_base", "prices"}
         fixed = self.experiment.model_dump(mode="json", exclude=left_out)
         drawn = {} if self.labels is None else {"labels": self.labels}
         return digest({**fixed, "optimizer": self.optimizer, "seed": self.seed, **drawn})

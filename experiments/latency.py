@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import dspy
@@ -24,15 +25,16 @@ from pld_dspy.task.task import Task
 
 from .config import Cell, Experiment
 from .estimate import WITHOUT_STUDENT
-from .runner import PROGRAM, asking_student
+from .runner import PROGRAM, ROLES, asking_student
 from .table import finished_cells
 
 BLOCK = 12
 """Examples that a program answers in a row before the next program's turn."""
 HEADER = (
     "| optimizer | seconds per call, median | 95th percentile | times the first | prompt tokens | of them read before "
-    "| answer tokens |\n|---|---|---|---|---|---|---|"
+    "| answer tokens | requests until paid back |\n|---|---|---|---|---|---|---|---|"
 )
+UNCHANGED = "zero_shot"
 
 
 def latency(experiment: Experiment, n: int) -> str:
@@ -41,6 +43,10 @@ def latency(experiment: Experiment, n: int) -> str:
     Programs take turns, ``BLOCK`` examples each, so that a machine that gets slower meanwhile does so for all; none is
     asked about an example twice. The first call of a turn, in which the server reads the prompt that the others share,
     is left out.
+
+    Where student and teacher have a price, the last column says after how many requests a compile has cost no more than
+    asking the teacher itself, under the unchanged program's prompt and with answers as long as the unchanged student's.
+    All tokens of a compile count, and prompt tokens that a server has read before count like others.
 
     Args:
         experiment: its finished cells are looked up in the MLflow store.
@@ -65,7 +71,9 @@ def latency(experiment: Experiment, n: int) -> str:
                 evaluator = replace(whole, student=program, ledger=Ledger())
                 block = evaluator.evaluate(None, test[start : start + BLOCK], stage="test", on_answer=progress.update)
                 answers[name] += block.answers[1:]
-    return "\n".join([HEADER, *_rows(answers), "", f"{len(test)} test examples in turns of {BLOCK}."])
+    paid = {cell.optimizer: run.data.metrics for cell, run in asking}
+    rows = _rows(answers, paid, experiment)
+    return "\n".join([HEADER, *rows, "", f"{len(test)} test examples in turns of {BLOCK}."])
 
 
 def _program(cell: Cell, run: Run, setting: Setting, task: Task) -> dspy.Module:
@@ -86,12 +94,37 @@ def _program(cell: Cell, run: Run, setting: Setting, task: Task) -> dspy.Module:
     return program
 
 
-def _rows(answers: dict[str, list[Answer]]) -> Iterator[str]:
+def _rows(
+    answers: Mapping[str, list[Answer]], paid: Mapping[str, Mapping[str, float]], experiment: Experiment
+) -> Iterator[str]:
     """Yield one row per optimizer."""
     medians = {name: float(np.median([one.seconds for one in found])) for name, found in answers.items()}
+    tokens = {name: _tokens(found) for name, found in answers.items()}
     first = next(iter(medians.values()))
     for name, found in answers.items():
-        tokens = (np.median([getattr(one, f"tokens_{kind}") for one in found]) for kind in ("in", "cached", "out"))
         slow = np.quantile([one.seconds for one in found], 0.95)
-        counts = " | ".join(f"{count:.0f}" for count in tokens)
-        yield f"| {name} | {medians[name]:.3f} | {slow:.3f} | {medians[name] / first:.2f} | {counts} |"
+        counts = " | ".join(f"{tokens[name][kind]:.0f}" for kind in ("in", "cached", "out"))
+        payback = _payback(paid[name], tokens[name], tokens.get(UNCHANGED), experiment)
+        yield f"| {name} | {medians[name]:.3f} | {slow:.3f} | {medians[name] / first:.2f} | {counts} | {payback} |"
+
+
+def _tokens(found: Sequence[Answer]) -> dict[str, float]:
+    """Return the median tokens of a call."""
+    return {kind: float(np.median([getattr(one, f"tokens_{kind}") for one in found])) for kind in ("in", "cached", "out")}
+
+
+def _payback(
+    paid: Mapping[str, float], call: Mapping[str, float], plain: Mapping[str, float] | None, experiment: Experiment
+) -> str:
+    """Return the requests until a compile is paid back, empty where a price, the plain call or the tokens are unknown."""
+    models = dict(zip(ROLES, (experiment.student, experiment.teacher), strict=True))
+    if plain is None or not {*models.values()} <= experiment.prices.keys() or "student_tokens_in" not in paid:
+        return ""
+
+    def price(role: str, tokens_in: float, tokens_out: float) -> float:
+        price_in, price_out = experiment.prices[str(models[role])]
+        return (tokens_in * price_in + tokens_out * price_out) / 1e6
+
+    spent = sum(price(role, paid[f"{role}_tokens_in"], paid[f"{role}_tokens_out"]) for role in ROLES)
+    saved = price("teacher", plain["in"], plain["out"]) - price("student", call["in"], call["out"])
+    return f"{math.ceil(spent / saved):,}" if saved > 0 else "never"

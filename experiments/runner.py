@@ -42,6 +42,7 @@ from .table import ANSWERS, CALIBRATED, ERROR, newest_run
 logger = logging.getLogger(__name__)
 
 ERROR_CHARACTERS = 300
+ROLES = "student", "teacher"
 PROGRAM = "program.json"
 """In a cell's folder: the state of its program."""
 
@@ -114,11 +115,12 @@ def _run_cell(cell: Cell, splits: Splits, micro_rules: Sequence[MicroRule]) -> d
     check_disjoint(task, splits)
     cell.folder.mkdir(parents=True, exist_ok=True)
     work = cell.folder / "compile"
+    resumed = work.is_dir()
     teacher = cell.experiment.teacher_lm()
-    counter = CallCounter(cell.folder / "calls.txt", dspy.settings.lm.model, resumed=work.is_dir())
+    counter = CallCounter(cell.folder / "calls.txt", dspy.settings.lm.model, resumed=resumed)
     counters = [counter]
     if teacher is not None:
-        counters.append(CallCounter(cell.folder / "teacher_calls.txt", teacher.model, resumed=work.is_dir()))
+        counters.append(CallCounter(cell.folder / "teacher_calls.txt", teacher.model, resumed=resumed))
     setting = Setting(
         student=student,
         trainset=splits.train,
@@ -130,13 +132,19 @@ def _run_cell(cell: Cell, splits: Splits, micro_rules: Sequence[MicroRule]) -> d
         teacher=teacher,
         folder=work,
     )
-    with dspy.context(callbacks=[*dspy.settings.callbacks, *counters]):
+    with dspy.context(callbacks=[*dspy.settings.callbacks, *counters]), dspy.track_usage() as usage:
         program = compile_with(cell.optimizer, setting)
     (cell.folder / PROGRAM).write_text(json.dumps(program.dump_state()), encoding="utf-8")
     compiling = {"compile_calls": counter.calls, "compile_seconds": counter.seconds}
     compiling["compile_failures"] = counter.failures
     if teacher is not None:
         compiling["teacher_calls"] = counters[1].calls
+    if not resumed:  # else those of the interrupted attempt are not known
+        spent = usage.get_total_tokens()
+        for role, one in zip(ROLES, counters, strict=False):
+            known = spent.get(one.model, {})
+            compiling[f"{role}_tokens_in"] = known.get("prompt_tokens", 0)
+            compiling[f"{role}_tokens_out"] = known.get("completion_tokens", 0)
     logger.info("%s: compiled with %d calls in %.0f s", cell, counter.calls, counter.seconds)
     return {**compiling, **metrics_on_test(cell, program, task, splits)}
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -85,7 +87,7 @@ def call_once(
     started = time.perf_counter()
     outputs, error, raw = None, None, None
     try:
-        with dspy.context(usage_tracker=tracker), recorded_calls() as records:
+        with _counted(tracker), recorded_calls() as records:
             prediction = call_program(program, row)
         if not isinstance(prediction, dspy.Example):
             error = f"{NO_PREDICTION}a {type(prediction).__name__}, not a dspy.Prediction"
@@ -116,6 +118,17 @@ def call_once(
         tokens_out=sum(call.get("completion_tokens") or 0 for call in calls),
         tokens_cached=sum((call.get("prompt_tokens_details") or {}).get("cached_tokens") or 0 for call in calls),
     )
+
+
+@contextmanager
+def _counted(tracker: UsageTracker) -> Iterator[None]:
+    """Count the LM calls made inside with ``tracker``, and with the tracker of the caller, if there is one."""
+    with dspy.track_usage() as used:  # adds to the caller's when it ends
+        try:
+            yield
+        finally:
+            for lm, calls in used.usage_data.items():
+                tracker.usage_data[lm].extend(calls)
 
 
 def _kind(failure: Exception) -> str:

@@ -1,5 +1,6 @@
 """An experiment as a user runs it, with a deterministic student in place of the model."""
 
+import json
 import math
 import re
 import shutil
@@ -13,7 +14,7 @@ import dspy
 import pandas as pd
 import pytest
 from dspy import lm15
-from engine import calls, fn_lm, timeout_error
+from engine import calls, fn_lm, teacher_lm, timeout_error
 from tasks import proposing_lm, student_lm
 from typer.testing import CliRunner, Result
 
@@ -22,7 +23,7 @@ import optimizers
 from experiments import runner
 from experiments.__main__ import app
 from experiments.config import Experiment
-from experiments.table import newest_run
+from experiments.table import finished_cells, newest_run
 from pld_dspy import demo
 from pld_dspy.errors import DataError
 
@@ -251,6 +252,34 @@ def test_programs_of_finished_cells_are_timed_in_turn(config: Path, monkeypatch:
     assert f"Cannot load the program of labelled_few_shot (seed 0), {damaged}" in str(
         command("latency", config).exception
     )
+
+
+def test_where_models_have_prices_it_is_said_when_a_compile_is_paid_back(
+    config: Path, lm: dspy.LM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = teacher_lm(cache=False)
+    monkeypatch.setattr(experiments.config, "resolve_lm", lambda spec, **settings: teacher)
+    change(config, optimizers="[zero_shot, pld_from_teacher]", seeds="[0]", budget="400", teacher=teacher.model)
+    assert command("run", config).exit_code == 0
+    assert [row[-1] for row in rows(command("latency", config, "--n", "3"))] == ["", ""]
+    experiment = Experiment.load(config)
+    prices = {experiment.student: [1.0, 2.0], teacher.model: [100.0, 200.0]}
+    change(config, prices=json.dumps(prices))
+    assert [cell.key for cell in Experiment.load(config).cells()] == [cell.key for cell in experiment.cells()]
+    timed = rows(command("latency", config, "--n", "3"))
+    [(_, free), (_, run)] = finished_cells(experiment)
+    spent = {name: run.data.metrics[name] for name in ("teacher_tokens_in", "teacher_tokens_out")}
+    assert all(value > 0 for value in spent.values())
+    assert run.data.metrics["student_tokens_in"] > 0 == free.data.metrics["student_tokens_in"]
+    money = {
+        role: [run.data.metrics[f"{role}_tokens_{way}"] * price for way, price in zip(("in", "out"), own, strict=True)]
+        for role, own in zip(("student", "teacher"), prices.values(), strict=True)
+    }
+    (plain_in, plain_out), (own_in, own_out) = ([float(row[4]), float(row[6])] for row in timed)
+    saved = 100 * plain_in + 200 * plain_out - own_in - 2 * own_out
+    assert [row[-1] for row in timed] == ["0", f"{math.ceil(sum(map(sum, money.values())) / saved):,}"]
+    change(config, prices=json.dumps(prices | {teacher.model: [0.0, 0.0]}))
+    assert [row[-1] for row in rows(command("latency", config, "--n", "3"))] == ["never", "never"]
 
 
 def test_a_failing_cell_is_reported_and_tried_again_and_the_others_go_on(

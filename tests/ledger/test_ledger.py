@@ -235,6 +235,16 @@ def test_a_malformed_answer_needs_no_history_of_dspy_to_be_counted():
     assert answer.error.startswith("malformed answer: ")
 
 
+@pytest.mark.parametrize("num_threads", [1, 4])
+def test_what_is_called_counts_with_a_users_own_usage_tracker_too(num_threads):
+    ledger, lm = Ledger(num_threads=num_threads), echo_lm(failures=[timeout_error(ROWS[3]["text"], times=1)])
+    with dspy.track_usage() as usage:
+        ask(ledger, lm)
+    used, spent = usage.get_total_tokens()[lm.model], ledger.total("student")
+    assert (used["prompt_tokens"], used["completion_tokens"]) == (spent.tokens_in, spent.tokens_out)
+    assert spent.tokens_in > 0
+
+
 def test_a_malformed_answer_is_kept_and_not_asked_again(tmp_path):
     path, lm = tmp_path / "p.jsonl", fn_lm(lambda system, user: "no idea", cache=False)
     old = Ledger(path)
