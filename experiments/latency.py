@@ -35,6 +35,8 @@ HEADER = (
     "| answer tokens | requests until paid back |\n|---|---|---|---|---|---|---|---|"
 )
 UNCHANGED = "zero_shot"
+KINDS = "in", "cached", "out"
+"""Of tokens."""
 
 
 def latency(experiment: Experiment, n: int) -> str:
@@ -103,20 +105,20 @@ def _rows(
     first = next(iter(medians.values()))
     for name, found in answers.items():
         slow = np.quantile([one.seconds for one in found], 0.95)
-        counts = " | ".join(f"{tokens[name][kind]:.0f}" for kind in ("in", "cached", "out"))
+        counts = " | ".join(f"{tokens[name][kind]:.0f}" for kind in KINDS)
         payback = _payback(paid[name], tokens[name], tokens.get(UNCHANGED), experiment)
         yield f"| {name} | {medians[name]:.3f} | {slow:.3f} | {medians[name] / first:.2f} | {counts} | {payback} |"
 
 
 def _tokens(found: Sequence[Answer]) -> dict[str, float]:
     """Return the median tokens of a call."""
-    return {kind: float(np.median([getattr(one, f"tokens_{kind}") for one in found])) for kind in ("in", "cached", "out")}
+    return {kind: float(np.median([getattr(one, f"tokens_{kind}") for one in found])) for kind in KINDS}
 
 
 def _payback(
     paid: Mapping[str, float], call: Mapping[str, float], plain: Mapping[str, float] | None, experiment: Experiment
 ) -> str:
-    """Return the requests until a compile is paid back, empty where a price, the plain call or the tokens are unknown."""
+    """Return the requests until a compile is paid back; empty where prices, tokens or the plain call are unknown."""
     models = dict(zip(ROLES, (experiment.student, experiment.teacher), strict=True))
     if plain is None or not {*models.values()} <= experiment.prices.keys() or "student_tokens_in" not in paid:
         return ""
