@@ -33,6 +33,7 @@ NAMES = {
     "gepa": "GEPA",
     "simba": "SIMBA",
     "pld_all_rules": "PLD, all rules",
+    "pld_demonstrations": "PLD, all rules and 16 labelled examples",
     "pld": "PLD, rules",
     "pld_calibrated": "PLD, rules, calibrated",
     "pld_precedents": "PLD, rules and precedents",

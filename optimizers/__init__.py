@@ -69,6 +69,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "gepa": prompts.gepa,
     "simba": prompts.simba,
     "pld_all_rules": partial(rules.pld, search=False),
+    "pld_demonstrations": partial(rules.pld, search=False, demos=16),
     "pld": rules.pld,
     "pld_calibrated": partial(rules.pld, calibrate=True),
     "pld_precedents": partial(rules.pld, calibrate=True, precedents=10),

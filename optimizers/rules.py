@@ -40,12 +40,19 @@ NO_CLUSTERS = InduceConfig(clusterer=each_alone, band=None, merge=1.0)
 
 
 def pld(
-    setting: Setting, *, search: bool = True, calibrate: bool = False, precedents: int = 0, **ablated: Any
+    setting: Setting,
+    *,
+    search: bool = True,
+    calibrate: bool = False,
+    precedents: int = 0,
+    demos: int = 0,
+    **ablated: Any,
 ) -> dspy.Module:
     """Distil rationales into rules, and search them within the budget, what calibration costs included.
 
     Rationales are the recorded ones, or the setting's teacher's. Without ``search``, all rules in their first and in
-    their second wordings compete with the unchanged student alone. ``ablated`` are further arguments of PLD.
+    their second wordings compete with the unchanged student alone, with ``demos`` also the best of them above so many
+    labelled examples, and these alone. ``ablated`` are further arguments of PLD.
     """
     calibration = 2 * len(setting.trainset) if calibrate else 0
     within = SearchConfig.within(
@@ -56,7 +63,7 @@ def pld(
     optimizer = PLD(
         teacher=setting.teacher,
         objective=setting.objective,
-        search=within if search else SearchConfig(screen_calls=0, trials=0),
+        search=within if search else SearchConfig(screen_calls=0, trials=0, demos=demos, calls=within.calls),
         calibrate=calibrate,
         precedents=precedents,
         budget=Budget(student_calls=setting.budget),

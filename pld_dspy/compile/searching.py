@@ -23,7 +23,7 @@ from ..run.result import OWN_CODE
 from ..search.demonstrations import draw_demonstrations
 from ..search.search_config import Style
 from ..search.search_result import SearchResult
-from ..search.space import EXTRACTED, Space
+from ..search.space import Space
 from ..search.storage import CONTINUED, open_study, publish_space
 from ..search.study import RuleSearch
 from ..student.redecide import objective_of
@@ -182,12 +182,17 @@ def resolve_errors(context: CompileContext, *, progress: Progress, storage: str 
 
 
 def _with_teacher(context: CompileContext, found: SearchResult, *, calibrated: bool) -> SearchResult:
-    """Return what the search found, with the best list of extracted rules unless rules of the teacher pay beside it.
+    """Return what the search found, but the best list without rules of the teacher unless a list with some pays.
 
-    The notes lie closer to examples than what a teacher generalizes, and a small student follows that better.
+    Notes lie closer to examples than what a teacher generalizes, and a small student follows that better.
     """
-    lists = [trial for trial in found.trials if trial.kind in EXTRACTED and (trial.objective or 0.0) > found.baseline]
-    if not lists or found.best is None or not any(rule.is_teachers for rule in found.best.rules):
+
+    def is_written(rules: RuleSet | None) -> bool:
+        return rules is not None and any(rule.is_teachers for rule in rules.rules)
+
+    better = (trial for trial in found.trials if (trial.objective or 0.0) > found.baseline)
+    lists = [trial for trial in better if not is_written(trial.rules)]
+    if not lists or not is_written(found.best):
         return found
     plain = max(lists, key=lambda trial: trial.objective or 0.0)
     before = replace(found, best=plain.rules, objective=plain.objective or 0.0, insight=None)

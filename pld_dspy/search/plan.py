@@ -15,12 +15,13 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from ..errors import BudgetExceeded
-from .search_config import CONFIRMATIONS, SearchConfig
+from .search_config import CONFIRMATIONS, SHOWN, SearchConfig
 from .space import Candidate, Space
 from .trials import KIND, SECONDS, STEP
 
 logger = logging.getLogger(__name__)
 
+WITH_DEMOS = "rules and demonstrations"
 POLL_SECONDS = 0.5
 LOST_SECONDS = 600.0  # a trial is lost if it runs longer than this, and than five times the slowest so far
 
@@ -48,7 +49,7 @@ class Plan:
         """Number of sets that are asked in full before anything else, after the carried ones."""
         if self.carried:
             return self.carried + 1
-        return 1 + self.whole + (len(self.space.demos) > 1)
+        return 1 + self.whole + (SHOWN if len(self.space.demos) > 1 else 0)
 
     @property
     def first_race(self) -> int:
@@ -131,6 +132,7 @@ class Plan:
         yield from islice(self.space.whole_lists.items(), self.whole)
         if len(self.space.demos) > 1:
             yield "demonstrations", self.space.none(demos=len(self.space.demos) - 1)
+            yield WITH_DEMOS, None
         for step in range(self.guards, self.first_race):
             yield "screen", self.space.random(np.random.default_rng([self.seed, step]))
         for step in range(self.first_race, self.steps):

@@ -14,6 +14,8 @@ Style = Literal["any", "rules", "cues"]
 CONFIRMATIONS = 2  # after screening: the best set not yet asked in full, and the model's own optimum
 WHOLE_LISTS, WITH_TEACHER = 2, 4
 """Most whole lists that are asked: in their first and in their second wordings; a teacher's and the extracted ones."""
+SHOWN = 2
+"""Sets with demonstrations that are asked in full, where there are any: no rules, and the best whole list."""
 LEAST = 100
 """Fewer validation examples cannot choose rules. With 60, what a search chooses is 0.00, 0.02 and 0.03 below the best
 whole list in three draws of StereoSet, and with 32 0.10, 0.02 and 0.07 below all rules in three draws of the demo task,
@@ -93,15 +95,20 @@ class SearchConfig(Settings):
     def most_calls(self, n: int, *, whole: int = WHOLE_LISTS) -> int:
         """Return the most student calls that a search makes on ``n`` validation examples, whole lists included."""
         slices = -(-self.screen_calls // self.block) * min(self.block, n)
-        full = 1 + self.whole_lists(n, whole) + (CONFIRMATIONS if self.screen_calls else 0) + (self.demos > 0)
+        confirmations = CONFIRMATIONS if self.screen_calls else 0
+        full = 1 + self.whole_lists(n, whole) + confirmations + (SHOWN if self.demos else 0)
         most = slices + n * (self.trials + full)
         if self.calls is None:
             return most
         return min(most, max(self.calls, most - self.trials * (n - min(self.block, n))))
 
     def whole_lists(self, n: int, whole: int) -> int:
-        """Return how many of ``whole`` lists are asked in full: all that ``calls`` allow beside the student, or one."""
-        return whole if self.calls is None else max(min(whole, self.calls // n - 1), 1)
+        """Return how many of ``whole`` lists are asked in full: all that ``calls`` allow beside the others, or one.
+
+        The student is asked before them, and demonstrations after them.
+        """
+        others = 1 + (SHOWN if self.demos else 0)
+        return whole if self.calls is None else max(min(whole, self.calls // n - others), 1)
 
     def race_limit(self, *, asked: int, races: int, n: int) -> float:
         """Return how many of ``n`` examples a race may ask, ``asked`` before it and with ``races`` after it."""

@@ -14,8 +14,6 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from ..rules import CUES, MICRO_RULE, Demonstration, Rule, RuleSet
 
 Parameters = dict[str, Any]
-EXTRACTED = "extracted rules", "extracted reworded"
-"""Kinds of whole lists without rules of a teacher, where there are such rules."""
 Lines = tuple[str, ...]  # of a rendered rule set: equal for two candidates that make the same prompt
 
 
@@ -153,9 +151,9 @@ class Space:
         else:
             found = {
                 "all rules": replace(first, use=~extracted),
-                EXTRACTED[0]: replace(first, use=~written),
+                "extracted rules": replace(first, use=~written),
                 "reworded": replace(second, use=~extracted),
-                EXTRACTED[1]: replace(second, use=~written),
+                "extracted reworded": replace(second, use=~written),
             }
         texts: dict[Lines, str] = {}
         for kind, candidate in found.items():  # rules may have no second wording

@@ -31,7 +31,7 @@ from ..student.redecide import objective_of
 from ..task.splits import stratified_order
 from .ask import Asker
 from .insight import CountTokens, Insights, estimate_tokens
-from .plan import Plan
+from .plan import WITH_DEMOS, Plan
 from .propose import Proposer
 from .race import chance_to_win
 from .search_config import SearchConfig
@@ -185,6 +185,10 @@ class RuleSearch:
 
     def _proposal(self, step: int, kind: str) -> Candidate | None:
         """Return the candidate to try; None where the plan has it, or leaves it to the sampler."""
+        if kind == WITH_DEMOS:  # the best list so far, with the largest draw
+            lists = [trial for trial in asked_in_full(self.trials) if trial.candidate.size]
+            best = incumbent(lists, self.config.parsimony).candidate if lists else self.space.all()
+            return replace(best, demos=len(self.space.demos) - 1)
         posterior = self.model.posterior(self.trials) if kind in ("race", "confirm") else None
         if posterior is None:
             return None

@@ -5,7 +5,22 @@ import json
 import dspy
 import pytest
 from engine import calls, fn_lm
-from tasks import LABELS, TRAIN, Mail, compiled, keyword, leaning_lm, mail, mail_evaluator, mails, pld, rule, student
+from tasks import (
+    LABELS,
+    TRAIN,
+    WORDS,
+    Mail,
+    compiled,
+    keyword,
+    leaning_lm,
+    mail,
+    mail_evaluator,
+    mails,
+    pld,
+    rule,
+    student,
+    student_lm,
+)
 
 from pld_dspy.errors import DataError
 from pld_dspy.rules import RuleSet
@@ -19,7 +34,9 @@ from pld_dspy.student.compose import with_rules
 
 READS = {example.id: {"text": example.text} for example in TRAIN}
 GOLDS = [example.label for example in TRAIN]
+NEEDED = [rule(f"{label}-{word}", word, label) for label in ("spam", "home") for word in WORDS[label]]
 USELESS = [rule("none-1", "submarine", "spam"), rule("none-2", "airship", "home")]
+KINDS = ["baseline", "all rules", "demonstrations", "rules and demonstrations"]
 CONFIG = SearchConfig(screen_calls=144, trials=2, block=12, demos=9)
 
 
@@ -76,10 +93,32 @@ def test_the_search_takes_demonstrations_where_the_student_learns_from_them_alon
     assert found.best is not None
     assert found.best.demos in choices[1:]
     assert found.objective > found.baseline + 0.2
-    assert [trial.kind for trial in found.trials[:3]] == ["baseline", "all rules", "demonstrations"]
+    assert [trial.kind for trial in found.trials[:4]] == KINDS
     alone = found.trials[2]
     assert alone.rules == RuleSet(demos=choices[-1])
     assert alone.objective > found.baseline
+
+
+@pytest.mark.parametrize("wordings", [1, 2])
+def test_few_validation_examples_ask_the_best_whole_list_with_demonstrations_too(wordings):
+    """The student follows what it is shown, and where that says nothing, its rules."""
+    choices, by_rules, by_demos = draw_demonstrations(READS, GOLDS, most=3), student_lm("work"), imitator()
+
+    def answer(seen: str, user: str) -> str:
+        shown = by_demos.engine.fn(seen, user)
+        return by_rules.engine.fn(seen, user) if shown == "work" else shown
+
+    lm = fn_lm(answer, sees_demos=True, cache=False)
+    words = {demo.inputs["text"].split()[-1] for demo in choices[-1]}
+    needed = [one for one in NEEDED if not any(word in one.text for word in words)]
+    rules = [one.model_copy(update={"wordings": ("Look.", one.text)[-wordings:]}) for one in needed]
+    val = mails(36, start=100)
+    config = SearchConfig(demos=3, calls=len(val) * (3 + wordings)).on(len(val))
+    found = RuleSearch(rules, mail_evaluator(lm), val, study=open_study(), config=config, demos=choices).run()
+    assert [trial.kind for trial in found.trials] == [*KINDS[:2], *["reworded"] * (wordings - 1), *KINDS[2:]]
+    assert [one.text for one in found.best.rules] == [one.text for one in needed]
+    assert found.best.demos == choices[-1]
+    assert len(calls(lm)) == config.most_calls(len(val), whole=wordings)
 
 
 @pytest.fixture(scope="module")
