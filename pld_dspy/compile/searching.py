@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -52,7 +52,7 @@ def search_rules(context: CompileContext, *, progress: Progress, storage: str | 
         progress.best = max((trial.objective or 0.0 for trial in search.trials), default=progress.best)
         with bar("search", "trial", total=search.plan.steps) as progress.bar:
             progress.bar.update(len(search.trials))
-            context.searched = _with_teacher(context, search.run(), calibrated=calibrated)
+            context.searched = _if_it_pays(context, search.run(), calibrated=calibrated)
         if context.new:
             context.searched = released(context, context.searched, calibrated=calibrated)
         context.unchanged = context.searched.baseline
@@ -181,22 +181,29 @@ def resolve_errors(context: CompileContext, *, progress: Progress, storage: str 
         write_jsonl(context.folder.patches, context.resolution.patches)
 
 
-def _with_teacher(context: CompileContext, found: SearchResult, *, calibrated: bool) -> SearchResult:
-    """Return what the search found, but the best list without rules of the teacher unless a list with some pays.
+def _if_it_pays(context: CompileContext, found: SearchResult, *, calibrated: bool) -> SearchResult:
+    """Return what the search found, but without demonstrations, or rules of a teacher, that do not pay.
 
     Notes lie closer to examples than what a teacher generalizes, and a small student follows that better.
     """
+    for name, has_more in _MORE.items():
+        best, better = found.best, [one for one in found.trials if (one.objective or 0.0) > found.baseline]
+        if best is None or not has_more(best):
+            continue
+        known = [(one, one.rules) for one in better if one.rules is not None]
+        plain = [one for one, rules in known if not has_more(rules) and (best.demos or not rules.demos)]
+        if plain:
+            first = max(plain, key=lambda one: one.objective or 0.0)
+            before = replace(found, best=first.rules, objective=first.objective or 0.0, insight=None)
+            found = _kept(context, before, found, f"list with {name}", calibrated=calibrated)
+    return found
 
-    def is_written(rules: RuleSet | None) -> bool:
-        return rules is not None and any(rule.is_teachers for rule in rules.rules)
 
-    better = (trial for trial in found.trials if (trial.objective or 0.0) > found.baseline)
-    lists = [trial for trial in better if not is_written(trial.rules)]
-    if not lists or not is_written(found.best):
-        return found
-    plain = max(lists, key=lambda trial: trial.objective or 0.0)
-    before = replace(found, best=plain.rules, objective=plain.objective or 0.0, insight=None)
-    return _kept(context, before, found, "list with rules of the teacher", calibrated=calibrated)
+_MORE: dict[str, Callable[[RuleSet], bool]] = {
+    "demonstrations": lambda rules: bool(rules.demos),
+    "rules of a teacher": lambda rules: any(rule.is_teachers for rule in rules.rules),
+}
+"""What a list may have more than rules that were extracted."""
 
 
 def _kept(

@@ -133,7 +133,7 @@ def test_a_teachers_rules_must_gain_more_than_chance_over_the_extracted_ones(tmp
     kinds = {one.kind: one.objective for one in read_trials(optimizer.run_dir / "trials.csv")}
     assert kinds["all rules"] > max(kinds["extracted rules"], kinds.get("extracted reworded", 0.0))
     assert any(one.is_teachers for one in found.rules.rules) is stays
-    said = [note for note in found.notes if note.startswith("The best list with rules of the teacher gains +")]
+    said = [note for note in found.notes if note.startswith("The best list with rules of a teacher gains +")]
     assert bool(said) is not stays
     ids = [one.id for one in (*found.rules.rules, *found.bench)]
     assert len({*ids}) == len(ids)

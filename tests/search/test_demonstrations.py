@@ -8,6 +8,7 @@ from engine import calls, fn_lm
 from tasks import (
     LABELS,
     TRAIN,
+    VAL,
     WORDS,
     Mail,
     compiled,
@@ -25,6 +26,7 @@ from tasks import (
 from pld_dspy.errors import DataError
 from pld_dspy.rules import RuleSet
 from pld_dspy.run.folder import RunFolder
+from pld_dspy.run.progress import read_trials
 from pld_dspy.search.demonstrations import MOST_TOKENS, draw_demonstrations
 from pld_dspy.search.search_config import SearchConfig
 from pld_dspy.search.storage import find_study, open_study
@@ -119,6 +121,23 @@ def test_few_validation_examples_ask_the_best_whole_list_with_demonstrations_too
     assert [one.text for one in found.best.rules] == [one.text for one in needed]
     assert found.best.demos == choices[-1]
     assert len(calls(lm)) == config.most_calls(len(val), whole=wordings)
+
+
+@pytest.mark.parametrize(("helped", "stay"), [(1, False), (9, True)])
+def test_demonstrations_must_gain_more_than_chance_over_the_best_list_without_them(tmp_path, helped, stay):
+    """They help a student that else follows its rules with some answers."""
+    by_rules, texts = student_lm("work"), {one.text: one.label for one in VAL[:helped]}
+
+    def answer(seen: str, user: str) -> str:
+        said = by_rules.engine.fn(seen, user)
+        return said if " => " in seen or user not in texts else next(one for one in LABELS if one != texts[user])
+
+    optimizer = pld(tmp_path, search=SearchConfig(screen_calls=0, trials=0, demos=9))
+    compiled(optimizer, student(fn_lm(answer, sees_demos=True, cache=False)))
+    found = {one.kind: one.objective for one in read_trials(tmp_path / "trials.csv")}
+    assert found["rules and demonstrations"] == 1.0 > found["all rules"]
+    assert bool(optimizer.result.rules.demos) is stay
+    assert any("The best list with demonstrations gains +" in note for note in optimizer.result.notes) is not stay
 
 
 @pytest.fixture(scope="module")
