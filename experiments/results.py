@@ -82,5 +82,5 @@ def _answers(found: Sequence[tuple[Cell, Run]]) -> pd.DataFrame:
 
 def _settings(experiment: Experiment) -> dict[str, object]:
     """Return what decides the figures, without paths and addresses."""
-    left_out = {"optimizers", "name", "tracking", "folder", "data", "rationales", "teacher_api_base"}
+    left_out = {"optimizers", "name", "tracking", "folder", "data", "rationales", "teacher_api_base", "prices"}
     return experiment.model_dump(mode="json", exclude=left_out, exclude_none=True)
