@@ -51,7 +51,7 @@ def draft(
     """
     numbers = sorted(range(len(clusters)), key=lambda number: task.labels.index(clusters[number].labels[0]))
     many = -(-len(numbers) // AT_ONCE)
-    ends = [len(numbers) * part // many for part in range(many + 1)]
+    ends = [len(numbers) * part // max(many, 1) for part in range(many + 1)]
     inputs = [
         {
             "labels": ", ".join(task.labels),
