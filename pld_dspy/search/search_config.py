@@ -34,7 +34,7 @@ class SearchConfig(Settings):
         alpha: stop a race once the candidate's chance to beat the best set so far falls below this.
         parsimony: cost of one rule, in units of the objective.
         demos: most fixed demonstrations below the rules; the search chooses among three draws of so many training
-            examples, their halves, and none. 0 leaves them out of the search.
+            examples, their halves, and none, or between the last draw and none where there is no search. 0 for none.
         style: which wordings may be chosen: "rules", sentences only; "cues", lists of cue words only; or "any". A rule
             without such a wording is left out. What people wrote, and what a teacher revises, may always be chosen.
         logprobs: learn from label log-probabilities where adapter and server give them: they show how close each
