@@ -15,6 +15,7 @@ from optimizers import Setting, compile_with
 from pld_dspy.calibrate.calibrated import Calibrated
 from pld_dspy.errors import DataError
 from pld_dspy.ledger.answer import Answer
+from pld_dspy.ledger.budget import Budget
 from pld_dspy.ledger.ledger import Ledger
 from pld_dspy.run.progress import bar
 from pld_dspy.scoring.offsets import Offsets
@@ -124,9 +125,9 @@ def _payback(
         return ""
 
     def price(role: str, tokens_in: float, tokens_out: float) -> float:
-        price_in, price_out = experiment.prices[str(models[role])]
-        return (tokens_in * price_in + tokens_out * price_out) / 1e6
+        return prices.price(str(models[role]), tokens_in=round(tokens_in), tokens_out=round(tokens_out))
 
+    prices = Budget(prices=experiment.prices)
     spent = sum(price(role, paid[f"{role}_tokens_in"], paid[f"{role}_tokens_out"]) for role in ROLES)
     saved = price("teacher", plain["in"], plain["out"]) - price("student", call["in"], call["out"])
     return f"{math.ceil(spent / saved):,}" if saved > 0 else "never"
