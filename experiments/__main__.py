@@ -188,9 +188,15 @@ def plain_command(
 
 
 @app.command("stages")
-def stages_command(run: RunArgument) -> None:
+def stages_command(
+    run: RunArgument,
+    *,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="Also what the search chose, by itself: rules, wordings, order.")
+    ] = False,
+) -> None:
     """Score on the test split all rules, those that the search chose, and those after resolving."""
-    typer.echo(stages(run))
+    typer.echo(stages(run, parts=parts))
 
 
 @app.command("spread")

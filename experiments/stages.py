@@ -35,6 +35,8 @@ UNCHANGED, ALL, REWORDED, EXTRACTED, EXTRACTED_REWORDED, SEARCHED, LOOP = (
     "searched",
     "after the loop",
 )
+CHOICE, WORDINGS, ORDER = "its choice alone", "its wordings alone", "its order alone"
+"""Of the searched rules; the rest is as in all rules."""
 WHOLE = {
     "all rules": ALL,
     "reworded": REWORDED,
@@ -51,7 +53,7 @@ class Stage(Stored):
     """The student under the rules of one stage.
 
     Attributes:
-        name: one of the seven above; there are extracted rules where the others are a teacher's.
+        name: one of the ten above; there are extracted rules where the others are a teacher's.
         rules: number of rules.
         validation, test: scores of its own answers.
         difference: on test, this stage minus the unchanged student; None without rules.
@@ -120,7 +122,7 @@ class Stages(Stored):
         return found if found.outcome == _outcome(result) else None
 
 
-def stages(run: Path) -> str:
+def stages(run: Path, *, parts: bool = False) -> str:
     """Score the test examples under the rules of each stage, write stages.json, and return a table.
 
     "All rules" are those of the search's study in their first wordings, the most supported first: the result of
@@ -130,18 +132,19 @@ def stages(run: Path) -> str:
 
     Args:
         run: a run folder made by ``pld-dspy compile`` or ``pld-dspy demo``.
+        parts: score what the search chose in parts, too: which rules, their wordings, and their order, each alone.
     """
     with RunStudent.of(run) as student:
         test = student.opened.examples(None)
-        found = tuple(_stages(student, test))
+        found = tuple(_stages(student, test, parts=parts))
     Stages.of(student.opened.result, found).save(run)
     return "\n".join([HEADER, *(_row(stage) for stage in found), "", _spent(student, len(test))])
 
 
-def _stages(student: RunStudent, test: Sequence[dspy.Example]) -> Iterator[Stage]:
+def _stages(student: RunStudent, test: Sequence[dspy.Example], *, parts: bool) -> Iterator[Stage]:
     task = student.opened.task
     unchanged: Evaluation | None = None
-    for name, rules in _rule_sets(student):
+    for name, rules in _rule_sets(student, parts=parts):
         asked = rules if len(rules) else None
         on_val, on_test = (student.evaluate(asked, examples) for examples in (student.val, test))
         unchanged = unchanged or on_test
@@ -157,14 +160,25 @@ def _stages(student: RunStudent, test: Sequence[dspy.Example]) -> Iterator[Stage
         )
 
 
-def _rule_sets(student: RunStudent) -> Iterator[tuple[str, RuleSet]]:
+def _rule_sets(student: RunStudent, *, parts: bool) -> Iterator[tuple[str, RuleSet]]:
     result, folder = student.opened.result, student.opened.folder
     _, space = find_study(folder.study, prefix=f"{folder.fingerprint}-")
     yield UNCHANGED, RuleSet()
     yield from ((WHOLE[kind], space.rule_set(candidate)) for kind, candidate in space.whole_lists.items())
-    yield SEARCHED, result.rules if result.searched is None else result.searched
+    searched = result.rules if result.searched is None else result.searched
+    yield SEARCHED, searched
+    if parts:
+        yield from _parts(searched, space.rule_set(space.all()))
     if result.searched is not None:
         yield LOOP, result.rules
+
+
+def _parts(searched: RuleSet, everything: RuleSet) -> Iterator[tuple[str, RuleSet]]:
+    """Yield all rules in their first wordings, each time with one part of what the search chose."""
+    chosen, first = ({rule.id: rule for rule in rules.rules} for rules in (searched, everything))
+    yield CHOICE, RuleSet(rules=tuple(rule for name, rule in first.items() if name in chosen))
+    yield WORDINGS, RuleSet(rules=tuple(chosen.get(name, rule) for name, rule in first.items()))
+    yield ORDER, RuleSet(rules=tuple(first[name] for name in dict.fromkeys([*chosen, *first])))
 
 
 def _row(stage: Stage) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import mlflow
+import numpy as np
 import pandas as pd
 from mlflow.entities import Run
 
 from pld_dspy.errors import DataError
 from pld_dspy.run.tracking import impatient
-from pld_dspy.scoring.difference import difference
+from pld_dspy.scoring.difference import Difference, difference, signed_text
 
 from .config import Cell, Experiment
 
@@ -36,12 +37,10 @@ def markdown(experiment: Experiment) -> str:
     runs = [(cell, newest_run(cell)) for cell in experiment.cells()]
     finished = [(cell, run) for cell, run in runs if run is not None]
     reference = next((cell.optimizer for cell, run in finished if cell.optimizer.startswith("pld")), None)
-    own = {(cell.seed, cell.labels): answers_of(run) for cell, run in finished if cell.optimizer == reference}
+    leads = _leads(finished, reference)
     table = [_header(experiment, reference)]
     for cell, run in finished:
-        less = (
-            "" if cell.optimizer == reference else _less(answers_of(run), own.get((cell.seed, cell.labels)), cell.seed)
-        )
+        less = leads[run.info.run_id].short if run.info.run_id in leads else ""
         table.append(_row(cell, run) + ("" if reference is None else f" {less} |"))
     paragraphs = ["\n".join(table)]
     if finished:
@@ -59,7 +58,8 @@ def markdown(experiment: Experiment) -> str:
     if failures := [(cell, run) for cell, run in finished if run.data.metrics.get("compile_failures")]:
         counts = (f"{cell} {run.data.metrics['compile_failures']:.0f}" for cell, run in failures)
         paragraphs.append(f"Model calls that failed while compiling, of student or teacher: {'; '.join(counts)}.")
-    return "\n\n".join([*paragraphs, *_without_result([cell for cell, run in runs if run is None])])
+    paragraphs += _without_result([cell for cell, run in runs if run is None])
+    return "\n\n".join([*paragraphs, *_means(finished, leads, experiment)])
 
 
 def finished_cells(experiment: Experiment, config: str = "CONFIG") -> list[tuple[Cell, Run]]:
@@ -100,16 +100,60 @@ def answers_of(run: Run) -> pd.DataFrame | None:
     return pd.DataFrame(found["data"], columns=found["columns"])
 
 
-def _less(found: pd.DataFrame | None, other: pd.DataFrame | None, seed: int) -> str:
-    """Return macro-F1 less that of other answers to the same examples, with its interval; empty where there are none.
+def _leads(finished: Sequence[tuple[Cell, Run]], reference: str | None) -> dict[str, Difference]:
+    """Return by run id macro-F1 of each cell less that of ``reference`` on the same examples, where both have answers.
 
     The label set is that of the gold labels.
     """
-    if found is None or other is None or not found.gold.equals(other.gold):
+    own = {(cell.seed, cell.labels): answers_of(run) for cell, run in finished if cell.optimizer == reference}
+    leads = {}
+    for cell, run in finished:
+        found, other = answers_of(run), own.get((cell.seed, cell.labels))
+        if cell.optimizer == reference or found is None or other is None or not found.gold.equals(other.gold):
+            continue
+        golds, before, after = found.gold.tolist(), other.answer.tolist(), found.answer.tolist()
+        leads[run.info.run_id] = difference(golds, before, after, sorted(set(golds)), seed=cell.seed)
+    return leads
+
+
+def _means(
+    finished: Sequence[tuple[Cell, Run]], leads: Mapping[str, Difference], experiment: Experiment
+) -> Iterator[str]:
+    """Yield a table of means over seeds, where an optimizer has finished with several, and what its intervals are."""
+    groups: dict[tuple[str, int | None], list[Run]] = {}
+    for cell, run in finished:
+        groups.setdefault((cell.optimizer, cell.labels), []).append(run)
+    rows = []
+    for (optimizer, labels), found in groups.items():
+        if len(found) > 1:
+            name = optimizer if labels is None else f"{optimizer}, {labels} labels per class"
+            figures = (f"{prefix}_{experiment.objective}" for prefix in ("test", CALIBRATED))
+            own = [leads[run.info.run_id] for run in found if run.info.run_id in leads]
+            ahead = f"{sum(one.macro_f1 > 0 for one in own)} of {len(own)}" if own else ""
+            columns = [name, str(len(found)), *(_mean(found, figure) for figure in figures), _mean_lead(own), ahead]
+            rows.append(" | ".join(columns))
+    if rows:
+        title = TITLES[experiment.objective]
+        head = f"optimizer | seeds | mean test {title} | calibrated | mean difference of macro-F1 | ahead"
+        yield "\n".join(f"| {row} |" for row in (head, " | ".join(["---"] * 6), *rows))
+        yield (
+            "Means over seeds. Test sets of different seeds share examples, or are the same: the interval of a mean is "
+            "as wide as that of one seed is on average."
+        )
+
+
+def _mean(runs: Sequence[Run], figure: str) -> str:
+    """Return the mean of a metric over runs; empty where one lacks it."""
+    known = [run.data.metrics[figure] for run in runs if figure in run.data.metrics]
+    return f"{np.mean(known):.3f}" if len(known) == len(runs) else ""
+
+
+def _mean_lead(leads: Sequence[Difference]) -> str:
+    """Return the mean of differences with its interval; empty where there are none."""
+    if not leads:
         return ""
-    golds = found.gold.tolist()
-    lead = difference(golds, other.answer.tolist(), found.answer.tolist(), sorted(set(golds)), seed=seed)
-    return lead.short
+    mean, error = (np.mean([getattr(one, name) for one in leads]) for name in ("macro_f1", "standard_error"))
+    return signed_text(mean, (mean - 1.96 * error, mean + 1.96 * error))
 
 
 def _header(experiment: Experiment, reference: str | None) -> str:

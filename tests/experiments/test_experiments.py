@@ -61,8 +61,8 @@ def command(name: str, config: Path, *options: str) -> Result:
 
 
 def rows(result: Result) -> list[list[str]]:
-    """The table's rows under its header."""
-    lines = [line for line in result.stdout.splitlines() if line.startswith("| ")]
+    """The rows of the first table under its header."""
+    lines = [line for line in result.stdout.partition("\n\n")[0].splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]
 
 
@@ -178,6 +178,27 @@ def test_each_row_is_compared_with_rules_example_by_example(config: Path, lm: ds
     assert gain == pytest.approx(float(linear[2].split()[0]) - float(own[2].split()[0]), abs=0.0011)
     assert low < gain < high
     assert own[-1] == ""
+
+
+def test_several_seeds_have_a_mean(config: Path, lm: dspy.LM) -> None:
+    change(config, optimizers="[majority, tfidf_logistic, pld_all_rules]", labels="[4]")
+    told = command("run", config).stdout
+    own = rows(command("table", config))
+    _, _, means = told.partition("| optimizer | seeds |")
+    *_, linear, rules = means.split("| ahead |\n")[1].split("\n\n")[0].splitlines()
+    name, seeds, mean, _, lead, ahead = (cell.strip() for cell in linear.strip("|").split("|"))
+    assert (name, seeds) == ("tfidf_logistic, 4 labels per class", "2")
+    figures, leads = zip(
+        *((row[3].split()[0], row[-1].split()[0]) for row in own if row[0] == "tfidf_logistic"), strict=True
+    )
+    assert float(mean) == pytest.approx(sum(map(float, figures)) / 2, abs=0.001)
+    assert float(lead.split()[0]) == pytest.approx(sum(map(float, leads)) / 2, abs=0.001)
+    low, high = map(float, lead.split("[")[1].strip("]").split(","))
+    assert low < float(lead.split()[0]) < high
+    assert ahead == f"{sum(float(one) > 0 for one in leads)} of 2"
+    assert rules.endswith("|  |  |"), "PLD is what the others are compared with"
+    change(config, seeds="[0]")
+    assert "| seeds |" not in command("table", config).stdout
 
 
 def test_a_program_that_picks_its_demonstrations_is_not_taken_for_another(config: Path, lm: dspy.LM) -> None:

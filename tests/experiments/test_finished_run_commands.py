@@ -15,12 +15,12 @@ from typer.testing import CliRunner
 from experiments.__main__ import app
 from experiments.compare import compare
 from experiments.run_student import drawn_examples
-from experiments.stages import Stages
+from experiments.stages import Stages, _parts
 from experiments.students import missing_calls, students
 from pld_dspy.cli import run_spec as command_module
 from pld_dspy.cli.app import app as pld_app
 from pld_dspy.errors import DataError
-from pld_dspy.rules import RuleSet
+from pld_dspy.rules import Rule, RuleSet
 from pld_dspy.run.folder import RunFolder
 from pld_dspy.run.result import PLDResult
 from pld_dspy.task.task import Task
@@ -160,6 +160,31 @@ def test_stages_are_scored_on_test_one_by_one(run, lm, monkeypatch):
     assert experiment(lm, monkeypatch, "stages", str(run)) == text
     assert len(calls(lm)) == before, "asked once"
     assert Stages.load(run, result) == left
+
+
+def test_the_parts_of_what_a_search_chose_are_scored_by_themselves(run, lm, monkeypatch):
+    text = experiment(lm, monkeypatch, "stages", str(run), "--parts")
+    result, sets = PLDResult.load(run), len(calls(lm))
+    names = [cells(line)[:2] for line in text.splitlines()[5:9]]
+    kept, every = str(len(result.rules)), str(len(result.rules) + len(result.bench))
+    parts = [["its choice alone", kept], ["its wordings alone", every], ["its order alone", every]]
+    assert names == [["searched", kept], *parts]
+    assert experiment(lm, monkeypatch, "stages", str(run)) in text.replace("\n".join(text.splitlines()[6:9]) + "\n", "")
+    assert len(calls(lm)) == sets, "asked once"
+
+
+def test_one_part_of_a_choice_leaves_the_others_as_in_all_rules():
+    def rule(name: str, wording: int = 0) -> Rule:
+        return Rule(id=name, wordings=(f"{name} first", f"{name} second"), chosen=wording)
+
+    everything = RuleSet(rules=(rule("a"), rule("b"), rule("c")))
+    searched = RuleSet(rules=(rule("c", 1), rule("a")))
+    found = {name: [one.text for one in rules.rules] for name, rules in _parts(searched, everything)}
+    assert found == {
+        "its choice alone": ["a first", "c first"],
+        "its wordings alone": ["a first", "b first", "c second"],
+        "its order alone": ["c first", "a first", "b first"],
+    }
 
 
 def test_a_plain_search_is_given_multiples_of_the_calls_and_goes_on(run, lm, monkeypatch):
