@@ -194,7 +194,7 @@ def _if_it_pays(context: CompileContext, found: SearchResult, *, calibrated: boo
         plain = [one for one, rules in known if not has_more(rules) and (best.demos or not rules.demos)]
         if plain:
             first = max(plain, key=lambda one: one.objective or 0.0)
-            before = replace(found, best=first.rules, objective=first.objective or 0.0, insight=None)
+            before = replace(found, best=first.rules, objective=first.objective or 0.0)
             found = _kept(context, before, found, f"list with {name}", calibrated=calibrated)
     return found
 
@@ -226,5 +226,4 @@ def _kept(
         best=before.best,
         bench=[rule for rule in others if rule.id not in used],
         objective=before.objective,
-        insight=before.insight,
     )

@@ -58,12 +58,13 @@ def released(context: CompileContext, found: SearchResult, *, calibrated: bool) 
         [rule.model_copy(update={"pin": rule.id in pins}) for rule in some] for some in (context.pool, listed.rules)
     )
     first, *trials = found.trials
+    said = before.insight if before.rules.digest == listed.digest else None
     return replace(
         found,
         best=found.best and listed.with_rules(rules),
         bench=[rule for rule in context.pool if rule.id not in used],
         trials=[replace(first, kind="list of the run") if context.earlier else first, *trials],
-        insight=before.insight if before.rules.digest == listed.digest else None,
+        around=None if said is None else lambda _: said,
     )
 
 

@@ -86,17 +86,18 @@ class Insights:
     def _ladder(self, mean: Surrogate, chosen: FinishedTrial) -> list[Rung]:
         """Shorten the chosen set rule by rule, add the sets asked in full, and keep those that no shorter set beats.
 
-        A set that was not asked counts as the model expects, less what the model expects too much of the chosen set,
-        and never more than the set it was shortened from: the search tried such sets and preferred this one.
+        The chosen set is the last: longer ones are left out, and none counts as better. A set that was not asked counts
+        as the model expects, less what the model expects too much of the chosen set, and never more than the set it was
+        shortened from: the search tried such sets and preferred this one.
         """
         count = cache(self.count_tokens)
         own, expected_of_own = chosen.objective or 0.0, mean.value(chosen.candidate)
         optimism = expected_of_own - own
-        sets: list[tuple[RuleSet, float, bool]] = []
+        sets = [(self.space.rule_set(chosen.candidate), own, True)]
         for trial in asked_in_full(self.trials):
-            if trial.candidate.size:  # half its own answers, half the model, and exactly its own for the chosen set
+            if trial.candidate.size:  # half its own answers, half the model
                 gap = (mean.value(trial.candidate) - expected_of_own) - ((trial.objective or 0.0) - own)
-                sets.append((self.space.rule_set(trial.candidate), (trial.objective or 0.0) + gap / 2, True))
+                sets.append((self.space.rule_set(trial.candidate), min((trial.objective or 0.0) + gap / 2, own), True))
         candidate, worth = chosen.candidate, own
         while candidate.size > 1:
             candidate = self._shorter(mean, chosen.candidate, candidate, count)
@@ -112,6 +113,8 @@ class Insights:
             rank = rung.expected, rung.asked  # of two sets with the same value, the one that was asked is better
             if not ladder or (rung.tokens > ladder[-1].tokens and rank >= (ladder[-1].expected, ladder[-1].asked)):
                 ladder.append(rung)
+            if rung is rungs[0]:
+                break
         return ladder
 
     def _shorter(self, mean: Surrogate, centre: Candidate, candidate: Candidate, count: CountTokens) -> Candidate:

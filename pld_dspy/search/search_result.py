@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from pydantic import Field
 
 from ..errors import Stored
 from ..rules import Rule, RuleSet
-from .trials import FinishedTrial
+from .trials import FinishedTrial, asked_in_full
 
 
 class OrderSpread(Stored):
@@ -57,5 +59,13 @@ class SearchResult:
     objective: float
     trials: list[FinishedTrial] = field(default_factory=list)
     stopped: str | None = None  # why the search ended early
-    insight: Insight | None = None  # None where no model was fitted
+    around: Callable[[FinishedTrial], Insight] | None = field(default=None, compare=False)  # None: no model was fitted
     own_seconds: float = field(default=0.0, compare=False)  # fitting, proposing, storing; without waiting for answers
+
+    @cached_property
+    def insight(self) -> Insight | None:
+        """What the trials say around ``best``; None where no model was fitted."""
+        if self.around is None:
+            return None
+        chosen = (self.best or RuleSet()).digest
+        return self.around(next(one for one in asked_in_full(self.trials) if (one.rules or RuleSet()).digest == chosen))

@@ -288,7 +288,7 @@ class RuleSearch:
             objective=best.objective or 0.0,
             trials=self.trials,
             stopped=stopped,
-            insight=None if posterior is None else self._insights(posterior).around(best),
+            around=None if posterior is None else self._insights(posterior).around,
         )
 
     def _insights(self, posterior: Posterior) -> Insights:

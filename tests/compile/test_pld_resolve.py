@@ -127,9 +127,11 @@ def test_a_teachers_rules_must_gain_more_than_chance_over_the_extracted_ones(tmp
         texts = [*enumerate(notes, start=1), (1, instruction(word or lucky, "home"))]
         return json.dumps([{"kinds": [number], "imperative": f"{text} Then go on."} for number, text in texts])
 
-    optimizer = pld(tmp_path / "run", teacher=mail_teacher({"rules": drafted}), resolve=None)
+    search = SearchConfig(screen_calls=96, trials=0)
+    optimizer = pld(tmp_path / "run", teacher=mail_teacher({"rules": drafted}), resolve=None, search=search)
     optimizer.compile(student(student_lm("work")), testset=TEST, **DATA)
     found = optimizer.result
+    assert found.at_budget(tokens=10_000) == found.rules, "what the search says is said of the list that stays"
     kinds = {one.kind: one.objective for one in read_trials(optimizer.run_dir / "trials.csv")}
     assert kinds["all rules"] > max(kinds["extracted rules"], kinds.get("extracted reworded", 0.0))
     assert any(one.is_teachers for one in found.rules.rules) is stays
