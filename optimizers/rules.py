@@ -52,7 +52,7 @@ def pld(
 
     Rationales are the recorded ones, or the setting's teacher's. Without ``search``, all rules in their first and in
     their second wordings compete with the unchanged student alone, with ``demos`` also the best of them above so many
-    labelled examples, and these alone. ``ablated`` are further arguments of PLD.
+    labelled examples, and, where calls are left, these alone. ``ablated`` are further arguments of PLD.
     """
     calibration = 2 * len(setting.trainset) if calibrate else 0
     within = SearchConfig.within(

@@ -15,7 +15,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from ..errors import BudgetExceeded
-from .search_config import CONFIRMATIONS, SHOWN, SearchConfig
+from .search_config import CONFIRMATIONS, SearchConfig
 from .space import Candidate, Space
 from .trials import KIND, SECONDS, STEP
 
@@ -31,7 +31,8 @@ class Plan:
     """The steps of one search, queued in its study; ``seed`` is that of the screened sets.
 
     A search that goes on from another begins with the ``carried`` trials of that; its screened sets are ``crossed``
-    from the best set before and the revised one. ``whole`` is how many of the space's whole lists are asked.
+    from the best set before and the revised one. ``whole`` is how many of the space's whole lists are asked, ``shown``
+    how many sets with demonstrations after them.
     """
 
     study: optuna.Study
@@ -39,6 +40,7 @@ class Plan:
     config: SearchConfig
     seed: int
     whole: int = 1
+    shown: int = 0
     carried: int = 0
     crossed: tuple[Candidate, Candidate] | None = None  # None also at a further worker, which queues nothing
     stop: Path | None = None  # a file that ends the search once it is there
@@ -49,7 +51,7 @@ class Plan:
         """Number of sets that are asked in full before anything else, after the carried ones."""
         if self.carried:
             return self.carried + 1
-        return 1 + self.whole + (SHOWN if len(self.space.demos) > 1 else 0)
+        return 1 + self.whole + self.shown
 
     @property
     def first_race(self) -> int:
@@ -130,9 +132,8 @@ class Plan:
             return
         yield "pinned rules" if self.space.pinned else "baseline", self.space.none()
         yield from islice(self.space.whole_lists.items(), self.whole)
-        if len(self.space.demos) > 1:
-            yield "demonstrations", self.space.none(demos=len(self.space.demos) - 1)
-            yield WITH_DEMOS, None
+        shown = (WITH_DEMOS, None), ("demonstrations", self.space.none(demos=len(self.space.demos) - 1))
+        yield from shown[: self.shown]
         for step in range(self.guards, self.first_race):
             yield "screen", self.space.random(np.random.default_rng([self.seed, step]))
         for step in range(self.first_race, self.steps):

@@ -15,7 +15,7 @@ CONFIRMATIONS = 2  # after screening: the best set not yet asked in full, and th
 WHOLE_LISTS, WITH_TEACHER = 2, 4
 """Most whole lists that are asked: in their first and in their second wordings; a teacher's and the extracted ones."""
 SHOWN = 2
-"""Sets with demonstrations that are asked in full, where there are any: no rules, and the best whole list."""
+"""Sets with demonstrations that are asked in full, where there are any: the best whole list, and no rules."""
 LEAST = 100
 """Fewer validation examples cannot choose rules. With 60, what a search chooses is 0.00, 0.02 and 0.03 below the best
 whole list in three draws of StereoSet, and with 32 0.10, 0.02 and 0.07 below all rules in three draws of the demo task,
@@ -96,7 +96,8 @@ class SearchConfig(Settings):
         """Return the most student calls that a search makes on ``n`` validation examples, whole lists included."""
         slices = -(-self.screen_calls // self.block) * min(self.block, n)
         confirmations = CONFIRMATIONS if self.screen_calls else 0
-        full = 1 + self.whole_lists(n, whole) + confirmations + (SHOWN if self.demos else 0)
+        lists = self.whole_lists(n, whole)
+        full = 1 + lists + self.with_demos(n, lists) + confirmations
         most = slices + n * (self.trials + full)
         if self.calls is None:
             return most
@@ -105,10 +106,19 @@ class SearchConfig(Settings):
     def whole_lists(self, n: int, whole: int) -> int:
         """Return how many of ``whole`` lists are asked in full: all that ``calls`` allow beside the others, or one.
 
-        The student is asked before them, and demonstrations after them.
+        The student is asked before them, and the best of them with demonstrations after them.
         """
-        others = 1 + (SHOWN if self.demos else 0)
+        others = 1 + bool(self.demos)
         return whole if self.calls is None else max(min(whole, self.calls // n - others), 1)
+
+    def with_demos(self, n: int, lists: int) -> int:
+        """Return how many sets with demonstrations are asked in full after the student and so many whole ``lists``.
+
+        The best list with them; then, where ``calls`` allow, they alone.
+        """
+        if not self.demos:
+            return 0
+        return 1 if self.calls is not None and self.calls // n < 1 + lists + SHOWN else SHOWN
 
     def race_limit(self, *, asked: int, races: int, n: int) -> float:
         """Return how many of ``n`` examples a race may ask, ``asked`` before it and with ``races`` after it."""

@@ -141,7 +141,8 @@ class Space:
         """The whole lists by kind, those to ask first before the others.
 
         All rules in their first and in their second wordings. Where a teacher wrote rules, these and the extracted ones
-        are a list each; other rules, such as a person's, are in both.
+        are a list each; other rules, such as a person's, are in both. Where calls suffice for one of each, these are
+        a teacher's sentences and the extracted cues: cues carry more in a small student (docs/results.md).
         """
         written = np.array([rule.is_teachers for rule in self.rules], dtype=bool)
         extracted = np.array([bool({*rule.origins} & {CUES, MICRO_RULE}) for rule in self.rules], dtype=bool) & ~written
@@ -151,9 +152,9 @@ class Space:
         else:
             found = {
                 "all rules": replace(first, use=~extracted),
-                "extracted rules": replace(first, use=~written),
-                "reworded": replace(second, use=~extracted),
                 "extracted reworded": replace(second, use=~written),
+                "reworded": replace(second, use=~extracted),
+                "extracted rules": replace(first, use=~written),
             }
         texts: dict[Lines, str] = {}
         for kind, candidate in found.items():  # rules may have no second wording

@@ -101,8 +101,9 @@ class RuleSearch:
         self._read()
         crossed = None if before is None else (self.space.placed(before.best), self.space.placed(revised))
         whole = self.config.whole_lists(len(self.valset), len(self.space.whole_lists))
+        shown = self.config.with_demos(len(self.valset), whole) if len(self.space.demos) > 1 else 0
         carried = sum(one.carried for one in self.trials)
-        self.plan = Plan(study, self.space, self.config, seed, whole, carried, crossed, stop)
+        self.plan = Plan(study, self.space, self.config, seed, whole, shown, carried, crossed, stop)
         self.model = StudentModel(
             self.space,
             self.asker.golds,

@@ -91,7 +91,7 @@ def test_what_the_teacher_adds_is_in_the_program_the_result_and_the_folder(compi
     assert any(note.startswith("Resolving: of 4 changes by the teacher, 3 were usable") for note in found.notes)
     trials = read_trials(optimizer.run_dir / "trials.csv")
     assert found.counts["trials"] == len(trials)
-    whole = ["all rules", "extracted rules", "reworded", "extracted reworded"]
+    whole = ["all rules", "extracted reworded", "reworded", "extracted rules"]
     assert [one.kind for one in trials][:6] == ["baseline", *whole, "revised"]
     assert max(one.objective or 0 for one in trials) == found.validation.compiled.macro_f1
     page = write_report(optimizer.run_dir).read_text(encoding="utf-8")

@@ -38,7 +38,7 @@ READS = {example.id: {"text": example.text} for example in TRAIN}
 GOLDS = [example.label for example in TRAIN]
 NEEDED = [rule(f"{label}-{word}", word, label) for label in ("spam", "home") for word in WORDS[label]]
 USELESS = [rule("none-1", "submarine", "spam"), rule("none-2", "airship", "home")]
-KINDS = ["baseline", "all rules", "demonstrations", "rules and demonstrations"]
+KINDS = ["baseline", "all rules", "rules and demonstrations", "demonstrations"]
 CONFIG = SearchConfig(screen_calls=144, trials=2, block=12, demos=9)
 
 
@@ -96,14 +96,17 @@ def test_the_search_takes_demonstrations_where_the_student_learns_from_them_alon
     assert found.best.demos in choices[1:]
     assert found.objective > found.baseline + 0.2
     assert [trial.kind for trial in found.trials[:4]] == KINDS
-    alone = found.trials[2]
+    alone = found.trials[3]
     assert alone.rules == RuleSet(demos=choices[-1])
     assert alone.objective > found.baseline
 
 
-@pytest.mark.parametrize("wordings", [1, 2])
-def test_few_validation_examples_ask_the_best_whole_list_with_demonstrations_too(wordings):
-    """The student follows what it is shown, and where that says nothing, its rules."""
+@pytest.mark.parametrize(("wordings", "alone"), [(1, 1), (2, 1), (2, 0)])
+def test_few_validation_examples_ask_the_best_whole_list_with_demonstrations_too(wordings, alone):
+    """The student follows what it is shown, and where that says nothing, its rules.
+
+    Demonstrations alone are asked last, where calls are left: they are the least likely to be best.
+    """
     choices, by_rules, by_demos = draw_demonstrations(READS, GOLDS, most=3), student_lm("work"), imitator()
 
     def answer(seen: str, user: str) -> str:
@@ -115,9 +118,9 @@ def test_few_validation_examples_ask_the_best_whole_list_with_demonstrations_too
     needed = [one for one in NEEDED if not any(word in one.text for word in words)]
     rules = [one.model_copy(update={"wordings": ("Look.", one.text)[-wordings:]}) for one in needed]
     val = mails(36, start=100)
-    config = SearchConfig(demos=3, calls=len(val) * (3 + wordings)).on(len(val))
+    config = SearchConfig(demos=3, calls=len(val) * (2 + wordings + alone)).on(len(val))
     found = RuleSearch(rules, mail_evaluator(lm), val, study=open_study(), config=config, demos=choices).run()
-    assert [trial.kind for trial in found.trials] == [*KINDS[:2], *["reworded"] * (wordings - 1), *KINDS[2:]]
+    assert [trial.kind for trial in found.trials] == [*KINDS[:2], *["reworded"] * (wordings - 1), *KINDS[2 : 3 + alone]]
     assert [one.text for one in found.best.rules] == [one.text for one in needed]
     assert found.best.demos == choices[-1]
     assert len(calls(lm)) == config.most_calls(len(val), whole=wordings)
