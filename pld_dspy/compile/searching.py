@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -182,28 +182,21 @@ def resolve_errors(context: CompileContext, *, progress: Progress, storage: str 
 
 
 def _if_it_pays(context: CompileContext, found: SearchResult, *, calibrated: bool) -> SearchResult:
-    """Return what the search found, but without demonstrations, or rules of a teacher, that do not pay.
+    """Return what the search found, but without rules of a teacher that do not pay.
 
     Notes lie closer to examples than what a teacher generalizes, and a small student follows that better.
     """
-    for name, has_more in _MORE.items():
-        best, better = found.best, [one for one in found.trials if (one.objective or 0.0) > found.baseline]
-        if best is None or not has_more(best):
-            continue
-        known = [(one, one.rules) for one in better if one.rules is not None]
-        plain = [one for one, rules in known if not has_more(rules) and (best.demos or not rules.demos)]
-        if plain:
-            first = max(plain, key=lambda one: one.objective or 0.0)
-            before = replace(found, best=first.rules, objective=first.objective or 0.0)
-            found = _kept(context, before, found, f"list with {name}", calibrated=calibrated)
-    return found
+    better = [(one.rules, one.objective or 0.0) for one in found.trials if (one.objective or 0.0) > found.baseline]
+    plain = [(rules, value) for rules, value in better if rules is not None and not _has_teachers(rules)]
+    if found.best is None or not _has_teachers(found.best) or not plain:
+        return found
+    best, value = max(plain, key=lambda one: one[1])
+    before = replace(found, best=best, objective=value)
+    return _kept(context, before, found, "list with rules of a teacher", calibrated=calibrated)
 
 
-_MORE: dict[str, Callable[[RuleSet], bool]] = {
-    "demonstrations": lambda rules: bool(rules.demos),
-    "rules of a teacher": lambda rules: any(rule.is_teachers for rule in rules.rules),
-}
-"""What a list may have more than rules that were extracted."""
+def _has_teachers(rules: RuleSet) -> bool:
+    return any(rule.is_teachers for rule in rules.rules)
 
 
 def _kept(

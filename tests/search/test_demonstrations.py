@@ -126,9 +126,9 @@ def test_few_validation_examples_ask_the_best_whole_list_with_demonstrations_too
     assert len(calls(lm)) == config.most_calls(len(val), whole=wordings)
 
 
-@pytest.mark.parametrize(("helped", "stay"), [(1, False), (9, True)])
-def test_demonstrations_must_gain_more_than_chance_over_the_best_list_without_them(tmp_path, helped, stay):
-    """They help a student that else follows its rules with some answers."""
+@pytest.mark.parametrize("helped", [0, 1])
+def test_demonstrations_stay_where_the_list_with_them_is_best(tmp_path, helped):
+    """They help a student that else follows its rules with one answer, or with none."""
     by_rules, texts = student_lm("work"), {one.text: one.label for one in VAL[:helped]}
 
     def answer(seen: str, user: str) -> str:
@@ -138,9 +138,8 @@ def test_demonstrations_must_gain_more_than_chance_over_the_best_list_without_th
     optimizer = pld(tmp_path, search=SearchConfig(screen_calls=0, trials=0, demos=9))
     compiled(optimizer, student(fn_lm(answer, sees_demos=True, cache=False)))
     found = {one.kind: one.objective for one in read_trials(tmp_path / "trials.csv")}
-    assert found["rules and demonstrations"] == 1.0 > found["all rules"]
-    assert bool(optimizer.result.rules.demos) is stay
-    assert any("The best list with demonstrations gains +" in note for note in optimizer.result.notes) is not stay
+    assert (found["rules and demonstrations"] > found["all rules"]) is bool(helped)
+    assert bool(optimizer.result.rules.demos) is bool(helped)
 
 
 @pytest.fixture(scope="module")
